@@ -1,0 +1,29 @@
+"""The errors that a user can meet. Each message is one line: what is wrong, where, and what to do."""
+
+
+class MilstoreError(Exception):
+    """Something the user can mend. The command line prints the message and exits with `exit_code`."""
+
+    exit_code = 2
+
+
+class UsageError(MilstoreError):
+    """An option, a name or a parameter that does not fit."""
+
+
+class DataError(MilstoreError):
+    """A file or a value that cannot be taken in."""
+
+
+class ConflictError(MilstoreError):
+    """Input that contradicts what the store holds."""
+
+
+class StoreError(MilstoreError):
+    """No store, an empty one, one of a newer version, or a damaged one."""
+
+
+class Interrupted(MilstoreError):  # noqa: N818 - being interrupted is an outcome, not a fault
+    """A training that was stopped and can be continued."""
+
+    exit_code = 75
