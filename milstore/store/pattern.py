@@ -121,8 +121,8 @@ def compile_pattern(text: str) -> NamePattern:
 def canonical_slice(text: str, number: str = "") -> str:
     """The one name of a slice, however its files spell it: lower case, its number set off by `_` and without zeros.
 
-    >>> canonical_slice("Unmatched02"), canonical_slice("match_1"), canonical_slice("left"), canonical_slice("match", "3")
-    ('unmatched_2', 'match_1', 'left', 'match_3')
+    >>> canonical_slice("Unmatched02"), canonical_slice("left"), canonical_slice("match", "3")
+    ('unmatched_2', 'left', 'match_3')
     """
     text = text.lower().strip("_- ")
     if number.isascii() and number.isdigit():

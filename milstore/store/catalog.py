@@ -1,0 +1,101 @@
+"""milstore.duckdb: the store as people's shells, notebooks and other tools see it.
+
+It is refreshed in place and in one transaction, so that an open shell, its write-ahead log and people's own tables
+survive. Where somebody holds the file, the refresh is put off; the next command that can does it.
+"""
+
+import json
+import logging
+from contextlib import closing
+from typing import Any
+
+import duckdb
+
+from milstore.schema import SCHEMA_VERSION
+from milstore.schema.columns import columns, view_text
+from milstore.store.files import write_json
+from milstore.store.folder import Store
+from milstore.store.lens import cohort_views, feature_views, identifier, literal, run_views
+
+log = logging.getLogger("milstore")
+
+LARGEST_TABLE = 1_000_000
+"""Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
+_OWN = "milstore_catalog"
+
+
+def wanted_stamp(store: Store) -> dict[str, Any]:
+    """What a database that is up to date would be made from."""
+    return {"fingerprint": store.manifest()["fingerprint"], "root": str(store.root), "version": SCHEMA_VERSION}
+
+
+def is_behind(store: Store) -> bool:
+    """Whether the database was made from another cohort, at another place or by another schema."""
+    try:
+        stamp = json.loads(_stamp_path(store).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return True
+    return bool(stamp != wanted_stamp(store)) or not store.database.is_file()
+
+
+def _stamp_path(store: Store) -> Any:
+    return store.manifest_path.parent / "catalog.json"
+
+
+def refresh(store: Store) -> list[str]:
+    """Bring milstore.duckdb up to date, if it is behind and nobody holds it. Returns what the user should know."""
+    if not is_behind(store):
+        return []
+    stamp = wanted_stamp(store)
+    try:
+        # The oldest format that the shells in use can read.
+        with closing(duckdb.connect(str(store.database), config={"storage_compatibility_version": "v1.2.0"})) as con:
+            _rebuild(con, store, stamp)
+        write_json(_stamp_path(store), stamp)
+    except (duckdb.IOException, PermissionError) as error:
+        log.debug("refresh put off: %s", error)
+        return [f"{store.database.name} is in use elsewhere: it will be brought up to date by a later command"]
+    except duckdb.Error as error:
+        return [f"{store.database} could not be brought up to date ({str(error).splitlines()[0]}): run milstore doctor"]
+    return []
+
+
+def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any]) -> None:
+    manifest = store.manifest()
+    con.execute("begin transaction")
+    _drop_own(con)
+    copied = _copied(manifest)
+    con.execute(view_text("catalog"))
+    if "patches" in copied:
+        con.execute(view_text("catalog_patches"))
+    # One statement at a time: a batch is planned whole, before its first view exists.
+    for view in [*cohort_views(store, manifest, leave_out=copied), *feature_views(store, manifest), *run_views(store)]:
+        con.execute(view)
+    for name in copied:
+        if name in manifest["tables"]:
+            chosen = ", ".join(identifier(column) for column in columns("cohort")[name])
+            path = literal(f"{store.root}/{manifest['tables'][name]['file']}")
+            con.execute(f"insert into {identifier(name)} ({chosen}) select {chosen} from read_parquet({path})")
+    con.execute(view_text("view_comments"))
+    con.execute(f"create or replace table {_OWN} (fingerprint varchar, root varchar, version integer)")
+    con.execute(f"insert into {_OWN} values ($fingerprint, $root, $version)", stamp)
+    con.execute(f"comment on table {_OWN} is 'Which state of the store the tables of this file were made from.'")
+    con.execute("commit")
+
+
+def _copied(manifest: dict[str, Any]) -> list[str]:
+    """The cohort's tables that are copied, in an order that satisfies their keys."""
+    rows = manifest["tables"].get("patches", {"rows": 0})["rows"]
+    return [name for name in columns("cohort") if name != "patches" or rows <= LARGEST_TABLE]
+
+
+def _drop_own(con: duckdb.DuckDBPyConnection) -> None:
+    """Drop what an earlier refresh made, and nothing of the user's."""
+    present = con.execute("select table_name, table_type from information_schema.tables where table_schema = 'main'")
+    kinds = dict(present.fetchall())
+    ours = [*columns("run"), *columns("features"), "out_of_fold", *reversed(columns("cohort"))]
+    if kinds and _OWN not in kinds and set(ours) & set(kinds):
+        raise duckdb.Error("it holds tables of these names that milstore did not make")
+    # Views first: what they were made over may go.
+    for name in sorted((n for n in ours if n in kinds), key=lambda n: kinds[n] != "VIEW"):
+        con.execute(f"drop {'view' if kinds[name] == 'VIEW' else 'table'} {identifier(name)}")

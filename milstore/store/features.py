@@ -1,0 +1,229 @@
+"""Feature vectors, packed: one plain .npy matrix an encoder, a case's rows side by side.
+
+A case is one sequential read, and the file opens with `numpy.load(…, mmap_mode="r")` anywhere. A pack is never changed:
+new features are a new folder, and the `encoders` table says which one counts.
+"""
+
+import hashlib
+import shutil
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from uuid import uuid4
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from milstore.errors import ConflictError, DataError, StoreError, UsageError
+from milstore.store.cohort import Cohort, CohortEdit
+from milstore.store.files import sync_file, sync_folder, write_parquet
+from milstore.store.folder import Store
+from milstore.store.integrity import check_unique
+from milstore.store.names import check_name, named, nearest
+
+PLACE = ("case_id", "stain", "slice_idx", "patch_idx")
+"""The columns that identify a patch."""
+DTYPES = ("float16", "float32")
+VECTORS = "vectors.npy"
+ROWS = "rows.parquet"
+
+Vectors = npt.NDArray[np.floating]
+
+
+class FeaturePack:
+    """A pack that is being written. Leaving the `with` block without `commit` leaves no trace."""
+
+    def __init__(self, store: Store, *, encoder: str, n_features: int, dtype: str, patches: pa.Table) -> None:
+        """Make room for one vector a patch.
+
+        Args:
+            store: the store.
+            encoder: name of what made the features.
+            n_features: length D of a vector, at least 1.
+            dtype: float16 or float32.
+            patches: table with case_id, stain, slice_idx, patch_idx; any order.
+        """
+        check_name(encoder, "encoder")
+        if dtype not in DTYPES or n_features < 1:
+            raise DataError(f"features of {encoder} cannot be {n_features} x {dtype}: use {' or '.join(DTYPES)}")
+        self.encoder = encoder
+        self.n_features = n_features
+        self.dtype = np.dtype(dtype)
+        self.patches: pa.Table = patches.select(list(PLACE)).sort_by([(c, "ascending") for c in PLACE]).combine_chunks()
+        check_unique("features", self.patches, list(PLACE))
+        self._store = store
+        self._staging = store.root / "features" / f".{encoder}.{uuid4().hex}.tmp"
+        self._written = np.zeros(self.patches.num_rows, dtype=bool)
+
+    def __enter__(self) -> Self:
+        """Open the file."""
+        try:
+            self._staging.mkdir(parents=True)
+            self._matrix = np.lib.format.open_memmap(
+                self._staging / VECTORS, "w+", self.dtype, (self.patches.num_rows, self.n_features)
+            )
+        except OSError as error:
+            shutil.rmtree(self._staging, ignore_errors=True)
+            raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Remove what was not committed."""
+        shutil.rmtree(self._staging, ignore_errors=True)
+
+    def write(self, first_row: int, vectors: Vectors) -> None:
+        """Put vectors (n, D) into rows first_row … first_row + n - 1 of `patches`.
+
+        Raises:
+            DataError: the width is not D, or a value is NaN or infinite (also when it is too large for float16).
+        """
+        if vectors.ndim != 2 or vectors.shape[1] != self.n_features:
+            raise DataError(f"features of {self._name(first_row)} have shape {vectors.shape}, not (n, {self.n_features})")
+        last_row = first_row + len(vectors)
+        with np.errstate(over="ignore"):
+            stored = vectors.astype(self.dtype, copy=False)
+        finite = np.isfinite(stored).all(axis=1)
+        if not finite.all():
+            raise DataError(
+                f"features of {self._name(first_row + int(np.argmin(finite)))} hold NaN or infinity: make them anew"
+            )
+        self._matrix[first_row:last_row] = stored
+        self._written[first_row:last_row] = True
+
+    def _name(self, row: int) -> str:
+        place = {column: self.patches[column][row].as_py() for column in PLACE}
+        return "case {case_id}, {stain}, slice {slice_idx}, patch {patch_idx}".format(**place)
+
+    def commit(self, edit: CohortEdit, *, source: str) -> None:
+        """Put the pack into the store and its row into the edit; it counts once the edit is committed.
+
+        Raises:
+            DataError: rows were not written, or a patch is not in the cohort.
+            StoreError: the disk refuses.
+        """
+        if not self._written.all():
+            raise DataError(f"{int((~self._written).sum())} patches got no feature, such as {self._name(int(np.argmin(self._written)))}")
+        unknown = self.patches.join(edit.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
+        if unknown.num_rows:
+            raise DataError(f"{unknown.num_rows} features have no patch in the store: ingest the patches first")
+        try:
+            fingerprint = self._finish()
+        except OSError as error:
+            raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
+        folder = self._store.root / "features" / self.encoder / fingerprint[:12]
+        if not folder.exists():
+            folder.parent.mkdir(exist_ok=True)
+            self._staging.rename(folder)
+            sync_folder(folder.parent)
+        row = {
+            "encoder": self.encoder,
+            "n_features": self.n_features,
+            "dtype": self.dtype.name,
+            "n_patches": self.patches.num_rows,
+            "fingerprint": fingerprint,
+            "folder": folder.relative_to(self._store.root).as_posix(),
+            "source": source,
+        }
+        others = [old for old in edit.table("encoders").to_pylist() if old["encoder"] != self.encoder]
+        same = [old for old in edit.table("encoders").to_pylist() if old["encoder"] == self.encoder]
+        if same and same[0]["fingerprint"] == fingerprint:
+            return
+        edit.replace("encoders", pa.Table.from_pylist([*others, row]))
+
+    def _finish(self) -> str:
+        self._matrix.flush()
+        del self._matrix
+        digest = hashlib.sha256()
+        for column in PLACE:
+            digest.update(("\0".join(str(value) for value in self.patches[column].to_pylist()) + "\n").encode())
+        with (self._staging / VECTORS).open("rb") as stream:
+            while block := stream.read(1 << 22):
+                digest.update(block)
+        sync_file(self._staging / VECTORS)
+        rows = self.patches.append_column("row", pa.array(np.arange(self.patches.num_rows), pa.int64()))
+        encoder = pa.array([self.encoder] * rows.num_rows, pa.string())
+        write_parquet(rows.add_column(0, "encoder", encoder), self._staging / ROWS)
+        sync_folder(self._staging)
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class PackedFeatures:
+    """The features of one encoder, opened for reading."""
+
+    encoder: str
+    n_features: int
+    dtype: str
+    fingerprint: str
+    folder: Path
+
+    @cached_property
+    def patches(self) -> pa.Table:
+        """The patches (case_id, stain, slice_idx, patch_idx) in the order of the rows."""
+        try:
+            return pq.read_table(self.folder / ROWS, columns=list(PLACE), partitioning=None)
+        except (OSError, pa.ArrowInvalid) as error:
+            raise StoreError(f"{self.folder / ROWS} cannot be read ({error}): run milstore doctor") from error
+
+    @cached_property
+    def case_rows(self) -> dict[str, tuple[int, int]]:
+        """First row and end row of each case."""
+        ids = self.patches["case_id"].combine_chunks()
+        if not len(ids):
+            return {}
+        runs = pc.run_end_encode(ids)
+        ends = runs.run_ends.to_pylist()
+        return dict(zip(runs.values.to_pylist(), zip([0, *ends[:-1]], ends, strict=True), strict=True))
+
+    @cached_property
+    def _start(self) -> int:
+        """Bytes before the first row, after checking that the file is what the table says."""
+        path = self.folder / VECTORS
+        try:
+            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+        if matrix.shape != (self.patches.num_rows, self.n_features) or matrix.dtype.name != self.dtype:
+            raise StoreError(f"{path} holds {matrix.shape} {matrix.dtype}: run milstore doctor")
+        return int(matrix.offset)
+
+    def read(self, case_id: str) -> Vectors:
+        """Vectors (N, D) of a case, in the order of its rows, in one sequential read."""
+        first, end = self.case_rows[case_id]
+        dtype = np.dtype(self.dtype)
+        vectors = np.empty((end - first, self.n_features), dtype)
+        # readinto, not a memory map: a map would count as memory of the process for as long as it is open.
+        with (self.folder / VECTORS).open("rb", buffering=0) as stream:
+            stream.seek(self._start + first * self.n_features * dtype.itemsize)
+            view = memoryview(vectors).cast("B")
+            while view.nbytes:
+                count = stream.readinto(view)
+                if not count:
+                    raise StoreError(f"{self.folder / VECTORS} is truncated: run milstore doctor")
+                view = view[count:]
+        return vectors
+
+
+def open_features(store: Store, cohort: Cohort, encoder: str | None = None) -> PackedFeatures:
+    """The features of an encoder; the name may be left out while there is only one. UsageError otherwise."""
+    rows = {row["encoder"]: row for row in cohort.table("encoders").to_pylist()}
+    if not rows:
+        raise ConflictError("the store has no features: run milstore ingest features or milstore encode")
+    if encoder is None:
+        if len(rows) > 1:
+            raise UsageError(f"the store has features of several encoders: choose by --encoder ({named(sorted(rows))})")
+        encoder = next(iter(rows))
+    if encoder not in rows:
+        raise UsageError(f"the store has no features of encoder {encoder!r}: {nearest(encoder, rows)}")
+    row = rows[encoder]
+    folder = (store.root / row["folder"]).resolve()
+    if not folder.is_relative_to(store.root):
+        raise StoreError(f"the folder of encoder {encoder} leaves the store: run milstore doctor")
+    return PackedFeatures(encoder, row["n_features"], row["dtype"], row["fingerprint"], folder)

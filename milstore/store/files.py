@@ -1,0 +1,84 @@
+"""Files that are there whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_HASH_BLOCK = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def sync_file(path: Path) -> None:
+    """Wait until a file's bytes are on the disk."""
+    _sync(path, os.O_RDONLY)
+
+
+def sync_folder(path: Path) -> None:
+    """Wait until a folder's entries (creations, renames) are on the disk."""
+    _sync(path, os.O_RDONLY | os.O_DIRECTORY)
+
+
+def _sync(path: Path, flags: int) -> None:
+    descriptor = os.open(path, flags)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def temporary_sibling(path: Path) -> Path:
+    """A name beside `path` that nobody else uses. Files of such names are leftovers if no writer lives."""
+    # Not tempfile: its files are readable by their owner alone, and a store is shared by a group.
+    return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+
+
+def write_whole(path: Path, writer: Callable[[Path], None]) -> None:
+    """Let `writer` fill a temporary file, then put it in the place of `path` by one atomic rename."""
+    temporary = temporary_sibling(path)
+    try:
+        writer(temporary)
+        sync_file(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write JSON for people and programs, atomically."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    write_whole(path, lambda temporary: _write_text(temporary, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_parquet(table: "pa.Table", path: Path) -> None:
+    """Write a Parquet file and wait until it is on the disk. Not atomic: for folders that are renamed as a whole."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    floats = [field.name for field in table.schema if pa.types.is_float32(field.type)]
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        # Attention is close to noise in its low bits: splitting the bytes into streams lets zstd find what repeats.
+        use_byte_stream_split=floats or False,
+        use_dictionary=[field.name for field in table.schema if field.name not in floats],
+        row_group_size=1 << 17,
+    )
+    sync_file(path)

@@ -1,0 +1,114 @@
+"""A store is a folder: where everything in it lies, how it is made and opened."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from milstore.errors import StoreError
+from milstore.schema import SCHEMA_VERSION
+from milstore.store.files import write_whole
+from milstore.store.settings import FILE, Settings, read_settings, settings_text
+
+NO_RUN = "_none"
+"""Name of the run folder without rows that lets views over all runs work before the first run. No run can be called so."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store. It holds no connection, no lock and no data: each question reads what is there then."""
+
+    root: Path
+    """Absolute path of the folder, links resolved."""
+
+    @cached_property
+    def settings(self) -> Settings:
+        """The group's settings, from milstore.toml."""
+        return read_settings(self.root / FILE)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Names the files of the cohort's current generation; replacing it is the commit."""
+        return self.root / "cohort" / "manifest.json"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the finished runs."""
+        return self.root / "runs"
+
+    @property
+    def running(self) -> Path:
+        """Folder of the runs that are in training or interrupted."""
+        return self.root / "running"
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB file for shells, notebooks and other tools."""
+        return self.root / "milstore.duckdb"
+
+    @property
+    def queries(self) -> Path:
+        """Folder of the group's own questions; it need not exist."""
+        return self.root / "queries"
+
+    def run_folder(self, run_id: str) -> Path:
+        """Folder of a finished run."""
+        return self.runs / f"run_id={run_id}"
+
+    def manifest(self) -> dict[str, Any]:
+        """The cohort's current generation: version, fingerprint, and the file of each table."""
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+            version = int(manifest["version"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{self.manifest_path} cannot be read ({error}): run milstore doctor") from error
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"the store at {self.root} has version {version}, this milstore knows {SCHEMA_VERSION}: upgrade milstore"
+            )
+        return manifest
+
+
+def default_root() -> Path:
+    """The folder that commands use when none is named: MILSTORE_STORE, else ./data."""
+    return Path(os.environ.get("MILSTORE_STORE") or "data")
+
+
+def open_store(path: str | Path | None = None) -> Store:
+    """Open the store in a folder (default: MILSTORE_STORE, else ./data). StoreError if there is none."""
+    root = Path(path) if path is not None else default_root()
+    store = Store(root.resolve())
+    if not store.manifest_path.is_file():
+        raise StoreError(
+            f"there is no store at {root}: make one with milstore init or milstore demo, or name it by --store"
+        )
+    store.manifest()
+    return store
+
+
+def create_store(path: str | Path, settings: Settings | None = None) -> Store:
+    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is."""
+    store = Store(Path(path).resolve())
+    if store.manifest_path.is_file():
+        return open_store(path)
+    from milstore.store.cohort import begin_cohort
+    from milstore.store.runs import make_placeholder
+
+    try:
+        for folder in (store.manifest_path.parent, store.root / "patches", store.root / "features", store.running):
+            folder.mkdir(parents=True, exist_ok=True)
+        if settings is not None or not (store.root / FILE).exists():
+            text = settings_text(settings or Settings())
+            write_whole(store.root / FILE, lambda temporary: _write_text(temporary, text))
+        make_placeholder(store)
+        begin_cohort(store)
+    except OSError as error:
+        raise StoreError(f"no store can be made at {path}: {error.strerror}") from error
+    return store
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+

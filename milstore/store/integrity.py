@@ -1,0 +1,106 @@
+"""Checks on whole tables before they are stored: columns, types, nulls, keys and references."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milstore.errors import DataError
+from milstore.schema.arrow import arrow_schema
+from milstore.schema.tables import METADATA
+from milstore.store.names import clip, named
+
+
+def key_columns(name: str) -> list[str]:
+    """Primary key of a table, as its file has it: for a table that the schema does not know, every column."""
+    definition = METADATA.tables.get(name)
+    if definition is None:
+        return []
+    if name in ("attention", "features"):
+        return ["case_id", "stain", "slice_idx", "patch_idx"]
+    return [column.name for column in definition.primary_key if column.name != "run_id"]
+
+
+def checked_table(name: str, table: pa.Table) -> pa.Table:
+    """The table with the schema's columns and types, sorted by its key.
+
+    A table that the schema does not know is taken as it is, with its rows sorted.
+
+    Raises:
+        DataError: a column is missing or does not fit its type, a value is null that may not be, or a key stands twice.
+    """
+    if name not in METADATA.tables:
+        return _sorted(table.combine_chunks(), table.column_names)
+    table = fitted(name, table)
+    keys = key_columns(name)
+    check_unique(name, table, keys)
+    return _sorted(table, keys)
+
+
+def fitted(name: str, table: pa.Table) -> pa.Table:
+    """The table with the schema's columns, in its order and types. DataError if it cannot be."""
+    schema = arrow_schema(name)
+    missing = [field.name for field in schema if field.name not in table.column_names]
+    if missing:
+        raise DataError(f"table {name} lacks the column {named(missing)}")
+    try:
+        table = table.select(schema.names).cast(schema).combine_chunks()
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
+        raise DataError(f"table {name} does not fit its schema: {clip(str(error), 200)}") from error
+    for field in schema:
+        if not field.nullable and table[field.name].null_count:
+            raise DataError(f"table {name} has {table[field.name].null_count} rows without {field.name}")
+        if pa.types.is_floating(field.type) and not _all_finite(table[field.name]):
+            raise DataError(f"table {name} has values of {field.name} that are NaN or infinite")
+    return table
+
+
+def _all_finite(column: pa.ChunkedArray) -> bool:
+    return bool(pc.all(pc.is_finite(column), min_count=0).as_py())
+
+
+def check_unique(name: str, table: pa.Table, keys: list[str]) -> None:
+    """DataError, naming a key, if a key stands in more than one row."""
+    if not keys or table.num_rows < 2:
+        return
+    counts = table.select(keys).group_by(keys).aggregate([([], "count_all")])
+    double = counts.filter(pc.greater(counts["count_all"], 1))
+    if double.num_rows:
+        raise DataError(f"table {name} has {double.num_rows} keys more than once, such as {_row(double, keys)}")
+
+
+def _row(table: pa.Table, keys: list[str]) -> str:
+    return ", ".join(f"{key} {clip(str(table[key][0].as_py()))}" for key in keys)
+
+
+def _sorted(table: pa.Table, keys: list[str]) -> pa.Table:
+    return table.sort_by([(key, "ascending") for key in keys]) if keys and table.num_rows else table
+
+
+def check_references(read: Callable[[str], pa.Table], known: Iterable[str], changed: set[str]) -> None:
+    """DataError if a foreign key of the cohort has no partner. Only what `changed` touches is looked at.
+
+    `read` gives a table by its name.
+    """
+    for name in known:
+        for constraint in METADATA.tables[name].foreign_key_constraints:
+            target = constraint.referred_table.name
+            if not {name, target} & changed:
+                continue
+            columns = [key.parent.name for key in constraint.elements]
+            targets = [key.column.name for key in constraint.elements]
+            _check_reference(name, read(name).select(columns), target, read(target).select(targets))
+
+
+def _check_reference(name: str, table: pa.Table, target: str, partners: pa.Table) -> None:
+    whole: Any = None
+    for column in table.columns:
+        whole = column.is_valid() if whole is None else pc.and_(whole, column.is_valid())
+    # A reference that holds a null refers to nothing, as in SQL.
+    found = table.filter(whole).group_by(table.column_names).aggregate([])
+    orphans = found.join(partners, keys=table.column_names, right_keys=partners.column_names, join_type="left anti")
+    if orphans.num_rows:
+        orphans = _sorted(orphans, orphans.column_names)
+        row = _row(orphans, orphans.column_names)
+        raise DataError(f"{orphans.num_rows} keys of table {name} are not in {target}, such as {row}")

@@ -1,0 +1,62 @@
+"""Identifiers: case ids, names of experiments and split sets, and their natural order."""
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import Any
+
+from milstore.errors import UsageError
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_SHOWN = 10
+
+
+def normal_case_id(text: str) -> str:
+    """A case id as the store keeps it: zeros in front of an id that is all digits are dropped.
+
+    >>> normal_case_id("052"), normal_case_id(" 000 "), normal_case_id("TCGA-0A")
+    ('52', '0', 'TCGA-0A')
+    """
+    text = text.strip()
+    return (text.lstrip("0") or "0") if text.isascii() and text.isdigit() else text
+
+
+def check_name(text: str, what: str) -> str:
+    """The name itself if it fits `[a-z0-9][a-z0-9_.-]{0,63}`; such names are safe as folders. Else UsageError."""
+    if not _NAME.fullmatch(text):
+        raise UsageError(
+            f"{what} {clip(text)!r} does not fit: use 1 to 64 of a-z, 0-9, '_', '.', '-', a letter or digit first"
+        )
+    return text
+
+
+def natural_key(text: str) -> Any:
+    """Sort key under which 2 comes before 10, and equal-looking ids still have one order."""
+    from natsort import natsort_keygen
+
+    return natsort_keygen()(text), text
+
+
+def clip(text: str, length: int = 80) -> str:
+    """The text, cut so that it fits into a message's one line."""
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def named(items: Iterable[object], shown: int = _SHOWN) -> str:
+    """The first few items, and how many more there are.
+
+    >>> named(["a", "b", "c"], shown=2)
+    'a, b and 1 more'
+    """
+    texts = [clip(str(item)) for item in items]
+    more = len(texts) - shown
+    return ", ".join(texts[:shown]) + (f" and {more} more" if more > 0 else "")
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint that offers the known names nearest to `word`, or all of them if none is near."""
+    known = sorted(known)
+    close = get_close_matches(word, known, n=3, cutoff=0.5)
+    if close:
+        return "did you mean " + " or ".join(close) + "?"
+    return f"there is {named(known)}" if known else "there is none"

@@ -1,0 +1,108 @@
+"""What a group sets for its store, in milstore.toml: stains and their aliases, and how file names are read."""
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from milstore.errors import DataError
+from milstore.store.names import clip, named
+from milstore.store.pattern import DEFAULT_PATTERN, compile_pattern
+
+FILE = "milstore.toml"
+_LARGEST = 1 << 20
+
+DEFAULT_STAINS = {
+    "h&e": ("he", "h&e"),
+    "melan": ("melan", "melana", "melan-a"),
+    "sox10": ("sox10",),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """The settings of one store."""
+
+    stains: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_STAINS))
+    """Canonical name of each stain, in the order of tables and charts, and the names that files use for it."""
+    pattern: str = DEFAULT_PATTERN
+    """Regular expression that reads case, slice, stain and patch from a file's name."""
+
+    def stain_of(self, alias: str) -> str | None:
+        """Canonical name of a stain, from any of its names in any case of letters; None if it is not of this store."""
+        alias = alias.lower()
+        for stain, aliases in self.stains.items():
+            if alias == stain.lower() or alias in aliases:
+                return stain
+        return None
+
+
+def read_settings(path: Path) -> Settings:
+    """Settings from a milstore.toml; the defaults where it says nothing. DataError if it says what cannot be."""
+    try:
+        if path.stat().st_size > _LARGEST:
+            raise DataError(f"{path} is larger than {_LARGEST} bytes: that is no milstore.toml")
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        return Settings()
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not readable as TOML ({clip(str(error))}): mend or remove it") from error
+    except RecursionError as error:
+        raise DataError(f"{path} is nested too deeply: mend or remove it") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return _checked(content, path)
+
+
+def _checked(content: dict[str, Any], path: Path) -> Settings:
+    _refuse_unknown(content, {"stains", "patches"}, "table", path)
+    chosen: dict[str, Any] = {}
+    if "stains" in content:
+        chosen["stains"] = _stains(content["stains"], path)
+    patches = content.get("patches", {})
+    if not isinstance(patches, dict):
+        raise DataError(f"patches in {path} is not a table: write it as [patches]")
+    _refuse_unknown(patches, {"pattern"}, "key in [patches]", path)
+    if "pattern" in patches:
+        if not isinstance(patches["pattern"], str):
+            raise DataError(f"pattern in {path} is not a text: put it in quotes")
+        compile_pattern(patches["pattern"])
+        chosen["pattern"] = patches["pattern"]
+    return Settings(**chosen)
+
+
+def _refuse_unknown(content: dict[str, Any], known: set[str], what: str, path: Path) -> None:
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise DataError(f"{path} has an unknown {what}: {named(unknown)}; known are {named(sorted(known))}")
+
+
+def _stains(content: object, path: Path) -> dict[str, tuple[str, ...]]:
+    if not isinstance(content, dict) or not content:
+        raise DataError(f"[stains] in {path} must name at least one stain, such as melan = [\"melana\"]")
+    stains: dict[str, tuple[str, ...]] = {}
+    owner: dict[str, str] = {}
+    for stain, aliases in content.items():
+        if not stain.strip() or not isinstance(aliases, list) or not all(isinstance(a, str) and a for a in aliases):
+            raise DataError(f"stain {clip(stain)!r} in {path} must be a list of its names, such as [\"melana\"]")
+        stains[stain] = tuple(alias.lower() for alias in aliases)
+        for name in {stain.lower(), *stains[stain]}:
+            if name in owner:
+                raise DataError(f"the name {clip(name)!r} belongs to two stains in {path}: {owner[name]} and {stain}")
+            owner[name] = stain
+    return stains
+
+
+def settings_text(settings: Settings) -> str:
+    """A milstore.toml that says what `settings` say, with a word on each key."""
+    stains = "\n".join(f"{json.dumps(stain)} = {json.dumps(list(names))}" for stain, names in settings.stains.items())
+    pattern = "# pattern = '…'" if settings.pattern == DEFAULT_PATTERN else f"pattern = {json.dumps(settings.pattern)}"
+    return (
+        "# Settings of this milstore store.\n\n"
+        "# The stains, in the order of tables and charts, and the names that files use for each.\n"
+        f"[stains]\n{stains}\n\n"
+        "[patches]\n"
+        "# How file names are read: a regular expression with the groups case, slice, stain and patch.\n"
+        f"{pattern}\n"
+    )

@@ -1,0 +1,142 @@
+-- Generated from milstore.schema.tables: do not edit.
+
+CREATE TABLE classes (
+    label INTEGER NOT NULL,
+    class_name VARCHAR NOT NULL,
+    PRIMARY KEY (label),
+    UNIQUE (class_name)
+);
+
+comment on table classes is 'The classes a case can belong to.';
+
+comment on column classes."label" is 'number of the class, from 0';
+
+comment on column classes."class_name" is 'name of the class, such as benign';
+
+CREATE TABLE encoders (
+    encoder VARCHAR NOT NULL,
+    n_features INTEGER NOT NULL,
+    dtype VARCHAR NOT NULL,
+    n_patches INTEGER NOT NULL,
+    fingerprint VARCHAR NOT NULL,
+    folder VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    PRIMARY KEY (encoder)
+);
+
+comment on table encoders is 'The encoders whose features the store holds.';
+
+comment on column encoders."encoder" is 'name of what made the features';
+
+comment on column encoders."n_features" is 'length of a feature vector';
+
+comment on column encoders."dtype" is 'number type in the packed file: float16 or float32';
+
+comment on column encoders."n_patches" is 'patches that have a feature vector';
+
+comment on column encoders."fingerprint" is 'SHA-256 over the vectors and the patches they belong to';
+
+comment on column encoders."folder" is 'folder of the packed file, below the store';
+
+comment on column encoders."source" is 'where the features came from';
+
+CREATE TABLE patch_roots (
+    root VARCHAR NOT NULL,
+    PRIMARY KEY (root)
+);
+
+comment on table patch_roots is 'Where the patch images lie; at most one row.';
+
+comment on column patch_roots."root" is 'absolute folder that patches.file is relative to';
+
+CREATE TABLE split_sets (
+    split_set VARCHAR NOT NULL,
+    n_splits INTEGER NOT NULL,
+    source VARCHAR NOT NULL,
+    PRIMARY KEY (split_set)
+);
+
+comment on table split_sets is 'Named families of splits.';
+
+comment on column split_sets."split_set" is 'name of the family of splits';
+
+comment on column split_sets."n_splits" is 'how many splits it has';
+
+comment on column split_sets."source" is 'where it came from: the files'' names, or how it was drawn';
+
+CREATE TABLE stains (
+    stain VARCHAR NOT NULL,
+    stain_order INTEGER NOT NULL,
+    PRIMARY KEY (stain)
+);
+
+comment on table stains is 'The stains of the store, from milstore.toml.';
+
+comment on column stains."stain" is 'canonical name of the stain, such as h&e';
+
+comment on column stains."stain_order" is 'position of the stain in tables and charts, from 0';
+
+CREATE TABLE cases (
+    case_id VARCHAR NOT NULL,
+    case_order INTEGER NOT NULL,
+    label INTEGER,
+    class_name VARCHAR,
+    source_label VARCHAR,
+    PRIMARY KEY (case_id),
+    FOREIGN KEY(label) REFERENCES classes (label)
+);
+
+comment on table cases is 'The cases, with the label that is believed now. A run keeps the label it saw.';
+
+comment on column cases."case_id" is 'the case (one patient''s lesion); ids that are all digits carry no leading zeros';
+
+comment on column cases."case_order" is 'position of the case in natural order (2 before 10), from 0';
+
+comment on column cases."label" is 'number of its class; null while no label is known';
+
+comment on column cases."class_name" is 'name of its class; null while no label is known';
+
+comment on column cases."source_label" is 'the label as it stood in the label file, such as 3';
+
+CREATE TABLE slices (
+    case_id VARCHAR NOT NULL,
+    stain VARCHAR NOT NULL,
+    slice_idx INTEGER NOT NULL,
+    slice_name VARCHAR NOT NULL,
+    n_patches INTEGER NOT NULL,
+    PRIMARY KEY (case_id, stain, slice_idx),
+    FOREIGN KEY(case_id) REFERENCES cases (case_id),
+    FOREIGN KEY(stain) REFERENCES stains (stain)
+);
+
+comment on table slices is 'The slices (tissue sections) of each case and stain.';
+
+comment on column slices."case_id" is 'the case';
+
+comment on column slices."stain" is 'the stain';
+
+comment on column slices."slice_idx" is 'position of slice_name in natural order within case and stain, from 0';
+
+comment on column slices."slice_name" is 'the slice''s name as the files give it, such as match_1';
+
+comment on column slices."n_patches" is 'patches of the slice';
+
+CREATE TABLE splits (
+    split_set VARCHAR NOT NULL,
+    split INTEGER NOT NULL,
+    case_id VARCHAR NOT NULL,
+    subset VARCHAR NOT NULL,
+    PRIMARY KEY (split_set, split, case_id),
+    FOREIGN KEY(split_set) REFERENCES split_sets (split_set),
+    FOREIGN KEY(case_id) REFERENCES cases (case_id)
+);
+
+comment on table splits is 'Which subset each case is in, for each split.';
+
+comment on column splits."split_set" is 'the split set';
+
+comment on column splits."split" is 'the split, from 1';
+
+comment on column splits."case_id" is 'the case';
+
+comment on column splits."subset" is 'train, val or test';

@@ -1,0 +1,127 @@
+"""Write what is derived from the tables and kept in git: `python -m milstore.schema.generate [--check]`."""
+
+import json
+import sys
+from pathlib import Path
+
+from sqlalchemy import Table
+from sqlalchemy.schema import CreateTable
+
+from milstore.schema.tables import tables
+
+GROUPS = ("cohort", "features", "run")
+_TITLES = {
+    "cohort": "The cohort",
+    "features": "Features",
+    "run": "Runs",
+}
+_VIEWS = {
+    "out_of_fold": "One row per experiment, seed and case: its prediction by the run that held it in test.",
+}
+
+
+def duckdb_type(sql_type: str) -> str:
+    """DuckDB's name of a generic SQL type.
+
+    >>> duckdb_type("DATETIME")
+    'TIMESTAMP'
+    """
+    return {"DATETIME": "TIMESTAMP"}.get(sql_type, sql_type)
+
+
+def columns_json() -> str:
+    """Tables by group, and their columns with types."""
+    content = {
+        group: {t.name: {c.name: duckdb_type(str(c.type)) for c in t.columns} for t in tables(group)}
+        for group in GROUPS
+    }
+    return json.dumps(content, indent=1) + "\n"
+
+
+def catalog_sql(names: set[str]) -> str:
+    """DDL of tables that milstore.duckdb holds, with their keys and comments."""
+    parts = ["-- Generated from milstore.schema.tables: do not edit."]
+    for table in (table for table in tables("cohort") if table.name in names):
+        ddl = str(CreateTable(table)).strip().replace("DATETIME", "TIMESTAMP").replace("\t", "    ")
+        parts.append("\n".join(line.rstrip() for line in ddl.splitlines()) + ";")
+        parts += comments(table, "table")
+    return "\n\n".join(parts) + "\n"
+
+
+def view_comments_sql() -> str:
+    """Comments on the views of milstore.duckdb."""
+    parts = ["-- Generated from milstore.schema.tables: do not edit."]
+    for group in ("features", "run"):
+        for table in tables(group):
+            parts += comments(table, "view")
+    parts += [f"comment on view {view} is {_literal(text)};" for view, text in _VIEWS.items()]
+    return "\n".join(parts) + "\n"
+
+
+def comments(table: Table, kind: str) -> list[str]:
+    """`comment on` statements of a table or view and its columns."""
+    made = [f"comment on {kind} {table.name} is {_literal(str(table.comment))};"]
+    made += [f'comment on column {table.name}."{c.name}" is {_literal(str(c.comment))};' for c in table.columns]
+    return made
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def schema_page() -> str:
+    """docs/schema.md: every table and column."""
+    lines = [
+        "# The tables of a store",
+        "",
+        "Generated from `schema/tables.py` by `make docs`; a test holds the two together.",
+        "In `milstore.duckdb` the cohort's tables have the keys named here; the others are views over Parquet files.",
+    ]
+    for group in GROUPS:
+        lines += ["", f"## {_TITLES[group]}"]
+        for table in tables(group):
+            lines += ["", f"### `{table.name}`", "", str(table.comment), "", "| column | type | key | meaning |", "|---|---|---|---|"]
+            lines += [_row(table, column.name) for column in table.columns]
+    lines += ["", "## Views over these", ""]
+    lines += [f"- `{view}`: {text}" for view, text in _VIEWS.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _row(table: Table, name: str) -> str:
+    column = table.columns[name]
+    keys = ["primary"] if column.primary_key else []
+    keys += [f"→ `{key.target_fullname}`" for key in column.foreign_keys]
+    meaning = str(column.comment).replace("|", "\\|")
+    return f"| `{name}` | {duckdb_type(str(column.type)).lower()} | {' '.join(keys)} | {meaning} |"
+
+
+def outputs(root: Path) -> dict[Path, str]:
+    """Every generated file below the repository's root, and what it should hold."""
+    others = {table.name for table in tables("cohort")} - {"patches"}
+    return {
+        root / "schema" / "columns.json": columns_json(),
+        root / "schema" / "catalog.sql": catalog_sql(others),
+        # Apart, because a very large patch table is a view instead.
+        root / "schema" / "catalog_patches.sql": catalog_sql({"patches"}),
+        root / "schema" / "view_comments.sql": view_comments_sql(),
+        root / "docs" / "schema.md": schema_page(),
+    }
+
+
+def main() -> int:
+    """Write the files, or with --check only tell which differ (exit code 1)."""
+    stale = 0
+    for path, text in outputs(Path(__file__).resolve().parents[1]).items():
+        if path.exists() and path.read_text(encoding="utf-8") == text:
+            continue
+        stale += 1
+        if "--check" in sys.argv:
+            sys.stderr.write(f"{path} differs from schema/tables.py: run make docs\n")
+        else:
+            path.write_text(text, encoding="utf-8")
+            sys.stderr.write(f"wrote {path}\n")
+    return int(stale > 0 and "--check" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
