@@ -11,6 +11,10 @@ Columns = dict[str, str]
 """Name of each column -> its DuckDB type."""
 
 
+SUBSETS = ("train", "val", "test")
+"""The three parts of a split, in the order in which they are shown."""
+
+
 @cache
 def columns(group: str) -> dict[str, Columns]:
     """Tables of a group (`cohort`, `features` or `run`) and the columns of each."""

@@ -26,9 +26,6 @@ from sqlalchemy import (
 
 METADATA = MetaData()
 
-SUBSETS = ("train", "val", "test")
-"""The three parts of a split, in the order in which they are shown."""
-
 
 def _case_key() -> Column[str]:
     return Column("case_id", String, ForeignKey("cases.case_id"), primary_key=True, comment="the case")

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError
-from milstore.schema.tables import SUBSETS
+from milstore.schema.columns import SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
 
 TOLERANCE = 1e-4

@@ -6,6 +6,7 @@ survive. Where somebody holds the file, the refresh is put off; the next command
 
 import json
 import logging
+import os
 from contextlib import closing
 from typing import Any
 
@@ -44,7 +45,7 @@ def _stamp_path(store: Store) -> Any:
 
 def refresh(store: Store) -> list[str]:
     """Bring milstore.duckdb up to date, if it is behind and nobody holds it. Returns what the user should know."""
-    if not is_behind(store):
+    if not is_behind(store) or not _may_write(store):
         return []
     stamp = wanted_stamp(store)
     try:
@@ -58,6 +59,11 @@ def refresh(store: Store) -> list[str]:
     except duckdb.Error as error:
         return [f"{store.database} could not be brought up to date ({str(error).splitlines()[0]}): run milstore doctor"]
     return []
+
+
+def _may_write(store: Store) -> bool:
+    """Whether this user may refresh; a colleague who only reads is not told of what is not theirs to do."""
+    return os.access(store.database if store.database.exists() else store.root, os.W_OK)
 
 
 def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any]) -> None:

@@ -238,3 +238,13 @@ def make_placeholder(store: Store) -> None:
     for name in TABLES:
         write_whole(folder / f"{name}.parquet", lambda path, name=name: write_parquet(empty(name), path))
     write_whole(folder / RUN_FILE, lambda path: _write_text(path, "[]\n"))
+
+
+def read_run(store: Store, run_id: str) -> dict[str, Any]:
+    """Everything that a finished run's `run.json` says. StoreError if it cannot be read."""
+    path = store.run_folder(run_id) / RUN_FILE
+    try:
+        facts: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+    return facts

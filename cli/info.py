@@ -1,0 +1,13 @@
+"""`milstore info`."""
+
+from milstore.cli.options import StoreOption
+from milstore.cli.output import show_table
+
+
+def command(store: StoreOption = None) -> None:
+    """Show what is in the store."""
+    from milstore.contents import contents
+    from milstore.cli.opening import open_current
+
+    opened = open_current(store)
+    show_table(["in the store", ""], contents(opened), title=f"Store {opened.root}")

@@ -1,0 +1,101 @@
+"""The program `milstore`: finds the command, runs it, and turns errors into one line and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from milstore import __version__
+from milstore.cli.lazy import Entry, LazyGroup
+from milstore.cli.output import fail, reset_quiet, set_quiet
+from milstore.errors import MilstoreError
+
+COMMANDS = {
+    "demo": Entry("demo", "Build the bundled demo cohort in the store."),
+    "init": Entry("init", "Make an empty store."),
+    "info": Entry("info", "Show what is in the store."),
+    "ingest": Entry("ingest", "Take labels, patches, features, splits and runs into the store."),
+    "encode": Entry("encode", "Compute features from the patch images with a built-in encoder."),
+    "splits": Entry("splits", "Make, show and check train/val/test splits."),
+    "train": Entry("train", "Train a model on one split, or on all, and store the run."),
+    "query": Entry("query", "Ask a question of the runs: each .sql file is a subcommand."),
+    "sql": Entry("sql", "Ask one SQL statement, read-only."),
+    "runs": Entry("runs", "List and show finished runs."),
+}
+
+
+class Root(LazyGroup):
+    """The group of all commands."""
+
+    entries = COMMANDS
+
+
+app = typer.Typer(cls=Root, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
+    if wanted:
+        typer.echo(f"milstore {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from (anywhere on the line).")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but data and errors (anywhere).")] = False,
+) -> None:
+    """Train attention models on pathology slides, and ask what they looked at."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line. Returns (or, as a script, exits with) 0, 1 for a failed check, 2 for an error, 75 for a
+    training that was interrupted and can be continued.
+    """  # noqa: D205
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    end = words.index("--") if "--" in words else len(words)
+    debug = "--debug" in words[:end] or bool(os.environ.get("MILSTORE_DEBUG"))
+    reset_quiet()
+    set_quiet(any(word in ("--quiet", "-q") for word in words[:end]))
+    words = [word for i, word in enumerate(words) if i >= end or word not in ("--debug", "--quiet", "-q")]
+    code = _run(words, debug=debug)
+    if arguments is None:
+        sys.exit(code)
+    return code
+
+
+def _run(words: list[str], *, debug: bool) -> int:
+    try:
+        outcome = app(args=words, prog_name="milstore", standalone_mode=False)
+    except MilstoreError as error:
+        if debug:
+            traceback.print_exc()
+        fail(str(error))
+        return error.exit_code
+    except typer.Exit as leave:
+        return leave.exit_code
+    except typer.TyperException as error:
+        # An option or argument that does not fit: typer's own words, in our one line.
+        show = getattr(error, "format_message", None)
+        context = getattr(error, "ctx", None)
+        hint = f" (see {context.command_path} --help)" if context is not None else ""
+        message = show() if show is not None else str(error)
+        if message:
+            fail(message + hint)
+        return int(getattr(error, "exit_code", 2))
+    except (typer.Abort, KeyboardInterrupt):
+        fail("stopped")
+        return 130
+    except BrokenPipeError:
+        # The reader of a pipe, such as head, has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last resort: a line for the user, the whole for --debug
+        if debug:
+            traceback.print_exc()
+        fail(f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where")
+        return 2
+    return outcome if isinstance(outcome, int) else 0

@@ -1,0 +1,27 @@
+"""Options that several commands share."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from milstore.cli.output import set_quiet
+
+StoreOption = Annotated[
+    Path | None,
+    typer.Option("--store", envvar="MILSTORE_STORE", help="Folder of the store (default: ./data).", show_default=False),
+]
+QuietOption = Annotated[
+    bool, typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but data and errors.", expose_value=True)
+]
+RunOption = Annotated[str | None, typer.Option("--run", help="The run that answers: its id, or how it begins.")]
+ExperimentOption = Annotated[
+    str | None,
+    typer.Option("--experiment", help="The experiment that answers: each case from the run that held it in test."),
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed, where the experiment has several.")]
+SubsetOption = Annotated[str | None, typer.Option("--subset", help="train, val, test or all (default: test).")]
+CaseOption = Annotated[list[str] | None, typer.Option("--case", help="A case; may be given several times.")]
+FormatOption = Annotated[str, typer.Option("--format", "-f", help="table, csv, json, parquet or markdown.")]
+OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to the terminal.")]
+TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that the question may take.")]

@@ -1,0 +1,101 @@
+"""What commands print: data to stdout, everything else to stderr, and data never as markup."""
+
+import sys
+import unicodedata
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress
+
+_state = {"quiet": False}
+_WIDEST = 100_000
+
+
+def set_quiet(quiet: bool) -> bool:  # noqa: FBT001 - the signature of an option's callback
+    """Print words to stderr or not, from now on."""
+    _state["quiet"] = _state["quiet"] or quiet
+    return quiet
+
+
+def reset_quiet() -> None:
+    """Words are printed again: for the start of a command line."""
+    _state["quiet"] = False
+
+
+def is_quiet() -> bool:
+    """Whether words are kept back."""
+    return _state["quiet"]
+
+
+def printable(text: str) -> str:
+    """The text without control characters, which could steer the terminal; a line break becomes a space.
+
+    >>> printable("a\\x1b[31mb\\nc")
+    'a[31mb c'
+    """
+    spaced = text.replace("\n", " ").replace("\t", " ")
+    return "".join(letter for letter in spaced if unicodedata.category(letter) not in ("Cc", "Cf", "Cs"))
+
+
+def say(text: str) -> None:
+    """A line of words to stderr, unless --quiet."""
+    if not _state["quiet"]:
+        sys.stderr.write("\n".join(printable(line) for line in text.splitlines()) + "\n")
+
+
+def fail(message: str) -> None:
+    """The one line of an error."""
+    sys.stderr.write(f"error: {printable(message)}\n")
+
+
+def console(*, stderr: bool = False) -> "Console":
+    """A rich console that is as wide as the terminal, and never cuts what goes into a file or a pipe."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _WIDEST, highlight=False, markup=False, emoji=False)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """A table for people, to stdout. Numbers stand to the right, with four significant digits."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    rows = list(rows)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(printable(title)) if title else None)
+    for i, column in enumerate(columns):
+        numeric = all(isinstance(row[i], int | float) or row[i] is None for row in rows)
+        # Never cut an identifier or a number; words may wrap.
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell(value)) for value in row))
+    console().print(table)
+
+
+def cell(value: Any) -> str:
+    """A value as people read it."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return printable(str(value))
+
+
+def progress() -> "Progress":
+    """Progress bars on stderr; none where stderr is no terminal, or with --quiet."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console(stderr=True),
+        disable=_state["quiet"] or not sys.stderr.isatty(),
+    )

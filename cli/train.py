@@ -1,0 +1,133 @@
+"""`milstore train`."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from milstore.cli.options import QuietOption, StoreOption
+from milstore.cli.output import console, is_quiet, say, show_table
+from milstore.errors import UsageError
+from milstore.store import open_store
+from milstore.training.config import TrainingConfig, field_help, option_name, read_config
+
+
+def _with_config_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command an option for each field of TrainingConfig, in the place of its `**config`."""
+    signature = inspect.signature(function)
+    own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
+    options = [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[type(field.default) | None, _option(field.name, field.default)],
+        )
+        for field in fields(TrainingConfig)
+    ]
+    together = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + options
+    function.__signature__ = signature.replace(parameters=together)  # type: ignore[attr-defined]
+    function.__annotations__ = {each.name: each.annotation for each in together}
+    return function
+
+
+def _option(name: str, default: object) -> Any:
+    flag = option_name(name)
+    if isinstance(default, bool):
+        flag = f"{flag}/--no-{flag.removeprefix('--')}"
+        default = "yes" if default else "no"
+    return typer.Option(flag, help=f"{field_help()[name]} [default: {default}]", show_default=False)
+
+
+@_with_config_options
+def command(
+    store: StoreOption = None,
+    split: Annotated[str | None, typer.Option(help="Number of the split to train on, or all.")] = None,
+    split_set: Annotated[str | None, typer.Option(help="The split set; needed where there are several.")] = None,
+    encoder: Annotated[str | None, typer.Option(help="Whose features; needed where there are several.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Name for the runs of this configuration.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of weights, order of the cases and dropout.")] = 0,
+    config_file: Annotated[
+        Path | None, typer.Option("--config", help="TOML file with the settings below; options win over it.")
+    ] = None,
+    resume: Annotated[str | None, typer.Option(help="Continue this interrupted run, and nothing else.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads to compute with; default: the CPUs there are.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    quiet: QuietOption = False,
+    **config: Any,
+) -> None:
+    """Train a model on one split, or on all, and store the run.
+
+    Progress and words go to stderr, the summary to stdout. Ctrl-C stops after the case at hand and says how to go on.
+    """
+    opened = open_store(store)
+    settings = read_config(config_file, config)
+    if resume is not None:
+        if split is not None:
+            raise UsageError("--resume continues one run as it began: leave --split out")
+    elif split is None:
+        raise UsageError("say which split to train on: --split 1, or --split all")
+    splits = None if split is None or split == "all" else [_number(split)]
+
+    from milstore import training
+    from milstore.training.progress import Watcher, watcher
+
+    watch = Watcher() if quiet or is_quiet() else watcher(say, console(stderr=True))
+    if resume is not None:
+        results = [training.resume(opened, resume, watcher=watch)]
+    else:
+        results = training.train_all(
+            opened,
+            settings,
+            splits,
+            split_set=split_set,
+            encoder=encoder,
+            seed=seed,
+            experiment=experiment,
+            threads=threads,
+            device=device,
+            watcher=watch,
+        )
+    for result in results:
+        _show(result)
+    say(f"next: milstore query top-patches --run {results[-1].run_id}" + _store_words(store))
+
+
+def _number(split: str) -> int:
+    try:
+        return int(split)
+    except ValueError:
+        raise UsageError(f"--split {split!r}: give a number or all") from None
+
+
+def _store_words(store: Path | None) -> str:
+    return "" if store is None else f" --store {store}"
+
+
+def _show(result: Any) -> None:
+    classes = [each.class_name for each in result.subsets[0].classes]
+    rows = []
+    for subset in result.subsets:
+        for each in subset.classes:
+            low, high = each.interval
+            rows.append(
+                (
+                    subset.subset,
+                    each.class_name,
+                    each.n_cases,
+                    *each.called,
+                    "–" if each.recall is None else f"{each.recall:.2f}",
+                    "–" if each.recall is None else f"{low:.2f} to {high:.2f}",
+                    # A figure of the subset, so once.
+                    ("–" if subset.auc is None else f"{subset.auc:.3f}") if each.label == 0 else "",
+                )
+            )
+    columns = ["subset", "class", "cases", *(f"called {name}" for name in classes), "recall", "95% interval", "AUC"]
+    say(
+        f"run {result.run_id}: best epoch {result.best_epoch} of {result.n_epochs}, {result.seconds:.1f} s, "
+        f"experiment {result.experiment}"
+    )
+    show_table(columns, rows, title=f"{result.experiment}, split {result.split} of {result.split_set}")

@@ -1,0 +1,173 @@
+"""Asking: a question by its name, or SQL of one's own, and the answer."""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from milstore import queries
+from milstore.errors import DataError, UsageError
+from milstore.store.folder import Store
+from milstore.store.lens import connect
+from milstore.store.names import normal_case_id
+from milstore.store.sandbox import DEFAULT_TIMEOUT, check_foreign, first_line, lock_down, time_limit
+from milstore.store.selection import Choice, Selection, select
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+
+Fetch = Callable[[duckdb.DuckDBPyConnection], Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer. Its rows are computed when they are first asked for, in the form that is asked for."""
+
+    _run: Callable[[Fetch], Any]
+    _then: "Callable[[pa.Table], pa.Table] | None" = None
+    title: str = ""
+    """Which run or experiment answered."""
+    notes: list[str] = field(default_factory=list)
+    """What must be told with the answer, such as `case 46 was in this run's training subset`."""
+
+    @cached_property
+    def _fetched(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        if self._then is not None:
+            table = self.arrow()
+            return table.column_names, [tuple(row.values()) for row in table.to_pylist()]
+        fetched: tuple[list[str], list[tuple[Any, ...]]] = self._run(
+            lambda con: ([column[0] for column in con.description or []], con.fetchall())
+        )
+        return fetched
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns."""
+        return self._fetched[0]
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The rows as tuples of Python values."""
+        return self._fetched[1]
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows()]
+
+    @cached_property
+    def _table(self) -> "pa.Table":
+        table = self._run(lambda con: con.to_arrow_table())
+        return self._then(table) if self._then is not None else table
+
+    def arrow(self) -> "pa.Table":
+        """The answer as an Arrow table."""
+        return self._table
+
+    def df(self) -> "pd.DataFrame":
+        """The answer as a pandas data frame."""
+        return self.arrow().to_pandas()
+
+    def pl(self) -> "pl.DataFrame":
+        """The answer as a polars data frame, where polars is installed."""
+        import polars
+
+        frame = polars.from_arrow(self.arrow())
+        if not isinstance(frame, polars.DataFrame):  # pragma: no cover - a table never becomes a series
+            raise TypeError(type(frame))
+        return frame
+
+
+def ask(
+    store: Store,
+    name: str,
+    choice: Choice | None = None,
+    values: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> Result:
+    """Ask a question by its name.
+
+    Args:
+        store: the store.
+        name: name of a file in `queries/`, of milstore or of the store.
+        choice: which run or experiment should answer, and for which cases.
+        values: the question's parameters.
+        timeout: seconds it may take.
+
+    Raises:
+        UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
+        StoreError: the store holds no finished run.
+    """
+    choice = choice or Choice()
+    query = queries.load(name, store.queries)
+    values = dict(values or {})
+    if query.wants_case:
+        if len(choice.cases) != 1:
+            raise UsageError(f"query {name} is about one case: give --case once")
+        values["case"] = normal_case_id(choice.cases[0])
+    bound = query.bind(values)
+    con = connect(store)
+    selection = select(con, store, choice)
+    lock_down(con, store)
+    with time_limit(con, timeout):
+        if not query.built_in:
+            check_foreign(con, query.sql)
+        _check_header(con, query)
+    return Result(
+        _runner(con, query.sql, bound, timeout),
+        analysis_function(query.then, bound) if query.then else None,
+        title=selection.title,
+        notes=list(selection.notes),
+    )
+
+
+def _runner(
+    con: duckdb.DuckDBPyConnection, sql: str, bound: Mapping[str, Any], timeout: float
+) -> Callable[[Fetch], Any]:
+    """What runs the statement and fetches its rows, both within the time limit."""
+
+    def run(fetch: Fetch) -> Any:
+        try:
+            with time_limit(con, timeout):
+                return fetch(con.execute(sql, dict(bound)))
+        except duckdb.Error as error:
+            raise UsageError(first_line(error)) from error
+
+    return run
+
+
+def _check_header(con: duckdb.DuckDBPyConnection, query: queries.Query) -> None:
+    """DataError if the header's parameters are not those that DuckDB finds in the SQL."""
+    where = f"queries/{query.name}.sql"
+    try:
+        statements = con.extract_statements(query.sql)
+    except duckdb.Error as error:
+        raise DataError(f"{where}: {first_line(error)}") from error
+    if len(statements) != 1:
+        raise DataError(f"{where} holds {len(statements)} statements: one question is one statement")
+    declared, used = {p.name for p in query.parameters}, set(statements[0].named_parameters)
+    if declared != used:
+        differing = ", ".join(sorted(declared ^ used))
+        raise DataError(f"{where}: header and SQL do not agree on the parameters ({differing})")
+
+
+def analysis_function(name: str, bound: Mapping[str, Any] | None = None) -> Callable[..., Any]:
+    """The function of `milstore.analysis` that a header names as module.function."""
+    module, _, function = name.partition(".")
+    found: Callable[..., Any] = getattr(importlib.import_module(f"milstore.analysis.{module}"), function)
+    return found if bound is None else (lambda table: found(table, **bound))
+
+
+def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Result:
+    """Answer one statement of anybody's SQL in the sandbox. UsageError for one that is wrong or does more than read."""
+    con = connect(store)
+    lock_down(con, store)
+    with time_limit(con, timeout):
+        check_foreign(con, sql)
+    return Result(_runner(con, sql, {}, timeout))
+

@@ -1,0 +1,183 @@
+"""Which run answers: the one place that decides, for every question, from which run each case is taken.
+
+The decision becomes the table `selection(run_id, case_id, subset)`, and every query joins it.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import duckdb
+
+from milstore.errors import StoreError, UsageError
+from milstore.schema.columns import SUBSETS
+from milstore.store.folder import Store
+from milstore.store.lens import literal
+from milstore.store.names import named, nearest, normal_case_id
+from milstore.store.runs import find_run_id
+
+ALL = "all"
+_SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What the user said of the run that should answer."""
+
+    run: str | None = None
+    """A run id, or an unambiguous beginning of one."""
+    experiment: str | None = None
+    """An experiment: each case from its run that held the case in test."""
+    seed: int | None = None
+    """The seed, where the experiment has several."""
+    subset: str | None = None
+    """train, val, test or all; test unless said."""
+    cases: tuple[str, ...] = ()
+    """The cases asked for; none means all."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs answer, in words for titles, and what the user must be told."""
+
+    title: str
+    """Such as `experiment mil-1a2b3c, seed 0, test subsets, 2 of 5 splits`."""
+    runs: tuple[str, ...]
+    notes: list[str] = field(default_factory=list)
+
+
+class _Run(NamedTuple):
+    run_id: str
+    experiment: str
+    split_set: str
+    split: int
+    n_splits: int
+    seed: int
+    finished_at: object
+
+
+def select(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice) -> Selection:
+    """Make the table `selection` on a connection of the lens.
+
+    Raises:
+        UsageError: the run, experiment, seed, subset or case does not exist, or no case is left.
+        StoreError: the store holds no finished run.
+    """
+    if choice.subset is not None and choice.subset not in (*SUBSETS, ALL):
+        raise UsageError(f"there is no subset {choice.subset!r}: use {', '.join(SUBSETS)} or {ALL}")
+    if choice.run is not None and choice.experiment is not None:
+        raise UsageError("--run and --experiment exclude each other: give one")
+    runs, title = _runs(con, store, choice)
+    subset = choice.subset or "test"
+    cases = tuple(dict.fromkeys(normal_case_id(case) for case in choice.cases))
+    _fill(con, runs, subset, cases)
+    notes = _add_asked(con, runs, choice, cases) if cases else []
+    title += f", {_subset_title(con, subset, single=choice.run is not None)}"
+    missing = _missing_splits(runs) if choice.run is None else ""
+    if missing:
+        title += f", {missing}"
+        notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
+    if con.execute("select count(*) from selection").fetchall() == [(0,)]:
+        raise UsageError(f"{title}: no case is in it; choose another --subset")
+    return Selection(title, tuple(run.run_id for run in runs), notes)
+
+
+def _runs(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice) -> tuple[list[_Run], str]:
+    """The runs that answer, and how to call them."""
+    fields = ", ".join(_Run._fields)
+    if choice.run is not None:
+        run_id = find_run_id(store, choice.run)
+        rows = con.execute(f"select {fields} from runs where run_id = {literal(run_id)}").fetchall()
+        if not rows:
+            raise StoreError(f"run {run_id} has no readable run.json: run milstore doctor")
+        return [_Run(*rows[0])], f"run {run_id}"
+    finished = [_Run(*row) for row in con.execute(f"select {fields} from runs").fetchall()]
+    if not finished:
+        raise StoreError(
+            f"the store at {store.root} holds no finished run: train one with milstore train --split 1"
+        )
+    experiment = choice.experiment or max(finished, key=lambda run: (str(run.finished_at), run.run_id)).experiment
+    of_experiment = [run for run in finished if run.experiment == experiment]
+    if not of_experiment:
+        known = {run.experiment for run in finished}
+        raise UsageError(f"there is no experiment {experiment!r} with a finished run: {nearest(experiment, known)}")
+    seed = _seed(of_experiment, choice.seed)
+    return _newest([run for run in of_experiment if run.seed == seed]), f"experiment {experiment}, seed {seed}"
+
+
+def _seed(runs: list[_Run], asked: int | None) -> int:
+    """The seed asked for, else the lowest that is complete, else the lowest of those with most splits."""
+    seeds = sorted({run.seed for run in runs})
+    if asked is not None:
+        if asked not in seeds:
+            raise UsageError(f"experiment {runs[0].experiment} has no run of seed {asked}: there is {named(seeds)}")
+        return asked
+    splits = {seed: {(run.split_set, run.split) for run in runs if run.seed == seed} for seed in seeds}
+    complete = [seed for seed in seeds if len(splits[seed]) >= runs[0].n_splits]
+    return complete[0] if complete else max(seeds, key=lambda seed: (len(splits[seed]), -seed))
+
+
+def _newest(runs: list[_Run]) -> list[_Run]:
+    """The newest run of each split, in the order of the splits."""
+    by_split = {(run.split_set, run.split): run for run in sorted(runs, key=lambda run: (str(run.finished_at), run.run_id))}
+    return [by_split[split] for split in sorted(by_split)]
+
+
+def _missing_splits(runs: list[_Run]) -> str:
+    return f"{len(runs)} of {runs[0].n_splits} splits" if len(runs) < runs[0].n_splits else ""
+
+
+def _among(runs: list[_Run]) -> str:
+    return f"run_id in ({', '.join(literal(run.run_id) for run in runs)})"
+
+
+def _fill(con: duckdb.DuckDBPyConnection, runs: list[_Run], subset: str, cases: tuple[str, ...]) -> None:
+    con.execute(
+        f"""
+        create or replace temp table selection as
+        select run_id, case_id, subset from predictions
+        where {_among(runs)}
+          and ($subset = '{ALL}' or subset = $subset)
+          and (len($cases::varchar[]) = 0 or case_id in (select unnest($cases::varchar[])))
+        """,
+        {"subset": subset, "cases": list(cases)},
+    )
+
+
+def _add_asked(con: duckdb.DuckDBPyConnection, runs: list[_Run], choice: Choice, cases: tuple[str, ...]) -> list[str]:
+    """Take cases that were asked for and are in no test subset from validation, else from training."""
+    found = {case for (case,) in con.execute("select distinct case_id from selection").fetchall()}
+    missing = [case for case in cases if case not in found]
+    if not missing:
+        return []
+    rows = con.execute(
+        f"select case_id, subset, run_id from predictions where {_among(runs)} and case_id in (select unnest($cases::varchar[]))",
+        {"cases": missing},
+    ).fetchall()
+    order = {run.run_id: i for i, run in enumerate(runs)}
+    places = sorted(rows, key=lambda row: (("test", "val", "train").index(row[1]), order[row[2]]))
+    notes = []
+    for case in missing:
+        mine = [row for row in places if row[0] == case]
+        if not mine:
+            raise UsageError(_unknown_case(con, case, runs))
+        if choice.subset is not None:
+            raise UsageError(f"case {case} is not in the {choice.subset} subset, but in {mine[0][1]}: say --subset {mine[0][1]}")
+        _, subset, run_id = mine[0]
+        con.execute("insert into selection values ($run_id, $case, $subset)", {"run_id": run_id, "case": case, "subset": subset})
+        whose = "this run's" if len(runs) == 1 else f"run {run_id}'s"
+        notes.append(f"case {case} was in {whose} {_SUBSET_WORDS[subset]} subset")
+    return notes
+
+
+def _unknown_case(con: duckdb.DuckDBPyConnection, case: str, runs: list[_Run]) -> str:
+    known = [row[0] for row in con.execute(f"select distinct case_id from predictions where {_among(runs)}").fetchall()]
+    in_cohort = con.execute("select count(*) from cases where case_id = $case", {"case": case}).fetchall() != [(0,)]
+    if in_cohort:
+        return f"case {case!r} is in the cohort, but no run that answers has predicted it"
+    return f"there is no case {case!r}: {nearest(case, known)}"
+
+
+def _subset_title(con: duckdb.DuckDBPyConnection, subset: str, *, single: bool) -> str:
+    present = [row[0] for row in con.execute("select distinct subset from selection").fetchall()]
+    words = [_SUBSET_WORDS[name] for name in SUBSETS if name in present] or [subset]
+    return " and ".join(words) + (" subset" if single and len(words) == 1 else " subsets")

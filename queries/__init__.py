@@ -1,0 +1,19 @@
+"""The questions: each `.sql` file here, and in a store's own `queries/`, is one.
+
+A file begins with comment lines that say what it answers, then its grain, parameters and columns:
+
+    -- How a case's most attended patches spread over its slices.
+    -- grain: one row per run, case, stain and slice
+    -- param pct double = 5 [0, 100]: share of the case's patches, in percent
+    -- columns: run_id, case_id, stain, slice_idx, top_patches
+
+A parameter without a default must be given. `-- then: module.function` names a function of `milstore.analysis` that
+turns the rows into what SQL cannot say well, and `-- report: module.function` one that writes `--format report`.
+"""
+
+if __name__ != "milstore.queries":
+    raise ImportError("import milstore.queries: the folder at the root is the same package")
+
+from milstore.queries.loader import Parameter, Query, available, load, parse
+
+__all__ = ["Parameter", "Query", "available", "load", "parse"]

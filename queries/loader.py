@@ -1,0 +1,205 @@
+"""Reads the header of a question's file, and finds questions by name."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from milstore.errors import DataError, UsageError
+
+Value = str | int | float | bool | None
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+_PARAMETER = re.compile(
+    r"(?P<name>[a-z][a-z0-9_]*) (?P<type>text|integer|double|boolean)"
+    r"(?: = (?P<default>[^:\[]+?))?(?: \[(?P<low>[^,\]]*), (?P<high>[^\]]*)\])?: (?P<help>.+)"
+)
+_TYPES: dict[str, type[str] | type[int] | type[float] | type[bool]] = {
+    "text": str,
+    "integer": int,
+    "double": float,
+    "boolean": bool,
+}
+_LARGEST = 1_000_000
+REQUIRED = object()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parameter:
+    """A typed parameter of a question; bound, never pasted."""
+
+    name: str
+    type: str
+    """text, integer, double or boolean."""
+    default: Any
+    """Its value if none is given; `REQUIRED` if one must be."""
+    low: float | None
+    high: float | None
+    help: str
+
+    @property
+    def python_type(self) -> type[str] | type[int] | type[float] | type[bool]:
+        """The Python type of its values."""
+        return _TYPES[self.type]
+
+    def checked(self, value: Any) -> Value:
+        """The value in the parameter's type. UsageError if it does not fit its type or range."""
+        if value is None:
+            return None
+        try:
+            fit = _converted(value, self.type)
+        except (ValueError, OverflowError):
+            raise UsageError(f"{self.name} is {value!r}, not of type {self.type}") from None
+        if not isinstance(fit, str) and not (
+            (self.low is None or fit >= self.low) and (self.high is None or fit <= self.high)
+        ):
+            low, high = ("" if bound is None else f"{bound:g}" for bound in (self.low, self.high))
+            raise UsageError(f"{self.name} is {fit:g}: it must lie in [{low}, {high}]")
+        return fit
+
+
+def _converted(value: Any, kind: str) -> str | int | float | bool:
+    if kind == "boolean":
+        if str(value).lower() not in ("true", "false"):
+            raise ValueError
+        return str(value).lower() == "true"
+    return _TYPES[kind](value)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Query:
+    """A question: its SQL and what its header promises."""
+
+    name: str
+    title: str
+    """What it answers, one line."""
+    about: str
+    """The whole of the header's prose."""
+    grain: str
+    parameters: tuple[Parameter, ...]
+    columns: tuple[str, ...]
+    """The columns that the SQL gives, in order."""
+    then: str | None
+    """Function of `milstore.analysis` that the rows go through."""
+    report: str | None
+    """Function of `milstore.analysis` that writes the rows as a text."""
+    sql: str
+    built_in: bool
+    """False for a file of the store's own, which is run like any foreign SQL."""
+
+    @property
+    def wants_case(self) -> bool:
+        """Whether it is a question about one case, given as the parameter `case`."""
+        return any(parameter.name == "case" for parameter in self.parameters)
+
+    def bind(self, values: Mapping[str, Any]) -> dict[str, Value]:
+        """A value for every parameter. UsageError for an unknown, a missing or an unfit one."""
+        names = [parameter.name for parameter in self.parameters]
+        unknown = [name for name in values if name not in names]
+        if unknown:
+            has = ", ".join(names) or "none"
+            raise UsageError(f"query {self.name} has no parameter {unknown[0]!r}: it has {has}")
+        bound: dict[str, Value] = {}
+        for parameter in self.parameters:
+            value = values.get(parameter.name)
+            if value is None and parameter.default is REQUIRED:
+                raise UsageError(f"query {self.name} needs --{parameter.name.replace('_', '-')}: {parameter.help}")
+            bound[parameter.name] = parameter.checked(parameter.default if value is None else value)
+        return bound
+
+
+def parse(name: str, text: str, *, built_in: bool = True) -> Query:
+    """Read a question's file. DataError, naming file and line, if its header cannot be read."""
+    where = f"queries/{name}.sql"
+    lines = []
+    for line in text.splitlines():
+        if not line.startswith("--"):
+            break
+        lines.append(line[2:].strip())
+    prose, fields, parameters = [], {}, []
+    for line in lines:
+        key, _, rest = line.partition(":")
+        if line.startswith("param "):
+            parameters.append(_parameter(line.removeprefix("param "), where))
+        elif key in ("grain", "columns", "then", "report"):
+            fields[key] = rest.strip()
+        elif line:
+            prose.append(line)
+    for needed in ("grain", "columns"):
+        if not fields.get(needed):
+            raise DataError(f"{where} has no line '-- {needed}: …' in its header: add it")
+    if not prose:
+        raise DataError(f"{where} does not say in its first line what it answers: add a comment")
+    names = [parameter.name for parameter in parameters]
+    if len(set(names)) < len(names):
+        raise DataError(f"{where} declares a parameter twice: {', '.join(names)}")
+    if not built_in and ("then" in fields or "report" in fields):
+        raise DataError(f"{where} names a function: a store's own questions are SQL alone")
+    return Query(
+        name=name,
+        title=prose[0].rstrip("."),
+        about=" ".join(prose),
+        grain=fields["grain"],
+        parameters=tuple(parameters),
+        columns=tuple(column.strip() for column in fields["columns"].split(",")),
+        then=fields.get("then"),
+        report=fields.get("report"),
+        sql=text,
+        built_in=built_in,
+    )
+
+
+def _parameter(line: str, where: str) -> Parameter:
+    found = _PARAMETER.fullmatch(line)
+    if found is None:
+        raise DataError(f"{where} has a parameter that cannot be read: write '-- param name type = default: help'")
+    kind, text = found["type"], found["default"]
+    try:
+        default = REQUIRED if text is None else None if text == "null" else _converted(text, kind)
+        low, high = (float(found[bound]) if found[bound] else None for bound in ("low", "high"))
+    except ValueError:
+        raise DataError(f"{where} gives parameter {found['name']} a default or range that is not {kind}") from None
+    return Parameter(name=found["name"], type=kind, default=default, low=low, high=high, help=found["help"])
+
+
+@cache
+def built_in_names() -> tuple[str, ...]:
+    """Names of the questions that come with milstore."""
+    entries = files("milstore.queries").iterdir()
+    return tuple(sorted(entry.name.removesuffix(".sql") for entry in entries if entry.name.endswith(".sql")))
+
+
+def own_names(folder: Path | None) -> tuple[str, ...]:
+    """Names of the questions in a store's `queries/`; those that come with milstore go first and hide them."""
+    if folder is None or not folder.is_dir():
+        return ()
+    names = sorted(path.stem for path in folder.glob("*.sql"))
+    return tuple(name for name in names if _NAME.fullmatch(name) and name not in built_in_names())
+
+
+def available(folder: Path | None = None) -> tuple[str, ...]:
+    """Names of all questions; `folder` is the store's own `queries/`."""
+    return tuple(sorted({*built_in_names(), *own_names(folder)}))
+
+
+def load(name: str, folder: Path | None = None) -> Query:
+    """The question of a name. UsageError, with the nearest names, if there is none."""
+    if name in built_in_names():
+        return parse(name, files("milstore.queries").joinpath(f"{name}.sql").read_text(encoding="utf-8"))
+    if folder is not None and name in own_names(folder):
+        path = folder / f"{name}.sql"
+        try:
+            if path.stat().st_size > _LARGEST:
+                raise DataError(f"queries/{name}.sql is larger than {_LARGEST} bytes: that is no question")
+            return parse(name, path.read_text(encoding="utf-8-sig"), built_in=False)
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"queries/{name}.sql cannot be read: {error}") from error
+    from difflib import get_close_matches
+
+    names = available(folder)
+    close = get_close_matches(name, names, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(close)}?" if close else "milstore query --list shows them"
+    raise UsageError(f"there is no query {name[:80]!r}: {hint}")
