@@ -66,8 +66,8 @@ def command(
     opened = open_store(store)
     settings = read_config(config_file, config)
     if resume is not None:
-        if split is not None:
-            raise UsageError("--resume continues one run as it began: leave --split out")
+        if split is not None or config_file is not None or any(value is not None for value in config.values()):
+            raise UsageError("--resume continues one run as it began: leave --split and its settings out")
     elif split is None:
         raise UsageError("say which split to train on: --split 1, or --split all")
     splits = None if split is None or split == "all" else [_number(split)]
@@ -77,9 +77,10 @@ def command(
 
     watch = Watcher() if quiet or is_quiet() else watcher(say, console(stderr=True))
     if resume is not None:
-        results = [training.resume(opened, resume, watcher=watch)]
+        result = training.resume(opened, resume, watcher=watch)
+        _show(result)
     else:
-        results = training.train_all(
+        *_, result = training.train_all(
             opened,
             settings,
             splits,
@@ -90,10 +91,9 @@ def command(
             threads=threads,
             device=device,
             watcher=watch,
+            committed=_show,
         )
-    for result in results:
-        _show(result)
-    say(f"next: milstore query top-patches --run {results[-1].run_id}" + _store_words(store))
+    say(f"next: milstore query top-patches --run {result.run_id}" + _store_words(store))
 
 
 def _number(split: str) -> int:

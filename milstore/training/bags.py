@@ -1,0 +1,190 @@
+"""Bags: what the model sees of a case, and where its features come from.
+
+A bag carries the names of its slices and patches beside their features, so attention finds its patch by name. The loop
+only knows `BagSource.in_order`, so a source may hold everything in memory or read ahead from the packed file.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from milstore.store.features import PackedFeatures
+from milstore.store.names import natural_key
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Bag:
+    """One case: the features of its N patches in G slices and S stains."""
+
+    case_id: str
+    slices: tuple[tuple[str, int], ...]
+    """(stain, slice_idx) of each slice."""
+    slice_N: Ints
+    """Which of `slices` each patch lies in."""
+    patch_idx_N: Ints
+    """The number in each patch's file name."""
+    feature_ND: Tensor
+    """Features as stored, float16 or float32."""
+    slice_GN: Tensor
+    """Bool, true where patch n lies in slice g."""
+    stain_SG: Tensor
+    """Bool, true where slice g is of stain s; stains in alphabetical order."""
+
+    @property
+    def n_patches(self) -> int:
+        """How many patches the bag holds."""
+        return len(self.patch_idx_N)
+
+    def to(self, device: torch.device) -> "Bag":
+        """The bag with its tensors on a device."""
+        return replace(
+            self,
+            feature_ND=self.feature_ND.to(device, non_blocking=True),
+            slice_GN=self.slice_GN.to(device, non_blocking=True),
+            stain_SG=self.stain_SG.to(device, non_blocking=True),
+        )
+
+    def capped(self, most: int, rng: np.random.Generator) -> "Bag":
+        """The bag with at most `most` patches a slice, drawn without replacement; itself where no slice has more."""
+        if np.bincount(self.slice_N).max() <= most:
+            return self
+        # The first `most` of each slice in a random order are a fair draw.
+        shuffled = rng.permutation(self.n_patches)
+        by_slice = shuffled[np.argsort(self.slice_N[shuffled], kind="stable")]
+        slice_sorted = self.slice_N[by_slice]
+        place_in_slice = np.arange(self.n_patches) - np.searchsorted(slice_sorted, slice_sorted)
+        kept = np.sort(by_slice[place_in_slice < most])
+        rows = torch.from_numpy(kept).to(self.feature_ND.device)
+        return replace(
+            self,
+            slice_N=self.slice_N[kept],
+            patch_idx_N=self.patch_idx_N[kept],
+            feature_ND=self.feature_ND[rows],
+            slice_GN=self.slice_GN[:, rows],
+        )
+
+
+class BagSource(Protocol):
+    """Anything that hands out bags in a wished order."""
+
+    n_features: int
+
+    def in_order(self, case_ids: Iterable[str]) -> Iterator[Bag]:
+        """The bags of the cases, in that order. A bag's features hold until the next bag is asked for."""
+        ...  # pragma: no cover
+
+
+class BagsInMemory:
+    """Bags whose features stay in memory, or on the GPU, as they are stored."""
+
+    def __init__(self, bags: Iterable[Bag]) -> None:
+        self._bags = {bag.case_id: bag for bag in bags}
+        self.n_features = next((bag.feature_ND.shape[1] for bag in self._bags.values()), 0)
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes that the features take."""
+        return sum(bag.feature_ND.nbytes for bag in self._bags.values())
+
+    def in_order(self, case_ids: Iterable[str]) -> Iterator[Bag]:
+        """The bags of the cases, in that order; KeyError for a case that is not held."""
+        return (self._bags[case_id] for case_id in case_ids)
+
+    def to(self, device: torch.device) -> "BagsInMemory":
+        """The bags with their tensors on a device."""
+        return self if device.type == "cpu" else BagsInMemory(bag.to(device) for bag in self._bags.values())
+
+
+def make_bag(case_id: str, stain_N: Iterable[str], slice_idx_N: Ints, patch_idx_N: Ints, feature_ND: Tensor) -> Bag:
+    """A bag from the identity of each patch and its features, row by row in any order."""
+    stains, stain_code_N = np.unique(np.asarray(list(stain_N), dtype=object), return_inverse=True)
+    place_N3 = np.stack([stain_code_N.reshape(-1), slice_idx_N, patch_idx_N], axis=1)
+    return _bag(case_id, [str(stain) for stain in stains], place_N3, feature_ND)
+
+
+def load_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> BagsInMemory:
+    """Read the features of cases into memory, a case in one sequential read. KeyError for a case without features."""
+    encoded = packed.patches["stain"].combine_chunks().dictionary_encode()
+    # Codes in alphabetical order of the stains, whatever order they were met in.
+    names = encoded.dictionary.to_pylist()
+    stains = sorted(names)
+    code_of = np.array([stains.index(name) for name in names], dtype=np.int64)
+    stain_code = code_of[encoded.indices.to_numpy()] if len(encoded) else np.empty(0, dtype=np.int64)
+    place_N3 = np.stack([stain_code, *(_int64(packed.patches[name]) for name in ("slice_idx", "patch_idx"))], axis=1)
+
+    def bag(case_id: str) -> Bag:
+        vectors = torch.from_numpy(packed.read(case_id))
+        return _bag(case_id, stains, place_N3[slice(*packed.case_rows[case_id])], vectors)
+
+    return BagsInMemory(bag(case_id) for case_id in sorted(case_ids, key=natural_key))
+
+
+def feature_moments(bags: BagSource, case_ids: Iterable[str]) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each feature over all patches of some cases: two float64 tensors of shape (D,).
+
+    A feature that never varies has deviation 1, so that it can be divided by.
+    """
+    n_patches = 0
+    total_D = torch.zeros(bags.n_features, dtype=torch.float64)
+    squares_D = torch.zeros(bags.n_features, dtype=torch.float64)
+    for bag in bags.in_order(case_ids):
+        feature_ND = bag.feature_ND.cpu().double()
+        n_patches += bag.n_patches
+        total_D += feature_ND.sum(0)
+        squares_D += feature_ND.square().sum(0)
+    mean_D = total_D / n_patches
+    variance_D = (squares_D / n_patches - mean_D.square()).clamp(min=0)
+    # What is left of a constant feature after the subtraction is rounding.
+    varies_D = variance_D > 1e-12 * (squares_D / n_patches)
+    return mean_D, torch.where(varies_D, variance_D, 1.0).sqrt()
+
+
+class Float32Rows:
+    """Turns stored features into float32 in one buffer, used again and again.
+
+    Allocating tens of megabytes for each case would cost more than the conversion. What `__call__` returns holds until
+    it is called again, which is after the backward pass.
+    """
+
+    def __init__(self) -> None:
+        self._buffer = torch.empty(0)
+
+    def __call__(self, feature_ND: Tensor) -> Tensor:
+        """The features as float32 (N, D); on a GPU, whose allocator is fast, a tensor of their own."""
+        if feature_ND.dtype == torch.float32:
+            return feature_ND
+        if feature_ND.device.type != "cpu":
+            return feature_ND.float()
+        if self._buffer.numel() < feature_ND.numel():
+            self._buffer = torch.empty(feature_ND.numel())
+        return self._buffer[: feature_ND.numel()].view(feature_ND.shape).copy_(feature_ND)
+
+
+def _bag(case_id: str, stains: list[str], place_N3: Ints, feature_ND: Tensor) -> Bag:
+    """A bag from the position in `stains`, the slice_idx and the patch_idx of each patch."""
+    pairs = place_N3[:, :2]
+    slice_pairs, slice_N = np.unique(pairs, axis=0, return_inverse=True)
+    slice_N = slice_N.reshape(-1)
+    stain_codes, stain_G = np.unique(slice_pairs[:, 0], return_inverse=True)
+    return Bag(
+        case_id=case_id,
+        slices=tuple((stains[code], int(slice_idx)) for code, slice_idx in slice_pairs),
+        slice_N=slice_N,
+        patch_idx_N=place_N3[:, 2],
+        feature_ND=feature_ND,
+        slice_GN=torch.from_numpy(slice_N == np.arange(len(slice_pairs))[:, None]),
+        stain_SG=torch.from_numpy(stain_G == np.arange(len(stain_codes))[:, None]),
+    )
+
+
+def _int64(column: pa.ChunkedArray) -> Ints:
+    numbers: Ints = column.to_numpy().astype(np.int64)
+    return numbers

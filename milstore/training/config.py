@@ -1,0 +1,242 @@
+"""What a training is told: one frozen dataclass, filled from its defaults, a TOML file and the command line's options.
+
+Nothing here imports torch, so that `milstore train --help` and a refused option answer at once.
+"""
+
+import ast
+import hashlib
+import inspect
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from milstore.errors import UsageError
+
+Pooling = Literal["hierarchical", "size-corrected", "flat"]
+Standardise = Literal["none", "train"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainingConfig:
+    """How to train: the model, the optimiser and when to stop. Values out of range raise UsageError.
+
+    The line under each field is the help of the option of the same name.
+    """
+
+    pooling: Pooling = "hierarchical"
+    """How attention is made: hierarchical (a softmax a level), size-corrected (a level's score plus the log of the
+    patches beneath it) or flat (one softmax over the case)."""
+
+    hidden: int = 512
+    """Width of the projected patch features."""
+
+    attention_dim: int = 128
+    """Width of the attention networks."""
+
+    gated: bool = True
+    """Gate the attention networks (Ilse et al. 2018, equation 9), or not (equation 8)."""
+
+    dropout: float = 0.3
+    """Share of the projected features that is dropped in training, from 0 to below 1."""
+
+    standardise: Standardise = "none"
+    """train: shift and scale each feature by its mean and deviation over the training subset's patches; none: take
+    features as they are."""
+
+    epochs: int = 30
+    """Most epochs to train."""
+
+    min_epochs: int = 10
+    """Epochs before early stopping may end the training."""
+
+    patience: int = 8
+    """Stop after this many epochs without a lower validation loss."""
+
+    lr: float = 3e-4
+    """Learning rate of AdamW at the start."""
+
+    weight_decay: float = 2e-4
+    """Weight decay of AdamW."""
+
+    plateau_factor: float = 0.3
+    """Multiply the learning rate by this when the validation loss stops falling, above 0 and below 1."""
+
+    plateau_patience: int = 3
+    """Epochs without a lower validation loss that the learning rate waits for."""
+
+    class_weights: str = "auto"
+    """Weight of each class in the loss: auto (from how many training cases each has), none, or numbers such as 1,2.5
+    in the order of the labels."""
+
+    max_patches_per_slice: int = 0
+    """Train on at most this many patches of a slice, a fresh random choice each epoch; 0 for all. Evaluation always
+    takes all."""
+
+    stain_entropy: float = 0.0
+    """Weight of the penalty on uneven attention over a case's stains."""
+
+    slice_entropy: float = 0.0
+    """Weight of the penalty on uneven attention over a stain's slices."""
+
+    patch_entropy: float = 0.0
+    """Weight of the penalty on uneven attention over a slice's patches."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            _check_type(field.name, getattr(self, field.name), type(field.default))
+        _check_choice("pooling", self.pooling, get_args(Pooling))
+        _check_choice("standardise", self.standardise, get_args(Standardise))
+        for name in ("hidden", "attention_dim", "epochs", "min_epochs", "patience"):
+            _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
+        for name in ("plateau_patience", "max_patches_per_slice", "weight_decay"):
+            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        for name in ("stain_entropy", "slice_entropy", "patch_entropy"):
+            _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        _check("lr", self.lr, self.lr > 0, "above 0")
+        _check("dropout", self.dropout, 0 <= self.dropout < 1, "from 0 to below 1")
+        _check("plateau_factor", self.plateau_factor, 0 < self.plateau_factor < 1, "above 0 and below 1")
+        given_class_weights(self.class_weights)
+
+
+def option_name(field: str) -> str:
+    """The command line's option for a field.
+
+    >>> option_name("max_patches_per_slice")
+    '--max-patches-per-slice'
+    """
+    return "--" + field.replace("_", "-")
+
+
+def given_class_weights(text: str) -> tuple[float, ...] | None:
+    """The numbers of `--class-weights a,b`, in the order of the labels; None for auto and none.
+
+    Raises UsageError for anything else, and for weights that are not above 0.
+
+    >>> given_class_weights("1,2.5")
+    (1.0, 2.5)
+    """
+    if text in {"auto", "none"}:
+        return None
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        weights = ()
+    if len(weights) < 2 or not all(math.isfinite(weight) and weight > 0 for weight in weights):
+        raise UsageError(
+            f"--class-weights {text!r}: give auto, none, or a number above 0 for each class, such as 1,2.5"
+        )
+    return weights
+
+
+@cache
+def field_help() -> dict[str, str]:
+    """The line under each field of TrainingConfig, by the field's name."""
+    (definition,) = ast.parse(inspect.getsource(TrainingConfig)).body
+    assert isinstance(definition, ast.ClassDef)
+    help_lines = {}
+    for statement, following in zip(definition.body, definition.body[1:], strict=False):
+        if isinstance(statement, ast.AnnAssign) and isinstance(following, ast.Expr):
+            assert isinstance(statement.target, ast.Name)
+            assert isinstance(following.value, ast.Constant)
+            help_lines[statement.target.id] = " ".join(str(following.value.value).split())
+    return help_lines
+
+
+def read_config(path: Path | None, options: Mapping[str, object]) -> TrainingConfig:
+    """The configuration of a TOML file with options laid over it.
+
+    Args:
+        path: flat TOML file whose keys are TrainingConfig's fields; None for the defaults.
+        options: fields given on the command line; they win. None values count as not given.
+
+    Raises:
+        UsageError: no such file, broken TOML, an unknown key (the nearest is offered), a value of the wrong type or
+            out of its range.
+    """
+    values = {} if path is None else _read_toml(path)
+    values.update({name: value for name, value in options.items() if value is not None})
+    return TrainingConfig(**values)
+
+
+def config_from_json(text: str) -> TrainingConfig:
+    """The configuration that `canonical_json` wrote for a run."""
+    known = {field.name for field in fields(TrainingConfig)}
+    return TrainingConfig(**{name: value for name, value in json.loads(text).items() if name in known})
+
+
+def canonical_json(config: TrainingConfig, *, split_set: str, encoder: str) -> str:
+    """The full configuration as JSON with sorted keys: every field, the split set and the encoder.
+
+    Split and seed are not in it: runs that differ in nothing else are one experiment.
+    """
+    everything = {**asdict(config), "split_set": split_set, "encoder": encoder}
+    return json.dumps(everything, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def config_hash(config_json: str) -> str:
+    """SHA-256 of a configuration's canonical JSON, in hexadecimal."""
+    return hashlib.sha256(config_json.encode()).hexdigest()
+
+
+def default_experiment(config_json: str) -> str:
+    """Name of an experiment that was given none: `mil-` and the first six digits of the configuration's hash."""
+    return f"mil-{config_hash(config_json)[:6]}"
+
+
+def differences(theirs: str, ours: str) -> list[str]:
+    """What differs between two configurations' JSON, such as `lr 0.0003 there, 0.001 here`."""
+    there, here = json.loads(theirs), json.loads(ours)
+    keys = sorted(there.keys() | here.keys())
+    return [
+        f"{key.replace('_', '-')} {there.get(key, 'not set')} there, {here.get(key, 'not set')} here"
+        for key in keys
+        if there.get(key) != here.get(key)
+    ]
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror or error}: give a readable TOML file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--config {path} is not TOML: {' '.join(str(error).split())}") from error
+    known = {field.name: type(field.default) for field in fields(TrainingConfig)}
+    for key in values:
+        if key not in known:
+            near = get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
+            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
+            raise UsageError(f"--config {path}: unknown key {key!r}: {hint}")
+    # What TOML writes more naturally than the command line does: whole numbers for real ones, a list of weights.
+    for key, value in values.items():
+        if known[key] is float and type(value) is int:
+            values[key] = float(value)
+        if key == "class_weights" and isinstance(value, list):
+            values[key] = ",".join(f"{weight}" for weight in value)
+    return values
+
+
+def _check_type(name: str, value: object, wanted: type) -> None:
+    words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+    if type(value) is not wanted:
+        raise UsageError(f"{option_name(name)} {value!r}: give {words[wanted]}")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{option_name(name)} {value}: give a finite number")
+
+
+def _check(name: str, value: object, holds: bool, wanted: str) -> None:
+    if not holds:
+        raise UsageError(f"{option_name(name)} {value}: give a value {wanted}")
+
+
+def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        near = get_close_matches(value, choices, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise UsageError(f"{option_name(name)} {value!r}: give one of {', '.join(choices)}{hint}")

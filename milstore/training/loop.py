@@ -1,0 +1,257 @@
+"""The loop: one optimiser step a case, one row an epoch, the best epoch's weights kept.
+
+Everything that the next step depends on is in `Training.state()`, and random numbers are functions of (seed, epoch,
+position), so a training that goes on from a checkpoint computes what it would have computed, to the last bit.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from milstore.errors import DataError, UsageError
+from milstore.schema.columns import SUBSETS
+from milstore.store.names import named, natural_key
+from milstore.training.bags import Bag, BagSource, Float32Rows, feature_moments
+from milstore.training.config import TrainingConfig, given_class_weights
+from milstore.training.model import AttentionMIL, Standardiser, unevenness
+from milstore.training.progress import Watcher
+from milstore.training.randomness import Purpose, generator, torch_seed
+
+CHECKPOINT_FORMAT = 1
+
+
+@dataclass(frozen=True)
+class SplitCases:
+    """The cases of one split, with the labels that the run is told."""
+
+    subset_of: Mapping[str, str]
+    label_of: Mapping[str, int]
+
+    def of(self, subset: str) -> list[str]:
+        """The cases of a subset (train, val, test), in natural order."""
+        return sorted((case for case, of in self.subset_of.items() if of == subset), key=natural_key)
+
+    @property
+    def all(self) -> list[str]:
+        """All cases: training, then validation, then test."""
+        return [case_id for subset in SUBSETS for case_id in self.of(subset)]
+
+
+class Training:
+    """A model in training on one split."""
+
+    def __init__(
+        self,
+        bags: BagSource,
+        cases: SplitCases,
+        config: TrainingConfig,
+        *,
+        n_classes: int,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        """A new model, with weights drawn from the seed. `bags` must hold every case of the split.
+
+        Raises:
+            DataError: the training subset has no case, or of one class only; the validation subset has no case.
+            UsageError: class weights that do not fit the classes.
+        """
+        self.bags, self.cases, self.config, self.seed, self.device = bags, cases, config, seed, device
+        self.class_weight = class_weights(cases, config.class_weights, n_classes)
+        if not cases.of("val"):
+            raise DataError("the validation subset has no case: the best epoch cannot be told")
+        torch.manual_seed(torch_seed(seed, Purpose.WEIGHTS))
+        self.model = AttentionMIL(bags.n_features, n_classes, config)
+        if isinstance(self.model.standardise, Standardiser):
+            mean_D, deviation_D = feature_moments(bags, cases.of("train"))
+            self.model.standardise.shift_D.copy_(mean_D)
+            self.model.standardise.scale_D.copy_(1 / deviation_D)
+        self.model.to(device)
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
+        )
+        self.scheduler = ReduceLROnPlateau(
+            self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+        )
+        self.float32 = Float32Rows()
+        self.position = 0
+        """Cases of the current epoch that are done."""
+        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
+        """Loss and right calls, summed over the current epoch's cases. Read once an epoch: reading waits for a GPU."""
+        self.epoch_seconds = 0.0
+        self.history: list[dict[str, Any]] = []
+        """A row of the table `epochs` for each epoch that has ended."""
+        self.best_epoch = 0
+        self.best_weights: dict[str, Tensor] = {}
+
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch has been trained, or the validation loss has not fallen for long enough."""
+        done = len(self.history)
+        stalled = done >= self.config.min_epochs and done - self.best_epoch >= self.config.patience
+        return done >= self.config.epochs or stalled
+
+    def train_epoch(self, watcher: Watcher, stop: Callable[[], bool]) -> bool:
+        """Train what is left of the current epoch, and validate.
+
+        Returns whether the epoch ended: false if `stop` said so after a case, where `state()` can be kept.
+
+        Raises:
+            UsageError: the loss is NaN or infinite.
+        """
+        started = time.perf_counter()
+        epoch = len(self.history) + 1
+        train = self.cases.of("train")
+        order = [train[i] for i in generator(self.seed, Purpose.ORDER, epoch).permutation(len(train))]
+        self.model.train()
+        for bag in self.bags.in_order(order[self.position :]):
+            self._step(bag, epoch)
+            self.position += 1
+            watcher.case()
+            if stop() and self.position < len(order):
+                self.epoch_seconds += time.perf_counter() - started
+                return False
+        # On a GPU, the one place of an epoch where the numbers are waited for.
+        losses = torch.cat([self.sums / len(order), self._validate()]).tolist()
+        self.epoch_seconds += time.perf_counter() - started
+        self._end_epoch(epoch, *losses)
+        watcher.epoch(self.history[-1], best=self.best_epoch == epoch)
+        return True
+
+    def _step(self, bag: Bag, epoch: int) -> None:
+        torch.manual_seed(torch_seed(self.seed, Purpose.DROPOUT, epoch, self.position))
+        if self.config.max_patches_per_slice:
+            rng = generator(self.seed, Purpose.CAP, epoch, self.position)
+            bag = bag.capped(self.config.max_patches_per_slice, rng)
+        bag = bag.to(self.device)
+        output = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG)
+        loss = self._loss(output.logits_C, bag.case_id)
+        penalised = loss
+        attention, config = output.attention, self.config
+        if config.patch_entropy:
+            penalised = penalised + config.patch_entropy * unevenness(attention.log_patch_N, bag.slice_GN)
+        if config.slice_entropy:
+            penalised = penalised + config.slice_entropy * unevenness(attention.log_slice_G, bag.stain_SG)
+        if config.stain_entropy:
+            whole_case = torch.ones_like(attention.log_stain_S, dtype=torch.bool)[None]
+            penalised = penalised + config.stain_entropy * unevenness(attention.log_stain_S, whole_case)
+        self.optimizer.zero_grad()
+        penalised.backward()  # type: ignore[no-untyped-call]
+        self.optimizer.step()
+        self.sums += self._scored(loss.detach(), output.logits_C.detach(), bag.case_id)
+
+    def _loss(self, logits_C: Tensor, case_id: str) -> Tensor:
+        # Not cross_entropy(weight=...): its mean over one case divides by the case's weight, which undoes it.
+        label = self.cases.label_of[case_id]
+        return -self.class_weight[label] * logits_C.log_softmax(0)[label]
+
+    def _scored(self, loss: Tensor, logits_C: Tensor, case_id: str) -> Tensor:
+        right = logits_C.argmax() == self.cases.label_of[case_id]
+        return torch.stack([loss.double(), right.double()])
+
+    @torch.no_grad()
+    def _validate(self) -> Tensor:
+        """Mean loss and accuracy over the validation cases, as a tensor of two numbers."""
+        self.model.eval()
+        sums = torch.zeros_like(self.sums)
+        cases = self.cases.of("val")
+        for stored in self.bags.in_order(cases):
+            bag = stored.to(self.device)
+            logits_C = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG).logits_C
+            sums += self._scored(self._loss(logits_C, bag.case_id), logits_C, bag.case_id)
+        return sums / len(cases)
+
+    def _end_epoch(
+        self, epoch: int, train_loss: float, train_accuracy: float, val_loss: float, val_accuracy: float
+    ) -> None:
+        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            raise UsageError(f"the loss is {train_loss + val_loss} in epoch {epoch}: train with a lower --lr")
+        row = {
+            "epoch": epoch,
+            "train_loss": train_loss,
+            "train_accuracy": train_accuracy,
+            "val_loss": val_loss,
+            "val_accuracy": val_accuracy,
+            "learning_rate": self.optimizer.param_groups[0]["lr"],
+            "seconds": self.epoch_seconds,
+        }
+        lowest = min((old["val_loss"] for old in self.history), default=math.inf)
+        if val_loss < lowest:
+            self.best_epoch = epoch
+            self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        self.history.append(row)
+        self.scheduler.step(val_loss)
+        self.position = 0
+        self.sums.zero_()
+        self.epoch_seconds = 0.0
+
+    def restore_best(self) -> None:
+        """Give the model the weights of the epoch with the lowest validation loss."""
+        self.model.load_state_dict(self.best_weights)
+
+    def state(self) -> dict[str, Any]:
+        """Everything that going on depends on: plain types and tensors, as `torch.load(weights_only=True)` wants."""
+        return {
+            "format": CHECKPOINT_FORMAT,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "position": self.position,
+            "sums": self.sums,
+            "epoch_seconds": self.epoch_seconds,
+            "history": self.history,
+            "best_epoch": self.best_epoch,
+            "best_weights": self.best_weights,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Go on from what `state()` gave.
+
+        Raises:
+            DataError: a state of another version of milstore.
+        """
+        if state.get("format") != CHECKPOINT_FORMAT:
+            raise DataError(f"the checkpoint has format {state.get('format')}, not {CHECKPOINT_FORMAT}: train anew")
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        self.position = state["position"]
+        self.sums.copy_(state["sums"])
+        self.epoch_seconds = state["epoch_seconds"]
+        self.history = list(state["history"])
+        self.best_epoch = state["best_epoch"]
+        self.best_weights = {name: value.to(self.device) for name, value in state["best_weights"].items()}
+
+
+def class_weights(cases: SplitCases, wanted: str, n_classes: int) -> list[float]:
+    """Weight of each class in the loss.
+
+    Args:
+        cases: the split.
+        wanted: auto (training cases / (classes that occur x training cases of the class), 1 for a class that does not
+            occur), none (1 each) or the numbers themselves.
+        n_classes: how many classes there are.
+
+    Raises:
+        DataError: the training cases are of fewer than two classes.
+        UsageError: not one number a class.
+    """
+    counts = [0] * n_classes
+    train = cases.of("train")
+    for case_id in train:
+        counts[cases.label_of[case_id]] += 1
+    present = sum(count > 0 for count in counts)
+    if present < 2:
+        raise DataError(f"the training subset has cases of {present} class, such as {named(train, 3)}: two are needed")
+    given = given_class_weights(wanted)
+    if given is not None and len(given) != n_classes:
+        raise UsageError(f"--class-weights {wanted}: the store has {n_classes} classes, give {n_classes} numbers")
+    if wanted == "auto":
+        return [len(train) / (present * count) if count else 1.0 for count in counts]
+    return list(given) if given is not None else [1.0] * n_classes

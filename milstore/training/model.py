@@ -1,0 +1,186 @@
+"""The model: attention pooling of patches into slices, slices into stains and stains into the case.
+
+Ilse, Tomczak & Welling, "Attention-based Deep Multiple Instance Learning", ICML 2018 (arXiv:1802.04712), applied level
+by level. A case is one packed tensor, so the projector is one matrix product a case; which patch lies in which slice,
+and which slice in which stain, travels beside it as two membership matrices. A softmax within a segment is then a
+masked row of a small matrix: no order of the patches is assumed, a missing stain is a missing row, and nothing is
+summed by index, so the sums are the same each time, on a GPU too.
+
+Axes, named in suffixes:  N patches   G slices   S stains   D features   H hidden   A attention   C classes
+                          M members of any level, K the groups that they lie in
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from milstore.training.config import TrainingConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Attention:
+    """Logarithms of a case's attention weights; each level sums to 1 (after exp) within its parent.
+
+    Logarithms because a product of three softmaxes is easily below what float32 can hold.
+    """
+
+    log_stain_S: Tensor
+    log_slice_G: Tensor
+    log_patch_N: Tensor
+
+    @property
+    def stain_S(self) -> Tensor:
+        """Weight of each stain, 0 to 1; they sum to 1."""
+        return self.log_stain_S.exp()
+
+    @property
+    def slice_G(self) -> Tensor:
+        """Weight of each slice, 0 to 1; they sum to 1 within a stain."""
+        return self.log_slice_G.exp()
+
+    @property
+    def patch_N(self) -> Tensor:
+        """Weight of each patch, 0 to 1; they sum to 1 within a slice."""
+        return self.log_patch_N.exp()
+
+
+@dataclass(frozen=True, slots=True)
+class CaseOutput:
+    """What the model says of one case: unnormalised log-probabilities of the classes, and how it came to them."""
+
+    logits_C: Tensor
+    attention: Attention
+
+
+class Standardiser(nn.Module):
+    """Shifts and scales each feature by fixed numbers, kept with the weights."""
+
+    shift_D: Tensor
+    scale_D: Tensor
+
+    def __init__(self, n_features: int) -> None:
+        super().__init__()
+        self.register_buffer("shift_D", torch.zeros(n_features))
+        self.register_buffer("scale_D", torch.ones(n_features))
+
+    def forward(self, feature_ND: Tensor) -> Tensor:
+        """Features with mean 0 and deviation 1 over the patches that the numbers were taken from."""
+        return (feature_ND - self.shift_D) * self.scale_D
+
+
+class AttentionScore(nn.Module):
+    """One score a member, before the softmax: w . (tanh(V h) * sigmoid(U h)), or without the gate w . tanh(V h).
+
+    Ilse et al. 2018, equations 9 and 8. The last layer has no bias: a softmax would cancel it.
+    """
+
+    def __init__(self, hidden: int, attention_dim: int, *, gated: bool) -> None:
+        super().__init__()
+        self.gated = gated
+        # V and U in one product.
+        self.project = nn.Linear(hidden, 2 * attention_dim if gated else attention_dim)
+        self.weigh = nn.Linear(attention_dim, 1, bias=False)
+
+    def forward(self, value_MH: Tensor) -> Tensor:
+        """Scores, shape (M,)."""
+        projected = self.project(value_MH)
+        if self.gated:
+            content_MA, gate_MA = projected.chunk(2, dim=1)
+            return self.weigh(content_MA.tanh() * gate_MA.sigmoid()).squeeze(1)  # type: ignore[no-any-return]
+        return self.weigh(projected.tanh()).squeeze(1)  # type: ignore[no-any-return]
+
+
+class AttentionMIL(nn.Module):
+    """Projector, three attention pools, linear classifier.
+
+    With `--pooling flat` the two upper pools have no weights of their own: the score of a slice is the log-sum-exp of
+    its patches' scores, that of a stain the log-sum-exp of its slices', and the product of the three softmaxes is one
+    softmax over the case, of which slice and stain attention are the marginals.
+    """
+
+    def __init__(self, n_features: int, n_classes: int, config: TrainingConfig) -> None:
+        super().__init__()
+        self.pooling = config.pooling
+        self.standardise = Standardiser(n_features) if config.standardise == "train" else nn.Identity()
+        self.project = nn.Linear(n_features, config.hidden)
+        self.dropout = nn.Dropout(config.dropout)
+        self.patch_score = self._scorer(config)
+        if config.pooling != "flat":
+            self.slice_score = self._scorer(config)
+            self.stain_score = self._scorer(config)
+        self.classify = nn.Linear(config.hidden, n_classes)
+
+    def forward(self, feature_ND: Tensor, slice_GN: Tensor, stain_SG: Tensor) -> CaseOutput:
+        """Logits and attention of one case.
+
+        Args:
+            feature_ND: float32 features of the case's patches, in any order.
+            slice_GN: bool, true where patch n lies in slice g; every row and column has a true.
+            stain_SG: bool, true where slice g is of stain s; every row and column has a true.
+        """
+        hidden_NH = self.dropout(self.project(self.standardise(feature_ND)).relu())
+        patches_G = slice_GN.sum(1)
+        patches_S = (stain_SG * patches_G).sum(1)
+
+        score_N = self.patch_score(hidden_NH)
+        log_patch_N, total_G, pooled_GH = attend(score_N, hidden_NH, slice_GN)
+
+        score_G = total_G if self.pooling == "flat" else self._corrected(self.slice_score(pooled_GH), patches_G)
+        log_slice_G, total_S, pooled_SH = attend(score_G, pooled_GH, stain_SG)
+
+        score_S = total_S if self.pooling == "flat" else self._corrected(self.stain_score(pooled_SH), patches_S)
+        case_1S = torch.ones_like(stain_SG[:1, :1]).expand(1, stain_SG.shape[0])
+        log_stain_S, _, pooled_1H = attend(score_S, pooled_SH, case_1S)
+
+        logits_C = self.classify(pooled_1H).squeeze(0)
+        return CaseOutput(logits_C, Attention(log_stain_S, log_slice_G, log_patch_N))
+
+    def _corrected(self, score_K: Tensor, patches_K: Tensor) -> Tensor:
+        """The scores, plus the log of the patches beneath each group where sizes are corrected for.
+
+        Equal scores then give every patch of the case the same effective attention, not every slice.
+        """
+        return score_K + patches_K.log() if self.pooling == "size-corrected" else score_K
+
+    @staticmethod
+    def _scorer(config: TrainingConfig) -> AttentionScore:
+        return AttentionScore(config.hidden, config.attention_dim, gated=config.gated)
+
+
+def attend(score_M: Tensor, value_MH: Tensor, member_KM: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Softmax within each group, and the weighted means.
+
+    Args:
+        score_M: scores of the members.
+        value_MH: what is averaged.
+        member_KM: bool, true where member m lies in group k; each member in exactly one, no group empty.
+
+    Returns:
+        Log of the members' weights (M,), log-sum-exp of each group's scores (K,), weighted means (K, H).
+    """
+    total_K = torch.where(member_KM, score_M, -torch.inf).logsumexp(1)
+    member = member_KM.to(score_M.dtype)
+    # A product with the memberships spreads each group's total over its members: exact, as all else in the sum is 0.
+    log_weight_M = score_M - total_K @ member
+    return log_weight_M, total_K, (member * log_weight_M.exp()) @ value_MH
+
+
+def effective_attention(attention: Attention, slice_GN: Tensor, stain_SG: Tensor) -> Tensor:
+    """Stain x slice x patch attention of each patch (N,), float64; sums to 1 over the case."""
+    log_slice_G = attention.log_slice_G.double() + attention.log_stain_S.double() @ stain_SG.double()
+    return (attention.log_patch_N.double() + log_slice_G @ slice_GN.double()).exp()
+
+
+def unevenness(log_weight_M: Tensor, member_KM: Tensor) -> Tensor:
+    """How far attention is from even: 1 - entropy / log(members), averaged over the groups with two members or more.
+
+    A scalar from 0 (even) to 1 (all on one member); 0 where no group has two members. Dividing by the largest entropy
+    that is possible makes small and large groups count alike.
+    """
+    member = member_KM.to(log_weight_M.dtype)
+    entropy_K = -(member @ (log_weight_M.exp() * log_weight_M))
+    size_K = member.sum(1)
+    several_K = size_K > 1
+    uneven_K = torch.where(several_K, 1 - entropy_K / size_K.clamp(min=2).log(), 0.0)
+    return uneven_K.sum() / several_K.sum().clamp(min=1)

@@ -1,0 +1,154 @@
+"""What a training needs of the store: classes, split, features and the experiment's name, each checked."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow.compute as pc
+
+from milstore.errors import ConflictError, UsageError
+from milstore.store.cohort import Cohort
+from milstore.store.features import PackedFeatures
+from milstore.store.folder import Store
+from milstore.store.lens import connect
+from milstore.store.names import check_name, named, natural_key, nearest
+from milstore.store.runs import list_drafts
+from milstore.training.config import config_hash, default_experiment, differences
+from milstore.training.evaluation import SliceKey
+from milstore.training.loop import SplitCases
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """A split as it can be trained: its cases, and those that have no features."""
+
+    cases: SplitCases
+    left_out: dict[str, str]
+    """Subset of each case of the split that has no features."""
+
+
+def class_names(cohort: Cohort) -> list[str]:
+    """The classes' names in the order of their labels 0, 1, … ConflictError if the store has none."""
+    names = {row["label"]: row["class_name"] for row in cohort.table("classes").to_pylist()}
+    if not names:
+        raise ConflictError("the store has no labels: begin with milstore ingest labels, or build one by milstore demo")
+    return [names[label] for label in sorted(names)]
+
+
+def choose_split_set(cohort: Cohort, wanted: str | None) -> tuple[str, int]:
+    """Name of the split set and how many splits it has; the name may be left out while there is only one.
+
+    Raises:
+        ConflictError: the store has no split set.
+        UsageError: an unknown one, or none named where there are several.
+    """
+    sizes = {row["split_set"]: row["n_splits"] for row in cohort.table("split_sets").to_pylist()}
+    if not sizes:
+        raise ConflictError("the store has no splits: run milstore ingest splits or milstore splits make")
+    if wanted is None:
+        if len(sizes) > 1:
+            raise UsageError(f"the store has several split sets: choose by --split-set ({named(sorted(sizes))})")
+        wanted = next(iter(sizes))
+    if wanted not in sizes:
+        raise UsageError(f"the store has no split set {wanted!r}: {nearest(wanted, sizes)}")
+    return wanted, sizes[wanted]
+
+
+def choose_splits(split_set: str, n_splits: int, wanted: Iterable[int] | None) -> list[int]:
+    """The splits to train, all of them if None; UsageError for one that the split set does not have."""
+    splits = list(range(1, n_splits + 1) if wanted is None else wanted)
+    for split in splits:
+        if not 1 <= split <= n_splits:
+            there = named(range(1, n_splits + 1))
+            raise UsageError(f"--split {split}: split set {split_set} has the splits {there}")
+    return splits
+
+
+def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: int) -> SplitPlan:
+    """The cases of a split with subset and label.
+
+    Raises:
+        ConflictError: a case has no label.
+    """
+    rows = cohort.table("splits")
+    rows = rows.filter(pc.and_(pc.equal(rows["split_set"], split_set), pc.equal(rows["split"], split)))
+    subset_of = dict(zip(rows["case_id"].to_pylist(), rows["subset"].to_pylist(), strict=True))
+    cases = cohort.table("cases")
+    label_of = dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
+    unlabelled = [case_id for case_id in sorted(subset_of, key=natural_key) if label_of.get(case_id) is None]
+    if unlabelled:
+        raise ConflictError(
+            f"split {split} of {split_set} has cases without a label ({_cases(unlabelled)}): run milstore ingest labels"
+        )
+    there = packed.case_rows
+    return SplitPlan(
+        cases=SplitCases(
+            subset_of={case_id: subset for case_id, subset in subset_of.items() if case_id in there},
+            label_of={case_id: label_of[case_id] for case_id in subset_of if case_id in there},
+        ),
+        left_out={case_id: subset for case_id, subset in subset_of.items() if case_id not in there},
+    )
+
+
+def patch_counts(cohort: Cohort, case_ids: Iterable[str]) -> dict[SliceKey, int]:
+    """Patches that the cohort has of each slice of some cases."""
+    wanted = set(case_ids)
+    return {
+        (row["case_id"], row["stain"], row["slice_idx"]): row["n_patches"]
+        for row in cohort.table("slices").to_pylist()
+        if row["case_id"] in wanted
+    }
+
+
+def missing_features(cohort: Cohort, packed: PackedFeatures, plans: Iterable[SplitPlan]) -> list[str]:
+    """What will be left out of training, a sentence each: cases without features, patches without features."""
+    plans = list(plans)
+    left_out = sorted({case_id for plan in plans for case_id in plan.left_out}, key=natural_key)
+    trained = {case_id for plan in plans for case_id in plan.cases.subset_of}
+    existing = sum(patch_counts(cohort, trained).values())
+    with_feature = sum(end - first for case_id, (first, end) in packed.case_rows.items() if case_id in trained)
+    notes = []
+    if left_out:
+        notes.append(f"warning: without {packed.encoder} features, so left out: {_cases(left_out)}")
+    if existing > with_feature:
+        notes.append(
+            f"warning: {existing - with_feature} of {existing} patches have no {packed.encoder} feature "
+            "and are left out"
+        )
+    return notes
+
+
+def _cases(case_ids: list[str]) -> str:
+    return f"{len(case_ids)} case{'s' if len(case_ids) > 1 else ''}, {named(case_ids)}"
+
+
+def experiment_name(store: Store, wanted: str | None, config_json: str) -> str:
+    """The experiment's name: the one wanted, or the configuration's own.
+
+    Raises:
+        UsageError: a name that does not fit.
+        ConflictError: the name stands for another configuration; what differs is named.
+    """
+    name = check_name(wanted or default_experiment(config_json), "experiment")
+    for other in known_runs(store, name):
+        if other["config_hash"] != config_hash(config_json):
+            what = "; ".join(differences(other["config"], config_json))
+            raise ConflictError(
+                f"experiment {name} stands for another configuration ({what}): choose another --experiment"
+            )
+    return name
+
+
+def known_runs(store: Store, experiment: str) -> list[dict[str, Any]]:
+    """run_id, split, seed, config, config_hash and finished of each run of an experiment, unfinished ones included."""
+    query = (
+        "select run_id, split, seed, config, config_hash, true as finished from runs where experiment = ? order by all"
+    )
+    with connect(store) as con:
+        finished: list[dict[str, Any]] = con.execute(query, [experiment]).to_arrow_table().to_pylist()
+    unfinished = [
+        {**{key: draft.facts[key] for key in ("split", "seed", "config", "config_hash")}, "run_id": draft.run_id}
+        for draft in list_drafts(store)
+        if draft.facts.get("experiment") == experiment
+    ]
+    return finished + [{**row, "finished": False} for row in unfinished]
