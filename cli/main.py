@@ -36,7 +36,7 @@ class Root(LazyGroup):
 app = typer.Typer(cls=Root, rich_markup_mode=None, no_args_is_help=True, pretty_exceptions_enable=False)
 
 
-def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of an option's callback
+def _version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"milstore {__version__}")
         raise typer.Exit
@@ -44,8 +44,12 @@ def _version(wanted: bool) -> None:  # noqa: FBT001 - the signature of an option
 
 @app.callback()
 def root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show where an error came from (anywhere on the line).")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show where an error came from (anywhere on the line).")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but data and errors (anywhere).")] = False,
 ) -> None:
     """Train attention models on pathology slides, and ask what they looked at."""
@@ -54,7 +58,7 @@ def root(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line. Returns (or, as a script, exits with) 0, 1 for a failed check, 2 for an error, 75 for a
     training that was interrupted and can be continued.
-    """  # noqa: D205
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
     debug = "--debug" in words[:end] or bool(os.environ.get("MILSTORE_DEBUG"))
@@ -93,7 +97,7 @@ def _run(words: list[str], *, debug: bool) -> int:
         # The reader of a pipe, such as head, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except Exception as error:  # noqa: BLE001 - the last resort: a line for the user, the whole for --debug
+    except Exception as error:
         if debug:
             traceback.print_exc()
         fail(f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where")

@@ -12,7 +12,8 @@ StoreOption = Annotated[
     typer.Option("--store", envvar="MILSTORE_STORE", help="Folder of the store (default: ./data).", show_default=False),
 ]
 QuietOption = Annotated[
-    bool, typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but data and errors.", expose_value=True)
+    bool,
+    typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but data and errors.", expose_value=True),
 ]
 RunOption = Annotated[str | None, typer.Option("--run", help="The run that answers: its id, or how it begins.")]
 ExperimentOption = Annotated[

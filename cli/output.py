@@ -13,7 +13,7 @@ _state = {"quiet": False}
 _WIDEST = 100_000
 
 
-def set_quiet(quiet: bool) -> bool:  # noqa: FBT001 - the signature of an option's callback
+def set_quiet(quiet: bool) -> bool:
     """Print words to stderr or not, from now on."""
     _state["quiet"] = _state["quiet"] or quiet
     return quiet
@@ -88,7 +88,14 @@ def cell(value: Any) -> str:
 
 def progress() -> "Progress":
     """Progress bars on stderr; none where stderr is no terminal, or with --quiet."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         TextColumn("{task.description}", markup=False),

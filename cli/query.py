@@ -53,13 +53,13 @@ def _option(parameter: queries.Parameter) -> inspect.Parameter:
         kind = kind | None
     flag = f"--{parameter.name.replace('_', '-')}"
     about = parameter.help + (" (required)" if required else "")
-    flags = [f"{flag}/--no-{flag[2:]}"] if parameter.type == "boolean" else [flag]
-    return _keyword(parameter.name, Annotated[kind, typer.Option(*flags, help=about)], None if required else parameter.default)
+    flags = [f"{flag}/--no-{flag[2:]}"] if parameter.kind == "boolean" else [flag]
+    return _keyword(
+        parameter.name, Annotated[kind, typer.Option(*flags, help=about)], None if required else parameter.default
+    )
 
 
-def make_command(
-    name: str, help_text: str, options: list[inspect.Parameter], call: Callable[..., None]
-) -> Any:
+def make_command(name: str, help_text: str, options: list[inspect.Parameter], call: Callable[..., None]) -> Any:
     """A typer command whose options are given as a list."""
 
     def command(**values: Any) -> None:

@@ -8,7 +8,9 @@ import typer
 from milstore.cli.options import FormatOption, OutputOption, StoreOption
 from milstore.cli.output import say, show_table
 
-app = typer.Typer(help="List and show finished runs.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    help="List and show finished runs.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
+)
 
 _LIST = """
 select run_id, experiment, split_set, split, seed, pooling, best_epoch, n_epochs, round(seconds, 1) as seconds,
@@ -43,8 +45,8 @@ def show(
     store: StoreOption = None,
 ) -> None:
     """Show everything that is known of where a run's numbers came from."""
-    from milstore.errors import UsageError
     from milstore.cli.opening import open_current
+    from milstore.errors import UsageError
     from milstore.store.runs import find_run_id, read_run
 
     if format_ not in ("table", "json"):

@@ -11,10 +11,10 @@ import duckdb
 from milstore import queries
 from milstore.errors import DataError, UsageError
 from milstore.store.folder import Store
-from milstore.store.lens import connect
+from milstore.store.lens import connect, execute
 from milstore.store.names import normal_case_id
 from milstore.store.sandbox import DEFAULT_TIMEOUT, check_foreign, first_line, lock_down, time_limit
-from milstore.store.selection import Choice, Selection, select
+from milstore.store.selection import Choice, select
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,8 @@ class Result:
 
     def df(self) -> "pd.DataFrame":
         """The answer as a pandas data frame."""
-        return self.arrow().to_pandas()
+        frame: pd.DataFrame = self.arrow().to_pandas()
+        return frame
 
     def pl(self) -> "pl.DataFrame":
         """The answer as a polars data frame, where polars is installed."""
@@ -134,7 +135,7 @@ def _runner(
     def run(fetch: Fetch) -> Any:
         try:
             with time_limit(con, timeout):
-                return fetch(con.execute(sql, dict(bound)))
+                return fetch(execute(con, sql, bound))
         except duckdb.Error as error:
             raise UsageError(first_line(error)) from error
 
@@ -170,4 +171,3 @@ def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Resu
     with time_limit(con, timeout):
         check_foreign(con, sql)
     return Result(_runner(con, sql, {}, timeout))
-

@@ -39,5 +39,8 @@ def contents(store: Store) -> list[tuple[str, str]]:
         ("finished runs", f"{runs} ({experiments})" if runs else "none: milstore train --split 1"),
         ("unfinished runs", ", ".join(drafts) or "none"),
         ("cohort fingerprint", store.manifest()["fingerprint"][:12]),
-        (store.database.name, "behind the store: the next ingest or milstore info refreshes it" if is_behind(store) else "up to date"),
+        (
+            store.database.name,
+            "behind the store: the next ingest or milstore info refreshes it" if is_behind(store) else "up to date",
+        ),
     ]

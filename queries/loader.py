@@ -32,7 +32,7 @@ class Parameter:
     """A typed parameter of a question; bound, never pasted."""
 
     name: str
-    type: str
+    kind: str
     """text, integer, double or boolean."""
     default: Any
     """Its value if none is given; `REQUIRED` if one must be."""
@@ -43,16 +43,16 @@ class Parameter:
     @property
     def python_type(self) -> type[str] | type[int] | type[float] | type[bool]:
         """The Python type of its values."""
-        return _TYPES[self.type]
+        return _TYPES[self.kind]
 
     def checked(self, value: Any) -> Value:
         """The value in the parameter's type. UsageError if it does not fit its type or range."""
         if value is None:
             return None
         try:
-            fit = _converted(value, self.type)
+            fit = _converted(value, self.kind)
         except (ValueError, OverflowError):
-            raise UsageError(f"{self.name} is {value!r}, not of type {self.type}") from None
+            raise UsageError(f"{self.name} is {value!r}, not of type {self.kind}") from None
         if not isinstance(fit, str) and not (
             (self.low is None or fit >= self.low) and (self.high is None or fit <= self.high)
         ):
@@ -162,7 +162,7 @@ def _parameter(line: str, where: str) -> Parameter:
         low, high = (float(found[bound]) if found[bound] else None for bound in ("low", "high"))
     except ValueError:
         raise DataError(f"{where} gives parameter {found['name']} a default or range that is not {kind}") from None
-    return Parameter(name=found["name"], type=kind, default=default, low=low, high=high, help=found["help"])
+    return Parameter(name=found["name"], kind=kind, default=default, low=low, high=high, help=found["help"])
 
 
 @cache

@@ -5,7 +5,9 @@ Everything that knows a column's name or type (DDL, Parquet files, views, `docs/
 """
 
 if __name__ != "milstore.schema":
-    raise ImportError("import milstore.schema: the folder at the root is the same package, and importing it twice would double every table")
+    raise ImportError(
+        "import milstore.schema: the folder at the root is the same package, and importing it twice would double every table"
+    )
 
 SCHEMA_VERSION = 1
 """Version of the store's layout and tables. A store with a higher one is refused."""

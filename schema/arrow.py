@@ -1,6 +1,7 @@
 """Arrow schemas of the tables: what the Parquet files of a store look like."""
 
 from functools import cache
+from typing import Any
 
 import pyarrow as pa
 from sqlalchemy import BigInteger, DateTime, Double, Float, Integer, String
@@ -9,9 +10,9 @@ from sqlalchemy.types import TypeEngine
 from milstore.schema.tables import METADATA
 
 
-def _arrow_type(column_type: TypeEngine[object]) -> pa.DataType:
+def _arrow_type(column_type: TypeEngine[Any]) -> pa.DataType:
     # Subclasses first: BigInteger is an Integer, Double is a Float.
-    by_type: list[tuple[type[TypeEngine[object]], pa.DataType]] = [
+    by_type: list[tuple[type[TypeEngine[Any]], pa.DataType]] = [
         (BigInteger, pa.int64()),
         (Integer, pa.int32()),
         (Double, pa.float64()),

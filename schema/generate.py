@@ -80,7 +80,15 @@ def schema_page() -> str:
     for group in GROUPS:
         lines += ["", f"## {_TITLES[group]}"]
         for table in tables(group):
-            lines += ["", f"### `{table.name}`", "", str(table.comment), "", "| column | type | key | meaning |", "|---|---|---|---|"]
+            lines += [
+                "",
+                f"### `{table.name}`",
+                "",
+                str(table.comment),
+                "",
+                "| column | type | key | meaning |",
+                "|---|---|---|---|",
+            ]
             lines += [_row(table, column.name) for column in table.columns]
     lines += ["", "## Views over these", ""]
     lines += [f"- `{view}`: {text}" for view, text in _VIEWS.items()]

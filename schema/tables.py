@@ -36,13 +36,22 @@ def _place_columns() -> list[Column[str] | Column[int]]:
     return [
         Column("case_id", String, nullable=False, comment="the case"),
         Column("stain", String, nullable=False, comment="the stain"),
-        Column("slice_idx", Integer, nullable=False, comment="the slice: position of its name, in natural order, within case and stain"),
-        Column("patch_idx", Integer, nullable=False, comment="the patch: the number in its file's name, never a position"),
+        Column(
+            "slice_idx",
+            Integer,
+            nullable=False,
+            comment="the slice: position of its name, in natural order, within case and stain",
+        ),
+        Column(
+            "patch_idx", Integer, nullable=False, comment="the patch: the number in its file's name, never a position"
+        ),
     ]
 
 
 def _run_key() -> Column[str]:
-    return Column("run_id", String, primary_key=True, comment="the run; in the files it is the folder's name, not a column")
+    return Column(
+        "run_id", String, primary_key=True, comment="the run; in the files it is the folder's name, not a column"
+    )
 
 
 CLASSES = Table(
@@ -57,8 +66,15 @@ CLASSES = Table(
 CASES = Table(
     "cases",
     METADATA,
-    Column("case_id", String, primary_key=True, comment="the case (one patient's lesion); ids that are all digits carry no leading zeros"),
-    Column("case_order", Integer, nullable=False, comment="position of the case in natural order (2 before 10), from 0"),
+    Column(
+        "case_id",
+        String,
+        primary_key=True,
+        comment="the case (one patient's lesion); ids that are all digits carry no leading zeros",
+    ),
+    Column(
+        "case_order", Integer, nullable=False, comment="position of the case in natural order (2 before 10), from 0"
+    ),
     Column("label", Integer, ForeignKey("classes.label"), comment="number of its class; null while no label is known"),
     Column("class_name", String, comment="name of its class; null while no label is known"),
     Column("source_label", String, comment="the label as it stood in the label file, such as 3"),
@@ -80,7 +96,13 @@ SLICES = Table(
     METADATA,
     _case_key(),
     Column("stain", String, ForeignKey("stains.stain"), primary_key=True, comment="the stain"),
-    Column("slice_idx", Integer, primary_key=True, autoincrement=False, comment="position of slice_name in natural order within case and stain, from 0"),
+    Column(
+        "slice_idx",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="position of slice_name in natural order within case and stain, from 0",
+    ),
     Column("slice_name", String, nullable=False, comment="the slice's name as the files give it, such as match_1"),
     Column("n_patches", Integer, nullable=False, comment="patches of the slice"),
     comment="The slices (tissue sections) of each case and stain.",
@@ -93,8 +115,18 @@ PATCHES = Table(
     Column("case_id", String, primary_key=True, comment="the case"),
     Column("stain", String, primary_key=True, comment="the stain"),
     Column("slice_idx", Integer, primary_key=True, autoincrement=False, comment="the slice within case and stain"),
-    Column("patch_idx", Integer, primary_key=True, autoincrement=False, comment="the number in the patch's file name, never a position"),
-    Column("file", String, comment="path of the patch's image below the patch root; null if the patch is known from features alone"),
+    Column(
+        "patch_idx",
+        Integer,
+        primary_key=True,
+        autoincrement=False,
+        comment="the number in the patch's file name, never a position",
+    ),
+    Column(
+        "file",
+        String,
+        comment="path of the patch's image below the patch root; null if the patch is known from features alone",
+    ),
     Column("x", Integer, comment="left edge of the patch on its slice, in pixels; null if unknown"),
     Column("y", Integer, comment="upper edge of the patch on its slice, in pixels; null if unknown"),
     Column("width", Integer, comment="width of the patch, in pixels; null if unknown"),
@@ -152,7 +184,12 @@ FEATURES = Table(
     METADATA,
     Column("encoder", String, primary_key=True, comment="the encoder"),
     *_place_columns(),
-    Column("row", BigInteger, nullable=False, comment="row of the packed file that holds the patch's vector, from 0; a case's rows are contiguous"),
+    Column(
+        "row",
+        BigInteger,
+        nullable=False,
+        comment="row of the packed file that holds the patch's vector, from 0; a case's rows are contiguous",
+    ),
     comment="Which patches have a feature vector, and where. The vectors themselves are in features/<encoder>/…/vectors.npy.",
     info={"group": "features"},
 )
@@ -172,7 +209,12 @@ RUNS = Table(
     Column("config_hash", String, nullable=False, comment="SHA-256 of the configuration, split and seed left out"),
     Column("cohort_fingerprint", String, nullable=False, comment="SHA-256 of the cohort tables the run saw"),
     Column("features_fingerprint", String, nullable=False, comment="SHA-256 of the features the run saw"),
-    Column("patches_fingerprint", String, nullable=False, comment="SHA-256 of the identities of the patches the run evaluated; runs that agree can be compared patch by patch"),
+    Column(
+        "patches_fingerprint",
+        String,
+        nullable=False,
+        comment="SHA-256 of the identities of the patches the run evaluated; runs that agree can be compared patch by patch",
+    ),
     Column("code_version", String, nullable=False, comment="milstore's version, and its commit where there is one"),
     Column("host", String, nullable=False, comment="name of the machine"),
     Column("cpu", String, nullable=False, comment="model of its processor"),
@@ -196,9 +238,21 @@ EPOCHS = Table(
     METADATA,
     _run_key(),
     Column("epoch", Integer, primary_key=True, autoincrement=False, comment="the epoch, from 1"),
-    Column("train_loss", Double, nullable=False, comment="mean class-weighted cross-entropy over the training cases, with dropout, in nats"),
-    Column("train_accuracy", Double, nullable=False, comment="share of training cases called right while training, 0 to 1"),
-    Column("val_loss", Double, nullable=False, comment="mean class-weighted cross-entropy over the validation cases, in nats"),
+    Column(
+        "train_loss",
+        Double,
+        nullable=False,
+        comment="mean class-weighted cross-entropy over the training cases, with dropout, in nats",
+    ),
+    Column(
+        "train_accuracy", Double, nullable=False, comment="share of training cases called right while training, 0 to 1"
+    ),
+    Column(
+        "val_loss",
+        Double,
+        nullable=False,
+        comment="mean class-weighted cross-entropy over the validation cases, in nats",
+    ),
     Column("val_accuracy", Double, nullable=False, comment="share of validation cases called right, 0 to 1"),
     Column("learning_rate", Double, nullable=False, comment="learning rate of the epoch"),
     Column("seconds", Double, nullable=False, comment="seconds the epoch took"),
@@ -213,7 +267,12 @@ PREDICTIONS = Table(
     Column("case_id", String, primary_key=True, comment="the case"),
     Column("subset", String, nullable=False, comment="train, val or test: where the case was in this run's split"),
     Column("true_label", Integer, nullable=False, comment="the label the run was told"),
-    Column("pred_label", Integer, nullable=False, comment="the class of the highest probability; the lowest number where several are highest"),
+    Column(
+        "pred_label",
+        Integer,
+        nullable=False,
+        comment="the class of the highest probability; the lowest number where several are highest",
+    ),
     Column("p_true", Double, nullable=False, comment="probability given to the true class, 0 to 1"),
     Column("error", Double, nullable=False, comment="1 - p_true; for two classes |p - y|"),
     comment="What a run said of each case of all three subsets.",
@@ -226,7 +285,9 @@ PROBABILITIES = Table(
     _run_key(),
     Column("case_id", String, primary_key=True, comment="the case"),
     Column("label", Integer, primary_key=True, autoincrement=False, comment="the class"),
-    Column("probability", Double, nullable=False, comment="probability given to the class, 0 to 1; sums to 1 over a case"),
+    Column(
+        "probability", Double, nullable=False, comment="probability given to the class, 0 to 1; sums to 1 over a case"
+    ),
     comment="The probability of every class for each case.",
     info={"group": "run"},
 )
@@ -239,8 +300,15 @@ ATTENTION = Table(
     Column("stain_attention", Float, nullable=False, comment="weight of the stain; sums to 1 over the case's stains"),
     Column("slice_attention", Float, nullable=False, comment="weight of the slice; sums to 1 over the stain's slices"),
     Column("patch_attention", Float, nullable=False, comment="weight of the patch; sums to 1 over the slice's patches"),
-    Column("effective_attention", Float, nullable=False, comment="stain x slice x patch attention; sums to 1 over the case"),
-    Column("rank", Integer, nullable=False, comment="1 for the case's highest effective attention; ties by stain, slice_idx, patch_idx"),
+    Column(
+        "effective_attention", Float, nullable=False, comment="stain x slice x patch attention; sums to 1 over the case"
+    ),
+    Column(
+        "rank",
+        Integer,
+        nullable=False,
+        comment="1 for the case's highest effective attention; ties by stain, slice_idx, patch_idx",
+    ),
     Column("n_patches", Integer, nullable=False, comment="patches of the case in this run"),
     comment="The weights a run gave to every patch of every case.",
     info={"group": "run"},
@@ -256,7 +324,12 @@ COVERAGE = Table(
     Column("subset", String, nullable=False, comment="train, val or test"),
     Column("existing", Integer, nullable=False, comment="patches the cohort had"),
     Column("with_feature", Integer, nullable=False, comment="of those, patches with a feature vector"),
-    Column("trained", Integer, nullable=False, comment="patches one training epoch could see under the cap; 0 outside train"),
+    Column(
+        "trained",
+        Integer,
+        nullable=False,
+        comment="patches one training epoch could see under the cap; 0 outside train",
+    ),
     Column("evaluated", Integer, nullable=False, comment="patches that predictions and attention were computed from"),
     comment="How many patches of each slice existed, were trained on and were evaluated.",
     info={"group": "run"},

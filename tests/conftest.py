@@ -31,5 +31,3 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the group's own data is not on this machine")
     return folder
-
-

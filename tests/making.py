@@ -18,7 +18,9 @@ Patch = tuple[str, str, int, int]
 CLASSES = ("benign", "high-grade")
 
 
-def make_store(folder: Path, labels: Mapping[str, int], patches: Sequence[Patch], classes: Sequence[str] = CLASSES) -> Store:
+def make_store(
+    folder: Path, labels: Mapping[str, int], patches: Sequence[Patch], classes: Sequence[str] = CLASSES
+) -> Store:
     """A store with cases of these labels and these patches, but no splits, features or runs."""
     store = create_store(folder)
     with edit_cohort(store) as edit:

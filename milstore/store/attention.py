@@ -43,8 +43,8 @@ def rank_attention(table: pa.Table) -> pa.Table:
 def _codes(table: pa.Table, column: str) -> Index:
     values = table[column].combine_chunks()
     if pa.types.is_integer(values.type):
-        return values.to_numpy(zero_copy_only=False).astype(np.int64)
-    return pc.dictionary_encode(values).indices.to_numpy(zero_copy_only=False).astype(np.int64)
+        return np.asarray(values, dtype=np.int64)
+    return np.asarray(pc.dictionary_encode(values).indices, dtype=np.int64)
 
 
 def _groups(table: pa.Table, columns: list[str]) -> tuple[Index, Index, Index]:
@@ -97,10 +97,17 @@ def check_attention(table: pa.Table) -> pa.Table:
 
 def _same_ranks(given: pa.Table, ranked: pa.Table) -> bool:
     order = [(column, "ascending") for column in PLACE]
-    return bool(given.sort_by(order)["rank"].cast(pa.int32()).combine_chunks().equals(ranked.sort_by(order)["rank"].combine_chunks()))
+    return bool(
+        given.sort_by(order)["rank"]
+        .cast(pa.int32())
+        .combine_chunks()
+        .equals(ranked.sort_by(order)["rank"].combine_chunks())
+    )
 
 
-def _check_sums(rows: pa.Table, level: str, parent: str, weights: npt.NDArray[np.float64], group: Index, first: Index) -> None:
+def _check_sums(
+    rows: pa.Table, level: str, parent: str, weights: npt.NDArray[np.float64], group: Index, first: Index
+) -> None:
     sums = np.bincount(group, weights, minlength=len(first))
     worst = int(np.argmax(np.abs(sums - 1))) if len(sums) else 0
     if len(sums) and abs(sums[worst] - 1) > TOLERANCE:

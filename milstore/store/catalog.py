@@ -84,7 +84,8 @@ def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any]
             con.execute(f"insert into {identifier(name)} ({chosen}) select {chosen} from read_parquet({path})")
     con.execute(view_text("view_comments"))
     con.execute(f"create or replace table {_OWN} (fingerprint varchar, root varchar, version integer)")
-    con.execute(f"insert into {_OWN} values ($fingerprint, $root, $version)", stamp)
+    own = f"{literal(stamp['fingerprint'])}, {literal(stamp['root'])}, {stamp['version']}"
+    con.execute(f"insert into {_OWN} values ({own})")
     con.execute(f"comment on table {_OWN} is 'Which state of the store the tables of this file were made from.'")
     con.execute("commit")
 

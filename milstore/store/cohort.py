@@ -157,10 +157,10 @@ def begin_cohort(store: Store) -> None:
 
 
 def _commit(store: Store, edit: CohortEdit) -> None:
-    check_references(edit.table, sorted(columns("cohort")), set(edit._new))  # noqa: SLF001 - the edit is ours
+    check_references(edit.table, sorted(columns("cohort")), set(edit._new))
     old = edit.base.manifest
     entries = dict(old["tables"])
-    for name, table in edit._new.items():  # noqa: SLF001
+    for name, table in edit._new.items():
         content = content_hash(table)
         if name not in entries or entries[name]["content"] != content:
             entries[name] = _stage(store, name, table, content)

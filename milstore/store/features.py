@@ -85,7 +85,9 @@ class FeaturePack:
             DataError: the width is not D, or a value is NaN or infinite (also when it is too large for float16).
         """
         if vectors.ndim != 2 or vectors.shape[1] != self.n_features:
-            raise DataError(f"features of {self._name(first_row)} have shape {vectors.shape}, not (n, {self.n_features})")
+            raise DataError(
+                f"features of {self._name(first_row)} have shape {vectors.shape}, not (n, {self.n_features})"
+            )
         last_row = first_row + len(vectors)
         with np.errstate(over="ignore"):
             stored = vectors.astype(self.dtype, copy=False)
@@ -97,19 +99,31 @@ class FeaturePack:
         self._matrix[first_row:last_row] = stored
         self._written[first_row:last_row] = True
 
+    @property
+    def target(self) -> "PackTarget":
+        """Where other processes may put rows, by `PackTarget.write`; `accept` them here afterwards."""
+        return PackTarget(str(self._staging / VECTORS), int(self._matrix.offset), self.n_features, self.dtype.name)
+
+    def accept(self, first_row: int, count: int) -> None:
+        """Take it that another process has put rows first_row … first_row + count - 1 in place."""
+        self._written[first_row : first_row + count] = True
+
     def _name(self, row: int) -> str:
         place = {column: self.patches[column][row].as_py() for column in PLACE}
         return "case {case_id}, {stain}, slice {slice_idx}, patch {patch_idx}".format(**place)
 
-    def commit(self, edit: CohortEdit, *, source: str) -> None:
+    def commit(self, edit: CohortEdit, *, source: str, replace: bool = True) -> None:
         """Put the pack into the store and its row into the edit; it counts once the edit is committed.
 
         Raises:
             DataError: rows were not written, or a patch is not in the cohort.
+            ConflictError: the encoder has other features in the store, and `replace` is not given.
             StoreError: the disk refuses.
         """
         if not self._written.all():
-            raise DataError(f"{int((~self._written).sum())} patches got no feature, such as {self._name(int(np.argmin(self._written)))}")
+            raise DataError(
+                f"{int((~self._written).sum())} patches got no feature, such as {self._name(int(np.argmin(self._written)))}"
+            )
         unknown = self.patches.join(edit.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
         if unknown.num_rows:
             raise DataError(f"{unknown.num_rows} features have no patch in the store: ingest the patches first")
@@ -117,6 +131,15 @@ class FeaturePack:
             fingerprint = self._finish()
         except OSError as error:
             raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
+        others = [old for old in edit.table("encoders").to_pylist() if old["encoder"] != self.encoder]
+        same = [old for old in edit.table("encoders").to_pylist() if old["encoder"] == self.encoder]
+        if same and same[0]["fingerprint"] == fingerprint:
+            return
+        if same and not replace:
+            raise ConflictError(
+                f"the store has other features of {self.encoder} ({same[0]['n_patches']} patches, "
+                f"{same[0]['n_features']} numbers each): use another name, or --replace"
+            )
         folder = self._store.root / "features" / self.encoder / fingerprint[:12]
         if not folder.exists():
             folder.parent.mkdir(exist_ok=True)
@@ -131,10 +154,6 @@ class FeaturePack:
             "folder": folder.relative_to(self._store.root).as_posix(),
             "source": source,
         }
-        others = [old for old in edit.table("encoders").to_pylist() if old["encoder"] != self.encoder]
-        same = [old for old in edit.table("encoders").to_pylist() if old["encoder"] == self.encoder]
-        if same and same[0]["fingerprint"] == fingerprint:
-            return
         edit.replace("encoders", pa.Table.from_pylist([*others, row]))
 
     def _finish(self) -> str:
@@ -152,6 +171,26 @@ class FeaturePack:
         write_parquet(rows.add_column(0, "encoder", encoder), self._staging / ROWS)
         sync_folder(self._staging)
         return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class PackTarget:
+    """The file of a pack that is being written, for processes that fill parts of it."""
+
+    path: str
+    offset: int
+    """Bytes before the first row."""
+    n_features: int
+    dtype: str
+
+    def write(self, first_row: int, vectors: Vectors) -> None:
+        """Put vectors (n, D), of the pack's dtype, into rows first_row … first_row + n - 1."""
+        data = memoryview(np.ascontiguousarray(vectors, self.dtype)).cast("B")
+        place = self.offset + first_row * self.n_features * np.dtype(self.dtype).itemsize
+        with Path(self.path).open("r+b", buffering=0) as stream:
+            stream.seek(place)
+            while data.nbytes:
+                data = data[stream.write(data) :]
 
 
 @dataclass(frozen=True)
@@ -198,17 +237,17 @@ class PackedFeatures:
         """Vectors (N, D) of a case, in the order of its rows, in one sequential read."""
         first, end = self.case_rows[case_id]
         dtype = np.dtype(self.dtype)
-        vectors = np.empty((end - first, self.n_features), dtype)
-        # readinto, not a memory map: a map would count as memory of the process for as long as it is open.
-        with (self.folder / VECTORS).open("rb", buffering=0) as stream:
-            stream.seek(self._start + first * self.n_features * dtype.itemsize)
-            view = memoryview(vectors).cast("B")
-            while view.nbytes:
-                count = stream.readinto(view)
-                if not count:
-                    raise StoreError(f"{self.folder / VECTORS} is truncated: run milstore doctor")
-                view = view[count:]
-        return vectors
+        path = self.folder / VECTORS
+        # A read, not a memory map: a map would count as memory of the process for as long as it is open.
+        vectors = np.fromfile(
+            path,
+            dtype,
+            count=(end - first) * self.n_features,
+            offset=self._start + first * self.n_features * dtype.itemsize,
+        )
+        if vectors.size != (end - first) * self.n_features:
+            raise StoreError(f"{path} is truncated: run milstore doctor")
+        return vectors.reshape(end - first, self.n_features)
 
 
 def open_features(store: Store, cohort: Cohort, encoder: str | None = None) -> PackedFeatures:

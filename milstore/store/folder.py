@@ -111,4 +111,3 @@ def create_store(path: str | Path, settings: Settings | None = None) -> Store:
 
 def _write_text(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8")
-

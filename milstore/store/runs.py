@@ -11,6 +11,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +127,9 @@ class RunDraft:
         except OSError as error:
             raise StoreError(f"run {self.run_id} cannot be written: {error.strerror}; its draft is kept") from error
 
-    def _write(self, run: dict[str, Any], tables: "dict[str, pa.Table]", weights: Callable[[Path], None] | None) -> Path:
+    def _write(
+        self, run: dict[str, Any], tables: "dict[str, pa.Table]", weights: Callable[[Path], None] | None
+    ) -> Path:
         staging = self.folder / "commit"
         shutil.rmtree(staging, ignore_errors=True)
         staging.mkdir()
@@ -142,7 +145,10 @@ class RunDraft:
             entry["bytes"] = (staging / name).stat().st_size
             entry["sha256"] = sha256_of(staging / name)
         run["weights_sha256"] = files[WEIGHTS]["sha256"] if weights is not None else ""
-        facts = {"run_id": self.run_id, **{name: _known(run, name) for name in columns("run")["runs"] if name != "run_id"}}
+        facts = {
+            "run_id": self.run_id,
+            **{name: _known(run, name) for name in columns("run")["runs"] if name != "run_id"},
+        }
         write_json(staging / RUN_FILE, {**facts, "files": files})
         for path in staging.iterdir():
             path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
@@ -194,7 +200,9 @@ def open_draft(store: Store, run_id: str) -> RunDraft:
             raise UsageError(f"run {run_id} is finished: there is nothing to continue") from None
         raise UsageError(f"there is no unfinished run {run_id}: {nearest(run_id, _draft_ids(store))}") from None
     except (OSError, ValueError) as error:
-        raise StoreError(f"{store.running / run_id / _DRAFT_FILE} cannot be read ({error}): run milstore doctor") from error
+        raise StoreError(
+            f"{store.running / run_id / _DRAFT_FILE} cannot be read ({error}): run milstore doctor"
+        ) from error
     return RunDraft(store, run_id, facts)
 
 
@@ -236,7 +244,7 @@ def make_placeholder(store: Store) -> None:
     folder = store.run_folder(NO_RUN)
     folder.mkdir(parents=True, exist_ok=True)
     for name in TABLES:
-        write_whole(folder / f"{name}.parquet", lambda path, name=name: write_parquet(empty(name), path))
+        write_whole(folder / f"{name}.parquet", partial(write_parquet, empty(name)))
     write_whole(folder / RUN_FILE, lambda path: _write_text(path, "[]\n"))
 
 

@@ -49,9 +49,15 @@ def check_foreign(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     except duckdb.Error as error:
         raise UsageError(first_line(error)) from error
     kinds = {statement.type for statement in statements}
-    if duckdb.StatementType.CREATE in kinds and len(statements) > 1 and statements[-1].type == duckdb.StatementType.SELECT:
+    if (
+        duckdb.StatementType.CREATE in kinds
+        and len(statements) > 1
+        and statements[-1].type == duckdb.StatementType.SELECT
+    ):
         # DuckDB splits a PIVOT into making a type and selecting.
-        raise UsageError("PIVOT is not taken: name the columns as sum(…) filter (where …), or list them: PIVOT … IN (…)")
+        raise UsageError(
+            "PIVOT is not taken: name the columns as sum(…) filter (where …), or list them: PIVOT … IN (…)"
+        )
     if len(statements) != 1:
         raise UsageError(f"one statement is taken, these are {len(statements)}: ask them one by one")
     if statements[0].type == duckdb.StatementType.EXPLAIN:
@@ -71,7 +77,7 @@ def _explained(sql: str) -> str:
 
 
 def _check_tree(con: duckdb.DuckDBPyConnection, sql: str) -> None:
-    serialised = con.execute("select json_serialize_sql($sql::varchar)", {"sql": sql}).fetchall()[0][0]
+    serialised = con.execute(f"select json_serialize_sql({literal(sql)})").fetchall()[0][0]
     tree = json.loads(serialised)
     if tree.get("error"):
         if tree.get("error_type") == "parser":

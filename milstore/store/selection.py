@@ -3,6 +3,7 @@
 The decision becomes the table `selection(run_id, case_id, subset)`, and every query joins it.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -92,9 +93,7 @@ def _runs(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice) -> tuple
         return [_Run(*rows[0])], f"run {run_id}"
     finished = [_Run(*row) for row in con.execute(f"select {fields} from runs").fetchall()]
     if not finished:
-        raise StoreError(
-            f"the store at {store.root} holds no finished run: train one with milstore train --split 1"
-        )
+        raise StoreError(f"the store at {store.root} holds no finished run: train one with milstore train --split 1")
     experiment = choice.experiment or max(finished, key=lambda run: (str(run.finished_at), run.run_id)).experiment
     of_experiment = [run for run in finished if run.experiment == experiment]
     if not of_experiment:
@@ -118,7 +117,9 @@ def _seed(runs: list[_Run], asked: int | None) -> int:
 
 def _newest(runs: list[_Run]) -> list[_Run]:
     """The newest run of each split, in the order of the splits."""
-    by_split = {(run.split_set, run.split): run for run in sorted(runs, key=lambda run: (str(run.finished_at), run.run_id))}
+    by_split = {
+        (run.split_set, run.split): run for run in sorted(runs, key=lambda run: (str(run.finished_at), run.run_id))
+    }
     return [by_split[split] for split in sorted(by_split)]
 
 
@@ -127,20 +128,24 @@ def _missing_splits(runs: list[_Run]) -> str:
 
 
 def _among(runs: list[_Run]) -> str:
-    return f"run_id in ({', '.join(literal(run.run_id) for run in runs)})"
+    # Literals, so that DuckDB opens the folders of these runs alone.
+    return f"run_id in {_listed(run.run_id for run in runs)}"
 
 
 def _fill(con: duckdb.DuckDBPyConnection, runs: list[_Run], subset: str, cases: tuple[str, ...]) -> None:
+    conditions = [_among(runs)]
+    if subset != ALL:
+        conditions.append(f"subset = {literal(subset)}")
+    if cases:
+        conditions.append(f"case_id in {_listed(cases)}")
     con.execute(
-        f"""
-        create or replace temp table selection as
-        select run_id, case_id, subset from predictions
-        where {_among(runs)}
-          and ($subset = '{ALL}' or subset = $subset)
-          and (len($cases::varchar[]) = 0 or case_id in (select unnest($cases::varchar[])))
-        """,
-        {"subset": subset, "cases": list(cases)},
+        "create or replace temp table selection as "
+        f"select run_id, case_id, subset from predictions where {' and '.join(conditions)}"
     )
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return f"({', '.join(literal(text) for text in texts)})"
 
 
 def _add_asked(con: duckdb.DuckDBPyConnection, runs: list[_Run], choice: Choice, cases: tuple[str, ...]) -> list[str]:
@@ -150,8 +155,7 @@ def _add_asked(con: duckdb.DuckDBPyConnection, runs: list[_Run], choice: Choice,
     if not missing:
         return []
     rows = con.execute(
-        f"select case_id, subset, run_id from predictions where {_among(runs)} and case_id in (select unnest($cases::varchar[]))",
-        {"cases": missing},
+        f"select case_id, subset, run_id from predictions where {_among(runs)} and case_id in {_listed(missing)}"
     ).fetchall()
     order = {run.run_id: i for i, run in enumerate(runs)}
     places = sorted(rows, key=lambda row: (("test", "val", "train").index(row[1]), order[row[2]]))
@@ -161,9 +165,11 @@ def _add_asked(con: duckdb.DuckDBPyConnection, runs: list[_Run], choice: Choice,
         if not mine:
             raise UsageError(_unknown_case(con, case, runs))
         if choice.subset is not None:
-            raise UsageError(f"case {case} is not in the {choice.subset} subset, but in {mine[0][1]}: say --subset {mine[0][1]}")
+            raise UsageError(
+                f"case {case} is not in the {choice.subset} subset, but in {mine[0][1]}: say --subset {mine[0][1]}"
+            )
         _, subset, run_id = mine[0]
-        con.execute("insert into selection values ($run_id, $case, $subset)", {"run_id": run_id, "case": case, "subset": subset})
+        con.execute(f"insert into selection values {_listed((run_id, case, subset))}")
         whose = "this run's" if len(runs) == 1 else f"run {run_id}'s"
         notes.append(f"case {case} was in {whose} {_SUBSET_WORDS[subset]} subset")
     return notes
@@ -171,7 +177,7 @@ def _add_asked(con: duckdb.DuckDBPyConnection, runs: list[_Run], choice: Choice,
 
 def _unknown_case(con: duckdb.DuckDBPyConnection, case: str, runs: list[_Run]) -> str:
     known = [row[0] for row in con.execute(f"select distinct case_id from predictions where {_among(runs)}").fetchall()]
-    in_cohort = con.execute("select count(*) from cases where case_id = $case", {"case": case}).fetchall() != [(0,)]
+    in_cohort = con.execute(f"select count(*) from cases where case_id = {literal(case)}").fetchall() != [(0,)]
     if in_cohort:
         return f"case {case!r} is in the cohort, but no run that answers has predicted it"
     return f"there is no case {case!r}: {nearest(case, known)}"

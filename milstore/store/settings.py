@@ -80,12 +80,12 @@ def _refuse_unknown(content: dict[str, Any], known: set[str], what: str, path: P
 
 def _stains(content: object, path: Path) -> dict[str, tuple[str, ...]]:
     if not isinstance(content, dict) or not content:
-        raise DataError(f"[stains] in {path} must name at least one stain, such as melan = [\"melana\"]")
+        raise DataError(f'[stains] in {path} must name at least one stain, such as melan = ["melana"]')
     stains: dict[str, tuple[str, ...]] = {}
     owner: dict[str, str] = {}
     for stain, aliases in content.items():
         if not stain.strip() or not isinstance(aliases, list) or not all(isinstance(a, str) and a for a in aliases):
-            raise DataError(f"stain {clip(stain)!r} in {path} must be a list of its names, such as [\"melana\"]")
+            raise DataError(f'stain {clip(stain)!r} in {path} must be a list of its names, such as ["melana"]')
         stains[stain] = tuple(alias.lower() for alias in aliases)
         for name in {stain.lower(), *stains[stain]}:
             if name in owner:

@@ -1,0 +1,39 @@
+# Two commands: `make demo` shows everything, `make test` checks everything. Both make the environment they need.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test lint docs bench clean
+
+# torch is asked for by its exact version and first: asked for in any other way it may bring gigabytes.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)
+
+demo: $(READY)
+	$(BIN)/milstore demo
+	$(BIN)/milstore train --split 2
+	$(BIN)/milstore query top-patches --case 46
+	$(BIN)/milstore report --output data/report.html
+
+test: $(READY)
+	$(BIN)/python -m pytest --numprocesses 2
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+docs: $(READY)
+	$(BIN)/python -m milstore.schema.generate
+
+bench: $(READY)
+	$(BIN)/python benchmarks/musk1.py
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
