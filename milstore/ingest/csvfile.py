@@ -1,0 +1,116 @@
+"""Tables that people make: CSV with comma, semicolon or tab, with or without BOM, from any system."""
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from milstore.errors import DataError
+from milstore.store.names import clip, named
+
+SEPARATORS = (",", ";", "\t")
+LARGEST = 1 << 28
+_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable:
+    """A table as it stands in its file: every value a text, stripped of blanks around it."""
+
+    path: Path
+    columns: dict[str, list[str]]
+    lines: list[int]
+    """Line of the file on which each row ends, for messages."""
+
+    def __len__(self) -> int:
+        return len(self.lines)
+
+    def column(self, name: str) -> list[str]:
+        """A column. DataError, naming those there are, if it is missing."""
+        if name not in self.columns:
+            raise DataError(f"{self.path} has no column {clip(name)!r}: it has {named(self.columns)}")
+        return self.columns[name]
+
+
+def file_bytes(path: Path, what: str, largest: int = LARGEST) -> bytes:
+    """The bytes of a small file. DataError if it is missing, unreadable, no plain file, or larger than `largest`."""
+    size = file_size(path, what)
+    if size > largest:
+        raise DataError(f"{path} has {size} bytes: that is too large for {what}")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def file_size(path: Path, what: str) -> int:
+    """Bytes of a plain file. DataError if there is none."""
+    try:
+        if path.is_file():
+            return path.stat().st_size
+        found = "is a folder" if path.is_dir() else "is no plain file" if path.exists() else "does not exist"
+    except (OSError, ValueError) as error:
+        raise DataError(f"{clip(str(path), 200)} cannot be read: {error}") from error
+    raise DataError(f"{path} {found}: name {what}")
+
+
+def read_csv(path: Path, what: str, expected: Sequence[str] = ()) -> TextTable:
+    """Read a CSV file with a header line.
+
+    The separator is the one of comma, semicolon and tab under which the header holds most of the `expected` columns,
+    then the one that gives most columns.
+
+    Raises:
+        DataError: no such file, not UTF-8, no header, two columns of one name, or a row of another width.
+    """
+    text = _decoded(path, file_bytes(path, what))
+    rows = _parsed(path, text, separator_of(text.split("\n", 1)[0], expected))
+    if not rows:
+        raise DataError(f"{path} is empty: {what} needs a header line")
+    header = [name.strip() for name in rows[0][1]]
+    double = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) < len(header) else []
+    if double:
+        raise DataError(f"{path} has the column {named(double)} more than once: rename it")
+    for line, row in rows:
+        if len(row) != len(header):
+            raise DataError(f"{path}, line {line}, has {len(row)} values, and the header {len(header)}: mend the line")
+    columns = {name: [row[i].strip() for _, row in rows[1:]] for i, name in enumerate(header)}
+    return TextTable(path, columns, [line for line, _ in rows[1:]])
+
+
+def separator_of(header: str, expected: Sequence[str] = ()) -> str:
+    """The separator of a header line.
+
+    >>> separator_of("Case;Class", ["Case"]), separator_of("a,b;c,d")
+    (';', ',')
+    """
+
+    def fitness(separator: str) -> tuple[int, int]:
+        names = [name.strip() for name in next(csv.reader([header.rstrip("\r")], delimiter=separator), [])]
+        return sum(name in names for name in expected), len(names)
+
+    # max keeps the first of equals, so a single column is read with commas.
+    return max(SEPARATORS, key=fitness)
+
+
+def _decoded(path: Path, data: bytes) -> str:
+    if data.startswith(_UTF16) or b"\0" in data:
+        raise DataError(f"{path} is not a text in UTF-8 (UTF-16, or no text at all): save it as CSV in UTF-8")
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise DataError(
+            f"{path} is not UTF-8 (line {line}; Latin-1 or Windows-1252?): save it as CSV in UTF-8"
+        ) from error
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _parsed(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
+    try:
+        # A line without any value is what editors leave at the end.
+        return [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
+    except csv.Error as error:
+        raise DataError(f"{path}, line {reader.line_num}, is not CSV ({error}): mend the line") from error

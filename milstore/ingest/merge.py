@@ -1,0 +1,146 @@
+"""A folder's patches and the store's, put together: which are new, which contradict, which slices change number."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milstore.errors import ConflictError, DataError
+from milstore.ingest.slices import Ids, SliceBook
+from milstore.store.names import clip
+from milstore.store.pattern import PLACES
+
+_PATCH_BITS = 31
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """Patches with a key each (slice number and patch_idx in one), sorted by it."""
+
+    keys: Ids
+    table: pa.Table
+    """file, x, y, width, height"""
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What the store's patches become."""
+
+    patches: pa.Table
+    slices: pa.Table
+    new: int
+    kept: int
+    """Patches of the store that the folder does not have."""
+    removed: int
+    moved: list[tuple[str, str, str]]
+    """Slices (case_id, stain, slice_name) known before whose slice_idx changes or that lose patches."""
+
+
+def sorted_side(book: SliceBook, slice_ids: Ids, table: pa.Table) -> Side:
+    """One side of a merge. DataError, naming both files, if two rows are one patch."""
+    keys = slice_ids << _PATCH_BITS | np.asarray(table["patch_idx"], dtype=np.int64)
+    order = np.argsort(keys, kind="stable")
+    keys = keys[order]
+    double = np.flatnonzero(keys[1:] == keys[:-1])
+    if len(double):
+        first, second = (table["file"][int(order[row])].as_py() for row in (double[0], double[0] + 1))
+        case_id, stain, slice_name = book.keys[int(keys[double[0]] >> _PATCH_BITS)]
+        raise DataError(
+            f"{clip(first, 200)} and {clip(second, 200)} are the same patch (case {clip(case_id)}, {stain}, "
+            f"{slice_name}, patch {keys[double[0]] & (1 << _PATCH_BITS) - 1}): remove one"
+        )
+    return Side(keys, table.select(["file", *PLACES]).take(pa.array(order)))
+
+
+def merged(book: SliceBook, old: Side, old_slices: pa.Table, new: Side, *, replace: bool) -> Merged:
+    """Put a folder's patches (`new`) to the store's (`old`).
+
+    What the folder does not say of a known patch (coordinates, size) is kept. Patches that the folder lacks are kept;
+    with `replace` they go.
+
+    Raises:
+        ConflictError: a known patch has another file, or other coordinates or sizes, and `replace` is not given.
+    """
+    at = np.searchsorted(old.keys, new.keys)
+    known = np.zeros(len(new.keys), bool)
+    inside = at < len(old.keys)
+    known[inside] = old.keys[at[inside]] == new.keys[inside]
+    before = old.table.take(pa.array(np.where(known, at, 0), mask=~known))
+    if not replace:
+        _check_agreement(book, new, before)
+    columns = {name: pc.coalesce(new.table[name], before[name]) for name in new.table.column_names}
+    only_old = np.ones(len(old.keys), bool)
+    only_old[at[known]] = False
+    kept = np.zeros_like(only_old) if replace else only_old
+    keys = np.concatenate([new.keys, old.keys[kept]])
+    content = pa.concat_tables([pa.table(columns), old.table.filter(pa.array(kept))])
+    slice_ids = keys >> _PATCH_BITS
+    counts = np.bincount(slice_ids, minlength=len(book.keys)).astype(np.int64)
+    slice_idx = book.numbered(counts > 0)
+    return Merged(
+        patches=_patches(book, keys, slice_ids, slice_idx, content),
+        slices=book.table(counts, slice_idx),
+        new=int((~known).sum()),
+        kept=int(kept.sum()),
+        removed=int((only_old & ~kept).sum()),
+        moved=_moved(book, old_slices, slice_idx, np.unique(old.keys[only_old & ~kept] >> _PATCH_BITS)),
+    )
+
+
+def _check_agreement(book: SliceBook, new: Side, before: pa.Table) -> None:
+    for name in new.table.column_names:
+        differs = pc.fill_null(pc.not_equal(new.table[name], before[name]), False)
+        row = pc.index(differs, True).as_py()
+        if row >= 0:
+            case_id, stain, slice_name = book.keys[int(new.keys[row] >> _PATCH_BITS)]
+            raise ConflictError(
+                f"patch {new.keys[row] & (1 << _PATCH_BITS) - 1} of case {clip(case_id)}, {stain}, {slice_name} has "
+                f"{name} {clip(str(before[name][row].as_py()), 200)} in the store and "
+                f"{clip(str(new.table[name][row].as_py()), 200)} now: use --replace to correct the store"
+            )
+
+
+def _patches(book: SliceBook, keys: Ids, slice_ids: Ids, slice_idx: Ids, content: pa.Table) -> pa.Table:
+    def texts(part: int) -> pa.Array:
+        values = pa.array([key[part] for key in book.keys], pa.string()).dictionary_encode()
+        return values.dictionary.take(values.indices.take(pa.array(slice_ids)))
+
+    place = {
+        "case_id": texts(0),
+        "stain": texts(1),
+        "slice_idx": pa.array(slice_idx[slice_ids], pa.int32()),
+        "patch_idx": pa.array(keys & (1 << _PATCH_BITS) - 1, pa.int32()),
+    }
+    return pa.table({**place, **{name: content[name] for name in content.column_names}})
+
+
+def _moved(
+    book: SliceBook, old_slices: pa.Table, slice_idx: Ids, shrunk: npt.NDArray[np.int64]
+) -> list[tuple[str, str, str]]:
+    lost = set(shrunk.tolist())
+    rows = old_slices.to_pylist()
+    found = [((row["case_id"], row["stain"], row["slice_name"]), row["slice_idx"]) for row in rows]
+    return [key for key, before in found if (number := book.id_of(key)) in lost or slice_idx[number] != before]
+
+
+def common_root(old: str | None, new: Path) -> Path:
+    """The folder that paths of both roots can be told from. ConflictError if they have nothing in common."""
+    if old is None:
+        return new
+    common = Path(os.path.commonpath([old, new]))
+    if common == Path(common.anchor):
+        raise ConflictError(
+            f"the patches of this store lie under {old}, and {new} has no folder in common with it: "
+            "use --replace to take the new folder in the place of the old one"
+        )
+    return common
+
+
+def rooted(files: pa.ChunkedArray, root: Path, common: Path) -> pa.ChunkedArray:
+    """Paths below `root` as paths below `common`, a folder above it."""
+    prefix = root.relative_to(common).as_posix()
+    return files if prefix == "." else pc.binary_join_element_wise(pa.scalar(prefix), files, "/")

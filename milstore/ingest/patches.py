@@ -1,0 +1,248 @@
+"""Patches: one image each, its identity in its file's name."""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milstore.errors import ConflictError, DataError
+from milstore.ingest.coordinates import with_coordinates
+from milstore.ingest.images import EXTENSIONS, image_sizes
+from milstore.ingest.labels import write_cases
+from milstore.ingest.merge import Merged, common_root, merged, rooted, sorted_side
+from milstore.ingest.names import read_names
+from milstore.ingest.progress import Progress, silent
+from milstore.ingest.slices import SliceBook
+from milstore.ingest.walk import find_files
+from milstore.store import Store
+from milstore.store.cohort import CohortEdit, edit_cohort, read_cohort
+from milstore.store.features import open_features
+from milstore.store.files import write_whole
+from milstore.store.names import clip, named
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchesReport:
+    """What `ingest_patches` did."""
+
+    changed: bool
+    folder: str
+    patches: int
+    """Patches of the folder."""
+    cases: int
+    slices: int
+    new: int
+    kept: int
+    """Patches of the store that the folder does not have, kept."""
+    removed: int
+    """Patches of the store that the folder does not have, removed."""
+    skipped: tuple[str, ...]
+    """File and reason of each image whose name was not read."""
+    skipped_list: Path | None
+    """The file that lists them."""
+    links_out: tuple[str, ...]
+    """Links that lead out of the folder, left out."""
+    dropped_encoders: tuple[str, ...]
+    """Encoders whose features no longer fit and were dropped."""
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        where = f"{self.cases} cases in {self.slices} slices"
+        lines = [f"{self.folder}: {self.patches} patches of {where}, {self.new} of them new"]
+        if self.skipped:
+            lines.append(f"left out: {len(self.skipped)} images whose name does not say what they are, such as")
+            lines += [f"  {clip(text, 160)}" for text in self.skipped[:_SHOWN]]
+            lines.append(f"  all are listed in {self.skipped_list}")
+        if self.links_out:
+            links = named(self.links_out, _SHOWN)
+            lines.append(f"left out: {len(self.links_out)} links that lead out of the folder ({links}): --follow-links")
+        if self.kept:
+            lines.append(
+                f"kept: {self.kept} patches of the store that this folder does not have (--replace removes them)"
+            )
+        if self.removed:
+            lines.append(f"removed: {self.removed} patches of the store that this folder does not have")
+        if self.dropped_encoders:
+            lines.append(f"dropped: the features of {named(self.dropped_encoders)}; ingest or encode them again")
+        return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
+
+
+def ingest_patches(
+    store: Store,
+    folder: str | Path,
+    *,
+    names_only: bool = False,
+    coordinates: str | Path | None = None,
+    follow_links: bool = False,
+    replace: bool = False,
+    jobs: int | None = None,
+    progress: Progress = silent,
+) -> PatchesReport:
+    """Take the patch images below a folder in; cases that the store does not know are made, without a label.
+
+    Every image's header is read for its size, unless `names_only`; a known size is not read again. The paths stored are
+    relative to the folder, or to the folder above it and the one ingested before.
+
+    A slice's number is the position of its name, so a slice that joins in front of others moves them, and with them the
+    identity of their patches. Where features or runs already speak of those patches this is refused. `replace` lets it
+    happen and drops the features, which can be made again. Runs cannot: while there are any, finished or not, a slice
+    that is known keeps its number and its patches, `replace` or not.
+
+    With `replace` the folder is the whole truth: known patches that it lacks go.
+
+    Raises:
+        DataError: no folder, no readable name, a stain that the store does not have, one patch twice, or no image.
+        ConflictError: a known patch has another file or size now, or slices would change their numbers.
+    """
+    found = find_files(folder, EXTENSIONS, follow_links=follow_links)
+    progress("reading names", 0, 1)
+    names = read_names(store.settings, found.files, found.stems)
+    progress("reading names", 1, 1)
+    if not names.table.num_rows:
+        _refuse_nothing(folder, len(found.files), names.unread, found.links_out)
+    table = names.table if coordinates is None else with_coordinates(names.table, Path(coordinates))
+    book = SliceBook()
+    new = sorted_side(book, book.ids_by_name(table), table)  # before images are read: the mistake is found sooner
+    if not names_only:
+        table = _with_sizes(store, table, found.root, replace=replace, jobs=jobs, progress=progress)
+        new = sorted_side(book, book.ids_by_name(table), table)
+    progress("storing", 0, 1)
+    with edit_cohort(store) as edit:
+        known = edit.table("patches")
+        root = found.root
+        old_root = next(iter(edit.table("patch_roots")["root"].to_pylist()), None)
+        if old_root is not None and not replace:
+            root = common_root(old_root, found.root)
+            known = known.set_column(
+                known.column_names.index("file"), "file", rooted(known["file"], Path(old_root), root)
+            )
+        files = rooted(new.table["file"], found.root, root)
+        new = type(new)(new.keys, new.table.set_column(0, "file", files))
+        old = sorted_side(book, book.ids_by_idx(known, edit.table("slices")), known)
+        result = merged(book, old, edit.table("slices"), new, replace=replace)
+        dropped = _drop_features(store, edit, result, replace=replace)
+        _write(edit, result, root)
+    progress("storing", 1, 1)
+    skipped = tuple(f"{file}: {reason}" for file, reason in sorted(names.unread))
+    return PatchesReport(
+        changed=edit.changed,
+        folder=str(folder),
+        patches=table.num_rows,
+        cases=pc.count_distinct(table["case_id"]).as_py(),
+        slices=len(np.unique(new.keys >> 31)),
+        new=result.new,
+        kept=result.kept,
+        removed=result.removed,
+        skipped=skipped,
+        skipped_list=_list_skipped(store, skipped) if skipped else None,
+        links_out=tuple(sorted(found.links_out)),
+        dropped_encoders=tuple(dropped),
+        notes=tuple(edit.notes),
+    )
+
+
+def _refuse_nothing(folder: str | Path, images: int, unread: list[tuple[str, str]], links_out: list[str]) -> None:
+    if images:
+        shown = "; ".join(f"{clip(file)}: {reason}" for file, reason in sorted(unread)[:_SHOWN])
+        raise DataError(
+            f"none of the {images} images in {folder} has a name that says what it is ({shown}): "
+            "set the pattern under [patches] in milstore.toml"
+        )
+    if links_out:
+        raise DataError(f"{folder} holds only links that lead out of it, such as {links_out[0]}: use --follow-links")
+    raise DataError(f"{folder} holds no image ({', '.join(EXTENSIONS)}): name the folder of the patches")
+
+
+def _with_sizes(
+    store: Store, table: pa.Table, root: Path, *, replace: bool, jobs: int | None, progress: Progress
+) -> pa.Table:
+    """The table with width and height from the images' headers where names and coordinates do not give them."""
+    unread = np.ones(table.num_rows, bool)
+    if not replace:
+        unread = ~np.asarray(pc.is_in(_absolute(table["file"], root), value_set=_measured(store)))
+    files = table["file"].filter(pa.array(unread)).to_pylist()
+    sizes = np.zeros((table.num_rows, 2), np.int32)
+    sizes[unread] = image_sizes(root, files, jobs=jobs, progress=progress)
+    for column, name in enumerate(("width", "height")):
+        measured = pa.array(sizes[:, column], mask=~unread)
+        table = table.set_column(table.column_names.index(name), name, pc.coalesce(table[name], measured))
+    return table
+
+
+def _measured(store: Store) -> pa.Array:
+    """Absolute paths of the images whose size the store knows."""
+    cohort = read_cohort(store)
+    root = next(iter(cohort.table("patch_roots")["root"].to_pylist()), None)
+    known = cohort.table("patches").filter(pc.field("width").is_valid() & pc.field("file").is_valid())
+    return _absolute(known["file"], Path(root)) if root is not None else pa.array([], pa.string())
+
+
+def _absolute(files: pa.ChunkedArray, root: Path) -> pa.Array:
+    return pc.binary_join_element_wise(pa.scalar(str(root)), files.combine_chunks(), "/")
+
+
+def _drop_features(store: Store, edit: CohortEdit, result: Merged, *, replace: bool) -> list[str]:
+    """Take encoders out of the edit whose features speak of slices that moved. ConflictError unless that may be."""
+    if not result.moved:
+        return []
+    case_id, stain, slice_name = result.moved[0]
+    what = (
+        f"{len(result.moved)} slices would change number or lose patches (case {clip(case_id)}, {stain}, {slice_name})"
+    )
+    runs = sum(1 for folder in (store.runs, store.running) for path in folder.iterdir() if not _is_ours(path.name))
+    if runs:
+        raise ConflictError(f"{what}, and {runs} runs speak of them: ingest the larger cohort into a store of its own")
+    moved = {(case_id, stain, name) for case_id, stain, name in result.moved}
+    slices = edit.base.table("slices").to_pylist()
+    places = {
+        (s["case_id"], s["stain"], s["slice_idx"])
+        for s in slices
+        if (s["case_id"], s["stain"], s["slice_name"]) in moved
+    }
+    hit = []
+    for encoder in edit.table("encoders")["encoder"].to_pylist():
+        packed = (
+            open_features(store, edit.base, encoder).patches.group_by(["case_id", "stain", "slice_idx"]).aggregate([])
+        )
+        if any(tuple(row.values()) in places for row in packed.to_pylist()):
+            hit.append(encoder)
+    if hit and not replace:
+        raise ConflictError(
+            f"{what}, and the features of {named(hit)} speak of them: use --replace to drop the features"
+        )
+    if hit:
+        edit.replace("encoders", edit.table("encoders").filter(~pc.field("encoder").isin(hit)))
+    return hit
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith((".", "_", "run_id=_"))
+
+
+def _write(edit: CohortEdit, result: Merged, root: Path) -> None:
+    cases = {row["case_id"]: row for row in edit.table("cases").to_pylist()}
+    new = [case_id for case_id in pc.unique(result.slices["case_id"]).to_pylist() if case_id not in cases]
+    if new:
+        write_cases(edit, cases | {case_id: {"case_id": case_id} for case_id in new})
+    edit.replace("slices", result.slices)
+    edit.replace("patches", result.patches)
+    edit.replace("patch_roots", pa.table({"root": [str(root)]}))
+
+
+def _list_skipped(store: Store, skipped: tuple[str, ...]) -> Path:
+    """A file that lists what was skipped, named by its content: the same list is the same file."""
+    text = "".join(f"{line}\n" for line in skipped)
+    path = store.root / f"ingest-skipped-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
+    if not path.exists():
+        write_whole(path, lambda temporary: _write_text(temporary, text))
+    return path
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
