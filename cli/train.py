@@ -44,6 +44,7 @@ def _option(name: str, default: object) -> Any:
 
 @_with_config_options
 def command(
+    *,
     store: StoreOption = None,
     split: Annotated[str | None, typer.Option(help="Number of the split to train on, or all.")] = None,
     split_set: Annotated[str | None, typer.Option(help="The split set; needed where there are several.")] = None,
@@ -73,6 +74,7 @@ def command(
     splits = None if split is None or split == "all" else [_number(split)]
 
     from milstore import training
+    from milstore.training.experiment import store_option
     from milstore.training.progress import Watcher, watcher
 
     watch = Watcher() if quiet or is_quiet() else watcher(say, console(stderr=True))
@@ -93,7 +95,7 @@ def command(
             watcher=watch,
             committed=_show,
         )
-    say(f"next: milstore query top-patches --run {result.run_id}" + _store_words(store))
+    say(f"next: milstore query top-patches --run {result.run_id}{store_option(opened)}")
 
 
 def _number(split: str) -> int:
@@ -101,10 +103,6 @@ def _number(split: str) -> int:
         return int(split)
     except ValueError:
         raise UsageError(f"--split {split!r}: give a number or all") from None
-
-
-def _store_words(store: Path | None) -> str:
-    return "" if store is None else f" --store {store}"
 
 
 def _show(result: Any) -> None:

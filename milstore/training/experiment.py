@@ -16,7 +16,7 @@ from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.features import PackedFeatures, open_features
-from milstore.store.folder import Store
+from milstore.store.folder import Store, default_root
 from milstore.store.names import named
 from milstore.store.runs import RunDraft, begin_run, mint_run_id, open_draft
 from milstore.training import preparation
@@ -165,6 +165,11 @@ def resume(store: Store, run_id: str, *, watcher: Watcher | None = None) -> RunR
         return _Job(store, cohort, config, draft.facts, bags, interruption, watcher).run(draft)
 
 
+def store_option(store: Store) -> str:
+    """The option that a command needs to find the store, with a space before it; nothing if it finds it by itself."""
+    return "" if store.root == default_root().resolve() else f" --store {store.root}"
+
+
 @dataclass(frozen=True)
 class _Job:
     """One run, from its first epoch or its checkpoint to its commit."""
@@ -212,7 +217,7 @@ class _Job:
                 self.watcher.end()
                 raise Interrupted(
                     f"run {draft.run_id} was stopped in epoch {len(training.history) + 1} of {self.config.epochs}: "
-                    f"go on with milstore train --resume {draft.run_id}"
+                    f"go on with milstore train --resume {draft.run_id}{store_option(self.store)}"
                 )
 
     def _commit(self, training: Training, draft: RunDraft) -> RunResult:

@@ -1,0 +1,89 @@
+"""Bags: each patch keeps its name, its slice and its features."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from milstore.store.cohort import read_cohort
+from milstore.store.features import open_features
+from milstore.training.bags import Float32Rows, feature_moments, load_bags, make_bag
+from tests.training_cohort import LABELS, bag, bags, features, places, tiny_store
+
+
+def identities(held: object) -> list[tuple[str, int, int]]:
+    return [(*held.slices[g], int(p)) for g, p in zip(held.slice_N, held.patch_idx_N, strict=True)]  # type: ignore[attr-defined]
+
+
+def test_a_bag_knows_its_patches_whatever_their_order() -> None:
+    """Rows of several slices that stand mixed are told apart by name."""
+    held = make_bag("1", ["sox10", "h&e", "sox10"], np.array([2, 0, 0]), np.array([5, 6, 7]), torch.zeros(3, 2))
+    assert held.slices == (("h&e", 0), ("sox10", 0), ("sox10", 2))
+    assert identities(held) == [("sox10", 2, 5), ("h&e", 0, 6), ("sox10", 0, 7)]
+    assert held.slice_GN.tolist() == [[False, True, False], [False, False, True], [True, False, False]]
+    assert held.stain_SG.tolist() == [[True, False, False], [False, True, True]]
+
+
+def test_the_packed_store_gives_the_same_bags(tmp_path: Path) -> None:
+    """What was packed under a patch's identity is read under it."""
+    store = tiny_store(tmp_path)
+    packed = open_features(store, read_cohort(store), None)
+    for held in load_bags(packed, LABELS).in_order(["11", "3"]):
+        expected = dict(zip(places(held.case_id), features(held.case_id).tolist(), strict=True))
+        assert dict(zip(identities(held), held.feature_ND.tolist(), strict=True)) == expected
+        assert held.feature_ND.dtype == torch.float16
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    sizes=st.lists(st.integers(1, 9), min_size=1, max_size=4),
+    most=st.integers(1, 6),
+    seed=st.integers(0, 5),
+    mixed=st.booleans(),
+)
+def test_a_cap_keeps_each_slice_at_most_so_large(sizes: list[int], most: int, seed: int, mixed: bool) -> None:
+    """A capped bag holds min(size, cap) patches of every slice, each with its own features."""
+    slices = np.repeat(np.arange(len(sizes)), sizes)
+    if mixed:
+        slices = np.random.default_rng(9).permutation(slices)
+    numbers = np.arange(len(slices))
+    held = make_bag("1", ["h&e"] * len(slices), slices, numbers, torch.from_numpy(numbers[:, None] * 1.0))
+    capped = held.capped(most, np.random.default_rng(seed))
+    assert np.bincount(capped.slice_N, minlength=len(sizes)).tolist() == [min(size, most) for size in sizes]
+    assert capped.feature_ND[:, 0].tolist() == capped.patch_idx_N.tolist()
+    assert set(identities(capped)) <= set(identities(held))
+    assert capped.slice_GN.int().argmax(0).tolist() == capped.slice_N.tolist()
+
+
+def test_a_cap_draws_every_patch_equally_often() -> None:
+    """No patch is favoured by its place."""
+    held = make_bag("1", ["h&e"] * 6, np.array([0, 0, 0, 0, 1, 1]), np.arange(6), torch.zeros(6, 1))
+    drawn = np.concatenate([held.capped(2, np.random.default_rng(seed)).patch_idx_N for seed in range(2000)])
+    assert np.bincount(drawn).tolist() == pytest.approx([1000, 1000, 1000, 1000, 2000, 2000], abs=100)
+
+
+def test_moments_are_those_of_all_patches_of_the_cases() -> None:
+    """Mean and deviation weigh every patch alike; a constant feature has deviation 1."""
+    mean_D, deviation_D = feature_moments(bags(), ["1", "4"])
+    together = np.concatenate([features("1"), features("4")]).astype(np.float64)
+    np.testing.assert_allclose(mean_D, together.mean(0))
+    np.testing.assert_allclose(deviation_D, together.std(0))
+    constant = make_bag("1", ["h&e"] * 3, np.zeros(3, int), np.arange(3), torch.full((3, 1), 0.1))
+    _, deviation_D = feature_moments(type(bags())([constant]), ["1"])
+    assert deviation_D.tolist() == [1.0]
+
+
+def test_float32_rows_reuse_one_buffer() -> None:
+    """Conversion is exact, float32 passes through, and a smaller case uses the larger one's memory."""
+    convert, large, small = Float32Rows(), bag("7").feature_ND, bag("3").feature_ND
+    first = convert(large)
+    assert first.dtype == torch.float32
+    torch.testing.assert_close(first, large.float(), rtol=0, atol=0)
+    address = first.data_ptr()
+    torch.testing.assert_close(convert(small), small.float(), rtol=0, atol=0)
+    assert convert(small).data_ptr() == address
+    already = torch.zeros(2, 2)
+    assert convert(already) is already

@@ -1,0 +1,120 @@
+"""`milstore train`: the command around the library."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from milstore.cli.main import main
+from milstore.store import Store
+from milstore.store.runs import list_drafts, run_ids
+from tests.training_cohort import tiny_store
+
+SMALL = ["--hidden", "8", "--attention-dim", "4", "--epochs", "2", "--min-epochs", "1", "--threads", "1"]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return tiny_store(tmp_path / "store")
+
+
+def milstore(store: Store, *words: str) -> int:
+    return main(["train", "--store", str(store.root), *words])
+
+
+def test_train_prints_the_summary_to_stdout_and_words_to_stderr(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The table is data; progress, run id and the next command are words."""
+    assert milstore(store, "--split", "2", *SMALL) == 0
+    out, err = capsys.readouterr()
+    (run_id,) = run_ids(store)
+    assert [word for word in ("recall", "95% interval", "AUC", "called benign", "high-grade") if word not in out] == []
+    assert f"next: milstore query top-patches --run {run_id} --store {store.root}" in err
+    assert re.search(r"best epoch [12] of 2, \d+\.\d s", err)
+
+
+def test_quiet_prints_the_table_alone(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """With --quiet nothing goes to stderr."""
+    assert milstore(store, "--split", "1", "--quiet", *SMALL) == 0
+    assert capsys.readouterr().err == ""
+
+
+def test_options_win_over_the_config_file(store: Store, tmp_path: Path) -> None:
+    """--config fills what the command line leaves open."""
+    path = tmp_path / "run.toml"
+    path.write_text('pooling = "flat"\nepochs = 9\n')
+    assert milstore(store, "--split", "1", "--config", str(path), "--experiment", "mine", *SMALL) == 0
+    (run_id,) = run_ids(store)
+    text = (store.run_folder(run_id) / "run.json").read_text()
+    assert run_id.startswith("mine-s1-0-")
+    assert '"pooling": "flat"' in text
+    assert r"\"epochs\":2" in text
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--split", "9"], "--split 9: split set tiny has the splits 1, 2"),
+        (["--split", "two"], "--split 'two': give a number or all"),
+        ([], "say which split to train on: --split 1, or --split all"),
+        (["--split", "1", "--resume", "x"], "--resume continues one run as it began"),
+        (["--lr", "1", "--resume", "x"], "--resume continues one run as it began"),
+        (["--resume", "x"], "there is no unfinished run x"),
+        (["--split", "1", "--lr", "fast"], "fast"),
+        (["--split", "1", "--dropout", "1"], "--dropout 1.0: give a value from 0 to below 1"),
+        (["--split", "1", "--config", "absent.toml"], "--config absent.toml"),
+    ],
+)
+def test_what_does_not_fit_is_one_line_and_exit_2(
+    store: Store, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """A wrong option ends with its line, exit 2 and no run."""
+    assert milstore(store, *words) == 2
+    out, err = capsys.readouterr()
+    assert message in err
+    assert (out, err.count("\n"), run_ids(store), list_drafts(store)) == ("", 1, [], [])
+
+
+def test_help_shows_each_setting_with_its_default_without_torch() -> None:
+    """`train --help` answers without loading what training needs."""
+    code = (
+        "import sys; from milstore.cli.main import main; main(['train', '--help']); "
+        "print(sorted({'torch', 'sklearn', 'pandas', 'sqlalchemy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    text = " ".join(done.stdout.split())
+    assert "--patience <int> Stop after this many epochs without a lower validation loss. [default: 8]" in text
+    assert text.endswith("[]")
+
+
+@pytest.mark.slow
+def test_a_killed_process_goes_on_in_another(store: Store) -> None:
+    """SIGTERM ends `milstore train` with exit 75 and a line; `--resume` in a new process finishes the run."""
+    words = [
+        "train",
+        "--store",
+        str(store.root),
+        "--split",
+        "1",
+        "--hidden",
+        "8",
+        "--epochs",
+        "3000",
+        "--patience",
+        "3000",
+    ]
+    program = [sys.executable, "-c", "import sys; from milstore.cli.main import main; sys.exit(main(sys.argv[1:]))"]
+    with subprocess.Popen([*program, *words], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("epoch   3/"):
+                process.terminate()
+                break
+        rest = process.stderr.read()
+    assert process.returncode == 75
+    (draft,) = list_drafts(store)
+    assert f"error: run {draft.run_id} was stopped in epoch" in rest
+    assert f"go on with milstore train --resume {draft.run_id}" in rest

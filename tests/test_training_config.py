@@ -1,0 +1,140 @@
+"""The configuration of a training."""
+
+import json
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from milstore.errors import UsageError
+from milstore.training.config import (
+    TrainingConfig,
+    canonical_json,
+    config_from_json,
+    config_hash,
+    default_experiment,
+    differences,
+    field_help,
+    read_config,
+)
+
+
+def toml(folder: Path, text: str) -> Path:
+    path = folder / "run.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_defaults_are_those_of_the_study() -> None:
+    """Without a word, a training uses the settings of the study."""
+    assert asdict(TrainingConfig()) == {
+        "pooling": "hierarchical",
+        "hidden": 512,
+        "attention_dim": 128,
+        "gated": True,
+        "dropout": 0.3,
+        "standardise": "none",
+        "epochs": 30,
+        "min_epochs": 10,
+        "patience": 8,
+        "lr": 3e-4,
+        "weight_decay": 2e-4,
+        "plateau_factor": 0.3,
+        "plateau_patience": 3,
+        "class_weights": "auto",
+        "max_patches_per_slice": 0,
+        "stain_entropy": 0.0,
+        "slice_entropy": 0.0,
+        "patch_entropy": 0.0,
+    }
+
+
+def test_every_field_has_a_line_of_help() -> None:
+    """What a field means stands under it."""
+    assert list(field_help()) == [field.name for field in fields(TrainingConfig)]
+    assert field_help()["epochs"] == "Most epochs to train."
+
+
+def test_options_win_over_the_file(tmp_path: Path) -> None:
+    """A TOML file lies over the defaults, and options that were given lie over the file."""
+    path = toml(tmp_path, 'epochs = 7\nlr = 1\nclass_weights = [1, 2.5]\ngated = false\npooling = "flat"\n')
+    config = read_config(path, {"epochs": 9, "lr": None})
+    assert config == TrainingConfig(epochs=9, lr=1.0, class_weights="1,2.5", gated=False, pooling="flat")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning-rate = 1", "unknown key 'learning-rate'"),
+        ("drop_out = 0.5", "unknown key 'drop_out': did you mean dropout?"),
+        ("zzz = 1", "unknown key 'zzz': the keys are pooling, hidden,"),
+        ("epochs = 'ten'", "--epochs 'ten': give a whole number"),
+        ("epochs = 2.5", "--epochs 2.5: give a whole number"),
+        ("epochs = true", "--epochs True: give a whole number"),
+        ("gated = 1", "--gated 1: give true or false"),
+        ("lr = nan", "--lr nan: give a finite number"),
+        ("lr = 0", "--lr 0.0: give a value above 0"),
+        ("dropout = 1.0", "--dropout 1.0: give a value from 0 to below 1"),
+        ("patch_entropy = -1", "--patch-entropy -1.0: give a value 0 or more"),
+        ("pooling = 'flatt'", "--pooling 'flatt': give one of hierarchical, size-corrected, flat (did you mean flat?)"),
+        ("class_weights = '1'", "--class-weights '1': give auto, none, or a number above 0 for each class"),
+        ("class_weights = '1,-2'", "--class-weights '1,-2': give auto, none,"),
+        ("class_weights = '1,nan'", "--class-weights '1,nan': give auto, none,"),
+        ("[training]\nlr = 1", "unknown key 'training'"),
+        ("epochs = ", "is not TOML"),
+    ],
+)
+def test_a_bad_file_is_refused_with_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
+    """What is wrong in a configuration file is named, with the values that would do."""
+    with pytest.raises(UsageError) as caught:
+        read_config(toml(tmp_path, text), {})
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
+    """A configuration that cannot be read is named."""
+    with pytest.raises(UsageError, match=r"absent.toml: No such file"):
+        read_config(tmp_path / "absent.toml", {})
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(UsageError, match="is not TOML"):
+        read_config(tmp_path / "binary.toml", {})
+
+
+def test_the_hash_is_of_everything_but_split_and_seed() -> None:
+    """One configuration on one split set and encoder is one experiment; anything else is another."""
+    text = canonical_json(TrainingConfig(), split_set="five", encoder="hed")
+    assert config_hash(text) == config_hash(canonical_json(TrainingConfig(), split_set="five", encoder="hed"))
+    others = [
+        canonical_json(TrainingConfig(lr=0.1), split_set="five", encoder="hed"),
+        canonical_json(TrainingConfig(), split_set="ten", encoder="hed"),
+        canonical_json(TrainingConfig(), split_set="five", encoder="deep"),
+    ]
+    assert len({config_hash(text), *map(config_hash, others)}) == 4
+    assert default_experiment(text) == f"mil-{config_hash(text)[:6]}"
+    assert not {"split", "seed"} & json.loads(text).keys()
+
+
+def test_differences_are_named_with_both_values() -> None:
+    """Two configurations' differences are told as people write the options."""
+    here = canonical_json(TrainingConfig(lr=0.1, max_patches_per_slice=5), split_set="five", encoder="hed")
+    there = canonical_json(TrainingConfig(), split_set="five", encoder="hed")
+    assert differences(there, here) == ["lr 0.0003 there, 0.1 here", "max-patches-per-slice 0 there, 5 here"]
+
+
+@given(
+    st.builds(
+        dict,
+        lr=st.floats(min_value=1e-300, max_value=1e300),
+        dropout=st.floats(min_value=0, max_value=1, exclude_max=True),
+        epochs=st.integers(min_value=1, max_value=10**9),
+        gated=st.booleans(),
+        pooling=st.sampled_from(["hierarchical", "size-corrected", "flat"]),
+    )
+)
+def test_a_configuration_survives_its_json(changes: dict[str, object]) -> None:
+    """What a run stored as its configuration is read back exactly."""
+    config = replace(TrainingConfig(), **changes)  # type: ignore[arg-type]
+    assert config_from_json(canonical_json(config, split_set="s", encoder="e")) == config
