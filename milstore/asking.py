@@ -13,6 +13,7 @@ from milstore.errors import DataError, UsageError
 from milstore.store.folder import Store
 from milstore.store.lens import connect, execute
 from milstore.store.names import normal_case_id
+from milstore.store.runs import find_run_id
 from milstore.store.sandbox import DEFAULT_TIMEOUT, check_foreign, first_line, lock_down, time_limit
 from milstore.store.selection import Choice, select
 
@@ -112,8 +113,9 @@ def ask(
             raise UsageError(f"query {name} is about one case: give --case once")
         values["case"] = normal_case_id(choice.cases[0])
     bound = query.bind(values)
+    compared = _name_runs(store, query, bound)
     con = connect(store)
-    selection = select(con, store, choice)
+    selection = select(con, store, choice, over_runs=query.over_runs, compared=compared)
     lock_down(con, store)
     with time_limit(con, timeout):
         if not query.built_in:
@@ -125,6 +127,22 @@ def ask(
         title=selection.title,
         notes=list(selection.notes),
     )
+
+
+def _name_runs(store: Store, query: queries.Query, bound: dict[str, Any]) -> tuple[str, ...]:
+    """Put the whole id into each parameter that names a run, and give these ids: they are the runs that answer."""
+    names = [parameter.name for parameter in query.parameters if parameter.kind == "run"]
+    given = [name for name in names if bound[name] is not None]
+    if given and given != names:
+        raise UsageError(
+            f"query {query.name} compares runs: give {' and '.join(f'--{name}' for name in names)}, or neither"
+        )
+    for name in given:
+        bound[name] = find_run_id(store, bound[name])
+    ids = tuple(bound[name] for name in given)
+    if len(set(ids)) < len(ids):
+        raise UsageError(f"{' and '.join(f'--{name}' for name in names)} are both run {ids[0]}: name two")
+    return ids
 
 
 def _runner(

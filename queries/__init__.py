@@ -7,8 +7,11 @@ A file begins with comment lines that say what it answers, then its grain, param
     -- param pct double = 5 [0, 100]: share of the case's patches, in percent
     -- columns: run_id, case_id, stain, slice_idx, top_patches
 
-A parameter without a default must be given. `-- then: module.function` names a function of `milstore.analysis` that
-turns the rows into what SQL cannot say well, and `-- report: module.function` one that writes `--format report`.
+A parameter without a default must be given. `-- over: runs` says that the question is about runs, not about cases:
+`selection` then holds every run that was named (all splits and seeds of an experiment) with the cases of all subsets.
+Parameters of the type `run` name the runs themselves, in place of `--run` and `--experiment`. `-- then:
+module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, and `--
+report: module.function` one that writes `--format report`.
 """
 
 if __name__ != "milstore.queries":

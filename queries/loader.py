@@ -14,7 +14,7 @@ Value = str | int | float | bool | None
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _PARAMETER = re.compile(
-    r"(?P<name>[a-z][a-z0-9_]*) (?P<type>text|integer|double|boolean)"
+    r"(?P<name>[a-z][a-z0-9_]*) (?P<type>text|integer|double|boolean|run)"
     r"(?: = (?P<default>[^:\[]+?))?(?: \[(?P<low>[^,\]]*), (?P<high>[^\]]*)\])?: (?P<help>.+)"
 )
 _TYPES: dict[str, type[str] | type[int] | type[float] | type[bool]] = {
@@ -22,6 +22,7 @@ _TYPES: dict[str, type[str] | type[int] | type[float] | type[bool]] = {
     "integer": int,
     "double": float,
     "boolean": bool,
+    "run": str,
 }
 _LARGEST = 1_000_000
 REQUIRED = object()
@@ -33,7 +34,7 @@ class Parameter:
 
     name: str
     kind: str
-    """text, integer, double or boolean."""
+    """text, integer, double, boolean, or run: a run's id, or how it begins."""
     default: Any
     """Its value if none is given; `REQUIRED` if one must be."""
     low: float | None
@@ -79,6 +80,8 @@ class Query:
     about: str
     """The whole of the header's prose."""
     grain: str
+    over_runs: bool
+    """Whether it is about runs: `selection` then holds every run that was named, whatever the subset."""
     parameters: tuple[Parameter, ...]
     columns: tuple[str, ...]
     """The columns that the SQL gives, in order."""
@@ -124,7 +127,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         key, _, rest = line.partition(":")
         if line.startswith("param "):
             parameters.append(_parameter(line.removeprefix("param "), where))
-        elif key in ("grain", "columns", "then", "report"):
+        elif key in ("grain", "over", "columns", "then", "report"):
             fields[key] = rest.strip()
         elif line:
             prose.append(line)
@@ -133,6 +136,8 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
             raise DataError(f"{where} has no line '-- {needed}: …' in its header: add it")
     if not prose:
         raise DataError(f"{where} does not say in its first line what it answers: add a comment")
+    if fields.get("over", "cases") not in ("cases", "runs"):
+        raise DataError(f"{where} is over {fields['over']!r}: a question is over cases or over runs")
     names = [parameter.name for parameter in parameters]
     if len(set(names)) < len(names):
         raise DataError(f"{where} declares a parameter twice: {', '.join(names)}")
@@ -143,6 +148,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         title=prose[0].rstrip("."),
         about=" ".join(prose),
         grain=fields["grain"],
+        over_runs=fields.get("over") == "runs",
         parameters=tuple(parameters),
         columns=tuple(column.strip() for column in fields["columns"].split(",")),
         then=fields.get("then"),

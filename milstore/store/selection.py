@@ -56,8 +56,23 @@ class _Run(NamedTuple):
     finished_at: object
 
 
-def select(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice) -> Selection:
+def select(
+    con: duckdb.DuckDBPyConnection,
+    store: Store,
+    choice: Choice,
+    *,
+    over_runs: bool = False,
+    compared: tuple[str, ...] = (),
+) -> Selection:
     """Make the table `selection` on a connection of the lens.
+
+    Args:
+        con: the connection.
+        store: the store it looks at.
+        choice: what the user said.
+        over_runs: for a question about runs, not about cases. Every run that the choice names answers (all splits and
+            seeds of an experiment, unless a seed is said), with all its cases (unless a subset is said).
+        compared: ids of the runs that answer, where the user named each of them. In place of a run or an experiment.
 
     Raises:
         UsageError: the run, experiment, seed, subset or case does not exist, or no case is left.
@@ -67,13 +82,20 @@ def select(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice) -> Sele
         raise UsageError(f"there is no subset {choice.subset!r}: use {', '.join(SUBSETS)} or {ALL}")
     if choice.run is not None and choice.experiment is not None:
         raise UsageError("--run and --experiment exclude each other: give one")
-    runs, title = _runs(con, store, choice)
-    subset = choice.subset or "test"
+    if compared and (choice.run, choice.experiment, choice.seed) != (None, None, None):
+        raise UsageError("the runs to compare are named already: leave out --run, --experiment and --seed")
+    if compared:
+        runs, title = [_run(con, run_id) for run_id in compared], f"runs {' and '.join(compared)}"
+    else:
+        runs, title = _runs(con, store, choice, over_runs=over_runs)
+    single = choice.run is not None or bool(compared)
+    subset = choice.subset or (ALL if over_runs else "test")
     cases = tuple(dict.fromkeys(normal_case_id(case) for case in choice.cases))
     _fill(con, runs, subset, cases)
     notes = _add_asked(con, runs, choice, cases) if cases else []
-    title += f", {_subset_title(con, subset, single=choice.run is not None)}"
-    missing = _missing_splits(runs) if choice.run is None else ""
+    if choice.subset is not None or not over_runs:
+        title += f", {_subset_title(con, subset, single=single)}"
+    missing = "" if single else _missing_splits(runs)
     if missing:
         title += f", {missing}"
         notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
@@ -82,16 +104,22 @@ def select(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice) -> Sele
     return Selection(title, tuple(run.run_id for run in runs), notes)
 
 
-def _runs(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice) -> tuple[list[_Run], str]:
+_FIELDS = ", ".join(_Run._fields)
+
+
+def _run(con: duckdb.DuckDBPyConnection, run_id: str) -> _Run:
+    rows = con.execute(f"select {_FIELDS} from runs where run_id = {literal(run_id)}").fetchall()
+    if not rows:
+        raise StoreError(f"run {run_id} has no readable run.json: run milstore doctor")
+    return _Run(*rows[0])
+
+
+def _runs(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice, *, over_runs: bool) -> tuple[list[_Run], str]:
     """The runs that answer, and how to call them."""
-    fields = ", ".join(_Run._fields)
     if choice.run is not None:
         run_id = find_run_id(store, choice.run)
-        rows = con.execute(f"select {fields} from runs where run_id = {literal(run_id)}").fetchall()
-        if not rows:
-            raise StoreError(f"run {run_id} has no readable run.json: run milstore doctor")
-        return [_Run(*rows[0])], f"run {run_id}"
-    finished = [_Run(*row) for row in con.execute(f"select {fields} from runs").fetchall()]
+        return [_run(con, run_id)], f"run {run_id}"
+    finished = [_Run(*row) for row in con.execute(f"select {_FIELDS} from runs").fetchall()]
     if not finished:
         raise StoreError(f"the store at {store.root} holds no finished run: train one with milstore train --split 1")
     experiment = choice.experiment or max(finished, key=lambda run: (str(run.finished_at), run.run_id)).experiment
@@ -99,6 +127,9 @@ def _runs(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice) -> tuple
     if not of_experiment:
         known = {run.experiment for run in finished}
         raise UsageError(f"there is no experiment {experiment!r} with a finished run: {nearest(experiment, known)}")
+    if over_runs and choice.seed is None:
+        count = f"{len(of_experiment)} run{'s' if len(of_experiment) > 1 else ''}"
+        return sorted(of_experiment, key=lambda run: run.run_id), f"experiment {experiment}, {count}"
     seed = _seed(of_experiment, choice.seed)
     return _newest([run for run in of_experiment if run.seed == seed]), f"experiment {experiment}, seed {seed}"
 
@@ -124,7 +155,8 @@ def _newest(runs: list[_Run]) -> list[_Run]:
 
 
 def _missing_splits(runs: list[_Run]) -> str:
-    return f"{len(runs)} of {runs[0].n_splits} splits" if len(runs) < runs[0].n_splits else ""
+    there = len({(run.split_set, run.split) for run in runs})
+    return f"{there} of {runs[0].n_splits} splits" if there < runs[0].n_splits else ""
 
 
 def _among(runs: list[_Run]) -> str:
