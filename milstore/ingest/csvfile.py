@@ -79,6 +79,16 @@ def read_csv(path: Path, what: str, expected: Sequence[str] = ()) -> TextTable:
     return TextTable(path, columns, [line for line, _ in rows[1:]])
 
 
+def decoded_line(path: Path) -> str:
+    """The first line of a large CSV file. DataError if it is no text in UTF-8."""
+    try:
+        with path.open("rb") as stream:
+            head = stream.readline(1 << 22)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
+    return _decoded(path, head).rstrip("\n")
+
+
 def separator_of(header: str, expected: Sequence[str] = ()) -> str:
     """The separator of a header line.
 

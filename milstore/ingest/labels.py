@@ -42,7 +42,7 @@ class LabelsReport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Labelled:
+class Labelled:
     """What a label file says, read through the map."""
 
     class_of: dict[str, str] = field(default_factory=dict)
@@ -83,23 +83,19 @@ def ingest_labels(
             takes the file's word.
     """
     table = read_csv(Path(file), "a label file", [case_column, label_column])
-    labels = table.column(label_column)
+    present = sorted(set(table.column(label_column)), key=natural_key)
     table.column(case_column)
     if label_map is None:
-        distinct: list[str] = sorted(set(labels) - {""}, key=natural_key)
-        label_map = {label: label for label in distinct}
-    absent = [label for label in label_map if label not in set(labels)]
+        label_map = {label: label for label in present if label}
+    absent = [label for label in label_map if label not in present]
     if absent:
         raise DataError(
-            f"--map names label {named(absent)}, which no row of {file} has in {label_column}: "
-            f"there are {named(sorted(set(labels), key=natural_key))}"
+            f"--map names label {named(absent)}, which no row of {file} has in {label_column}: there are {named(present)}"
         )
     labelled = _through_map(table, case_column, label_column, label_map)
     wanted = list(dict.fromkeys(label_map.values()))
     with edit_cohort(store) as edit:
-        classes = _classes(edit, wanted, replace)
-        corrected = _corrected(edit, labelled, file, replace)
-        new = _write(edit, labelled, classes)
+        corrected, new = put_labels(edit, labelled, wanted, str(file), replace=replace)
     return LabelsReport(
         changed=edit.changed,
         file=str(file),
@@ -111,8 +107,22 @@ def ingest_labels(
     )
 
 
-def _through_map(table: TextTable, case_column: str, label_column: str, label_map: Mapping[str, str]) -> _Labelled:
-    found = _Labelled()
+def put_labels(
+    edit: CohortEdit, labelled: Labelled, wanted: list[str], source: str, *, replace: bool
+) -> tuple[list[str], int]:
+    """Put labels into an edit; the cases whose class was changed, and how many cases are new.
+
+    Raises:
+        ConflictError: a case has another class in the store, or the classes are numbered otherwise there, and `replace`
+            is not given.
+    """
+    classes = _classes(edit, wanted, replace)
+    corrected = _corrected(edit, labelled, source, replace)
+    return corrected, _write(edit, labelled, classes)
+
+
+def _through_map(table: TextTable, case_column: str, label_column: str, label_map: Mapping[str, str]) -> Labelled:
+    found = Labelled()
     first_line: dict[str, int] = {}
     rows = zip(table.column(case_column), table.column(label_column), table.lines, strict=True)
     for text, label, line in rows:
@@ -150,20 +160,20 @@ def _classes(edit: CohortEdit, wanted: list[str], replace: bool) -> list[str]:
     return wanted + [name for name in known if name not in wanted]
 
 
-def _corrected(edit: CohortEdit, labelled: _Labelled, file: str | Path, replace: bool) -> list[str]:
+def _corrected(edit: CohortEdit, labelled: Labelled, source: str, replace: bool) -> list[str]:
     before = {row["case_id"]: row["class_name"] for row in edit.table("cases").to_pylist() if row["class_name"]}
     differing = [case for case, name in labelled.class_of.items() if before.get(case, name) != name]
     differing.sort(key=natural_key)
     if differing and not replace:
         case = differing[0]
         raise ConflictError(
-            f"{len(differing)} cases have another class in the store than in {file}, such as case {clip(case)} "
+            f"{len(differing)} cases have another class in the store than in {source}, such as case {clip(case)} "
             f"({before[case]} there, {labelled.class_of[case]} here): use --replace to correct the store"
         )
     return differing
 
 
-def _write(edit: CohortEdit, labelled: _Labelled, classes: list[str]) -> int:
+def _write(edit: CohortEdit, labelled: Labelled, classes: list[str]) -> int:
     """Put classes and cases into the edit; how many cases are new."""
     rows = {row["case_id"]: row for row in edit.table("cases").to_pylist()}
     new = sum(case_id not in rows for case_id in labelled.class_of)

@@ -56,11 +56,11 @@ def sorted_side(book: SliceBook, slice_ids: Ids, table: pa.Table) -> Side:
     return Side(keys, table.select(["file", *PLACES]).take(pa.array(order)))
 
 
-def merged(book: SliceBook, old: Side, old_slices: pa.Table, new: Side, *, replace: bool) -> Merged:
+def merged(book: SliceBook, old: Side, old_slices: pa.Table, new: Side, *, replace: bool, whole: bool) -> Merged:
     """Put a folder's patches (`new`) to the store's (`old`).
 
-    What the folder does not say of a known patch (coordinates, size) is kept. Patches that the folder lacks are kept;
-    with `replace` they go.
+    What the folder does not say of a known patch (coordinates, size) is kept. So are patches that the folder lacks,
+    unless it is the `whole` truth.
 
     Raises:
         ConflictError: a known patch has another file, or other coordinates or sizes, and `replace` is not given.
@@ -75,7 +75,7 @@ def merged(book: SliceBook, old: Side, old_slices: pa.Table, new: Side, *, repla
     columns = {name: pc.coalesce(new.table[name], before[name]) for name in new.table.column_names}
     only_old = np.ones(len(old.keys), bool)
     only_old[at[known]] = False
-    kept = np.zeros_like(only_old) if replace else only_old
+    kept = np.zeros_like(only_old) if whole else only_old
     keys = np.concatenate([new.keys, old.keys[kept]])
     content = pa.concat_tables([pa.table(columns), old.table.filter(pa.array(kept))])
     slice_ids = keys >> _PATCH_BITS

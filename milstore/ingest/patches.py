@@ -8,18 +8,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from milstore.errors import ConflictError, DataError
+from milstore.errors import DataError
 from milstore.ingest.coordinates import with_coordinates
 from milstore.ingest.images import EXTENSIONS, image_sizes
-from milstore.ingest.labels import write_cases
-from milstore.ingest.merge import Merged, common_root, merged, rooted, sorted_side
+from milstore.ingest.merge import sorted_side
 from milstore.ingest.names import read_names
 from milstore.ingest.progress import Progress, silent
+from milstore.ingest.putting import put_patches
 from milstore.ingest.slices import SliceBook
 from milstore.ingest.walk import find_files
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit, edit_cohort, read_cohort
-from milstore.store.features import open_features
+from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.files import write_whole
 from milstore.store.names import clip, named
 
@@ -108,26 +107,13 @@ def ingest_patches(
         _refuse_nothing(folder, len(found.files), names.unread, found.links_out)
     table = names.table if coordinates is None else with_coordinates(names.table, Path(coordinates))
     book = SliceBook()
-    new = sorted_side(book, book.ids_by_name(table), table)  # before images are read: the mistake is found sooner
+    slice_ids = book.ids_by_name(table)
     if not names_only:
+        sorted_side(book, slice_ids, table)  # two files of one patch are found before a long reading of images
         table = _with_sizes(store, table, found.root, replace=replace, jobs=jobs, progress=progress)
-        new = sorted_side(book, book.ids_by_name(table), table)
     progress("storing", 0, 1)
     with edit_cohort(store) as edit:
-        known = edit.table("patches")
-        root = found.root
-        old_root = next(iter(edit.table("patch_roots")["root"].to_pylist()), None)
-        if old_root is not None and not replace:
-            root = common_root(old_root, found.root)
-            known = known.set_column(
-                known.column_names.index("file"), "file", rooted(known["file"], Path(old_root), root)
-            )
-        files = rooted(new.table["file"], found.root, root)
-        new = type(new)(new.keys, new.table.set_column(0, "file", files))
-        old = sorted_side(book, book.ids_by_idx(known, edit.table("slices")), known)
-        result = merged(book, old, edit.table("slices"), new, replace=replace)
-        dropped = _drop_features(store, edit, result, replace=replace)
-        _write(edit, result, root)
+        result, dropped = put_patches(store, edit, table, found.root, replace=replace, whole=replace)
     progress("storing", 1, 1)
     skipped = tuple(f"{file}: {reason}" for file, reason in sorted(names.unread))
     return PatchesReport(
@@ -135,7 +121,7 @@ def ingest_patches(
         folder=str(folder),
         patches=table.num_rows,
         cases=pc.count_distinct(table["case_id"]).as_py(),
-        slices=len(np.unique(new.keys >> 31)),
+        slices=len(book.keys),
         new=result.new,
         kept=result.kept,
         removed=result.removed,
@@ -185,54 +171,6 @@ def _measured(store: Store) -> pa.Array:
 
 def _absolute(files: pa.ChunkedArray, root: Path) -> pa.Array:
     return pc.binary_join_element_wise(pa.scalar(str(root)), files.combine_chunks(), "/")
-
-
-def _drop_features(store: Store, edit: CohortEdit, result: Merged, *, replace: bool) -> list[str]:
-    """Take encoders out of the edit whose features speak of slices that moved. ConflictError unless that may be."""
-    if not result.moved:
-        return []
-    case_id, stain, slice_name = result.moved[0]
-    what = (
-        f"{len(result.moved)} slices would change number or lose patches (case {clip(case_id)}, {stain}, {slice_name})"
-    )
-    runs = sum(1 for folder in (store.runs, store.running) for path in folder.iterdir() if not _is_ours(path.name))
-    if runs:
-        raise ConflictError(f"{what}, and {runs} runs speak of them: ingest the larger cohort into a store of its own")
-    moved = {(case_id, stain, name) for case_id, stain, name in result.moved}
-    slices = edit.base.table("slices").to_pylist()
-    places = {
-        (s["case_id"], s["stain"], s["slice_idx"])
-        for s in slices
-        if (s["case_id"], s["stain"], s["slice_name"]) in moved
-    }
-    hit = []
-    for encoder in edit.table("encoders")["encoder"].to_pylist():
-        packed = (
-            open_features(store, edit.base, encoder).patches.group_by(["case_id", "stain", "slice_idx"]).aggregate([])
-        )
-        if any(tuple(row.values()) in places for row in packed.to_pylist()):
-            hit.append(encoder)
-    if hit and not replace:
-        raise ConflictError(
-            f"{what}, and the features of {named(hit)} speak of them: use --replace to drop the features"
-        )
-    if hit:
-        edit.replace("encoders", edit.table("encoders").filter(~pc.field("encoder").isin(hit)))
-    return hit
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith((".", "_", "run_id=_"))
-
-
-def _write(edit: CohortEdit, result: Merged, root: Path) -> None:
-    cases = {row["case_id"]: row for row in edit.table("cases").to_pylist()}
-    new = [case_id for case_id in pc.unique(result.slices["case_id"]).to_pylist() if case_id not in cases]
-    if new:
-        write_cases(edit, cases | {case_id: {"case_id": case_id} for case_id in new})
-    edit.replace("slices", result.slices)
-    edit.replace("patches", result.patches)
-    edit.replace("patch_roots", pa.table({"root": [str(root)]}))
 
 
 def _list_skipped(store: Store, skipped: tuple[str, ...]) -> Path:

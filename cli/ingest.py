@@ -1,0 +1,181 @@
+"""`milstore ingest`: labels, patches, features and splits into the store."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from milstore.cli.opening import open_current
+from milstore.cli.options import StoreOption
+from milstore.cli.output import say
+from milstore.cli.telling import telling
+
+app = typer.Typer(
+    help="Take labels, patches, features, splits and runs into the store. A second time changes nothing.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+)
+
+ReplaceOption = Annotated[bool, typer.Option("--replace", help="Correct what the store says otherwise.")]
+JobsOption = Annotated[
+    int | None, typer.Option("--jobs", min=1, help="Processes (default: one a processor).", show_default=False)
+]
+MapOption = Annotated[
+    str | None,
+    typer.Option(
+        "--map",
+        help="Class of each label, such as 1=benign,3=high-grade. Classes are numbered in this order, and rows with "
+        "another label are left out. Without it each label is a class.",
+        show_default=False,
+    ),
+]
+
+
+def _tell(lines: list[str]) -> None:
+    for line in lines:
+        say(line)
+
+
+@app.command()
+def labels(
+    file: Annotated[Path, typer.Argument(help="CSV file with a row a case.", show_default=False)],
+    case_column: Annotated[str, typer.Option("--case-column", help="The column with the case.")] = "case_id",
+    label_column: Annotated[str, typer.Option("--label-column", help="The column with the label.")] = "label",
+    label_map: MapOption = None,
+    replace: ReplaceOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Take labels in. Cases that the store does not know are made."""
+    from milstore.ingest.labels import ingest_labels, parse_map
+
+    report = ingest_labels(
+        open_current(store),
+        file,
+        case_column=case_column,
+        label_column=label_column,
+        label_map=None if label_map is None else parse_map(label_map),
+        replace=replace,
+    )
+    _tell(report.lines())
+
+
+@app.command()
+def patches(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of the images, one a patch; sub-folders too.", show_default=False)
+    ],
+    names_only: Annotated[bool, typer.Option("--names-only", help="Do not open the images for their sizes.")] = False,
+    coordinates: Annotated[
+        Path | None,
+        typer.Option("--coordinates", help="CSV file with file,x,y and perhaps width,height.", show_default=False),
+    ] = None,
+    follow_links: Annotated[
+        bool, typer.Option("--follow-links", help="Follow links that lead out of the folder.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="The folder is the whole truth: correct the store, remove what it lacks.")
+    ] = False,
+    jobs: JobsOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Take patch images in. What each is of is read from its name, by the pattern in milstore.toml."""
+    from milstore.ingest.patches import ingest_patches
+
+    opened = open_current(store)
+    with telling() as progress:
+        report = ingest_patches(
+            opened,
+            folder,
+            names_only=names_only,
+            coordinates=coordinates,
+            follow_links=follow_links,
+            replace=replace,
+            jobs=jobs,
+            progress=progress,
+        )
+    _tell(report.lines())
+
+
+@app.command()
+def features(
+    path: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of .pt or .npy files, one a patch; of .npz, .h5 or .parquet files, one a slice; or a table.",
+            show_default=False,
+        ),
+    ],
+    encoder: Annotated[str, typer.Option("--encoder", help="Name of what made the features.", show_default=False)],
+    bag_column: Annotated[
+        str | None, typer.Option("--bag-column", help="A table: the column with the bag.", show_default=False)
+    ] = None,
+    index_column: Annotated[
+        str | None,
+        typer.Option("--index-column", help="A table: the column with the instance's number.", show_default=False),
+    ] = None,
+    label_column: Annotated[
+        str | None, typer.Option("--label-column", help="A table: the column with the bag's label.", show_default=False)
+    ] = None,
+    label_map: MapOption = None,
+    stain: Annotated[
+        str | None,
+        typer.Option("--stain", help="A table: the stain of all bags (default: the first).", show_default=False),
+    ] = None,
+    create_patches: Annotated[
+        bool, typer.Option("--create-patches", help="Make patches that the store does not know, from the names.")
+    ] = False,
+    replace: ReplaceOption = False,
+    jobs: JobsOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Take feature vectors in: all of an encoder's at once."""
+    from milstore.ingest.features import ingest_features
+    from milstore.ingest.labels import parse_map
+
+    opened = open_current(store)
+    with telling() as progress:
+        report = ingest_features(
+            opened,
+            path,
+            encoder=encoder,
+            bag_column=bag_column,
+            index_column=index_column,
+            label_column=label_column,
+            label_map=None if label_map is None else parse_map(label_map),
+            stain=stain,
+            create_patches=create_patches,
+            replace=replace,
+            jobs=jobs,
+            progress=progress,
+        )
+    _tell(report.lines())
+
+
+@app.command()
+def splits(
+    files: Annotated[
+        list[Path],
+        typer.Argument(
+            help="One .npz file a split (train_cases, val_cases, test_cases), or one CSV file with split,case_id,subset "
+            "or with test folds: repeat,fold,bag_id.",
+            show_default=False,
+        ),
+    ],
+    split_set: Annotated[
+        str | None, typer.Option("--split-set", help="Name (default: from the files' names).", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Test folds: seed of the validation subsets.")] = 0,
+    val_share: Annotated[
+        float, typer.Option("--val-share", help="Test folds: share of what is not in test that validates.")
+    ] = 0.2,
+    replace: ReplaceOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Take train/val/test splits in. The cases must be known."""
+    from milstore.ingest.splits import ingest_splits
+
+    report = ingest_splits(
+        open_current(store), files, split_set=split_set, seed=seed, val_share=val_share, replace=replace
+    )
+    _tell(report.lines())

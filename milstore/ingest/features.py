@@ -1,0 +1,148 @@
+"""Features: a vector a patch, from files of three kinds, packed into the store."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow.compute as pc
+
+from milstore.errors import DataError, UsageError
+from milstore.ingest import slicefile, vectors
+from milstore.ingest.packing import Job, pack_bags, pack_patch_files, pack_slice_files
+from milstore.ingest.progress import Progress, silent
+from milstore.ingest.walk import Found, find_files
+from milstore.store import Store
+from milstore.store.cohort import edit_cohort
+from milstore.store.names import check_name, named, natural_key
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FeaturesReport:
+    """What `ingest_features` did."""
+
+    changed: bool
+    source: str
+    encoder: str
+    patches: int
+    """Patches that have a vector now."""
+    n_features: int
+    dtype: str
+    without: int
+    """Patches of the store that have none."""
+    cases_without: tuple[str, ...]
+    """Cases that have patches, but none with a vector."""
+    created: int
+    """Patches that the store did not know before."""
+    dropped_encoders: tuple[str, ...]
+    """Other encoders whose features no longer fit and were dropped."""
+    notes: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        what = f"{self.patches} vectors of {self.n_features} numbers ({self.dtype})"
+        lines = [f"{self.source}: {what} of encoder {self.encoder}"]
+        if self.created:
+            lines.append(f"made {self.created} patches that the store did not know")
+        if self.without:
+            lines.append(f"without a feature: {self.without} patches of the store; training leaves them out")
+        if self.cases_without:
+            lines.append(f"without any feature: {len(self.cases_without)} cases ({named(self.cases_without)})")
+        if self.dropped_encoders:
+            lines.append(f"dropped: the features of {named(self.dropped_encoders)}; ingest or encode them again")
+        return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
+
+
+def ingest_features(
+    store: Store,
+    path: str | Path,
+    *,
+    encoder: str,
+    bag_column: str | None = None,
+    index_column: str | None = None,
+    label_column: str | None = None,
+    label_map: Mapping[str, str] | None = None,
+    stain: str | None = None,
+    create_patches: bool = False,
+    replace: bool = False,
+    jobs: int | None = None,
+    progress: Progress = silent,
+) -> FeaturesReport:
+    """Take feature vectors in, all of an encoder's at once.
+
+    `path` is (a) a folder with one `.pt` or `.npy` vector a patch, named like the patch; (b) a folder of (or one)
+    `.npz`, `.h5` or `.parquet` a slice with `features` (N, D), `patch_idx` (N) and perhaps `coords` (N, 2), named like a
+    patch without its number; or (c) with `bag_column` and `index_column` one table, CSV or Parquet, of a whole MIL
+    benchmark: every column not named is a feature, and a bag becomes a case with one slice of one stain.
+
+    Vectors are stored as float16 if all of them are, else as float32.
+
+    Args:
+        store: the store.
+        path: see above.
+        encoder: name of what made the features.
+        bag_column: (c) the column that says which bag a row is of.
+        index_column: (c) the column with the instance's number in its bag.
+        label_column: (c) the column with the bag's label; classes are numbered as by `ingest_labels`.
+        label_map: (c) class of each label; each label is a class if left out.
+        stain: (c) the stain of all bags; the store's first if left out.
+        create_patches: (a, b) make patches that the store does not know, from the names alone.
+        replace: take these features in the place of others of this encoder.
+        jobs: processes.
+        progress: is told how far it is.
+
+    Raises:
+        UsageError: options that do not go together.
+        DataError: a damaged file, vectors of differing length, NaN or infinity, a feature without its patch; nothing is
+            stored then.
+        ConflictError: the encoder has other features in the store, and `replace` is not given.
+    """
+    path = Path(path)
+    check_name(encoder, "encoder")
+    if bag_column is None and (index_column or label_column or label_map or stain):
+        raise UsageError("--index-column, --label-column, --map and --stain go with --bag-column")
+    if bag_column is not None and index_column is None:
+        raise UsageError("--bag-column needs --index-column: the number of an instance is its identity in the bag")
+    found = None if bag_column is not None else _found(path)
+    with edit_cohort(store) as edit:
+        job = Job(store, edit, encoder, str(path.resolve()), create_patches, replace, jobs, progress)
+        if bag_column is not None and index_column is not None:
+            packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain)
+        elif found is not None and found.files[0].rpartition(".")[2].lower() in vectors.EXTENSIONS:
+            packed = pack_patch_files(job, found)
+        else:
+            assert found is not None
+            packed = pack_slice_files(job, found)
+        all_patches = edit.table("patches")
+    missing = set(pc.unique(all_patches["case_id"]).to_pylist()) - set(pc.unique(packed.patches["case_id"]).to_pylist())
+    return FeaturesReport(
+        changed=edit.changed,
+        source=str(path),
+        encoder=encoder,
+        patches=packed.patches.num_rows,
+        n_features=packed.n_features,
+        dtype=packed.dtype,
+        without=all_patches.num_rows - packed.patches.num_rows,
+        cases_without=tuple(sorted(missing, key=natural_key)),
+        created=packed.created,
+        dropped_encoders=tuple(packed.dropped),
+        notes=tuple(edit.notes),
+    )
+
+
+def _found(path: Path) -> Found:
+    """The files of features, all of one way."""
+    if path.is_file():
+        if path.suffix[1:].lower() in slicefile.EXTENSIONS:
+            return Found(path.resolve().parent, [path.name], [path.stem])
+        raise UsageError(
+            f"{path} is one file: a table of a benchmark needs --bag-column and --index-column, "
+            f"and the features of one slice are {named(slicefile.EXTENSIONS)}"
+        )
+    found = find_files(path, {*vectors.EXTENSIONS, *slicefile.EXTENSIONS}, follow_links=True)
+    one = [file for file in found.files if file.rpartition(".")[2].lower() in vectors.EXTENSIONS]
+    if not found.files:
+        raise DataError(f"{path} holds no .pt, .npy, .npz, .h5 or .parquet file: name the folder of the features")
+    if one and len(one) < len(found.files):
+        other = next(file for file in found.files if file not in set(one))
+        raise DataError(f"{path} holds files of patches ({one[0]}) and of slices ({other}): name a folder of one kind")
+    return found

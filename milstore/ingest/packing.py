@@ -1,0 +1,254 @@
+"""The three ways in which features come in, each ending in a pack."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milstore.errors import DataError, UsageError
+from milstore.ingest import slicefile, vectors
+from milstore.ingest.bags import read_bags
+from milstore.ingest.labels import Labelled, put_labels
+from milstore.ingest.merge import sorted_side
+from milstore.ingest.names import read_names
+from milstore.ingest.progress import Progress
+from milstore.ingest.putting import put_patches
+from milstore.ingest.slices import SliceBook
+from milstore.ingest.walk import Found
+from milstore.store import Store
+from milstore.store.cohort import CohortEdit
+from milstore.store.features import PLACE, FeaturePack
+from milstore.store.names import clip, named, natural_key
+from milstore.store.pattern import PLACES
+
+BAG_SLICE = "bag"
+"""Name of the one slice of a case that was a bag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the three ways have in common."""
+
+    store: Store
+    edit: CohortEdit
+    encoder: str
+    source: str
+    create: bool
+    replace: bool
+    jobs: int | None
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What a way has packed."""
+
+    n_features: int
+    dtype: str
+    patches: pa.Table
+    created: int
+    dropped: list[str]
+
+
+def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
+    names = read_names(job.store.settings, found.files, found.stems, whole_slices=whole_slices)
+    if names.unread:
+        file, reason = min(names.unread)
+        kind = "slice" if whole_slices else "patch"
+        raise DataError(
+            f"{len(names.unread)} of {len(found.files)} files do not say by their name which {kind} they are of, "
+            f"such as {clip(file, 200)}: {reason}"
+        )
+    return names.table
+
+
+def _placed(job: Job, table: pa.Table) -> tuple[pa.Table, int, list[str]]:
+    """The rows with their slice_idx, in the order of a pack; how many patches were made; encoders dropped.
+
+    `table` has the columns of `read_names`; its files are those of the features.
+    """
+    known, slices = job.edit.table("patches"), job.edit.table("slices")
+    book = SliceBook()
+    old = sorted_side(book, book.ids_by_idx(known, slices), known)
+    new = sorted_side(book, book.ids_by_name(table), table)
+    unknown = ~np.isin(new.keys, old.keys)
+    if unknown.any() and not job.create:
+        file = new.table["file"][int(np.argmax(unknown))].as_py()
+        raise DataError(
+            f"{int(unknown.sum())} features have no patch in the store, such as {clip(file, 200)}: "
+            "ingest the patches first, or use --create-patches where there are no images"
+        )
+    created, dropped = 0, list[str]()
+    if unknown.any() or any(table[name].null_count < table.num_rows for name in PLACES):
+        without_files = table.set_column(
+            table.column_names.index("file"), "file", pa.nulls(table.num_rows, pa.string())
+        )
+        result, dropped = put_patches(job.store, job.edit, without_files, None, replace=job.replace, whole=False)
+        created = result.new
+    order = [(name, "ascending") for name in PLACE]
+    joined = table.select(["case_id", "stain", "slice_name", "patch_idx", "file"]).join(
+        job.edit.table("slices").select(["case_id", "stain", "slice_name", "slice_idx"]),
+        ["case_id", "stain", "slice_name"],
+    )
+    return joined.sort_by(order).combine_chunks(), created, dropped
+
+
+def pack_patch_files(job: Job, found: Found) -> Packed:
+    """(a) one file a patch."""
+    rows, created, dropped = _placed(job, _read_names(job, found, whole_slices=False))
+    files = rows["file"].to_pylist()
+    first = vectors.read_vector(found.root, files[0])
+    for dtype in ("float16", "float32"):
+        if dtype == "float16" and first.dtype != np.float16:
+            continue
+        with FeaturePack(job.store, encoder=job.encoder, n_features=len(first), dtype=dtype, patches=rows) as pack:
+            try:
+                vectors.pack_vectors(pack, found.root, files, jobs=job.jobs, progress=job.progress)
+            except vectors.NotHalf:
+                continue
+            _commit(job, pack)
+            break
+    return Packed(len(first), dtype, rows, created, dropped)
+
+
+def _commit(job: Job, pack: FeaturePack) -> None:
+    job.progress("storing", 0, 1)
+    pack.commit(job.edit, source=job.source, replace=job.replace)
+    job.progress("storing", 1, 1)
+
+
+def pack_slice_files(job: Job, found: Found) -> Packed:
+    """(b) one file a slice."""
+    names = _read_names(job, found, whole_slices=True)
+    paths = [found.root / file for file in names["file"].to_pylist()]
+    book = SliceBook()
+    sorted_side(
+        book, book.ids_by_name(names), names.set_column(3, "patch_idx", pa.array(np.zeros(len(paths), np.int32)))
+    )
+    stated = [slicefile.declared(path) for path in paths]
+    _check_declared(job, names, paths, stated)
+    indices = [slicefile.read_index(path) for path in paths]
+    rows, created, dropped = _placed(job, _expanded(names, indices))
+    dtype = "float16" if all(each.half for each in stated) else "float32"
+    pack_of = FeaturePack(job.store, encoder=job.encoder, n_features=stated[0].width, dtype=dtype, patches=rows)
+    first_row = _first_rows(rows)
+    with pack_of as pack:
+        for done, (path, index) in enumerate(zip(paths, indices, strict=True), start=1):
+            file = names["file"][done - 1].as_py()
+            try:
+                pack.write(first_row[file], slicefile.read_features(path, index))
+            except DataError as error:
+                raise DataError(
+                    f"{clip(str(path), 200)}: {error}" if str(path) not in str(error) else str(error)
+                ) from error
+            job.progress("packing features", done, len(paths))
+        _commit(job, pack)
+    return Packed(stated[0].width, dtype, rows, created, dropped)
+
+
+def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[slicefile.Declared]) -> None:
+    """DataError if files differ in width, or one declares more patches than its slice has."""
+    other = next((i for i, each in enumerate(stated) if each.width != stated[0].width), None)
+    if other is not None:
+        raise DataError(
+            f"{paths[other]} has vectors of {stated[other].width} numbers and {paths[0]} of {stated[0].width}: "
+            "the features of one encoder are of one length"
+        )
+    if job.create:
+        return
+    counts = {
+        (row["case_id"], row["stain"], row["slice_name"]): row["n_patches"]
+        for row in job.edit.table("slices").to_pylist()
+    }
+    for row, path, each in zip(names.to_pylist(), paths, stated, strict=True):
+        known = counts.get((row["case_id"], row["stain"], row["slice_name"]), 0)
+        if each.rows > known:
+            raise DataError(
+                f"{path} has {each.rows} features and its slice {known} patches in the store: "
+                "ingest the patches first, or use --create-patches where there are no images"
+            )
+
+
+def _expanded(names: pa.Table, indices: Sequence[slicefile.SliceIndex]) -> pa.Table:
+    """A row a patch in the place of a row a slice."""
+    counts = [len(index.patch_idx) for index in indices]
+    table = names.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
+    patch_idx = np.concatenate([index.patch_idx for index in indices]).astype(np.int32)
+    table = table.set_column(table.column_names.index("patch_idx"), "patch_idx", pa.array(patch_idx))
+    absent = np.repeat([index.coords is None for index in indices], counts)
+    for column, name in enumerate(("x", "y")):
+        values = np.concatenate(
+            [
+                np.zeros(n, np.int64) if i.coords is None else i.coords[:, column]
+                for i, n in zip(indices, counts, strict=True)
+            ]
+        )
+        table = table.set_column(table.column_names.index(name), name, pa.array(values.astype(np.int32), mask=absent))
+    return table
+
+
+def _first_rows(rows: pa.Table) -> dict[str, int]:
+    """The first row of each file's patches, which lie side by side."""
+    first: dict[str, int] = {}
+    files: npt.NDArray[np.object_] = np.asarray(rows["file"], dtype=object)
+    starts = np.flatnonzero(np.append(True, files[1:] != files[:-1])) if len(files) else np.empty(0, np.int64)
+    for row in starts.tolist():
+        first[files[row]] = row
+    return first
+
+
+def pack_bags(
+    job: Job,
+    path: Path,
+    bag_column: str,
+    index_column: str,
+    label_column: str | None,
+    label_map: Mapping[str, str] | None,
+    stain: str | None,
+) -> Packed:
+    """(c) one table of a benchmark."""
+    settings = job.store.settings
+    canonical = next(iter(settings.stains)) if stain is None else settings.stain_of(stain)
+    if canonical is None:
+        raise UsageError(
+            f"stain {clip(stain or '')!r} is not in this store ({', '.join(settings.stains)}): "
+            "add it under [stains] in milstore.toml"
+        )
+    bags = read_bags(path, bag_column=bag_column, index_column=index_column, label_column=label_column)
+    count = len(bags.patch_idx)
+    columns: dict[str, pa.Array] = {
+        "case_id": bags.case_id,
+        "stain": pa.repeat(canonical, count),
+        "slice_name": pa.repeat(BAG_SLICE, count),
+        "patch_idx": pa.array(bags.patch_idx, pa.int32()),
+        **{name: pa.nulls(count, pa.int32()) for name in PLACES},
+        # The row's place in the table, for messages and to find its vector again.
+        "file": pc.binary_join_element_wise("row", pc.cast(pa.array(np.arange(count)), pa.string()), " "),
+    }
+    if bags.labels:
+        _put_bag_labels(job, path, bags.labels, label_map)
+    rows, created, dropped = _placed(dataclasses.replace(job, create=True), pa.table(columns))
+    order = np.array([int(file[4:]) for file in rows["file"].to_pylist()])
+    dtype = bags.features.dtype.name
+    pack_of = FeaturePack(job.store, encoder=job.encoder, n_features=bags.features.shape[1], dtype=dtype, patches=rows)
+    with pack_of as pack:
+        pack.write(0, bags.features[order])
+        _commit(job, pack)
+    return Packed(bags.features.shape[1], dtype, rows, created, dropped)
+
+
+def _put_bag_labels(job: Job, path: Path, labels: dict[str, str], label_map: Mapping[str, str] | None) -> None:
+    present = sorted(set(labels.values()), key=natural_key)
+    label_map = {label: label for label in present} if label_map is None else label_map
+    absent = [label for label in label_map if label not in present]
+    unmapped = [label for label in present if label not in label_map]
+    if absent or unmapped:
+        wrong = f"names label {named(absent)}, which no bag has" if absent else f"lacks the label {named(unmapped)}"
+        raise DataError(f"--map {wrong}: {path} has {named(present)}")
+    labelled = Labelled({case: label_map[label] for case, label in labels.items()}, labels)
+    put_labels(job.edit, labelled, list(dict.fromkeys(label_map.values())), str(path), replace=job.replace)

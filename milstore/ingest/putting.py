@@ -1,0 +1,101 @@
+"""Patches that were read, put into the cohort: with their slices and cases, and with what follows for features."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milstore.errors import ConflictError
+from milstore.ingest.labels import write_cases
+from milstore.ingest.merge import Merged, common_root, merged, rooted, sorted_side
+from milstore.ingest.slices import SliceBook
+from milstore.store import Store
+from milstore.store.cohort import CohortEdit
+from milstore.store.features import open_features
+from milstore.store.names import clip, named
+
+
+def put_patches(
+    store: Store, edit: CohortEdit, table: pa.Table, root: Path | None, *, replace: bool, whole: bool
+) -> tuple[Merged, list[str]]:
+    """Put patches into an edit; what became of them, and the encoders whose features were dropped.
+
+    Args:
+        store: the store.
+        edit: the edit.
+        table: case_id, stain, slice_name, patch_idx, file, x, y, width, height.
+        root: the folder that the files lie below; None where the patches have no files.
+        replace: take the table's word where the store says otherwise.
+        whole: known patches that the table lacks go.
+
+    Raises:
+        DataError: two rows are one patch.
+        ConflictError: a known patch has another file or place, or features or runs speak of slices that would change
+            their numbers (see `ingest_patches`).
+    """
+    known = edit.table("patches")
+    if root is not None:
+        roots = edit.table("patch_roots")["root"].to_pylist()
+        common = common_root(roots[0] if roots and not replace else None, root)
+        if roots and not replace:
+            known = _with_files(known, rooted(known["file"], Path(roots[0]), common))
+        table = _with_files(table, rooted(table["file"], root, common))
+        edit.replace("patch_roots", pa.table({"root": [str(common)]}))
+    book = SliceBook()
+    new = sorted_side(book, book.ids_by_name(table), table)
+    old = sorted_side(book, book.ids_by_idx(known, edit.table("slices")), known)
+    result = merged(book, old, edit.table("slices"), new, replace=replace, whole=whole)
+    dropped = _drop_features(store, edit, result, replace=replace)
+    _write(edit, result)
+    return result, dropped
+
+
+def _with_files(table: pa.Table, files: pa.ChunkedArray) -> pa.Table:
+    return table.set_column(table.column_names.index("file"), "file", files)
+
+
+def _drop_features(store: Store, edit: CohortEdit, result: Merged, *, replace: bool) -> list[str]:
+    """Take encoders out of the edit whose features speak of slices that moved. ConflictError unless that may be."""
+    if not result.moved:
+        return []
+    case_id, stain, slice_name = result.moved[0]
+    what = (
+        f"{len(result.moved)} slices would change number or lose patches (case {clip(case_id)}, {stain}, {slice_name})"
+    )
+    runs = sum(1 for folder in (store.runs, store.running) for path in folder.iterdir() if not _is_ours(path.name))
+    if runs:
+        raise ConflictError(f"{what}, and {runs} runs speak of them: ingest the larger cohort into a store of its own")
+    moved = {(case_id, stain, name) for case_id, stain, name in result.moved}
+    slices = edit.base.table("slices").to_pylist()
+    places = {
+        (s["case_id"], s["stain"], s["slice_idx"])
+        for s in slices
+        if (s["case_id"], s["stain"], s["slice_name"]) in moved
+    }
+    hit = []
+    for encoder in edit.table("encoders")["encoder"].to_pylist():
+        packed = (
+            open_features(store, edit.base, encoder).patches.group_by(["case_id", "stain", "slice_idx"]).aggregate([])
+        )
+        if any(tuple(row.values()) in places for row in packed.to_pylist()):
+            hit.append(encoder)
+    if hit and not replace:
+        raise ConflictError(
+            f"{what}, and the features of {named(hit)} speak of them: use --replace to drop the features"
+        )
+    if hit:
+        edit.replace("encoders", edit.table("encoders").filter(~pc.field("encoder").isin(hit)))
+    return hit
+
+
+def _is_ours(name: str) -> bool:
+    return name.startswith((".", "_", "run_id=_"))
+
+
+def _write(edit: CohortEdit, result: Merged) -> None:
+    cases = {row["case_id"]: row for row in edit.table("cases").to_pylist()}
+    new = [case_id for case_id in pc.unique(result.slices["case_id"]).to_pylist() if case_id not in cases]
+    if new:
+        write_cases(edit, cases | {case_id: {"case_id": case_id} for case_id in new})
+    edit.replace("slices", result.slices)
+    edit.replace("patches", result.patches)
