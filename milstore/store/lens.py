@@ -133,5 +133,5 @@ def execute(
     if not values:
         return con.execute(sql)
     con.execute(f"prepare question as {sql}")
-    bound = ", ".join(f"{name} := {value(item)}" for name, item in values.items())
+    bound = ", ".join(f"{identifier(name)} := {value(item)}" for name, item in values.items())
     return con.execute(f"execute question({bound})")
