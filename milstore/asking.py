@@ -84,6 +84,13 @@ class Result:
         return frame
 
 
+def connect_locked(store: Store) -> duckdb.DuckDBPyConnection:
+    """A connection of the lens from which everything but reading the store has been taken."""
+    con = connect(store)
+    lock_down(con, store)
+    return con
+
+
 def ask(
     store: Store,
     name: str,
@@ -91,6 +98,7 @@ def ask(
     values: Mapping[str, Any] | None = None,
     *,
     timeout: float = DEFAULT_TIMEOUT,
+    con: duckdb.DuckDBPyConnection | None = None,
 ) -> Result:
     """Ask a question by its name.
 
@@ -100,6 +108,8 @@ def ask(
         choice: which run or experiment should answer, and for which cases.
         values: the question's parameters.
         timeout: seconds it may take.
+        con: a connection from `connect_locked`, for one who asks many questions: making one takes longer than most
+            answers. The rows must be fetched before the connection is asked the next question.
 
     Raises:
         UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
@@ -114,9 +124,8 @@ def ask(
         values["case"] = normal_case_id(choice.cases[0])
     bound = query.bind(values)
     compared = _name_runs(store, query, bound)
-    con = connect(store)
+    con = con or connect_locked(store)
     selection = select(con, store, choice, over_runs=query.over_runs, compared=compared)
-    lock_down(con, store)
     with time_limit(con, timeout):
         if not query.built_in:
             check_foreign(con, query.sql)
@@ -184,8 +193,7 @@ def analysis_function(name: str, bound: Mapping[str, Any] | None = None) -> Call
 
 def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Result:
     """Answer one statement of anybody's SQL in the sandbox. UsageError for one that is wrong or does more than read."""
-    con = connect(store)
-    lock_down(con, store)
+    con = connect_locked(store)
     with time_limit(con, timeout):
         check_foreign(con, sql)
     return Result(_runner(con, sql, {}, timeout))

@@ -1,0 +1,78 @@
+"""`milstore plot`: the chart of each question, with the options of the question."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from milstore import queries
+from milstore.charts import charted
+from milstore.cli.options import StoreOption
+from milstore.cli.questions import (
+    QuestionGroup,
+    keyword,
+    make_command,
+    question_options,
+    show_questions,
+    take_choice,
+)
+from milstore.store.folder import Store, default_root
+
+FileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="File to write; .html, .svg, .png or .json says how (default: NAME.html).",
+        show_default=False,
+    ),
+]
+
+
+def _plot(query: queries.Query, values: dict[str, Any]) -> None:
+    from milstore.charts.save import check_suffix, save
+    from milstore.cli.opening import open_current
+    from milstore.cli.output import say
+    from milstore.plotting import drawing
+
+    choice = take_choice(values)
+    store, output, timeout = (values.pop(name) for name in ("store", "output", "timeout"))
+    path = output or Path(f"{query.name}.html")
+    check_suffix(path)
+    drawn = drawing(open_current(store), query.name, choice, values, timeout=timeout)
+    for note in drawn.about.notes:
+        say(f"note: {note}")
+    save(drawn, path)
+    say(f"wrote {path}")
+
+
+class Charts(QuestionGroup):
+    """The questions, answered by charts."""
+
+    def names(self, folder: Path) -> list[str]:
+        """Names of the questions that have a chart."""
+        return list(charted())
+
+    def command_of(self, query: queries.Query) -> Any:
+        """The command that draws a question's answer."""
+        options = [*question_options(query), keyword("output", FileOption, None)]
+        about = f"{query.about}\n\nDraws what milstore query {query.name} tells."
+        return make_command(query.name, about, options, lambda **values: _plot(query, values))
+
+
+app = typer.Typer(cls=Charts, rich_markup_mode=None, add_completion=False, invoke_without_command=True)
+
+
+@app.callback()
+def plot(
+    ctx: typer.Context,
+    list_: Annotated[bool, typer.Option("--list", help="List the questions that have a chart.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Draw the answer to a question, as a page, a picture or Vega-Lite."""
+    if list_:
+        own = Store(store or default_root()).queries
+        show_questions(list(charted()), own)
+        raise typer.Exit
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())

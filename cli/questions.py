@@ -1,0 +1,121 @@
+"""A group of commands in which each question's file is a subcommand with typed options from its header."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command
+
+from milstore import queries
+from milstore.cli.options import (
+    CaseOption,
+    ExperimentOption,
+    RunOption,
+    SeedOption,
+    StoreOption,
+    SubsetOption,
+    TimeoutOption,
+)
+from milstore.cli.output import show_table
+from milstore.store.folder import Store, default_root
+from milstore.store.sandbox import DEFAULT_TIMEOUT
+from milstore.store.selection import Choice
+
+
+def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
+    """An option, as a parameter of a function that typer reads."""
+    return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+
+
+SELECTION_OPTIONS = [
+    keyword("run", RunOption, None),
+    keyword("experiment", ExperimentOption, None),
+    keyword("seed", SeedOption, None),
+    keyword("subset", SubsetOption, None),
+    keyword("case", CaseOption, None),
+    keyword("store", StoreOption, None),
+]
+
+
+def question_options(query: queries.Query) -> list[inspect.Parameter]:
+    """The options of a question: its parameters, which run answers, and how long it may take."""
+    taken = {option.name for option in SELECTION_OPTIONS}
+    parameters = [_option(parameter) for parameter in query.parameters if parameter.name not in taken]
+    return [*parameters, *SELECTION_OPTIONS, keyword("timeout", TimeoutOption, DEFAULT_TIMEOUT)]
+
+
+def _option(parameter: queries.Parameter) -> inspect.Parameter:
+    required = parameter.default is queries.loader.REQUIRED
+    kind: Any = parameter.python_type
+    if required or parameter.default is None:
+        kind = kind | None
+    flag = f"--{parameter.name.replace('_', '-')}"
+    about = parameter.help + (" (required)" if required else "")
+    flags = [f"{flag}/--no-{flag[2:]}"] if parameter.kind == "boolean" else [flag]
+    default = None if required else parameter.default
+    return keyword(parameter.name, Annotated[kind, typer.Option(*flags, help=about)], default)
+
+
+def take_choice(values: dict[str, Any]) -> Choice:
+    """Which run answers, taken out of the options' values."""
+    return Choice(
+        cases=tuple(values.pop("case") or ()),
+        **{name: values.pop(name) for name in ("run", "experiment", "seed", "subset")},
+    )
+
+
+def make_command(name: str, help_text: str, options: list[inspect.Parameter], call: Callable[..., None]) -> Any:
+    """A typer command whose options are given as a list."""
+
+    def command(**values: Any) -> None:
+        call(**values)
+
+    command.__signature__ = inspect.Signature(options)  # type: ignore[attr-defined]
+    single = typer.Typer(add_completion=False, rich_markup_mode=None)
+    single.command(name, help=help_text)(command)
+    return get_command(single)
+
+
+def named_store(arguments: list[str]) -> Path:
+    """The folder of the store that a command line names, read before its command is known."""
+    for i, word in enumerate(arguments):
+        if word == "--store" and i + 1 < len(arguments):
+            return Path(arguments[i + 1])
+        if word.startswith("--store="):
+            return Path(word.removeprefix("--store="))
+    return default_root()
+
+
+class QuestionGroup(TyperGroup):
+    """The questions of milstore and of the store, as commands."""
+
+    _own: Path | None = None
+
+    def command_of(self, query: queries.Query) -> Any:
+        """The command of a question."""
+        raise NotImplementedError
+
+    def names(self, folder: Path) -> list[str]:
+        """Names of the questions; `folder` is the store's own `queries/`."""
+        return list(queries.available(folder))
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names of all questions."""
+        return self.names(self._own or Store(default_root()).queries)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of a question. UsageError, with the nearest names, if there is none."""
+        return self.command_of(queries.load(cmd_name, self._own or Store(default_root()).queries))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The question that is called; a store named on the line brings its own questions."""
+        self._own = Store(named_store(args)).queries
+        return super().resolve_command(ctx, args)
+
+
+def show_questions(names: list[str], folder: Path) -> None:
+    """List questions with what they answer."""
+    show_table(["query", "answers"], [(name, queries.load(name, folder).title) for name in names])
