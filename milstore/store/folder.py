@@ -5,12 +5,15 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
 from milstore.store.files import write_whole
 from milstore.store.settings import FILE, Settings, read_settings, settings_text
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 NO_RUN = "_none"
 """Name of the run folder without rows that lets views over all runs work before the first run. No run can be called so."""
@@ -69,6 +72,12 @@ class Store:
                 f"the store at {self.root} has version {version}, this milstore knows {SCHEMA_VERSION}: upgrade milstore"
             )
         return manifest
+
+    def engine(self) -> "Engine":
+        """A SQLAlchemy engine on the store, for `pandas.read_sql` and other tools."""
+        from milstore.store.engine import make_engine
+
+        return make_engine(self)
 
 
 def default_root() -> Path:

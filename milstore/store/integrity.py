@@ -45,12 +45,14 @@ def fitted(name: str, table: pa.Table) -> pa.Table:
     if missing:
         raise DataError(f"table {name} lacks the column {named(missing)}")
     try:
-        table = table.select(schema.names).cast(schema).combine_chunks()
+        table = table.select(schema.names)
+        for field in schema:
+            if not field.nullable and table[field.name].null_count:
+                raise DataError(f"table {name} has {table[field.name].null_count} rows without {field.name}")
+        table = table.cast(schema).combine_chunks()
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise DataError(f"table {name} does not fit its schema: {clip(str(error), 200)}") from error
     for field in schema:
-        if not field.nullable and table[field.name].null_count:
-            raise DataError(f"table {name} has {table[field.name].null_count} rows without {field.name}")
         if pa.types.is_floating(field.type) and not _all_finite(table[field.name]):
             raise DataError(f"table {name} has values of {field.name} that are NaN or infinite")
     return table

@@ -1,0 +1,93 @@
+"""Packed features come back as they went in."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from milstore.errors import DataError, StoreError, UsageError
+from milstore.store import Store
+from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.features import VECTORS, FeaturePack, Vectors, open_features
+from tests.making import THREE_LABELS, THREE_PATCHES, make_store
+from tests.test_store_cohort import snapshot
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return make_store(tmp_path / "store", THREE_LABELS, THREE_PATCHES)
+
+
+def pack(store: Store, vectors: Vectors, dtype: str = "float32", encoder: str = "e") -> None:
+    with edit_cohort(store) as edit:
+        patches = edit.table("patches")
+        with FeaturePack(store, encoder=encoder, n_features=vectors.shape[1], dtype=dtype, patches=patches) as made:
+            made.write(0, vectors[:5])
+            made.write(5, vectors[5:])
+            made.commit(edit, source="by hand")
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(vectors=hnp.arrays(np.float16, (len(THREE_PATCHES), 3), elements=st.floats(-1e4, 1e4, width=16)))
+def test_a_case_reads_back_to_the_last_bit(store: Store, vectors: Vectors) -> None:
+    """Whatever float16 vectors are packed, each case reads exactly its own, in the order of its rows."""
+    pack(store, vectors, "float16")
+    features = open_features(store, read_cohort(store))
+    assert list(features.case_rows) == ["10", "2", "46"]
+    read = np.concatenate([features.read(case_id) for case_id in features.case_rows])
+    assert read.tobytes() == vectors.tobytes()
+
+
+def test_rows_are_named(store: Store) -> None:
+    """Row 0 is the first patch of the first case by bytes, and the file is a plain npy matrix."""
+    vectors = np.arange(2 * len(THREE_PATCHES), dtype=np.float32).reshape(-1, 2)
+    pack(store, vectors)
+    features = open_features(store, read_cohort(store), "e")
+    first = {"case_id": "10", "stain": "h&e", "slice_idx": 0, "patch_idx": 0}
+    assert features.patches.slice(0, 1).to_pylist() == [first]
+    assert np.array_equal(np.load(features.folder / VECTORS), vectors)
+
+
+def test_nothing_is_stored_of_a_pack_with_nan(store: Store) -> None:
+    """NaN, infinity and what float16 cannot hold are refused by the patch's name."""
+    before = snapshot(store.root)
+    vectors = np.zeros((len(THREE_PATCHES), 2))
+    for value in (np.nan, np.inf, 1e9):
+        vectors[7, 1] = value
+        with pytest.raises(DataError, match="features of case 10, sox10, slice 0, patch 1 hold NaN or infinity"):
+            pack(store, vectors, "float16")
+    assert snapshot(store.root) == before
+
+
+def test_a_pack_must_be_full(store: Store) -> None:
+    """Rows that were never written are named."""
+    with edit_cohort(store) as edit:
+        made = FeaturePack(store, encoder="e", n_features=2, dtype="float32", patches=edit.table("patches"))
+        with made, pytest.raises(DataError, match="18 patches got no feature, such as case 10, h&e, slice 0, patch 1"):
+            made.write(0, np.zeros((1, 2)))
+            made.commit(edit, source="")
+
+
+def test_the_encoder_may_be_left_out_while_there_is_one(store: Store) -> None:
+    """With two encoders, the choice is asked for; an unknown one is answered with the nearest."""
+    vectors = np.zeros((len(THREE_PATCHES), 2))
+    pack(store, vectors, encoder="hed")
+    assert open_features(store, read_cohort(store)).encoder == "hed"
+    pack(store, vectors + 1, encoder="densenet")
+    with pytest.raises(UsageError, match=r"choose by --encoder \(densenet, hed\)"):
+        open_features(store, read_cohort(store))
+    with pytest.raises(UsageError, match="no features of encoder 'desnet': did you mean densenet"):
+        open_features(store, read_cohort(store), "desnet")
+
+
+def test_a_truncated_pack_is_found(store: Store) -> None:
+    """A file that lost its end is never read as numbers."""
+    pack(store, np.zeros((len(THREE_PATCHES), 2)))
+    features = open_features(store, read_cohort(store))
+    path = features.folder / VECTORS
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(StoreError, match=r"vectors\.npy"):
+        open_features(store, read_cohort(store)).read("46")

@@ -1,0 +1,140 @@
+"""Foreign SQL reads the store, and does nothing else."""
+
+import pytest
+
+from milstore.asking import ask_sql
+from milstore.errors import UsageError
+from milstore.store import Store
+from tests.test_store_cohort import snapshot
+
+READS_ONLY = "only statements that read are taken"
+NO_FILES = "file system operations are disabled by configuration"
+
+ATTACKS = [
+    ("create table x (a int)", READS_ONLY),
+    ("create temp table x as select 1", READS_ONLY),
+    ("create view x as select 1", READS_ONLY),
+    ("create or replace macro f(a) as a", READS_ONLY),
+    ("create secret s (type s3)", READS_ONLY),
+    ("create type t as enum ('a')", READS_ONLY),
+    ("create schema s", READS_ONLY),
+    ("create sequence s", READS_ONLY),
+    ("insert into cases values ('x', 0, 0, 'b', '1')", READS_ONLY),
+    ("update cases set label = 1", READS_ONLY),
+    ("delete from cases", READS_ONLY),
+    ("drop view cases", READS_ONLY),
+    ("alter view cases rename to c", READS_ONLY),
+    ("truncate cases", READS_ONLY),
+    ("merge into cases using cases c on true when matched then delete", READS_ONLY),
+    ("copy cases to '{root}/cases.csv'", READS_ONLY),
+    ("copy (select 1) to '/tmp/milstore-out.csv'", READS_ONLY),
+    ("copy cases from '{root}/x.csv'", READS_ONLY),
+    ("with a as (copy (select 1) to '{root}/x.csv') select 1", "CTE"),
+    ("with a as (insert into cases values (1) returning 1) select * from a", "CTE"),
+    ("explain analyze create table x (a int)", READS_ONLY),
+    ("explain analyze copy (select 1) to '{root}/x.csv'", READS_ONLY),
+    ("explain explain copy (select 1) to '{root}/x.csv'", f"syntax error|{READS_ONLY}"),
+    ("/* a */ explain -- b\n analyze copy (select 1) to '{root}/x.csv'", READS_ONLY),
+    ("export database '{root}/dump'", READS_ONLY),
+    ("import database '{root}/dump'", "Cannot open file"),
+    ("attach ':memory:' as m", READS_ONLY),
+    ("attach '{root}/milstore.duckdb' as m", READS_ONLY),
+    ("detach memory", READS_ONLY),
+    ("use memory", READS_ONLY),
+    ("install httpfs", READS_ONLY),
+    ("load httpfs", READS_ONLY),
+    ("set threads = 1", READS_ONLY),
+    ("set enable_external_access = true", READS_ONLY),
+    ("reset lock_configuration", READS_ONLY),
+    ("set variable x = 1", READS_ONLY),
+    ("pragma database_list", READS_ONLY),
+    ("pragma enable_profiling", READS_ONLY),
+    ("call pragma_version()", READS_ONLY),
+    ("call force_checkpoint()", READS_ONLY),
+    ("checkpoint", READS_ONLY),
+    ("vacuum", READS_ONLY),
+    ("analyze", READS_ONLY),
+    ("begin transaction", READS_ONLY),
+    ("commit", READS_ONLY),
+    ("prepare p as select 1", READS_ONLY),
+    ("execute question", READS_ONLY),
+    ("deallocate question", READS_ONLY),
+    ("comment on view cases is 'x'", READS_ONLY),
+    ("select 1; drop view cases", "one statement is taken, these are 2"),
+    ("select 1; select 2", "one statement is taken, these are 2"),
+    ("", "one statement is taken, these are 0"),
+    ("-- nothing", "one statement is taken, these are 0"),
+    ("selec 1", "syntax error"),
+    ("select * from read_csv('/etc/passwd')", NO_FILES),
+    ("select * from '/etc/passwd'", "does not exist"),
+    ("from read_text('/etc/hostname')", NO_FILES),
+    ("from read_blob('/etc/hostname')", NO_FILES),
+    ("from glob('/etc/*')", NO_FILES),
+    ("from read_text('{root}/../outside.txt')", NO_FILES),
+    ("from read_parquet('{root}/link/x.parquet')", NO_FILES),
+    ("from read_json('/proc/self/environ')", NO_FILES),
+    ("select * from 'https://example.org/x.parquet'", NO_FILES),
+    ("from read_parquet('s3://bucket/x.parquet')", NO_FILES),
+    ("from sqlite_scan('/tmp/x.db', 't')", "sqlite_scan"),
+    ("from query('drop view cases')", "Expected a single SELECT statement"),
+    ("from query('select * from read_text(''/etc/hostname'')')", NO_FILES),
+    ("select getenv('HOME')", "getenv"),
+    ("from python_variable", "python_variable does not exist"),
+    ("pivot cases on label using count(*)", "PIVOT is not taken"),
+    ("with recursive t as (select 1 as a union all select a + 1 from t) select count(*) from t", "took longer than"),
+    ("select count(*) from range(1000000000000) a, range(1000000) b", "took longer than"),
+    ("select list(a) from range(10000000000) t(a)", "took longer than|Out of Memory"),
+    ("select 1" + " " * 1_000_001, "characters: at most 1000000 are taken"),
+]
+
+
+@pytest.fixture
+def store(three: Store) -> Store:
+    (three.root.parent / "outside.txt").write_text("secret", encoding="utf-8")
+    (three.root.parent / "away").mkdir()
+    (three.root / "link").symlink_to(three.root.parent / "away")
+    return three
+
+
+@pytest.mark.parametrize(("sql", "message"), ATTACKS)
+def test_an_attack_gets_one_line_and_changes_nothing(store: Store, sql: str, message: str) -> None:
+    """Each attack is refused with its message, and not one byte of the store differs afterwards."""
+    python_variable = [1, 2, 3]
+    before = snapshot(store.root)
+    with pytest.raises(UsageError) as refused:
+        ask_sql(store, sql.replace("{root}", str(store.root)), timeout=0.5).rows()
+    said = str(refused.value)
+    assert "\n" not in said
+    assert any(part in said for part in message.split("|"))
+    assert snapshot(store.root) == before
+    assert python_variable
+
+
+def test_there_are_at_least_sixty_attacks() -> None:
+    """The table of attacks does not shrink unseen."""
+    assert len(ATTACKS) >= 60
+
+
+@pytest.mark.parametrize(
+    ("sql", "rows"),
+    [
+        ("select case_id from cases order by case_order", [("2",), ("10",), ("46",)]),
+        ("from cases select count(*)", [(3,)]),
+        ("with a as (select 1 as x) select x from a union select 2 order by 1", [(1,), (2,)]),
+        ("values (1), (2)", [(1,), (2,)]),
+        ("select (select count(*) from runs), exists (from runs)", [(3, True)]),
+        ("with recursive t as (select 1 as a union all select a + 1 from t where a < 3) select max(a) from t", [(3,)]),
+        ("select count(*) from (describe cases)", [(5,)]),
+        ("select case_id from out_of_fold where pred_label <> true_label", [("10",)]),
+        ("from query('select 1')", [(1,)]),
+    ],
+)  # fmt: skip
+def test_reading_is_free(store: Store, sql: str, rows: list[tuple[object, ...]]) -> None:
+    """Everything that reads is answered."""
+    assert ask_sql(store, sql).rows() == rows
+
+
+@pytest.mark.parametrize("sql", ["describe cases", "summarize cases", "explain select 1", "show tables"])
+def test_looking_around_is_free(store: Store, sql: str) -> None:
+    """DESCRIBE, SUMMARIZE, EXPLAIN and SHOW answer."""
+    assert ask_sql(store, sql).rows()
