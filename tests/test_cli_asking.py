@@ -51,7 +51,7 @@ def test_the_report_text(three: Store, capsys: pytest.CaptureFixture[str]) -> No
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["query", "top-patchs"], "error: there is no query 'top-patchs': did you mean top-patches?"),
+        (["query", "top-patchs"], "error: there is no query 'top-patchs': did you mean top-patches"),
         (["query", "top-patches", "--case", "999"], "error: there is no case '999'"),
         (["query", "top-patches", "--pct", "500"], "error: pct is 500: it must lie in [0, 100]"),
         (["query", "top-patches", "--pct", "many"], "error: Invalid value for '--pct'"),

@@ -39,7 +39,7 @@ def test_a_question_is_written_in_one_manner(name: str) -> None:
     code = "\n".join(line for line in query.sql.splitlines() if not line.lstrip().startswith("--"))
     assert "order by" in code.rpartition(")")[2] or "order by" in code.splitlines()[-1] or "\norder by" in code
     assert "SELECT" not in code
-    assert len(query.title) <= 110
+    assert len(query.title) <= 120
 
 
 def test_a_parameter_is_read_with_type_default_and_range() -> None:

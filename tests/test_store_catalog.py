@@ -119,7 +119,7 @@ def test_a_foreign_database_is_left_alone(three: Store) -> None:
     three.database.unlink()
     with closing(duckdb.connect(str(three.database))) as con:
         con.execute("create table cases as select 1 as mine")
-    notes = refresh(three)
+    notes = rename_class(three, "melanoma")
     assert len(notes) == 1
     assert "it holds tables of these names that milstore did not make" in notes[0]
     with closing(duckdb.connect(str(three.database), read_only=True)) as con:
