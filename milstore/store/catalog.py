@@ -43,6 +43,18 @@ def _stamp_path(store: Store) -> Any:
     return store.manifest_path.parent / "catalog.json"
 
 
+def made_from(store: Store) -> dict[str, Any] | None:
+    """What the database itself says it was made from; None if it cannot be read, or is not milstore's."""
+    if not store.database.is_file():
+        return None
+    try:
+        with closing(duckdb.connect(str(store.database), read_only=True)) as con:
+            rows = con.execute(f"select fingerprint, root, version from {_OWN}").fetchall()
+    except duckdb.Error:
+        return None
+    return dict(zip(("fingerprint", "root", "version"), rows[0], strict=True)) if rows else None
+
+
 def refresh(store: Store) -> list[str]:
     """Bring milstore.duckdb up to date, if it is behind and nobody holds it. Returns what the user should know."""
     if not is_behind(store) or not _may_write(store):

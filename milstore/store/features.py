@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 
 from milstore.errors import ConflictError, DataError, StoreError, UsageError
 from milstore.store.cohort import Cohort, CohortEdit
-from milstore.store.files import sync_file, sync_folder, write_parquet
+from milstore.store.files import sha256_of, sync_file, sync_folder, write_json, write_parquet
 from milstore.store.folder import Store
 from milstore.store.integrity import check_unique
 from milstore.store.names import check_name, named, nearest
@@ -31,6 +31,7 @@ PLACE = ("case_id", "stain", "slice_idx", "patch_idx")
 DTYPES = ("float16", "float32")
 VECTORS = "vectors.npy"
 ROWS = "rows.parquet"
+PACK = "pack.json"
 
 Vectors = npt.NDArray[np.floating]
 
@@ -159,18 +160,25 @@ class FeaturePack:
     def _finish(self) -> str:
         self._matrix.flush()
         del self._matrix
-        digest = hashlib.sha256()
-        for column in PLACE:
-            digest.update(("\0".join(str(value) for value in self.patches[column].to_pylist()) + "\n").encode())
-        with (self._staging / VECTORS).open("rb") as stream:
-            while block := stream.read(1 << 22):
-                digest.update(block)
+        fingerprint = packed_fingerprint(self._staging, self.patches)
         sync_file(self._staging / VECTORS)
         rows = self.patches.append_column("row", pa.array(np.arange(self.patches.num_rows), pa.int64()))
         encoder = pa.array([self.encoder] * rows.num_rows, pa.string())
         write_parquet(rows.add_column(0, "encoder", encoder), self._staging / ROWS)
-        sync_folder(self._staging)
-        return digest.hexdigest()
+        hashes = {name: sha256_of(self._staging / name) for name in (VECTORS, ROWS)}
+        write_json(self._staging / PACK, {"sha256": hashes})
+        return fingerprint
+
+
+def packed_fingerprint(folder: Path, patches: pa.Table) -> str:
+    """SHA-256 over the patches of a pack, in the order of its rows, and the bytes of its matrix."""
+    digest = hashlib.sha256()
+    for column in PLACE:
+        digest.update(("\0".join(str(value) for value in patches[column].to_pylist()) + "\n").encode())
+    with (folder / VECTORS).open("rb") as stream:
+        while block := stream.read(1 << 22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)

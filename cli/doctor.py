@@ -1,0 +1,36 @@
+"""`milstore doctor`."""
+
+from typing import Annotated
+
+import typer
+
+from milstore.cli.options import StoreOption
+from milstore.cli.output import say, show_table
+
+
+def command(
+    mend: Annotated[bool, typer.Option("--mend", help="Remove leftovers of dead writers, and nothing else.")] = False,
+    older_than: Annotated[
+        float,
+        typer.Option("--older-than", min=0, help="Minutes for which unowned files are taken for work in progress."),
+    ] = 60.0,
+    store: StoreOption = None,
+) -> None:
+    """Check every promise the store makes, and say how to mend what is broken.
+
+    Exit code 1 if something is damaged or left over.
+    """
+    from milstore.store import doctor, open_store
+    from milstore.store.findings import DAMAGE, LEFTOVER
+
+    opened = open_store(store)
+    findings = doctor.check(opened, young=older_than * 60)
+    if mend:
+        for finding in doctor.mend(findings):
+            say(f"removed {finding.where}: {finding.what}")
+        findings = doctor.check(opened, young=older_than * 60)
+    if findings:
+        show_table(["", "where", "what", "mend"], [(f.kind, f.where, f.what, f.mend) for f in findings])
+    bad = [finding for finding in findings if finding.kind in (DAMAGE, LEFTOVER)]
+    say(f"{len(bad)} findings need attention" if bad else "the store keeps its promises")
+    raise typer.Exit(1 if bad else 0)

@@ -1,0 +1,303 @@
+"""Checks every promise that the store makes, and says how to mend what is broken.
+
+Read slowly and wholly: every file's hash, every table's rows, every invariant. Nothing is changed by looking.
+"""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from milstore.errors import MilstoreError
+from milstore.schema.columns import columns
+from milstore.store.attention import PLACE, check_attention, check_predictions, patches_fingerprint
+from milstore.store.catalog import is_behind, made_from, wanted_stamp
+from milstore.store.cohort import Cohort, content_hash, read_cohort
+from milstore.store.features import PACK, ROWS, VECTORS, open_features, packed_fingerprint
+from milstore.store.files import sha256_of
+from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
+from milstore.store.folder import NO_RUN, Store
+from milstore.store.integrity import check_references, checked_table
+from milstore.store.lease import read_lease
+from milstore.store.runs import RUN_FILE, TABLES, read_run, run_ids
+
+YOUNG = 3600.0
+"""Seconds during which a file without an owner may still be somebody's who is writing."""
+_COPY_BACK = "restore it from a backup, or remove the run with milstore runs delete and train it again"
+_INGEST_AGAIN = "restore it from a backup, or ingest it again with --replace"
+
+Report = Callable[[str], None]
+
+
+def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) -> list[Finding]:
+    """Everything that is wrong with a store.
+
+    Args:
+        store: the store.
+        young: seconds; what has no owner but was changed within them is taken for somebody's work in progress.
+        tell: called with what is being looked at.
+    """
+    findings = list(_cohort(store))
+    for run_id in run_ids(store):
+        tell(f"run {run_id}")
+        findings += _run(store, run_id)
+    findings += _placeholder(store)
+    findings += _drafts(store)
+    findings += _leftovers(store, young)
+    findings += _database(store)
+    return findings
+
+
+def mend(findings: list[Finding]) -> list[Finding]:
+    """Remove the leftovers, and nothing else. Returns what was removed."""
+    removed = []
+    for finding in findings:
+        if finding.kind != LEFTOVER or finding.remove is None:
+            continue
+        if finding.remove.is_dir() and not finding.remove.is_symlink():
+            shutil.rmtree(finding.remove, ignore_errors=True)
+        else:
+            finding.remove.unlink(missing_ok=True)
+        removed.append(finding)
+    return removed
+
+
+def _below(store: Store, path: Path) -> str:
+    return path.relative_to(store.root).as_posix()
+
+
+def _damage(store: Store, path: Path, what: str, mend: str) -> Finding:
+    return Finding(kind=DAMAGE, where=_below(store, path), what=what, mend=mend)
+
+
+def _attempt(path: Path, store: Store, mend: str, look: Callable[[], Any]) -> Iterator[Finding]:
+    """Damage at a path if looking at it fails in one of the ways in which broken files fail."""
+    try:
+        look()
+    except (MilstoreError, OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
+        yield _damage(store, path, " ".join(str(error).split())[:300] or type(error).__name__, mend)
+
+
+# --- the cohort -------------------------------------------------------------------------------------------------------
+
+
+def _cohort(store: Store) -> Iterator[Finding]:
+    cohort = read_cohort(store)
+    whole = True
+    for name in cohort.names():
+        entry = cohort.manifest["tables"][name]
+        path = store.root / entry["file"]
+        broken = list(_table_file(store, cohort, name, path, entry))
+        whole = whole and not broken
+        yield from broken
+    if not whole:
+        return
+    yield from _attempt(
+        store.manifest_path,
+        store,
+        _INGEST_AGAIN,
+        lambda: check_references(cohort.table, sorted(columns("cohort")), set(columns("cohort"))),
+    )
+    for row in cohort.table("encoders").to_pylist():
+        yield from _features(store, cohort, row["encoder"], row["fingerprint"])
+
+
+def _table_file(store: Store, cohort: Cohort, name: str, path: Path, entry: dict[str, Any]) -> Iterator[Finding]:
+    if not path.is_file():
+        yield _damage(store, path, f"the file of table {name} is missing", _INGEST_AGAIN)
+        return
+    if sha256_of(path) != entry["sha256"]:
+        yield _damage(store, path, f"the file of table {name} is not what was stored (SHA-256 differs)", _INGEST_AGAIN)
+        return
+
+    def look() -> None:
+        table = checked_table(name, cohort.table(name))
+        if table.num_rows != entry["rows"] or content_hash(table) != entry["content"]:
+            raise ValueError(f"table {name} is not what cohort/manifest.json says")
+
+    yield from _attempt(path, store, _INGEST_AGAIN, look)
+
+
+def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str) -> Iterator[Finding]:
+    features = open_features(store, cohort, encoder)
+
+    def look() -> None:
+        hashes = json.loads((features.folder / PACK).read_text(encoding="utf-8"))["sha256"]
+        whole = all(hashes[name] == sha256_of(features.folder / name) for name in (VECTORS, ROWS))
+        if not whole or packed_fingerprint(features.folder, features.patches) != fingerprint:
+            raise ValueError(f"the features of {encoder} are not what was stored (SHA-256 differs)")
+        unknown = features.patches.join(cohort.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
+        if unknown.num_rows:
+            raise ValueError(f"{unknown.num_rows} features of {encoder} have no patch in the cohort")
+
+    yield from _attempt(features.folder, store, _INGEST_AGAIN, look)
+
+
+# --- runs -------------------------------------------------------------------------------------------------------------
+
+
+def _run(store: Store, run_id: str) -> Iterator[Finding]:
+    folder = store.run_folder(run_id)
+    broken = list(_attempt(folder / RUN_FILE, store, _COPY_BACK, lambda: _facts(store, run_id)))
+    if broken:
+        yield from broken
+        return
+    facts = read_run(store, run_id)
+    broken = [finding for name, entry in facts["files"].items() for finding in _run_file(store, folder / name, entry)]
+    yield from broken
+    for path in sorted(folder.iterdir()):
+        if path.name != RUN_FILE and path.name not in facts["files"]:
+            yield Finding(
+                kind=NOTE,
+                where=_below(store, path),
+                what="a file that run.json does not name",
+                mend="remove it by hand",
+            )
+    if not broken:
+        yield from _attempt(folder, store, _COPY_BACK, lambda: _invariants(folder, facts))
+
+
+def _facts(store: Store, run_id: str) -> None:
+    facts = read_run(store, run_id)
+    missing = [name for name in columns("run")["runs"] if name not in facts]
+    if missing or facts["run_id"] != run_id:
+        raise ValueError(f"run.json is not of this run, or lacks {', '.join(missing) or 'its id'}")
+    if set(facts["files"]) < {f"{name}.parquet" for name in TABLES}:
+        raise ValueError("run.json does not name every file of a run")
+
+
+def _run_file(store: Store, path: Path, entry: dict[str, Any]) -> Iterator[Finding]:
+    if not path.is_file():
+        yield _damage(store, path, "the file is missing", _COPY_BACK)
+    elif path.stat().st_size != entry["bytes"] or sha256_of(path) != entry["sha256"]:
+        yield _damage(store, path, "the file is not what was stored (SHA-256 differs)", _COPY_BACK)
+    elif "rows" in entry and pq.read_metadata(path).num_rows != entry["rows"]:
+        yield _damage(store, path, "the file has another number of rows than run.json says", _COPY_BACK)
+
+
+def _invariants(folder: Path, facts: dict[str, Any]) -> None:
+    """Raise if the tables of a run break what was promised when they were written."""
+    tables = {name: pq.read_table(folder / f"{name}.parquet", partitioning=None) for name in TABLES}
+    for name in ("epochs", "coverage"):
+        checked_table(name, tables[name])
+    check_predictions(tables["predictions"], tables["probabilities"])
+    ranked = check_attention(tables["attention"])
+    if not ranked.equals(tables["attention"].select(ranked.column_names).cast(ranked.schema)):
+        raise ValueError("attention is not sorted by case and rank")
+    if patches_fingerprint(ranked) != facts["patches_fingerprint"]:
+        raise ValueError("the patches of attention are not those of run.json")
+    if set(ranked["case_id"].to_pylist()) != set(tables["predictions"]["case_id"].to_pylist()):
+        raise ValueError("predictions and attention are not of the same cases")
+
+
+def _placeholder(store: Store) -> Iterator[Finding]:
+    folder = store.run_folder(NO_RUN)
+    for name in (*(f"{table}.parquet" for table in TABLES), RUN_FILE):
+        if not (folder / name).is_file():
+            yield _damage(
+                store, folder / name, "views over all runs need this file", "milstore init --store … puts it back"
+            )
+
+
+# --- what is unfinished, left over or behind --------------------------------------------------------------------------
+
+
+def _drafts(store: Store) -> Iterator[Finding]:
+    for folder in _entries(store.running):
+        if store.run_folder(folder.name).is_dir():
+            yield _leftover(store, folder, "the run is finished, and this is what its training left")
+        elif folder.name.startswith("."):
+            continue
+        elif not (folder / "draft.json").is_file():
+            yield _leftover(store, folder, "a run that died before it had begun")
+        else:
+            lease = read_lease(folder)
+            if lease is not None and lease.is_stale():
+                yield Finding(
+                    kind=NOTE,
+                    where=_below(store, folder),
+                    what=f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}",
+                    mend=f"continue it with milstore train --resume {folder.name}",
+                )
+            elif lease is None:
+                yield Finding(
+                    kind=NOTE,
+                    where=_below(store, folder),
+                    what="an unfinished run that nobody trains at the moment",
+                    mend=f"continue it with milstore train --resume {folder.name}",
+                )
+
+
+def _leftover(store: Store, path: Path, what: str) -> Finding:
+    return Finding(
+        kind=LEFTOVER, where=_below(store, path), what=what, mend="milstore doctor --mend removes it", remove=path
+    )
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _leftovers(store: Store, young: float) -> Iterator[Finding]:
+    manifest = store.manifest()
+    wanted = {entry["file"] for entry in manifest["tables"].values()} | set(manifest.get("previous", []))
+    places = [
+        store.root,
+        store.manifest_path.parent,
+        store.root / "patches",
+        store.root / "features",
+        store.runs,
+        store.running,
+    ]
+    places += [folder for folder in _entries(store.running) if folder.is_dir()]
+    for path in (path for place in places for path in _entries(place)):
+        if path.name.startswith(".") and path.name.endswith(".tmp"):
+            yield _unowned(store, path, "half-written by a writer that died", young)
+        elif (
+            path.suffix == ".parquet"
+            and path.parent.name in ("cohort", "patches")
+            and _below(store, path) not in wanted
+        ):
+            yield _unowned(store, path, "a cohort table that no generation names", young)
+    for pack in _packs(store):
+        yield _unowned(store, pack, "features that no encoder names", young)
+
+
+def _packs(store: Store) -> Iterator[Path]:
+    """Packs of features that no encoder names."""
+    try:
+        named = {row["folder"] for row in read_cohort(store).table("encoders").to_pylist()}
+    except MilstoreError:
+        # The table that names them is broken, which is found elsewhere: nothing can be said to be left over.
+        return
+    for encoder in _entries(store.root / "features"):
+        if encoder.is_dir() and not encoder.name.startswith("."):
+            yield from (pack for pack in _entries(encoder) if pack.is_dir() and _below(store, pack) not in named)
+
+
+def _unowned(store: Store, path: Path, what: str, young: float) -> Finding:
+    changed = max(entry.lstat().st_mtime for entry in [path, *(path.rglob("*") if path.is_dir() else [])])
+    if time.time() - changed < young:
+        return Finding(kind=NOTE, where=_below(store, path), what=f"{what}, or in use", mend="look again in an hour")
+    return _leftover(store, path, what)
+
+
+def _database(store: Store) -> Iterator[Finding]:
+    stamp = made_from(store)
+    if stamp is None:
+        what = f"{store.database.name} is missing, held by somebody, or not milstore's"
+        yield Finding(
+            kind=NOTE,
+            where=store.database.name,
+            what=what,
+            mend="close the shells that hold it; milstore info refreshes it",
+        )
+    elif stamp != wanted_stamp(store) or is_behind(store):
+        moved = stamp["root"] != str(store.root)
+        what = f"it was made when the store lay at {stamp['root']}" if moved else "it is behind the store"
+        yield Finding(kind=NOTE, where=store.database.name, what=what, mend="milstore info refreshes it")
