@@ -6,16 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from milstore.cli.main import main
 from milstore.demo import cohort as demo
 from milstore.demo.cohort import DemoReport, build_demo
 from milstore.demo.plan import CohortPlan, plan_cohort
-from milstore.errors import ConflictError
+from milstore.errors import ConflictError, StoreError
 from milstore.ingest.encode import read_image
 from milstore.ingest.hed import HedEncoder
-from milstore.store import Store, open_store
+from milstore.store import Store, create_store, open_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from tests.making import make_store
@@ -158,6 +159,28 @@ def test_a_demo_of_another_seed_is_left_alone(made: DemoReport) -> None:
     """Two demos do not mix."""
     with pytest.raises(ConflictError, match="another version or seed"):
         build_demo(made.root, cases=CASES, seed=1, jobs=1)
+
+
+def test_a_disk_that_refuses_is_one_clear_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk ends the demo with a word, not with a traceback."""
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(demo, "write_slice", full)
+    with pytest.raises(StoreError, match=r"cannot be written to .*: No space left on device"):
+        build_demo(tmp_path / "store", cases=CASES, jobs=1)
+
+
+def test_two_demos_at_once_are_refused(tmp_path: Path) -> None:
+    """While one process makes the demo another one does not join in."""
+    store = create_store(tmp_path / "store")
+    (store.root / "demo").mkdir()
+    with (
+        FileLock(store.root / "demo" / ".lock"),
+        pytest.raises(ConflictError, match="another milstore demo is at work"),
+    ):
+        build_demo(store.root, cases=CASES, jobs=1)
 
 
 def test_the_files_are_those_of_a_group(store: Store) -> None:

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 
 from milstore.demo.images import SliceFiles, SliceTask, write_slice
 from milstore.demo.plan import CLASS_OF_GRADE, SEED, SPLIT_SET, CohortPlan, plan_cohort
-from milstore.errors import ConflictError
+from milstore.errors import ConflictError, StoreError
 from milstore.ingest.encode import encode_patches
 from milstore.ingest.labels import ingest_labels
 from milstore.ingest.patches import ingest_patches
@@ -87,14 +87,17 @@ def build_demo(
     """
     plan = plan_cohort(seed, cases)
     store = create_store(root)
-    with _alone(store):
-        is_new = _claim(store, plan)
-        if not is_new and _is_finished(store):
-            return _report(store, changed=False)
-        planted = _draw(store, plan, jobs, progress)
-        _ingest(store, plan, jobs, progress)
-        _plant(store, planted)
-        return _report(store, changed=True)
+    try:
+        with _alone(store):
+            is_new = _claim(store, plan)
+            if not is_new and _is_finished(store):
+                return _report(store, changed=False)
+            planted = _draw(store, plan, jobs, progress)
+            _ingest(store, plan, jobs, progress)
+            _plant(store, planted)
+            return _report(store, changed=True)
+    except OSError as error:
+        raise StoreError(f"the demo cannot be written to {store.root}: {error.strerror}") from error
 
 
 @contextmanager
@@ -116,7 +119,7 @@ def _claim(store: Store, plan: CohortPlan) -> bool:
     path = store.root / "demo" / "demo.json"
     ours = {"version": VERSION, "seed": plan.seed, "cases": [case.case_id for case in plan.cases]}
     if path.is_file():
-        if json.loads(path.read_text(encoding="utf-8")) != ours:
+        if _claimed(path) != ours:
             raise ConflictError(
                 f"the store at {store.root} holds a demo of another version or seed: make this one elsewhere, by --store"
             )
@@ -125,6 +128,13 @@ def _claim(store: Store, plan: CohortPlan) -> bool:
         raise ConflictError(f"the store at {store.root} holds a cohort of its own: make the demo elsewhere, by --store")
     write_json(path, ours)
     return True
+
+
+def _claimed(path: Path) -> object:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
 
 
 def _is_finished(store: Store) -> bool:
