@@ -1,0 +1,21 @@
+"""The chart of `concentration`: attention in a case's top patches against its error, a panel a top."""
+
+from typing import TYPE_CHECKING, Any
+
+import altair as alt
+
+from milstore.charts.error_scatter import panels
+from milstore.charts.theme import About
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def chart(frame: "pd.DataFrame", about: About) -> Any:
+    """A panel for the top 1, 2, 3, 4 and the share, headed by Spearman's rho, its p-value and the number of cases."""
+    x = alt.X("attention:Q", title="sum of effective attention", scale=alt.Scale(domain=[0, 1]))
+    tooltip = [
+        alt.Tooltip("attention:Q", title="effective attention", format=".3f"),
+        alt.Tooltip("top_patches:Q", title="top patches"),
+    ]
+    return panels(frame, about, panel="top", x=x, tooltip=tooltip, columns=3, width=175)

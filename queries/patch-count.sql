@@ -1,0 +1,45 @@
+-- Does a model err more on cases of few patches?
+-- Patches in the top share, and in all, against the error. The top patches of a case are the greatest(1, floor(n * pct
+-- / 100)) patches of highest effective attention. Rho is Spearman's over the predictions; its p-value is left out where
+-- a case is predicted by several runs.
+-- grain: one row per count (the top share, all), run and case
+-- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
+-- columns: counted, case_id, true_class, outcome, error, patches, subset, run_id
+-- then: concentration.with_correlation_of_counts
+-- report: concentration.report_of_counts
+
+with cases_asked as (
+    select run_id, case_id, selection.subset, n_patches
+    from attention
+    join selection using (run_id, case_id)
+    where rank = 1
+),
+
+counts as (
+    select
+        run_id,
+        case_id,
+        subset,
+        1 as count_order,
+        printf('top %g%%', $pct::double) as counted,
+        greatest(1, floor(n_patches * $pct::double / 100))::integer as patches
+    from cases_asked
+    union all
+    select run_id, case_id, subset, 2, 'all', n_patches
+    from cases_asked
+)
+
+select
+    counted,
+    case_id,
+    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
+    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    error,
+    patches,
+    counts.subset,
+    counts.run_id
+from counts
+join predictions using (run_id, case_id)
+left join classes as true_classes on true_classes.label = true_label
+left join cases using (case_id)
+order by count_order, case_order nulls last, case_id, run_id
