@@ -88,15 +88,20 @@ def outcome_shape(field_name: str = "outcome") -> alt.Shape:
     return alt.Shape(f"{field_name}:N", scale=scale, title="prediction")
 
 
+CONFIG = alt.Config(
+    font=FONT,
+    background="white",
+    title=alt.TitleConfig(anchor="start", fontSize=15, subtitleFontSize=11, subtitleColor="#4B5563", offset=12),
+    axis=alt.AxisConfig(
+        labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#E5E7EB", labelLimit=200
+    ),
+    legend=alt.LegendConfig(labelFontSize=11, titleFontSize=11, titleFontWeight="normal", labelLimit=200),
+    header=alt.HeaderConfig(labelFontSize=12, titleFontSize=12),
+    view=alt.ViewConfig(stroke=None),
+)
+
+
 def themed(chart: Any) -> Any:
     """The chart in milstore's look. For the outermost chart alone: Altair takes a configuration there only."""
-    return (
-        chart.configure(font=FONT, background="white")
-        .configure_title(anchor="start", fontSize=15, subtitleFontSize=11, subtitleColor="#4B5563", offset=12)
-        .configure_axis(
-            labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#E5E7EB", labelLimit=200
-        )
-        .configure_legend(labelFontSize=11, titleFontSize=11, titleFontWeight="normal", labelLimit=200)
-        .configure_header(labelFontSize=12, titleFontSize=12)
-        .configure_view(stroke=None)
-    )
+    # In one step: each of Altair's configure_… methods copies the whole chart.
+    return chart.properties(config=CONFIG)
