@@ -1,0 +1,111 @@
+"""Predictions as arrays, for what is computed over many of them; and how the classes are spread over the subsets."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+BALANCE_COLUMNS = ("split", "subset", "cases", "run_id")
+"""Columns of the balance table beside those of the classes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcomes:
+    """Predictions of one run or several: N predictions, C classes."""
+
+    run_ids: NDArray[Any]
+    """Run of each prediction (N,)."""
+    splits: NDArray[np.int64]
+    """Its split (N,)."""
+    cases: NDArray[Any]
+    """The case that it is of (N,)."""
+    true_labels: NDArray[np.int64]
+    """Number of the case's class (N,)."""
+    pred_labels: NDArray[np.int64]
+    """Number of the predicted class (N,)."""
+    probabilities: NDArray[np.float64]
+    """Probability of each class (N, C)."""
+    class_names: tuple[str, ...]
+    """Names of the classes (C,)."""
+
+    @classmethod
+    def of(cls, table: "pa.Table") -> "Outcomes":
+        """From a table with run_id, split, case_id, true_label, pred_label and the lists probabilities and class_names.
+
+        A class that some run did not know has probability 0 there.
+        """
+        rows = table.to_pylist()
+        names: list[str] = max((row["class_names"] for row in rows), key=len, default=[])
+        probabilities = np.zeros((len(rows), len(names)))
+        for i, row in enumerate(rows):
+            probabilities[i, : len(row["probabilities"])] = row["probabilities"]
+        return cls(
+            run_ids=np.array([row["run_id"] for row in rows], dtype=object),
+            splits=np.array([row["split"] for row in rows], dtype=np.int64),
+            cases=np.array([row["case_id"] for row in rows], dtype=object),
+            true_labels=np.array([row["true_label"] for row in rows], dtype=np.int64),
+            pred_labels=np.array([row["pred_label"] for row in rows], dtype=np.int64),
+            probabilities=probabilities,
+            class_names=tuple(names),
+        )
+
+    def runs(self) -> "Iterator[tuple[int, Outcomes]]":
+        """The split of each run and its predictions, in the order of the rows."""
+        for run_id in dict.fromkeys(self.run_ids.tolist()):
+            of_run = self.run_ids == run_id
+            yield (
+                int(self.splits[of_run][0]),
+                Outcomes(
+                    run_ids=self.run_ids[of_run],
+                    splits=self.splits[of_run],
+                    cases=self.cases[of_run],
+                    true_labels=self.true_labels[of_run],
+                    pred_labels=self.pred_labels[of_run],
+                    probabilities=self.probabilities[of_run],
+                    class_names=self.class_names,
+                ),
+            )
+
+    def counts(self, label: int) -> tuple[int, int]:
+        """How many predictions of a true class are right, and how many there are."""
+        of_class = self.true_labels == label
+        return int((self.pred_labels[of_class] == label).sum()), int(of_class.sum())
+
+    @property
+    def repeated(self) -> bool:
+        """Whether some case stands in it more than once, so that the predictions are not independent."""
+        return len(set(self.cases.tolist())) < len(self.cases)
+
+
+def balance(table: "pa.Table") -> "pa.Table":
+    """A row per run and subset, with a column of counts for each class.
+
+    Args:
+        table: split, subset, true_label, true_class, cases, run_id; a row per run, subset and class that has a case.
+
+    Returns:
+        split, subset, one column a class in the order of the labels, cases, run_id.
+    """
+    import pyarrow as pa
+
+    rows = table.to_pylist()
+    names = {label: _column(name) for label, name in sorted({(row["true_label"], row["true_class"]) for row in rows})}
+    groups: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        empty = {"split": row["split"], "subset": row["subset"], **dict.fromkeys(names.values(), 0)}
+        group = groups.setdefault((row["run_id"], row["subset"]), {**empty, "cases": 0, "run_id": row["run_id"]})
+        group[names[row["true_label"]]] += row["cases"]
+        group["cases"] += row["cases"]
+    numbers = [pa.field("split", pa.int32()), pa.field("subset", pa.string())]
+    numbers += [pa.field(name, pa.int64()) for name in names.values()]
+    schema = pa.schema([*numbers, pa.field("cases", pa.int64()), pa.field("run_id", pa.string())])
+    return pa.Table.from_pylist(list(groups.values()), schema=schema)
+
+
+def _column(class_name: str) -> str:
+    return f"class {class_name}" if class_name in BALANCE_COLUMNS else class_name

@@ -1,0 +1,168 @@
+"""ROC curves and the areas under them, with bootstrap intervals."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from milstore.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+DRAWS = 2000
+SEED = 0
+LEVEL = 0.95
+MEAN, POOLED = "mean over splits", "pooled"
+MIXED = "compares probabilities of different models"
+REPEATED = "cases stand in it more than once: no interval"
+Scored = tuple[NDArray[np.float64], NDArray[np.bool_]]
+"""Scores (N,) of predictions, and which of them are of the positive class (N,)."""
+_BLOCK = 2_000_000
+"""Numbers that the bootstrap holds in memory at a time."""
+
+
+def area(scored: Scored) -> float | None:
+    """Area under the ROC curve, 0 to 1; None where it is undefined, because a class has no case."""
+    from sklearn.metrics import roc_auc_score
+
+    score_N, positive_N = scored
+    if positive_N.all() or not positive_N.any():
+        return None
+    return float(roc_auc_score(positive_N, score_N))
+
+
+def mean_area(groups: Sequence[Scored]) -> tuple[float | None, int]:
+    """Mean of the areas that are defined, and how many they are."""
+    areas = [found for scored in groups if (found := area(scored)) is not None]
+    return (float(np.mean(areas)) if areas else None), len(areas)
+
+
+def bootstrap_interval(
+    groups: Sequence[Scored], *, draws: int = DRAWS, seed: int = SEED, level: float = LEVEL
+) -> tuple[float, float] | tuple[None, None]:
+    """Percentile interval of the mean of the groups' areas (Efron & Tibshirani 1993, ch. 13).
+
+    Each draw takes as many cases of each class, with replacement, as each group has. The models stay as they are, so
+    the interval tells of the cases that they were tried on and nothing of training again.
+
+    Args:
+        groups: predictions that are compared with each other; groups whose area is undefined do not count.
+        draws: how many.
+        seed: of the draws.
+        level: confidence, between 0 and 1.
+
+    Returns:
+        Lower and upper bound; (None, None) where all areas are undefined, or all are 0 or 1: every draw would be the
+        same, and an interval of no width would promise what a handful of cases cannot.
+    """
+    areas = [area(scored) for scored in groups]
+    defined = [scored for scored, found in zip(groups, areas, strict=True) if found is not None]
+    if all(found in (None, 0.0, 1.0) for found in areas):
+        return None, None
+    random = np.random.default_rng(seed)
+    drawn = np.mean([_drawn_areas(scored, draws, random) for scored in defined], axis=0)
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return float(low), float(high)
+
+
+def _drawn_areas(scored: Scored, draws: int, random: np.random.Generator) -> NDArray[np.float64]:
+    """Area of each draw: of all pairs, the share in which the positive case scores higher, ties counted half."""
+    score_N, positive_N = scored
+    score_U, place_N = np.unique(score_N, return_inverse=True)
+    positives_U = np.bincount(place_N[positive_N], minlength=len(score_U))
+    negatives_U = np.bincount(place_N[~positive_N], minlength=len(score_U))
+    block = max(1, _BLOCK // len(score_U))
+    found = []
+    for start in range(0, draws, block):
+        size = min(block, draws - start)
+        positives = random.multinomial(positives_U.sum(), positives_U / positives_U.sum(), size)
+        negatives = random.multinomial(negatives_U.sum(), negatives_U / negatives_U.sum(), size)
+        below = np.cumsum(negatives, axis=1) - negatives / 2
+        found.append((positives * below).sum(axis=1) / (positives_U.sum() * negatives_U.sum()))
+    return np.concatenate(found)
+
+
+def curves(table: "pa.Table", *, positive: int | None = None) -> "pa.Table":
+    """The points of each split's curve and of the pooled one, with their areas.
+
+    Args:
+        table: run_id, split, true_label, positive (number of the positive class), positive_class, score, n_classes; a
+            row per prediction.
+        positive: the class that was asked for.
+
+    Returns:
+        curve, false_positive_rate, true_positive_rate, threshold (null at the start of a curve, where nothing is called
+        positive), auc, low, high, positives, negatives, positive_class, n_classes, note. The mean over splits comes
+        first and has no point, nor has a curve that is undefined.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    import pyarrow as pa
+
+    if not table.num_rows:
+        raise UsageError(
+            f"the runs that answer know no class number {positive}: leave --positive out or take one from 0"
+        )
+    score_N = table["score"].to_numpy()
+    positive_N = table["true_label"].to_numpy() == table["positive"].to_numpy()
+    run_N = np.array(table["run_id"].to_pylist(), dtype=object)
+    splits = dict(zip(run_N.tolist(), table["split"].to_pylist(), strict=True))
+    by_run = {run: (score_N[run_N == run], positive_N[run_N == run]) for run in splits}
+    groups = list(by_run.values())
+    rows: list[dict[str, Any]] = []
+    if len(groups) > 1:
+        repeated = len(set(table["case_id"].to_pylist())) < table.num_rows
+        pooled = _curve_rows(POOLED, (score_N, positive_N))
+        for row in [_mean_row(groups), *pooled]:
+            note = "; ".join(filter(None, (row["note"], REPEATED)))
+            rows.append({**row, "low": None, "high": None, "note": note} if repeated else row)
+    for run, scored in by_run.items():
+        rows += _curve_rows(f"split {splits[run]}", scored)
+    facts = {name: table[name][0].as_py() for name in ("positive_class", "n_classes")}
+    rates = ("false_positive_rate", "true_positive_rate", "threshold", "auc", "low", "high")
+    schema = pa.schema(
+        [("curve", pa.string())]
+        + [(name, pa.float64()) for name in rates]
+        + [("positives", pa.int64()), ("negatives", pa.int64())]
+        + [("positive_class", pa.string()), ("n_classes", pa.int64()), ("note", pa.string())]
+    )
+    return pa.Table.from_pylist([{**row, **facts} for row in rows], schema=schema)
+
+
+def _mean_row(groups: Sequence[Scored]) -> dict[str, Any]:
+    mean, defined = mean_area(groups)
+    low, high = bootstrap_interval(groups)
+    return {
+        "curve": MEAN,
+        "auc": mean,
+        "low": low,
+        "high": high,
+        "positives": sum(int(positive_N.sum()) for _, positive_N in groups),
+        "negatives": sum(int((~positive_N).sum()) for _, positive_N in groups),
+        "note": None if defined == len(groups) else f"{defined} of {len(groups)} splits have both",
+    }
+
+
+def _curve_rows(curve: str, scored: Scored) -> list[dict[str, Any]]:
+    from sklearn.metrics import roc_curve
+
+    score_N, positive_N = scored
+    low, high = bootstrap_interval([scored])
+    facts = {"curve": curve, "auc": area(scored), "low": low, "high": high}
+    facts["note"] = MIXED if curve == POOLED else None
+    facts |= {"positives": int(positive_N.sum()), "negatives": int((~positive_N).sum())}
+    if facts["auc"] is None:
+        return [facts]
+    false_P, true_P, threshold_P = roc_curve(positive_N, score_N)
+    return [
+        {
+            **facts,
+            "false_positive_rate": float(x),
+            "true_positive_rate": float(y),
+            "threshold": float(t) if np.isfinite(t) else None,
+        }
+        for x, y, t in zip(false_P, true_P, threshold_P, strict=True)
+    ]

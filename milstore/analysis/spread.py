@@ -1,0 +1,87 @@
+"""How many slices a case's top patches touch, against what drawing by lot would touch."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from milstore.analysis.correlation import spearman
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+def expected_ratio(slice_sizes: Sequence[int], k: int) -> float:
+    """Mean share of slices that hold one of k patches drawn without replacement from the case's n.
+
+    A slice of m patches holds none with probability C(n - m, k) / C(n, k) (hypergeometric), and the mean of a sum is the
+    sum of the means, whatever the slices have to do with each other.
+
+    Args:
+        slice_sizes: patches of each slice, each at least 1.
+        k: patches drawn, 0 to the sum of the sizes.
+
+    >>> expected_ratio([1, 1], 1), round(expected_ratio([3, 1], 2), 6)
+    (0.5, 0.75)
+    """
+    from scipy.stats import hypergeom
+
+    size_G = np.asarray(slice_sizes)
+    none_G = hypergeom.pmf(0, size_G.sum(), size_G, k)
+    return float(np.mean(1 - none_G))
+
+
+def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
+    """Adds what is expected by lot, and the rank correlation with the error over all rows.
+
+    Args:
+        table: case_id, true_class, pred_class, outcome, error, patches, top_patches, slices, touched_slices, ratio,
+            slice_sizes (a list), subset, split, run_id; a row per run and case.
+        _bound: the question's parameters; the rows hold what they led to.
+
+    Returns:
+        The rows without slice_sizes and with expected_ratio, relative_spread (ratio over expected ratio), rho and
+        p_value (ratio against error), rho_relative and p_value_relative (relative spread against error), n (predictions)
+        and n_cases; the least spread first. The p-values suppose that rows are independent: they are null where
+        several runs predicted the same case.
+    """
+    import pyarrow as pa
+
+    expected = np.array(
+        [
+            expected_ratio(sizes, k)
+            for sizes, k in zip(table["slice_sizes"].to_pylist(), table["top_patches"].to_pylist(), strict=True)
+        ],
+        dtype=np.float64,
+    )
+    ratio, error = table["ratio"].to_numpy(), table["error"].to_pylist()
+    relative = ratio / expected
+    n, n_cases = table.num_rows, len(set(table["case_id"].to_pylist()))
+    # Rounded, because the same spread by two ways must be a tie and not a rank apart.
+    found = {
+        "": spearman(np.round(ratio, 9).tolist(), error),
+        "_relative": spearman(np.round(relative, 9).tolist(), error),
+    }
+    columns: dict[str, Any] = {
+        name: table[name]
+        for name in (
+            "case_id",
+            "true_class",
+            "pred_class",
+            "outcome",
+            "patches",
+            "top_patches",
+            "slices",
+            "touched_slices",
+        )
+    }
+    columns |= {"ratio": ratio, "expected_ratio": expected, "relative_spread": relative, "error": error}
+    columns |= {name: table[name] for name in ("subset", "split", "run_id")}
+    for suffix, correlation in found.items():
+        p_value = correlation.p_value if n == n_cases else None
+        columns[f"rho{suffix}"] = pa.array([correlation.rho] * n, pa.float64())
+        columns[f"p_value{suffix}"] = pa.array([p_value] * n, pa.float64())
+    columns |= {"n": pa.array([n] * n, pa.int64()), "n_cases": pa.array([n_cases] * n, pa.int64())}
+    with_statistics = pa.table(columns)
+    # A stable sort: ties stay in natural order.
+    return with_statistics.take(pa.array(np.argsort(np.round(relative, 9), kind="stable")))

@@ -1,0 +1,60 @@
+"""`deviation`: a line a case, from its label to its predicted probability."""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from milstore.charts.case_rows import MOST_CASES, row_names, row_step
+from milstore.charts.theme import NEUTRAL, About, class_colour, outcome_shape, themed, titled
+
+_WIDTH = 500
+
+
+def chart(frame: pd.DataFrame, about: About) -> Any:
+    """A panel a class, its cases from the most wrong down; the threshold dashed, wrong predictions crossed."""
+    frame = frame.assign(row=row_names(frame))
+    two = "the true class" not in set(frame["probability_of"])
+    step, named = row_step(len(frame)), len(frame) <= MOST_CASES
+    classes = [(str(class_name), rows) for class_name, rows in frame.groupby("true_class", sort=False)]
+    panels = [
+        _panel(rows, class_name, about, two=two, step=step, named=named, last=class_name == classes[-1][0])
+        for class_name, rows in classes
+    ]
+    return themed(alt.vconcat(*panels, spacing=14).properties(title=titled(about)))
+
+
+def _panel(
+    rows: pd.DataFrame, class_name: str, about: About, *, two: bool, step: float, named: bool, last: bool
+) -> Any:
+    """The cases of a true class."""
+    probability_of = rows["probability_of"].iloc[0]
+    size = 7 if step < 12 else 10
+    axis = alt.Axis(labelFontSize=size, ticks=False, domain=False, grid=False, labelOverlap=False) if named else None
+    x_axis = alt.Axis(values=[0, 0.25, 0.5, 0.75, 1], format=".2~f", labels=last, ticks=last)
+    wrong = int((rows["outcome"] == "wrong").sum())
+    base = alt.Chart(rows).encode(
+        y=alt.Y("row:N", sort=list(rows["row"]), title="case" if len(rows) * step > 40 else None, axis=axis),
+        color=class_colour(about).legend(symbolOpacity=1),
+        tooltip=[
+            alt.Tooltip("case_id:N", title="case"),
+            alt.Tooltip("true_class:N", title="true class"),
+            alt.Tooltip("pred_class:N", title="predicted class"),
+            alt.Tooltip("probability:Q", format=".3f", title=f"probability of {probability_of}"),
+            alt.Tooltip("error:Q", format=".3f"),
+            "subset:N",
+            "split:Q",
+            "run_id:N",
+        ],
+    )
+    title = f"predicted probability of {probability_of}" if last else None
+    x = alt.X("probability:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=x_axis)
+    lines = base.mark_rule(strokeWidth=min(3, step / 4), opacity=0.55).encode(x=x, x2="label_value:Q")
+    ends = base.mark_point(filled=True, size=min(60, step * 5), opacity=1).encode(x=x, shape=outcome_shape())
+    layers: list[Any] = [lines, ends]
+    if two:
+        threshold = alt.Chart(pd.DataFrame({"threshold": [0.5]})).mark_rule(color=NEUTRAL, strokeDash=[5, 4])
+        layers.insert(0, threshold.encode(x=alt.X("threshold:Q", title=title)))
+    counted = f"{class_name}: {wrong} of {len(rows)} called wrong"
+    heading = alt.TitleParams(counted, anchor="start", fontSize=12, offset=4)
+    return alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(step), title=heading)

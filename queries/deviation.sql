@@ -1,0 +1,39 @@
+-- How far is each case's predicted probability from its label?
+-- With two classes: from the label, 0 or 1, to the probability of the class 1. With more: from 1 to the probability of
+-- the true class, which is what the two-class form amounts to.
+-- grain: one row per run and case, by class and error
+-- columns: case_id, true_class, pred_class, outcome, label_value, probability, probability_of, error, subset, split, run_id
+
+with chances as (
+    select
+        run_id,
+        case_id,
+        count(*) as n_classes,
+        max(label) as highest,
+        arg_max(probability, label) as of_highest
+    from probabilities
+    join selection using (run_id, case_id)
+    group by all
+)
+
+select
+    case_id,
+    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
+    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
+    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    if(n_classes = 2, (true_label = highest)::integer, 1) as label_value,
+    if(n_classes = 2, of_highest, p_true) as probability,
+    if(n_classes = 2, coalesce(high_classes.class_name, 'class ' || highest), 'the true class') as probability_of,
+    error,
+    selection.subset,
+    runs.split,
+    run_id
+from selection
+join predictions using (run_id, case_id)
+join chances using (run_id, case_id)
+join runs using (run_id)
+left join cases using (case_id)
+left join classes as true_classes on true_classes.label = true_label
+left join classes as pred_classes on pred_classes.label = pred_label
+left join classes as high_classes on high_classes.label = highest
+order by true_label, error desc, case_order nulls last, case_id, run_id

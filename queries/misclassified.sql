@@ -1,0 +1,72 @@
+-- Which cases are called wrong, and what do they look like?
+-- The margin is half the difference of the two largest probabilities: how far the call was from turning. Concentration
+-- is the effective attention of the case's top patches, greatest(1, floor(n * pct / 100)) of them.
+-- grain: one row per run and case that was called wrong, the most wrong first
+-- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
+-- columns: case_id, true_class, pred_class, p_true, margin, patches, slices, missing_stains, concentration, subset, split, run_id
+
+with chances as (
+    select
+        run_id,
+        case_id,
+        list(probability order by probability desc) as largest
+    from probabilities
+    join selection using (run_id, case_id)
+    group by all
+),
+
+wrong as (
+    select
+        predictions.*,
+        (largest[1] - largest[2]) / 2 as margin
+    from predictions
+    join chances using (run_id, case_id)
+    where pred_label <> true_label
+),
+
+attended as (
+    select
+        run_id,
+        case_id,
+        any_value(n_patches) as patches,
+        count(distinct (stain, slice_idx)) as slices,
+        list(distinct stain) as stains_there,
+        sum(effective_attention::double)
+            filter (where rank <= greatest(1, floor(n_patches * $pct::double / 100))) as concentration
+    from attention
+    join wrong using (run_id, case_id)
+    group by all
+),
+
+missing as (
+    select
+        run_id,
+        case_id,
+        string_agg(stain, ', ' order by stain_order) as missing_stains
+    from attended
+    cross join stains
+    where not list_contains(stains_there, stain)
+    group by all
+)
+
+select
+    case_id,
+    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
+    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
+    p_true,
+    margin,
+    patches,
+    slices,
+    missing_stains,
+    concentration,
+    subset,
+    runs.split,
+    run_id
+from wrong
+join attended using (run_id, case_id)
+join runs using (run_id)
+left join missing using (run_id, case_id)
+left join cases using (case_id)
+left join classes as true_classes on true_classes.label = true_label
+left join classes as pred_classes on pred_classes.label = pred_label
+order by error desc, case_order nulls last, case_id, run_id

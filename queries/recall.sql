@@ -1,0 +1,34 @@
+-- How many cases of each class are recognised, and how sure is that?
+-- Recall with its Wilson 95% interval, balanced accuracy and AUC: for each split, their mean over the splits, and pooled
+-- over all predictions. The AUC of more than two classes is the mean of one class against the rest. The pooled AUC
+-- compares probabilities of different models; the mean over splits does not.
+-- grain: one row per prediction; then one per scope, measure and class
+-- columns: run_id, split, case_id, true_label, pred_label, probabilities, class_names
+-- then: recall.summary
+
+with chances as (
+    select
+        run_id,
+        case_id,
+        list(probability order by label) as probabilities,
+        list(coalesce(class_name, 'class ' || label) order by label) as class_names
+    from probabilities
+    join selection using (run_id, case_id)
+    left join classes using (label)
+    group by all
+)
+
+select
+    run_id,
+    runs.split,
+    case_id,
+    predictions.true_label,
+    predictions.pred_label,
+    chances.probabilities,
+    chances.class_names
+from selection
+join predictions using (run_id, case_id)
+join chances using (run_id, case_id)
+join runs using (run_id)
+left join cases using (case_id)
+order by runs.split, run_id, case_order nulls last, case_id

@@ -1,0 +1,61 @@
+-- Does attention take its top patches from a few slices or from many, and does that go with the error?
+-- The top patches of a case are the greatest(1, floor(n * pct / 100)) patches of highest effective attention. The ratio
+-- is the share of the case's slices that hold one; the expected ratio is its mean if as many patches were drawn by lot
+-- (hypergeometric). The relative spread is their quotient: 1 is an even spread, less means few slices. Spearman's rho
+-- and its p-value are over the cases shown: of the ratio, and of the relative spread, with the error.
+-- grain: one row per run and case; the least spread first
+-- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
+-- param max_slices integer = null [1, ]: only cases with at most so many slices
+-- columns: case_id, true_class, pred_class, outcome, error, patches, top_patches, slices, touched_slices, ratio, slice_sizes, subset, split, run_id
+-- then: spread.spread
+
+with slices_of_case as (
+    select
+        run_id,
+        case_id,
+        stain,
+        slice_idx,
+        any_value(n_patches) as patches,
+        count(*) as slice_patches,
+        count(*) filter (where rank <= greatest(1, floor(n_patches * $pct::double / 100))) as slice_top_patches
+    from attention
+    join selection using (run_id, case_id)
+    group by all
+),
+
+spread_of_case as (
+    select
+        run_id,
+        case_id,
+        any_value(patches) as patches,
+        sum(slice_top_patches)::bigint as top_patches,
+        count(*) as slices,
+        count(*) filter (where slice_top_patches > 0) as touched_slices,
+        list(slice_patches order by stain, slice_idx) as slice_sizes
+    from slices_of_case
+    group by all
+)
+
+select
+    case_id,
+    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
+    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
+    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    error,
+    patches,
+    top_patches,
+    slices,
+    touched_slices,
+    touched_slices / slices as ratio,
+    slice_sizes,
+    subset,
+    runs.split,
+    run_id
+from spread_of_case
+join predictions using (run_id, case_id)
+join runs using (run_id)
+left join cases using (case_id)
+left join classes as true_classes on true_classes.label = true_label
+left join classes as pred_classes on pred_classes.label = pred_label
+where slices <= coalesce($max_slices::integer, slices)
+order by case_order nulls last, case_id, run_id

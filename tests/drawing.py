@@ -1,0 +1,39 @@
+"""Draws a question's chart and looks at the picture, as far as a test can."""
+
+import io
+from collections.abc import Mapping
+from typing import Any
+
+from PIL import Image
+
+from milstore.charts.save import as_png
+from milstore.plotting import drawing
+from milstore.store import Store
+from milstore.store.selection import Choice
+
+WIDEST = 800
+"""Pixels that a chart may take, on a slide or on paper."""
+
+
+def drawn(
+    store: Store, name: str, choice: Choice | None = None, values: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The chart of a question as Vega-Lite. Its picture is not blank, not too wide, and its data not too many."""
+    spec = drawing(store, name, choice, values).spec
+    picture = Image.open(io.BytesIO(as_png(spec, 1.0)))
+    colours = picture.convert("RGB").getcolors(1_000_000)
+    assert colours is not None and len(colours) > 10
+    assert picture.width <= WIDEST
+    assert sum(len(rows) for rows in spec["datasets"].values()) <= 5000
+    return spec
+
+
+def rows_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows that a chart is drawn from: of its largest table."""
+    rows: list[dict[str, Any]] = max(spec["datasets"].values(), key=len)
+    return rows
+
+
+def subtitle_of(spec: Mapping[str, Any]) -> str:
+    """The lines below the title."""
+    return " ".join(spec["title"]["subtitle"])
