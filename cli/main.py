@@ -100,6 +100,11 @@ def _run(words: list[str], *, debug: bool) -> int:
         # The reader of a pipe, such as head, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        if debug:
+            traceback.print_exc()
+        fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
+        return 2
     except Exception as error:
         if debug:
             traceback.print_exc()

@@ -68,7 +68,7 @@ def refresh(store: Store) -> list[str]:
     except (duckdb.IOException, PermissionError) as error:
         log.debug("refresh put off: %s", error)
         return [f"{store.database.name} is in use elsewhere: it will be brought up to date by a later command"]
-    except duckdb.Error as error:
+    except (duckdb.Error, OSError) as error:
         return [f"{store.database} could not be brought up to date ({str(error).splitlines()[0]}): run milstore doctor"]
     return []
 

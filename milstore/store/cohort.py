@@ -114,7 +114,11 @@ def edit_cohort(store: Store) -> Iterator[CohortEdit]:
     with _held(lock, lock_path):
         edit = CohortEdit(read_cohort(store))
         yield edit
-        _commit(store, edit)
+        try:
+            _commit(store, edit)
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise StoreError(f"the store at {store.root} cannot be written ({reason}): nothing was changed") from error
     from milstore.store.catalog import refresh
 
     edit.notes += refresh(store)
