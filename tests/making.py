@@ -73,11 +73,13 @@ def make_splits(store: Store, name: str, splits: Sequence[Mapping[str, Sequence[
 
 def levels(weights: Mapping[Patch, float]) -> pa.Table:
     """Attention rows in which each patch has (in proportion) the effective attention that is given."""
+    sums: dict[tuple[str | int, ...], float] = {}
+    for patch, weight in weights.items():
+        for level in (1, 2, 3):
+            sums[patch[:level]] = sums.get(patch[:level], 0.0) + weight
     rows = []
     for (case_id, stain, slice_idx, patch_idx), weight in weights.items():
-        of_case = sum(w for p, w in weights.items() if p[0] == case_id)
-        of_stain = sum(w for p, w in weights.items() if p[:2] == (case_id, stain))
-        of_slice = sum(w for p, w in weights.items() if p[:3] == (case_id, stain, slice_idx))
+        of_case, of_stain, of_slice = sums[(case_id,)], sums[case_id, stain], sums[case_id, stain, slice_idx]
         rows.append(
             {
                 "case_id": case_id,
@@ -111,9 +113,13 @@ def make_run(
     attention: pa.Table,
     *,
     epochs: Sequence[Mapping[str, Any]] | None = None,
+    trained: Mapping[tuple[str, str, int], int] | None = None,
     **facts: Any,
 ) -> Path:
-    """A finished run. `subsets`, `truth` and `probabilities` (one number a class) are by case."""
+    """A finished run. `subsets`, `truth` and `probabilities` (one number a class) are by case.
+
+    `trained` is how many patches of a slice (case, stain, slice_idx) an epoch could see; all, where it does not say.
+    """
     draft: RunDraft = begin_run(store, run_id, {})
     predictions, chances = [], []
     for case_id, subset in subsets.items():
@@ -132,7 +138,7 @@ def make_run(
     coverage = [
         {
             "case_id": c, "stain": s, "slice_idx": i, "subset": subsets[c], "existing": n, "with_feature": n,
-            "trained": n if subsets[c] == "train" else 0, "evaluated": n,
+            "trained": (trained or {}).get((c, s, i), n) if subsets[c] == "train" else 0, "evaluated": n,
         }
         for (c, s, i), n in counts.items()
     ]  # fmt: skip

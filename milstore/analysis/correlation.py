@@ -58,7 +58,8 @@ def with_error_correlation(table: pa.Table, group: str, x: str) -> pa.Table:
 
 
 def _statistics(table: pa.Table, x: str) -> tuple[float | None, float | None, int, int]:
-    found = spearman(table[x].to_pylist(), table["error"].to_pylist())
+    # Attention is stored as floats: sums that agree to six digits are ties, in whatever order they were added up.
+    found = spearman([round(value, 6) for value in table[x].to_pylist()], table["error"].to_pylist())
     n_cases = len(set(table["case_id"].to_pylist()))
     return found.rho, found.p_value if n_cases == found.n else None, found.n, n_cases
 

@@ -1,0 +1,112 @@
+"""`concentration`: attention in a case's top patches against the error."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from scipy.stats import spearmanr
+
+from milstore.analysis.concentration import report
+from milstore.asking import ask
+from milstore.store import Store
+from milstore.store.selection import Choice
+from tests.attended import frame, random_store, rounded
+from tests.drawing import drawn, rows_of
+from tests.making import make_run
+
+
+def test_sums_of_the_top_patches(three: Store) -> None:
+    """Each top's sum is added up by hand, with Spearman's rho over the three cases; 46 has but three patches."""
+    answer = ask(three, "concentration")
+    assert answer.columns == [
+        "top", "case_id", "true_class", "outcome", "error", "top_patches", "attention", "subset", "run_id",
+        "rho", "p_value", "n", "n_cases",
+    ]  # fmt: skip
+    high = ("2", "high-grade", "right", 0.1)
+    wrong = ("10", "benign", "wrong", 0.7)
+    right = ("46", "benign", "right", 0.2)
+    ends = [("test", f"exp-s{i}-0") for i in (1, 2, 3)]
+    none, half = (0.0, 1.0, 3, 3), (-0.5, 0.666667, 3, 3)
+    sums = {
+        "top 1": ((1, 0.25), (1, 0.25), (1, 0.5), none),
+        "top 2": ((2, 0.5), (2, 0.45), (2, 0.75), half),
+        "top 3": ((3, 0.7), (3, 0.625), (3, 1.0), half),
+        "top 4": ((4, 0.85), (4, 0.775), (3, 1.0), half),
+        "top 5%": ((1, 0.25), (1, 0.25), (1, 0.5), none),
+    }
+    assert rounded(answer.rows()) == [
+        (top, *case, *numbers[i], *ends[i], *numbers[3])
+        for top, numbers in sums.items()
+        for i, case in enumerate((high, wrong, right))
+    ]
+
+
+def test_the_share_is_the_users(three: Store) -> None:
+    """With --pct 50 the last top is half of the case's patches."""
+    rows = ask(three, "concentration", values={"pct": 50}).records()
+    assert [(r["top"], r["top_patches"], round(r["attention"], 6)) for r in rows[-3:]] == [
+        ("top 50%", 3, 0.7), ("top 50%", 5, 0.825), ("top 50%", 1, 0.5),
+    ]  # fmt: skip
+
+
+def test_its_report_is_a_line_a_top(three: Store) -> None:
+    """The report gives rho, its p-value and the number of cases."""
+    lines = report(ask(three, "concentration").records()).splitlines()
+    assert lines[1] == "top 2: ρ = -0.50, p = 0.667, 3 cases" and len(lines) == 5
+
+
+def test_predictions_of_one_case_are_no_independent_cases(three: Store) -> None:
+    """Where several runs predicted a case there is no p-value, and both numbers are told."""
+    rows = ask(three, "concentration", Choice(subset="all")).records()
+    assert {(r["p_value"], r["n"], r["n_cases"]) for r in rows} == {(None, 9, 3)}
+
+
+def test_one_case_has_no_correlation(three: Store) -> None:
+    """Rho of a single case is undefined, not an error."""
+    rows = ask(three, "concentration", Choice(cases=("46",))).records()
+    assert [(r["top"], r["rho"], r["p_value"], r["n_cases"]) for r in rows[:1]] == [("top 1", None, None, 1)]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_agrees_with_pandas_and_scipy(tmp_path: Path, seed: int) -> None:
+    """On random stores the sums and the statistics are those of pandas and scipy."""
+    store = random_store(tmp_path / "random", seed)
+    attention = frame(store, "select * from attention")
+    predictions = frame(store, "select * from predictions where subset = 'test'")
+    found = ask(store, "concentration").df()
+    for k in (1, 2, 3, 4, None):
+        expected = []
+        for row in predictions.itertuples():
+            of_case = attention[(attention.run_id == row.run_id) & (attention.case_id == row.case_id)]
+            weights = of_case.effective_attention.astype("float64").sort_values(ascending=False)
+            expected.append((row.case_id, row.error, weights.head(k or max(1, len(weights) * 5 // 100)).sum()))
+        table = pd.DataFrame(expected, columns=["case_id", "error", "attention"]).set_index("case_id")
+        mine = found[found.top == (f"top {k}" if k else "top 5%")].set_index("case_id").loc[table.index]
+        assert mine.attention.to_numpy() == pytest.approx(table.attention.to_numpy())
+        rho = spearmanr(table.attention.round(6), table.error)
+        assert (mine.rho.iloc[0], mine.p_value.iloc[0]) == pytest.approx((rho.statistic, rho.pvalue))
+
+
+def test_its_chart(three: Store) -> None:
+    """Five panels, each headed by its correlation, over one row a case and top."""
+    spec = drawn(three, "concentration")
+    assert [panel["title"]["text"] for panel in spec["concat"]] == ["top 1", "top 2", "top 3", "top 4", "top 5%"]
+    assert spec["concat"][1]["title"]["subtitle"] == "ρ = -0.50, p = 0.667, 3 cases"
+    assert len(rows_of(spec)) == 15
+
+
+def test_more_than_two_classes(tmp_path: Path) -> None:
+    """The error is 1 - p of the true class, whatever the number of classes."""
+    from tests.making import levels, make_store
+
+    patches = [(case, "h&e", 0, i) for case in ("a", "b", "c") for i in range(2)]
+    labels = {"a": 0, "b": 1, "c": 2}
+    store = make_store(tmp_path / "three", labels, patches, classes=("x", "y", "z"))
+    chances = {"a": (0.5, 0.3, 0.2), "b": (0.1, 0.6, 0.3), "c": (0.7, 0.2, 0.1)}
+    weights = levels(dict(zip(patches, (3, 1, 2, 2, 4, 1), strict=True)))
+    make_run(store, "exp-s1-0", dict.fromkeys(labels, "test"), labels, chances, weights)
+    rows = ask(store, "concentration").records()[:3]
+    assert [(r["true_class"], r["outcome"], round(r["error"], 6), round(r["attention"], 6)) for r in rows] == [
+        ("x", "right", 0.5, 0.75), ("y", "right", 0.4, 0.5), ("z", "wrong", 0.9, 0.8),
+    ]  # fmt: skip
+    drawn(store, "concentration")
