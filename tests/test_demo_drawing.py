@@ -77,7 +77,9 @@ def test_antibodies_are_brown_on_blue(stain: str) -> None:
     brown, blue = pixels[dab > 0.05].astype(int), pixels[(haematoxylin > 0.03) & (dab < 0.005)].astype(int)
     assert 0.01 < len(brown) / dab.size < 0.3
     assert 0.01 < len(blue) / dab.size < 0.4
-    assert brown.mean(axis=0)[0] > brown.mean(axis=0)[1] + 20 > brown.mean(axis=0)[2] + 30
+    red, green, blue_part = brown.mean(axis=0)
+    assert red > green + 25
+    assert green > blue_part
     assert blue.mean(axis=0)[2] > blue.mean(axis=0)[0] + 15
 
 
@@ -94,7 +96,8 @@ def test_planted_nuclei_are_larger(stain: str) -> None:
     for atypia in (0.3, 0.9):
         drawn = draw_slice(_plan(stain, n_patches=80, atypia=atypia, regions=(8, 8)))
         assert drawn.planted.sum() >= 8
-        blobs = np.maximum(*(measure(_patches(drawn))[f"{what}_thick_max"] for what in ("nuclei", "brown")))
+        # Nuclei are brown in SOX10; in Melan-A what is brown is the cell around them.
+        blobs = measure(_patches(drawn))["brown_thick_max" if stain == "sox10" else "nuclei_thick_max"]
         thickness[atypia] = blobs[drawn.planted].mean()
         assert blobs[drawn.planted].mean() > blobs[~drawn.planted].mean() + 0.5
     assert thickness[0.9] > thickness[0.3] + 0.5

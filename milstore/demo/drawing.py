@@ -187,7 +187,7 @@ def _stain(
     if stain == "sox10":
         stamp(brown, _positive(rng, population.melanocytes, 0.97, 0.08), rng)
         stamp(brown, _positive(rng, population.atypical, 0.97 - 0.25 * atypia, 0.10 + 0.35 * atypia), rng)
-        brown *= 1.15
+        brown *= 1.3
     stamp(nuclei, population.melanocytes, rng)
     stamp(nuclei, population.atypical, rng)
     if stain == "melan":
@@ -209,7 +209,7 @@ def _stain(
             "eosin": 0.62 * ground * (1 - 0.45 * np.clip(nuclei, 0, 1)),
         }
     return {
-        "haematoxylin": 0.72 * nuclei * (1 - 0.7 * np.clip(brown, 0, 1))
+        "haematoxylin": 0.72 * nuclei * (1 - 0.85 * np.clip(brown, 0, 1))
         + 0.10 * ground
         + 0.6 * epithelium * anatomy.tissue,
         "dab": 0.95 * brown * grain + 0.035 * ground,

@@ -31,7 +31,7 @@ class Anatomy:
 def patch_grid(n_patches: int) -> tuple[int, int]:
     """Rows and columns of a patch grid of which the tissue fills about n_patches; wider than high, like a section."""
     rows = max(2, round((n_patches / 1.5) ** 0.5))
-    return rows, max(2, -(-n_patches * 13 // (rows * 9)))
+    return rows, max(2, -(-n_patches * 117 // (rows * 100)))
 
 
 def draw_outline(rng: np.random.Generator, shape: tuple[int, int]) -> tuple[Field, Field]:
