@@ -28,7 +28,7 @@ def case_list(frame: pd.DataFrame, about: About, around: float = 0.5) -> Any:
         "row:N",
         sort=list(rows["row"]),
         title="case",
-        axis=alt.Axis(ticks=False, domain=False, labelOverlap=False, labelLimit=120),
+        axis=alt.Axis(ticks=False, domain=False, labelOverlap=False, labelLimit=120, labelPadding=10),
     )
     two = len(about.class_names) == 2
     plots: list[Any] = [_plot(rows, about, y, around if two else None).properties(width=_WIDTH, height=alt.Step(step))]

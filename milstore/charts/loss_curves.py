@@ -85,8 +85,8 @@ def _drops(base: alt.Chart) -> Any:
     """Where the learning rate dropped, and to what."""
     drops = base.transform_filter("datum.rate_dropped")
     rule = drops.mark_rule(strokeDash=[3, 3], color=NEUTRAL)
-    text = drops.mark_text(align="left", dx=3, baseline="top", fontSize=9, color=NEUTRAL).encode(
-        y=alt.value(2), text=alt.Text("learning_rate:Q", format=".1e")
+    text = drops.mark_text(baseline="bottom", fontSize=9, color=NEUTRAL).encode(
+        y=alt.value(-2), text=alt.Text("learning_rate:Q", format=".1e")
     )
     return alt.layer(rule, text)
 
