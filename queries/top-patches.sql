@@ -43,10 +43,10 @@ select
     with_parents.slice_idx,
     with_parents.top_patches,
     with_parents.slice_patches,
-    (with_parents.top_patches / case_top_patches) / (slice_patches / case_patches) as lift,
+    (with_parents.top_patches * case_patches) / (case_top_patches * slice_patches) as lift,
     stain_top_patches,
     stain_patches,
-    (stain_top_patches / case_top_patches) / (stain_patches / case_patches) as stain_lift,
+    (stain_top_patches * case_patches) / (case_top_patches * stain_patches) as stain_lift,
     case_top_patches,
     case_patches
 from with_parents
