@@ -1,0 +1,83 @@
+"""`patch-profile`: attention along the patches of one slice."""
+
+from typing import Any
+
+import altair as alt
+import pandas as pd
+
+from milstore.charts.attended import MOST_ROWS, PATCH_TOOLTIP, PLACE_TOOLTIP, all_stains, called, one_run, slice_names
+from milstore.charts.theme import ACCENT, WIDTH, About, stain_colours, themed, titled
+
+_LABELLED = 3
+"""Patches whose number stands above their bar."""
+
+
+def chart(frame: pd.DataFrame, about: About) -> Any:
+    """A bar a patch at its number, the even share of the slice, and twice that."""
+    one_run(frame, "patch-profile")
+    about = all_stains(frame, about)
+    first = frame.iloc[0]
+    colour = dict(zip(about.stains, stain_colours(about.stains), strict=True))[first["stain"]]
+    effective = 1 / float((frame["patch_attention"] ** 2).sum())
+    words = [
+        f"Case {first['case_id']} ({called(first)}), {slice_names(frame).iloc[0]} ({first['slice_name']}): "
+        f"{first['slice_patches']} patches, {first['slice_effective_attention']:.1%} of the case's attention. ",
+        f"The highest patch holds {frame['patch_attention'].max():.1%} of the slice; attention is as concentrated as on "
+        f"{effective:.1f} patches alike.",
+    ]
+    shown, note = _thinned(frame)
+    title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, *words, *note]))
+    return themed(_bars(shown, colour).properties(width=WIDTH + 60, height=280, title=title))
+
+
+def _thinned(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """The highest patch of every few where there are too many to draw."""
+    every = -(-len(frame) // (MOST_ROWS - 10))
+    if every <= 1:
+        return frame, []
+    kept = frame.groupby([i // every for i in range(len(frame))])["patch_attention"].idxmax()
+    return frame.loc[kept], [f"Of every {every} patches the highest is drawn."]
+
+
+def _bars(frame: pd.DataFrame, colour: str) -> Any:
+    frame = frame.assign(
+        left=frame["patch_idx"] - 0.42, right=frame["patch_idx"] + 0.42, twice=2 * frame["uniform"], zero=0.0
+    )
+    highest = max(float(frame["patch_attention"].max()), 2 * float(frame["uniform"].iloc[0])) * 1.1
+    base = alt.Chart(frame)
+    ends = [float(frame["left"].min()) - 0.5, float(frame["right"].max()) + 0.5]
+    x = alt.X(
+        "left:Q",
+        title="patch (number in its file's name)",
+        scale=alt.Scale(domain=ends, nice=False),
+        axis=alt.Axis(grid=False, tickMinStep=1, format="d"),
+    )
+    y = alt.Y(
+        "patch_attention:Q",
+        title="patch attention (sums to 1 in the slice)",
+        scale=alt.Scale(domain=[0, highest], nice=False),
+    )
+    tooltip = [*PATCH_TOOLTIP, alt.Tooltip("patch_attention:Q", title="patch attention", format=".3g"), *PLACE_TOOLTIP]
+    bars = base.mark_bar(color=colour).encode(x=x, x2="right:Q", y=y, y2="zero:Q", tooltip=tooltip)
+    top = alt.Chart(frame.nlargest(_LABELLED, "patch_attention"))
+    labels = top.mark_text(dy=-7, fontSize=10, color=ACCENT).encode(
+        x="patch_idx:Q", y="patch_attention:Q", text="patch_idx:N"
+    )
+    levels = pd.DataFrame(
+        {
+            "level": [frame["uniform"].iloc[0], frame["twice"].iloc[0]],
+            "words": ["even share", "twice the even share"],
+            "end": [ends[1]] * 2,
+        }
+    )
+    lines = alt.Chart(levels)
+    rules = lines.mark_rule(color=ACCENT, strokeWidth=1.2).encode(
+        y="level:Q",
+        strokeDash=alt.StrokeDash(
+            "words:N",
+            scale=alt.Scale(domain=list(levels["words"]), range=[[1, 0], [5, 4]]),
+            title=None,
+            legend=alt.Legend(orient="bottom", symbolType="stroke"),
+        ),
+    )
+    return alt.layer(bars, rules, labels)

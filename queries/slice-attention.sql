@@ -1,0 +1,56 @@
+-- How a stain's weight divides over its slices, and how much of it the top slice takes.
+-- Slices are ranked by weight within case and stain; even is the weight that slices of equal weight have, by_patches
+-- the weight that patches of equal weight would give the slice. Top_share is the weight of the stain's top slice.
+-- grain: one row per run, case, stain and slice, the highest weight of each stain first
+-- columns: run_id, case_id, subset, true_class, outcome, stain, stain_attention, slice_rank, slice_idx, slice_name, slice_attention, even, by_patches, top_share, slice_patches, stain_slices
+
+with slices_of_case as (
+    select
+        run_id,
+        case_id,
+        selection.subset,
+        stain,
+        slice_idx,
+        any_value(stain_attention) as stain_attention,
+        any_value(slice_attention) as slice_attention,
+        count(*) as slice_patches
+    from attention
+    join selection using (run_id, case_id)
+    group by all
+),
+
+ranked as (
+    select
+        *,
+        row_number() over (of_stain order by slice_attention desc, slice_idx) as slice_rank,
+        count(*) over of_stain as stain_slices,
+        max(slice_attention) over of_stain as top_share,
+        slice_patches / sum(slice_patches) over of_stain as by_patches
+    from slices_of_case
+    window of_stain as (partition by run_id, case_id, stain)
+)
+
+select
+    ranked.run_id,
+    case_id,
+    ranked.subset,
+    coalesce(classes.class_name, 'class ' || true_label) as true_class,
+    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    stain,
+    stain_attention,
+    slice_rank,
+    slice_idx,
+    slices.slice_name,
+    slice_attention,
+    1 / stain_slices as even,
+    by_patches,
+    top_share,
+    slice_patches,
+    stain_slices
+from ranked
+join predictions using (run_id, case_id)
+left join classes on classes.label = true_label
+left join cases using (case_id)
+left join stains using (stain)
+left join slices using (case_id, stain, slice_idx)
+order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, slice_rank

@@ -1,0 +1,57 @@
+-- How much each stain weighs in each case, and which stain leads how often.
+-- The leading stain of a case is the one of highest weight, ties going to the stain that comes first. Leads_in_class is
+-- how many of the class's cases the stain leads, of cases_in_class; even is the weight that stains of equal weight have.
+-- grain: one row per run, case and stain
+-- columns: run_id, case_id, subset, true_class, outcome, error, stain, stain_attention, even, leads, stain_slices, stain_patches, leads_in_class, cases_in_class
+
+with stains_of_case as (
+    select
+        run_id,
+        case_id,
+        selection.subset,
+        stain,
+        any_value(stain_attention) as stain_attention,
+        count(distinct slice_idx) as stain_slices,
+        count(*) as stain_patches
+    from attention
+    join selection using (run_id, case_id)
+    group by all
+),
+
+led as (
+    select
+        *,
+        1 / count(*) over (partition by run_id, case_id) as even,
+        row_number() over (
+            partition by run_id, case_id
+            order by stain_attention desc, stain_order nulls last, stain
+        ) = 1 as leads
+    from stains_of_case
+    left join stains using (stain)
+),
+
+with_class as (
+    select led.*, true_label, coalesce(class_name, 'class ' || true_label) as true_class, error, pred_label
+    from led
+    join predictions using (run_id, case_id)
+    left join classes on classes.label = true_label
+)
+
+select
+    run_id,
+    case_id,
+    subset,
+    true_class,
+    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    error,
+    stain,
+    stain_attention,
+    even,
+    leads,
+    stain_slices,
+    stain_patches,
+    count(*) filter (where leads) over (partition by true_label, stain) as leads_in_class,
+    count(*) filter (where leads) over (partition by true_label) as cases_in_class
+from with_class
+left join cases using (case_id)
+order by case_order nulls last, case_id, run_id, stain_order nulls last, stain
