@@ -1,0 +1,95 @@
+"""`patch-gallery`: pictures of the most and the least attended patches of a case, each with its place and weight."""
+
+from typing import Any
+
+import altair as alt
+import numpy as np
+import pandas as pd
+
+from milstore.charts.attended import PATCH_TOOLTIP, all_stains, called, one_run, times_even
+from milstore.charts.pictures import PatchFolder, data_uri, is_data_uri
+from milstore.charts.theme import NEUTRAL, About, stain_colour, themed, titled
+
+COLUMNS = 8
+SIDE = 82
+"""Pixels of a picture in the chart."""
+_PIXELS = 128
+_WIDTH, _HEIGHT = 93, 140
+_ENDS = {"top": "most attended", "bottom": "least attended"}
+
+
+def prepare(frame: pd.DataFrame, about: About) -> pd.DataFrame:
+    """With the columns `picture`, a data URI or null, and `problem`, why it is null."""
+    if about.store is None:
+        return frame
+    pictures = PatchFolder.of(about.store).read_all(frame, _PIXELS)
+    return frame.assign(
+        picture=np.array([picture.image and data_uri(picture.image) for picture in pictures], dtype=object),
+        problem=[picture.problem for picture in pictures],
+    )
+
+
+def chart(frame: pd.DataFrame, about: About) -> Any:
+    """Two grids of pictures, in the order of attention; a placeholder says why where there is none."""
+    one_run(frame, "patch-gallery")
+    about = all_stains(frame, about)
+    if "picture" not in frame:
+        frame = frame.assign(picture=None, problem="not read")
+    shown = frame["picture"].map(is_data_uri)
+    place = frame["position"] - 1
+    frame = frame.assign(
+        picture=frame["picture"].where(shown, None),
+        problem=frame["problem"].where(~shown, ""),
+        column=(place % COLUMNS) * _WIDTH,
+        line=(place // COLUMNS) * _HEIGHT,
+        first=frame["stain"] + " · slice " + frame["slice_idx"].astype(str),
+        second="patch " + frame["patch_idx"].astype(str) + " · #" + frame["rank"].astype(str),
+        third=[
+            f"{w:.2g} ({times_even(t)})" for w, t in zip(frame["effective_attention"], frame["times_even"], strict=True)
+        ],
+    )
+    first = frame.iloc[0]
+    heads = {end: f"{words} patches of case {first['case_id']} ({called(first)})" for end, words in _ENDS.items()}
+    grids = [_grid(frame[frame["end"] == end], about, heads[end]) for end in _ENDS if (frame["end"] == end).any()]
+    missing = int((~shown).sum())
+    notes = [*about.notes, "Under each: place, number and rank, effective attention (times the even share)."]
+    if missing:
+        notes.append(f"{missing} of {len(frame)} pictures cannot be shown: the grey fields say why.")
+    title = titled(About(title=about.title, subtitle=about.subtitle, notes=notes))
+    return themed(alt.vconcat(*grids, spacing=16).properties(title=title))
+
+
+def _grid(rows: pd.DataFrame, about: About, words: str) -> Any:
+    lines = int(rows["line"].max()) // _HEIGHT + 1
+    width, height = COLUMNS * _WIDTH, lines * _HEIGHT
+    base = alt.Chart(rows).encode(tooltip=[*PATCH_TOOLTIP, alt.Tooltip("file:N")])
+    middle = SIDE / 2 + 3
+
+    def at(field: str, offset: float, extent: int) -> dict[str, Any]:
+        """A place on the grid, in pixels."""
+        scale = alt.Scale(domain=[-offset, extent - offset], nice=False, zero=False)
+        return {"field": field, "type": "quantitative", "scale": scale, "axis": None}
+
+    x = alt.X(**at("column", middle, width))
+    y = alt.Y(**at("line", middle, height), sort="descending")
+    frames = base.mark_square(size=(SIDE + 5) ** 2, opacity=1).encode(
+        x=x, y=y, color=stain_colour(about).legend(orient="bottom", offset=0)
+    )
+    blank = (
+        base.transform_filter("!datum.picture").mark_square(size=SIDE**2, opacity=1, color="#E5E7EB").encode(x=x, y=y)
+    )
+    why = base.transform_filter("!datum.picture").mark_text(fontSize=10, color=NEUTRAL, limit=SIDE - 4)
+    pictures = (
+        base.transform_filter("datum.picture")
+        .mark_image(width=SIDE, height=SIDE, aspect=True)
+        .encode(x=x, y=y, url="picture:N")
+    )
+    texts = [
+        base.mark_text(
+            dy=SIDE / 2 + 14 + 12 * i, fontSize=10, color="#111827" if i == 0 else NEUTRAL, limit=_WIDTH - 3
+        ).encode(x=x, y=y, text=f"{field}:N")
+        for i, field in enumerate(("first", "second", "third"))
+    ]
+    layers = alt.layer(frames, blank, why.encode(x=x, y=y, text="problem:N"), pictures, *texts)
+    title = alt.TitleParams(words, fontSize=12, fontWeight="normal", anchor="start")
+    return layers.properties(width=width, height=height, title=title)

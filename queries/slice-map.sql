@@ -1,0 +1,100 @@
+-- Where on a slice attention lies.
+-- The slice's patches at their places, and the shade that each is painted in. The shade is by rank, from 0 for the slice's least attended patch to 1 for its most attended (ties share one), or by
+-- log: powers of ten above the even share of the case's patches, not below -6. Top patches are the case's
+-- greatest(1, floor(n * pct / 100)) patches of highest effective attention. Without stain or slice it is the case's
+-- slice of highest stain x slice attention (of that stain, of that number).
+-- grain: one row per run and patch of the slice, in the order of patch_idx
+-- param case text: the case
+-- param stain text = null: the stain; the heaviest slice decides unless it is given
+-- param slice integer = null [0, ]: number of the slice; the heaviest slice decides unless it is given
+-- param scale text = rank: rank or log
+-- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
+-- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, effective_attention, rank, is_top, shade, case_patches, x, y, width, height, file
+
+with slices_of_case as (
+    select
+        run_id,
+        stain,
+        slice_idx,
+        any_value(stain_attention)::double * any_value(slice_attention)::double as slice_effective_attention,
+        count(*) as slice_patches
+    from attention
+    join selection using (run_id, case_id)
+    where case_id = $case::text
+    group by all
+),
+
+fitting as (
+    select *
+    from slices_of_case
+    left join stains using (stain)
+    where lower(stain) = coalesce(lower($stain::text), lower(stain))
+    and slice_idx = coalesce($slice::integer, slice_idx)
+    order by slice_effective_attention desc, stain_order nulls last, stain, slice_idx
+    limit 1
+),
+
+chosen as (
+    select if(
+        count(*) = 0,
+        error(
+            'case ' || $case::text || ' has no such slice: it has '
+            || (select string_agg(distinct stain || ' ' || slice_idx, ', ' order by stain || ' ' || slice_idx) from slices_of_case)
+        ),
+        {'stain': any_value(stain), 'slice_idx': any_value(slice_idx)}
+    ) as slice
+    from fitting
+),
+
+asked as (
+    select case lower($scale::text)
+        when 'rank' then 'rank'
+        when 'log' then 'log'
+        else error('scale is ''' || $scale::text || ''': use rank or log')
+    end as scale
+),
+
+weights as (
+    select attention.*, selection.subset, slice_patches, slice_effective_attention
+    from attention
+    join selection using (run_id, case_id)
+    join chosen on attention.stain = chosen.slice.stain and attention.slice_idx = chosen.slice.slice_idx
+    join slices_of_case using (run_id, stain, slice_idx)
+    where case_id = $case::text
+)
+
+select
+    weights.run_id,
+    case_id,
+    weights.subset,
+    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
+    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
+    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    stain,
+    slice_idx,
+    slices.slice_name,
+    slice_patches,
+    slice_effective_attention,
+    patch_idx,
+    effective_attention,
+    rank,
+    rank <= greatest(1, floor(weights.n_patches * $pct::double / 100)) as is_top,
+    if(
+        scale = 'rank',
+        percent_rank() over (partition by weights.run_id order by effective_attention),
+        log10(greatest(effective_attention::double * weights.n_patches, 1e-6))
+    ) as shade,
+    weights.n_patches as case_patches,
+    patches.x,
+    patches.y,
+    patches.width,
+    patches.height,
+    patches.file
+from weights
+cross join asked
+join predictions using (run_id, case_id)
+left join classes as true_classes on true_classes.label = true_label
+left join classes as pred_classes on pred_classes.label = pred_label
+left join slices using (case_id, stain, slice_idx)
+left join patches using (case_id, stain, slice_idx, patch_idx)
+order by run_id, patch_idx

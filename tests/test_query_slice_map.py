@@ -1,0 +1,141 @@
+"""`slice-map`: attention painted at the patches' places."""
+
+import base64
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from milstore.asking import ask
+from milstore.errors import UsageError
+from milstore.store import Store
+from milstore.store.cohort import edit_cohort
+from milstore.store.selection import Choice
+from tests.attending import random_store
+from tests.drawing import drawn, subtitle_of
+from tests.making import Patch, levels, make_run, make_store
+
+TEN = Choice(cases=("10",))
+
+
+def test_a_slice_by_rank(three: Store) -> None:
+    """Case 10's sox10 slice: shades from 1 for the highest patch to 0 for the lowest, at places 64 pixels apart."""
+    found = ask(three, "slice-map", TEN, {"pct": 20})
+    assert found.columns == [
+        "run_id", "case_id", "subset", "true_class", "pred_class", "outcome", "stain", "slice_idx", "slice_name",
+        "slice_patches", "slice_effective_attention", "patch_idx", "effective_attention", "rank", "is_top", "shade",
+        "case_patches", "x", "y", "width", "height", "file",
+    ]  # fmt: skip
+    near = pytest.approx
+    start = ("exp-s2-0", "10", "test", "benign", "high-grade", "wrong", "sox10", 0, "match_1", 4, near(0.55))
+    file = "case_10_match_1_sox10_patch{}.png"
+    assert found.rows() == [
+        (*start, 0, near(0.2), 2, True, 1.0, 10, 0, 0, 64, 64, file.format(0)),
+        (*start, 1, near(0.175), 3, False, near(2 / 3), 10, 64, 0, 64, 64, file.format(1)),
+        (*start, 2, near(0.15), 4, False, near(1 / 3), 10, 128, 0, 64, 64, file.format(2)),
+        (*start, 3, near(0.025), 10, False, 0.0, 10, 192, 0, 64, 64, file.format(3)),
+    ]
+
+
+def test_a_slice_by_logarithm(three: Store) -> None:
+    """Powers of ten above the even share of a tenth: twice as much is 0.3."""
+    found = ask(three, "slice-map", TEN, {"scale": "log"}).records()
+    assert [row["shade"] for row in found] == pytest.approx(np.log10([2, 1.75, 1.5, 0.25]).tolist(), abs=1e-6)
+
+
+def test_a_scale_that_there_is_not(three: Store) -> None:
+    """A wrong --scale is named, with those there are."""
+    with pytest.raises(UsageError, match="scale is 'square': use rank or log"):
+        ask(three, "slice-map", TEN, {"scale": "square"}).rows()
+
+
+COLOURS = [(220, 30, 30), (30, 160, 30), (30, 30, 220)]
+
+
+def _three_patches(folder: Path, file: str = "case_1_match_1_h&e_patch{}.png", sides: int | None = 64) -> Store:
+    """One slice of three patches: two side by side and one below the first, each a picture of its own colour."""
+    patches: list[Patch] = [("1", "h&e", 0, i) for i in range(3)]
+    store = make_store(folder / "store", {"1": 1}, patches)
+    (folder / "patches").mkdir()
+    for i, colour in enumerate(COLOURS):
+        Image.new("RGB", (32, 32), colour).save(folder / "patches" / f"case_1_match_1_h&e_patch{i}.png")
+    rows = [
+        {"case_id": "1", "stain": "h&e", "slice_idx": 0, "patch_idx": i, "file": file.format(i), "x": x, "y": y,
+         "width": sides, "height": sides}
+        for i, (x, y) in enumerate([(1000, 500), (1064, 500), (1000, 564)])
+    ]  # fmt: skip
+    with edit_cohort(store) as edit:
+        edit.replace("patches", pa.Table.from_pylist(rows, schema=edit.table("patches").schema))
+        edit.replace("patch_roots", pa.table({"root": [str(folder / "patches")]}))
+    weights = dict(zip(patches, (5.0, 3.0, 2.0), strict=True))
+    make_run(store, "exp-s1-0", {"1": "test"}, {"1": 1}, {"1": (0.1, 0.9)}, levels(weights))
+    return store
+
+
+def _picture(spec: dict[str, Any]) -> Image.Image | None:
+    found = [row["picture"] for rows in spec["datasets"].values() for row in rows if row.get("picture")]
+    return Image.open(io.BytesIO(base64.b64decode(found[0].split(",", 1)[1]))).convert("RGB") if found else None
+
+
+@pytest.mark.parametrize("sides", [64, None], ids=["known sizes", "sizes from the places"])
+def test_the_plain_slice(tmp_path: Path, sides: int | None) -> None:
+    """The slice is put together from the patches' pictures, each at its place; where there is no patch, it is glass."""
+    picture = _picture(drawn(_three_patches(tmp_path, sides=sides), "slice-map", Choice(cases=("1",))))
+    assert picture is not None
+    assert picture.width == picture.height
+    quarter = picture.width // 4
+    places = [(quarter, quarter), (3 * quarter, quarter), (quarter, 3 * quarter)]
+    for place, colour in zip(places, COLOURS, strict=True):
+        assert np.abs(np.subtract(picture.getpixel(place), colour)).max() < 8
+    assert min(picture.getpixel((3 * quarter, 3 * quarter))) > 235
+
+
+def test_pictures_that_are_missing(tmp_path: Path) -> None:
+    """A missing picture leaves a grey place and a word; where all are missing there is no picture at all."""
+    store = _three_patches(tmp_path)
+    (tmp_path / "patches" / "case_1_match_1_h&e_patch1.png").unlink()
+    spec = drawn(store, "slice-map", Choice(cases=("1",)))
+    assert "The pictures of 1 patches cannot be shown" in subtitle_of(spec)
+    picture = _picture(spec)
+    assert picture is not None
+    grey = picture.getpixel((3 * picture.width // 4, picture.width // 4))
+    assert max(grey) - min(grey) < 15
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert _picture(drawn(_three_patches(elsewhere, "../{}.png"), "slice-map", Choice(cases=("1",)))) is None
+
+
+def test_places_that_are_unknown(tmp_path: Path) -> None:
+    """Without x and y nothing is painted: it is said what to do."""
+    store = _three_patches(tmp_path)
+    with edit_cohort(store) as edit:
+        patches = edit.table("patches")
+        nowhere = pa.nulls(patches.num_rows, pa.int32())
+        edit.replace("patches", patches.set_column(patches.column_names.index("x"), "x", nowhere))
+    with pytest.raises(UsageError, match="has patches without x and y: give them by milstore ingest patches"):
+        drawn(store, "slice-map", Choice(cases=("1",)))
+
+
+def test_its_chart(three: Store, tmp_path: Path) -> None:
+    """Top patches are outlined and counted; without pictures the map stands alone; both scales can be drawn."""
+    assert "Outlined: the 1 of its patches that are in the case's top 20%" in subtitle_of(
+        drawn(three, "slice-map", TEN, {"pct": 20})
+    )
+    attended = random_store(tmp_path / "random", 11)
+    drawn(attended.store, "slice-map", Choice(cases=("4",)), {"scale": "log"})
+
+
+def test_a_slice_of_very_many_patches(tmp_path: Path) -> None:
+    """More patches than can be drawn are joined to blocks, each shown by its highest."""
+    patches: list[Patch] = [("1", "h&e", 0, i) for i in range(9000)]
+    store = make_store(tmp_path / "store", {"1": 1}, patches)
+    weights = {patch: 1.0 + (patch[3] == 4321) * 50 for patch in patches}
+    make_run(store, "exp-s1-0", {"1": "test"}, {"1": 1}, {"1": (0.1, 0.9)}, levels(weights))
+    spec = drawn(store, "slice-map", Choice(cases=("1",)))
+    shown = [row for rows in spec["datasets"].values() for row in rows if "shade" in row]
+    assert 4321 in {row["patch_idx"] for row in shown}
+    assert "Of every" in subtitle_of(spec)
