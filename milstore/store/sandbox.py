@@ -114,6 +114,8 @@ def time_limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]
         raise UsageError(f"the question took longer than {seconds:g} s: narrow it, or raise --timeout") from error
     finally:
         timer.cancel()
+        # A thread that is still ending when the interpreter ends can take the process with it.
+        timer.join()
 
 
 def first_line(error: Exception) -> str:

@@ -1,0 +1,75 @@
+"""Many at once in one store: nobody waits for a lock, sees half a run, or loses anything."""
+
+import os
+import subprocess
+import sys
+from contextlib import closing
+
+import duckdb
+import pytest
+
+from milstore.store import Store
+from milstore.store.catalog import refresh
+from milstore.store.cohort import read_cohort
+from milstore.store.doctor import check
+from milstore.store.runs import run_ids
+from tests.crowd import RUNS_EACH, STOP
+from tests.test_layout import ROOT
+
+TRAINERS, READERS = 8, 4
+
+
+def start(role: str, store: Store, number: int) -> "subprocess.Popen[str]":
+    words = [sys.executable, "-m", "tests.crowd", role, str(store.root), str(number)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
+
+
+@pytest.mark.slow
+def test_a_crowd_loses_nothing(three: Store) -> None:
+    """8 trainers, 4 readers, one shell that holds the database and one ingest: no error, no half-seen run, no loss."""
+    staying = [start("read", three, i) for i in range(READERS)] + [start("hold", three, 0)]
+    ending = [start("train", three, i) for i in range(TRAINERS)] + [start("ingest", three, 0)]
+    errors = [process.communicate(timeout=300)[1] for process in ending]
+    (three.root.parent / STOP).touch()
+    errors += [process.communicate(timeout=60)[1] for process in staying]
+    assert [error for error in errors if error] == []
+    assert [process.returncode for process in [*ending, *staying]] == [0] * len([*ending, *staying])
+    assert len(run_ids(three)) == 3 + TRAINERS * RUNS_EACH
+    assert "high-grade 9" in read_cohort(three).table("classes")["class_name"].to_pylist()
+    refresh(three)
+    assert check(three, young=0) == []
+    with closing(duckdb.connect(str(three.database), read_only=True)) as con:
+        assert con.sql("select count(*) > 0 from my_notes").fetchall() == [(True,)]
+        assert con.sql("select class_name from classes where label = 1").fetchall() == [("high-grade 9",)]
+
+
+def test_a_group_shares_a_store(three: Store) -> None:
+    """As an ordinary user of the group: committed runs cannot be changed or removed, and new runs can be committed."""
+    if os.geteuid() != 0:
+        pytest.skip("trying as another user needs root")
+    program = (
+        # Everything is imported before, for the ordinary user may not be able to read the interpreter's libraries.
+        "import os, sys; from tests.crowd import *; store = open_store(Path(sys.argv[1])); train(store, 0)\n"
+        "ask(store, 'top-patches', Choice(run='crowd-0-0')).rows()\n"
+        "os.setgroups([]); os.setgid(65534); os.setuid(65534); os.umask(0o002)\n"
+        "folder = store.run_folder('exp-s1-0')\n"
+        "for change in (lambda: (folder / 'run.json').write_text('x'), lambda: (folder / 'new').write_text('x'),\n"
+        "               lambda: (folder / 'run.json').unlink()):\n"
+        "    try: change(); raise SystemExit('a committed run was changed')\n"
+        "    except PermissionError: pass\n"
+        "train(store, 1); made = store.run_folder('crowd-1-0')\n"
+        "for change in (lambda: (made / 'run.json').write_text('x'), lambda: (made / 'run.json').unlink()):\n"
+        "    try: change(); raise SystemExit('an own committed run was changed by accident')\n"
+        "    except PermissionError: pass\n"
+        "assert ask(store, 'top-patches', Choice(run='crowd-1-0')).rows()\n"
+    )
+    for folder in [three.root.parents[i] for i in range(3)]:
+        folder.chmod(0o755)
+    for path in [three.root, *three.root.rglob("*")]:
+        if "run_id=exp" not in str(path):
+            path.chmod(0o777 if path.is_dir() else 0o666)
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(three.root)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
