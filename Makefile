@@ -37,3 +37,8 @@ bench: $(READY)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info
+
+# Hours of what the tests do for minutes: every fault, five hundred kills, long fuzzing.
+.PHONY: torture
+torture: $(READY)
+	$(BIN)/python -m benchmarks.torture

@@ -14,7 +14,11 @@ from milstore.errors import DataError, UsageError
 from milstore.store.files import write_whole
 
 FORMATS = ("table", "csv", "json", "parquet", "markdown")
-_CAPTION = ("run_id", "experiment", "case_id", "subset", "true_label", "pred_label")
+_CAPTION = (
+    *("run_id", "experiment", "case_id", "subset", "true_label", "pred_label", "positive_class"),
+    *("rho", "p_value", "rho_relative", "p_value_relative", "n", "n_cases"),
+)
+"""What need not stand in every row of a table for people, where it is the same in all."""
 
 
 def write_answer(
