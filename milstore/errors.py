@@ -27,3 +27,5 @@ class Interrupted(MilstoreError):  # noqa: N818 - being interrupted is an outcom
     """A training that was stopped and can be continued."""
 
     exit_code = 75
+    signal: int | None = None
+    """Number of the signal that asked for it, if one did."""

@@ -5,6 +5,8 @@ import threading
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from milstore.errors import Interrupted
+
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 """Ctrl-C, the scheduler's time limit, and the warnings that a batch script can ask for."""
 
@@ -12,11 +14,14 @@ SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1
 class Interruption:
     """While entered, SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 only set `requested`; a second Ctrl-C stops at once.
 
-    Outside the main thread, where Python takes no signal handlers, nothing is caught.
+    An `Interrupted` that leaves it carries the signal that came first: a job is queued again after a warning, and not
+    after it was cancelled. Outside the main thread, where Python takes no signal handlers, nothing is caught.
     """
 
     def __init__(self) -> None:
         self.requested = False
+        self.signal: int | None = None
+        """The signal that came first."""
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
@@ -31,8 +36,11 @@ class Interruption:
         """Give the signals back."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if isinstance(error, Interrupted):
+            error.signal = self.signal
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True
+        self.signal = self.signal or number
         if number == signal.SIGINT:
             signal.signal(signal.SIGINT, self._before[signal.SIGINT])
