@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.ingest.csvfile import TextTable, read_csv
@@ -25,6 +26,8 @@ def with_coordinates(names: pa.Table, file: Path) -> pa.Table:
             two rows.
     """
     table = read_csv(file, "a file of coordinates", ["file", "x", "y"])
+    for column in ("file", "x", "y"):
+        table.column(column)
     rows = _rows_of(names["file"].to_pylist(), table)
     for column in ("x", "y", "width", "height"):
         if column in ("x", "y") or column in table.columns:
@@ -32,7 +35,8 @@ def with_coordinates(names: pa.Table, file: Path) -> pa.Table:
             values[rows] = _numbers(table, column, least=1 if column in ("width", "height") else -_LIMIT)
             absent[rows] = False
             numbers = pa.array(values, mask=absent)
-            names = names.set_column(names.column_names.index(column), column, numbers)
+            known = pc.coalesce(numbers, names[column])
+            names = names.set_column(names.column_names.index(column), column, known)
     return names
 
 

@@ -67,31 +67,37 @@ def draw_validation(rest: Pool, *, seed: int, val_share: float) -> Split:
 
     Raises:
         UsageError: `val_share` is not between 0 and 1.
-        DataError: a class has too few cases to be in both.
+        DataError: a class has one case (or group) only.
     """
     if not 0 < val_share < 1:
         raise UsageError(f"--val-share {val_share:g} must lie between 0 and 1")
+    fewest = min(_units(rest).values(), default=0)
+    if fewest < 2:
+        raise DataError("a class has a single case outside test, which cannot both train and validate: use fewer folds")
     if rest.groups is not None:
-        chosen = _folds(rest, max(2, round(1 / val_share)), seed)[0]
+        in_val = set(_folds(rest, min(fewest, max(2, round(1 / val_share))), seed)[0])
     else:
-        from sklearn.model_selection import StratifiedShuffleSplit
-
-        shuffle = StratifiedShuffleSplit(n_splits=1, test_size=val_share, random_state=seed)
-        try:
-            _, chosen = next(shuffle.split(np.zeros(len(rest.cases)), rest.labels))
-        except ValueError as error:
-            raise DataError(f"no validation subset can be drawn from {len(rest.cases)} cases: {error}") from error
-    in_val = {int(i) for i in chosen}
+        in_val = _stratified(rest, seed, val_share)
     return {case: "val" if i in in_val else "train" for i, case in enumerate(rest.cases)}
+
+
+def _stratified(rest: Pool, seed: int, share: float) -> set[int]:
+    """A share of each class, but at least one case of it, and not all."""
+    # scikit-learn's StratifiedShuffleSplit leaves a rare class out. This generator's stream is frozen by NumPy.
+    random = np.random.RandomState(seed)
+    chosen: set[int] = set()
+    for label in sorted(set(rest.labels)):
+        members = [i for i, own in enumerate(rest.labels) if own == label]
+        count = min(max(round(share * len(members)), 1), len(members) - 1)
+        chosen.update(random.permutation(members)[:count].tolist())
+    return chosen
 
 
 def _folds(pool: Pool, folds: int, seed: int) -> list[list[int]]:
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
     kind: Any = StratifiedKFold if pool.groups is None else StratifiedGroupKFold
-    units = pool.cases if pool.groups is None else pool.groups
-    for label in sorted(set(pool.labels)):
-        count = len({unit for unit, own in zip(units, pool.labels, strict=True) if own == label})
+    for label, count in sorted(_units(pool).items()):
         if count < folds:
             what = "cases" if pool.groups is None else "groups"
             raise DataError(f"class number {label} has {count} {what}, too few for {folds} folds: use fewer folds")
@@ -100,6 +106,13 @@ def _folds(pool: Pool, folds: int, seed: int) -> list[list[int]]:
         warnings.simplefilter("ignore")
         parts = splitter.split(np.zeros(len(pool.cases)), pool.labels, pool.groups)
         return [[int(i) for i in chosen] for _, chosen in parts]
+
+
+def _units(pool: Pool) -> dict[int, int]:
+    """How many cases, or groups where there are groups, each class has."""
+    units = pool.cases if pool.groups is None else pool.groups
+    pairs = set(zip(pool.labels, units, strict=True))
+    return {label: sum(own == label for own, _ in pairs) for label in set(pool.labels)}
 
 
 def _seed(seed: int, number: int) -> int:

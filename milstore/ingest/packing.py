@@ -228,12 +228,14 @@ def pack_bags(
         "patch_idx": pa.array(bags.patch_idx, pa.int32()),
         **{name: pa.nulls(count, pa.int32()) for name in PLACES},
         # The row's place in the table, for messages and to find its vector again.
-        "file": pc.binary_join_element_wise("row", pc.cast(pa.array(np.arange(count)), pa.string()), " "),
+        "file": pc.binary_join_element_wise(
+            "row", pc.cast(pa.array(np.arange(1, count + 1)), pa.string()), f"of {path.name}", " "
+        ),
     }
     if bags.labels:
         _put_bag_labels(job, path, bags.labels, label_map)
     rows, created, dropped = _placed(dataclasses.replace(job, create=True), pa.table(columns))
-    order = np.array([int(file[4:]) for file in rows["file"].to_pylist()])
+    order = np.array([int(file.split()[1]) - 1 for file in rows["file"].to_pylist()])
     dtype = bags.features.dtype.name
     pack_of = FeaturePack(job.store, encoder=job.encoder, n_features=bags.features.shape[1], dtype=dtype, patches=rows)
     with pack_of as pack:

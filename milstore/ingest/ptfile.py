@@ -7,6 +7,7 @@ recognised byte for byte, never run, and the numbers are taken from the file as 
 
 import re
 import struct
+import warnings
 import zlib
 from functools import lru_cache
 
@@ -125,7 +126,9 @@ def _by_torch(data: bytes, name: str) -> Vector:
     if wrong is not None:
         raise DataError(f"{name} is damaged: the checksum of its {wrong.rpartition('/')[2]} does not fit, make it anew")
     try:
-        loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            loaded = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except Exception as error:
         # Torch raises what it meets: RuntimeError, UnpicklingError, EOFError, KeyError, MemoryError, …
         raise DataError(f"{name} is damaged, or holds more than tensors: make it anew") from error

@@ -76,7 +76,8 @@ def ingest_splits(
     paths = [Path(file) for file in files]
     found = read_split_files(paths)
     name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
-    source = named((path.name for path in paths), shown=len(paths))
+    names = sorted((path.name for path in paths), key=natural_key)
+    source = named(names, shown=len(names))
     with edit_cohort(store) as edit:
         labels = _labels(edit)
         _check_known(found, labels, source)

@@ -96,7 +96,7 @@ def _pack_piece(task: _Task) -> bool:
             if half and vector.dtype.itemsize != 2:
                 return False
             block[row] = vector
-    finite = np.isfinite(block).all(axis=1)
+    finite = _finite_rows(block)
     if not finite.all():
         file = task.files[int(np.argmin(finite))]
         raise DataError(
@@ -104,3 +104,13 @@ def _pack_piece(task: _Task) -> bool:
         )
     task.target.write(task.first_row, block)
     return True
+
+
+def _finite_rows(block: Vector) -> npt.NDArray[np.bool_]:
+    """Which rows hold neither NaN nor infinity."""
+    if block.dtype != np.float16:
+        return np.asarray(np.isfinite(block).all(axis=1))
+    # NumPy widens float16 to look at it; in both NaN and infinity all bits of the exponent are set.
+    exponent = np.uint16(0x7C00)
+    largest: npt.NDArray[np.uint16] = (block.view(np.uint16) & exponent).max(axis=1)
+    return largest < exponent

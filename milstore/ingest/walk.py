@@ -44,12 +44,18 @@ def find_files(folder: str | Path, extensions: Collection[str], *, follow_links:
             name = entry.name
             stem, _, extension = name.rpartition(".")
             fits = bool(stem) and extension.lower() in wanted
-            if (fits and entry.is_file(follow_symlinks=False)) or (
-                fits and entry.is_file() and _is_ours(found, entry, follow_links=follow_links)
-            ):
+            if fits and entry.is_file(follow_symlinks=False):
+                kind = "file"
+            else:
+                kind = _kind(entry)
+                if not (kind == "folder" or (kind == "file" and fits)):
+                    continue
+                if not _is_ours(found, entry, follow_links=follow_links):
+                    continue
+            if kind == "file":
                 found.files.append(inside + name)
                 found.stems.append(stem)
-            elif entry.is_dir() and _is_ours(found, entry, follow_links=follow_links) and _first_time(seen, entry.path):
+            elif _first_time(seen, entry.path):
                 folders.append(f"{inside}{name}/")
     return found
 
@@ -60,6 +66,14 @@ def _entries(root: Path, inside: str) -> list[os.DirEntry[str]]:
             return list(entries)
     except OSError as error:
         raise DataError(f"{clip(f'{root}/{inside}', 300)} cannot be read: {error.strerror}") from error
+
+
+def _kind(entry: os.DirEntry[str]) -> str:
+    """`file`, `folder` or `other`; the last for a link that leads nowhere, or to itself."""
+    try:
+        return "folder" if entry.is_dir() else "file" if entry.is_file() else "other"
+    except OSError:
+        return "other"
 
 
 def _identity(path: str | Path) -> tuple[int, int]:
