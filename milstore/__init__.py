@@ -1,3 +1,21 @@
 """milstore: database-backed analysis of multi-stain, hierarchical-attention MIL models on pathology slides."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from milstore.notebook import OpenStore
+
 __version__ = "0.1.0"
+
+
+def open(path: "str | Path | None" = None) -> "OpenStore":
+    """Open the store in a folder (default: MILSTORE_STORE, else ./data), to ask it questions from Python.
+
+    StoreError if there is none.
+    """
+    # Imported here, so that `import milstore` costs nothing.
+    from milstore.notebook import open_notebook
+
+    return open_notebook(path)

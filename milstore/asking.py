@@ -83,6 +83,12 @@ class Result:
             raise TypeError(type(frame))
         return frame
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first rows, and which run or experiment answered."""
+        from milstore.notebook import answer_html
+
+        return answer_html(self)
+
 
 def connect_locked(store: Store) -> duckdb.DuckDBPyConnection:
     """A connection of the lens from which everything but reading the store has been taken."""

@@ -4,6 +4,8 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+from altair.utils import schemapi
+
 from milstore import queries
 from milstore.asking import Result, ask
 from milstore.charts import charted
@@ -67,29 +69,32 @@ def draw(
     """The chart of an answer that has been given. UsageError if it has no rows."""
     values = dict(values or {})
     module = importlib.import_module(_module(query.name))
-    about = _about(store, query, result, choice, values)
+    cases = [normal_case_id(case) for case in choice.cases]
+    bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
+    about = about_of(store, _title(query, cases, bound), result, bound)
     frame = result.df()
-    if frame.empty:
+    # A module that has words for an answer without rows draws these.
+    if frame.empty and not hasattr(module, "nothing"):
         raise UsageError(f"query {query.name} has no rows for {result.title}: there is nothing to draw")
     prepare = getattr(module, "prepare", None)
     if prepare is not None:
         frame = prepare(frame, about)
-    return Drawing(query, about, module.chart(frame, about))
+    # Altair checks every part of a chart against its schema as it is made, which takes longer than making it. The
+    # tests do that, for every chart.
+    with schemapi.debug_mode(False):
+        return Drawing(query, about, module.chart(frame, about))
 
 
-def _about(store: Store, query: queries.Query, result: Result, choice: Choice, values: Mapping[str, Any]) -> About:
-    cases = [normal_case_id(case) for case in choice.cases]
-    if query.wants_case:
-        values = {**values, "case": cases[0]}
-    bound = query.bind(values)
+def about_of(store: Store, title: str, result: Result, values: Mapping[str, Any]) -> About:
+    """What a chart says of an answer: who gave it, with which caveats, and the cohort's classes and stains."""
     cohort = read_cohort(store)
     classes = sorted(cohort.table("classes").to_pylist(), key=lambda row: row["label"])
     stains = sorted(cohort.table("stains").to_pylist(), key=lambda row: row["stain_order"])
     return About(
-        title=_title(query, cases, bound),
+        title=title,
         subtitle=result.title,
         notes=tuple(result.notes),
-        values=bound,
+        values=values,
         class_names=[row["class_name"] for row in classes],
         stains=[row["stain"] for row in stains],
         store=store,

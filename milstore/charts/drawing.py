@@ -24,7 +24,7 @@ class Drawing:
     def spec(self) -> dict[str, Any]:
         """The chart as Vega-Lite. UsageError if it holds more rows than anybody could read."""
         try:
-            found: dict[str, Any] = self.chart.to_dict()
+            found: dict[str, Any] = self.chart.to_dict(validate=False)
         except alt.MaxRowsError as error:
             raise UsageError(f"the chart of {self.query.name} would hold too many rows: narrow it by --case") from error
         return found

@@ -8,6 +8,7 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -28,7 +29,9 @@ FIGURE = """\
 </figure>"""
 
 FOLD = """\
-<details class="sql"><summary>SQL of <code>{{ name }}</code></summary><pre>{{ sql }}</pre></details>"""
+<details class="sql"><summary>SQL of <code>{{ name }}</code></summary>
+{% if command %}<p>Asked again by <code>{{ command }}</code></p>{% endif %}
+<pre>{{ sql }}</pre></details>"""
 
 
 def environment(package: str) -> Environment:
@@ -67,10 +70,16 @@ def vegalite_version() -> str:
 
 
 @cache
-def _bundle() -> str:
-    """Vega, Vega-Lite and Vega-Embed as one script."""
-    text: str = vlc.javascript_bundle(vl_version=vegalite_version())
-    return text
+def _bundle() -> Future[str]:
+    """Vega, Vega-Lite and Vega-Embed as one script, which takes two seconds to be put together."""
+    return ThreadPoolExecutor(1).submit(
+        lambda: vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vegalite_version())
+    )
+
+
+def begin_bundle() -> None:
+    """Begin to put the scripts of a page together, for one who has other things to do first."""
+    _bundle()
 
 
 def resource(package: str, name: str) -> str:
@@ -85,9 +94,10 @@ def figure_html(name: str, title: str, spec: Mapping[str, Any]) -> Markup:
     )
 
 
-def fold_html(query: queries.Query) -> Markup:
-    """A question's SQL behind a fold."""
-    return Markup(_environment().from_string(FOLD).render(name=query.name, sql=query.sql.strip()))  # noqa: S704
+def fold_html(query: queries.Query, command: str = "") -> Markup:
+    """A question's SQL behind a fold, with the command line that asks it again."""
+    text = _environment().from_string(FOLD).render(name=query.name, sql=query.sql.strip(), command=command)
+    return Markup(text)  # noqa: S704 - rendered with escaping
 
 
 def page_html(title: str, body: Markup, *, style: str = "", scripts: Sequence[str] = ()) -> str:
@@ -99,7 +109,7 @@ def page_html(title: str, body: Markup, *, style: str = "", scripts: Sequence[st
         style: CSS after that of all pages.
         scripts: scripts that run before the charts are drawn, and can listen for `drawn` on their figures.
     """
-    charts = [_bundle(), *scripts, resource("milstore.charts", "embed.js")]
+    charts = [_bundle().result(), *scripts, resource("milstore.charts", "embed.js")]
     return (
         _environment()
         .get_template("page.html")

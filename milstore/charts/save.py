@@ -67,7 +67,11 @@ def save(drawn: Drawing, path: Path) -> None:
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Put a file into place, whole or not at all. DataError if it cannot be written."""
+
+    def fill(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
     try:
-        write_whole(path, lambda temporary: temporary.write_bytes(content) and None)
+        write_whole(path, fill)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror}") from error

@@ -1,0 +1,43 @@
+"""`milstore report`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from milstore.cli.options import ExperimentOption, RunOption, SeedOption, StoreOption, SubsetOption
+
+
+def command(
+    run: RunOption = None,
+    experiment: ExperimentOption = None,
+    seed: SeedOption = None,
+    subset: SubsetOption = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write (default: report.html).", show_default=False)
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option("--format", "-f", help="html, or md with pictures beside it (default: by the file's name)."),
+    ] = None,
+    store: StoreOption = None,
+) -> None:
+    """Write everything about an experiment or a run as one page.
+
+    The page needs no network: it can be mailed, scrolled through in a meeting, and printed.
+    """
+    from milstore.cli.opening import open_current
+    from milstore.cli.output import fail, say
+    from milstore.report.writing import write_report
+    from milstore.store.selection import Choice
+
+    path = output or Path("report.md" if format_ == "md" else "report.html")
+    choice = Choice(run=run, experiment=experiment, seed=seed, subset=subset)
+    report = write_report(open_current(store), path, choice, format_)
+    for note in report.notes:
+        say(f"note: {note}")
+    say(f"wrote {path}")
+    for fault in report.faults:
+        fail(f"{fault} - this is a fault of milstore, and a gap in the report")
+    if report.faults:
+        raise typer.Exit(1)

@@ -1,0 +1,142 @@
+"""Asks the questions of a report over one connection, and takes a failure as an answer in words."""
+
+import math
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from milstore import queries
+from milstore.asking import Result, ask, connect_locked
+from milstore.charts import charted
+from milstore.charts.drawing import Drawing
+from milstore.errors import MilstoreError
+from milstore.plotting import draw
+from milstore.report.plan import Asked
+from milstore.store.folder import Store
+from milstore.store.selection import Choice
+
+MOST_ROWS = 200
+"""Rows of a table that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Table:
+    """Rows to be shown: what is the same in all of them stands above, once."""
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    numeric: Sequence[bool]
+    """Which columns hold numbers alone."""
+    same: Sequence[tuple[str, str]]
+    """Columns whose value is the same in all rows, with this value."""
+    left_out: int = 0
+    """Rows beyond those that are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What came of a question: a chart, a table, or words that say why there is neither."""
+
+    asked: Asked
+    query: queries.Query | None = None
+    command: str = ""
+    """The command line that asks the same."""
+    subject: str = ""
+    """Which run or experiment answered."""
+    notes: Sequence[str] = ()
+    drawing: Drawing | None = None
+    table: Table | None = None
+    words: str = ""
+    fault: bool = False
+    """Whether the words tell of a fault of milstore."""
+
+
+class Answerer:
+    """Asks for one report: always of the same runs, over one connection."""
+
+    def __init__(self, store: Store, choice: Choice) -> None:
+        self.store = store
+        self.choice = choice
+        self._con = connect_locked(store)
+        self._fetched: dict[str, Result] = {}
+
+    def result(self, name: str, values: Mapping[str, Any] | None = None, choice: Choice | None = None) -> Result:
+        """The rows of a question, fetched, and kept: headlines and charts use the same. Errors are those of `ask`."""
+        choice = choice or self.choice
+        key = repr((name, sorted((values or {}).items()), choice))
+        if key not in self._fetched:
+            self._fetched[key] = ask(self.store, name, choice, values, con=self._con)
+            self._fetched[key].arrow()
+        return self._fetched[key]
+
+    def answer(self, asked: Asked, choice: Choice | None = None) -> Answer:
+        """The answer to a question. Never raises for what the question does: a page with a gap is worth more than none.
+
+        Args:
+            asked: the question.
+            choice: which run answers, for which cases, if not those of the report.
+        """
+        choice = choice or self.choice
+        answer = Answer(asked=asked, command=_command(asked, choice))
+        try:
+            query = queries.load(asked.name, self.store.queries)
+            answer = replace(answer, query=query)
+            result = self.result(asked.name, asked.values, choice)
+            answer = replace(answer, subject=result.title, notes=tuple(result.notes))
+            if asked.table:
+                answer = replace(answer, table=table_of(result))
+            if asked.chart and asked.name in charted():
+                drawing = draw(self.store, query, result, choice, asked.values)
+                drawing.spec  # noqa: B018 - drawn here, so that what is wrong with it is said here
+                answer = replace(answer, drawing=drawing)
+            elif not asked.table:
+                answer = replace(answer, table=table_of(result))
+        except MilstoreError as error:
+            return replace(answer, words=str(error))
+        except Exception as error:
+            # One broken chart must not take the other twenty from the meeting. The command tells of it.
+            return replace(answer, words=f"{type(error).__name__}: {error}", fault=True)
+        return answer
+
+
+def _command(asked: Asked, choice: Choice) -> str:
+    """The command line that asks the same."""
+    words = ["milstore", "plot" if asked.chart else "query", asked.name]
+    for case in choice.cases:
+        words += ["--case", case]
+    for name in ("run", "experiment", "seed", "subset"):
+        value = getattr(choice, name)
+        words += [] if value is None else [f"--{name}", str(value)]
+    for name, value in asked.values.items():
+        words += [f"--{name.replace('_', '-')}", str(value)]
+    return shlex.join(words)
+
+
+def table_of(result: Result) -> Table:
+    """An answer's rows as people read them."""
+    columns, rows = result.columns, result.rows()
+    same = [i for i in range(len(columns)) if len(rows) > 1 and all(row[i] == rows[0][i] for row in rows)]
+    shown = [i for i in range(len(columns)) if i not in same]
+    return Table(
+        columns=[columns[i].replace("_", " ") for i in shown],
+        rows=[[cell(row[i]) for i in shown] for row in rows[:MOST_ROWS]],
+        numeric=[all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in shown],
+        same=[(columns[i].replace("_", " "), cell(rows[0][i])) for i in same if rows[0][i] is not None],
+        left_out=max(0, len(rows) - MOST_ROWS),
+    )
+
+
+def cell(value: Any) -> str:
+    """A value as people read it, numbers with three significant digits.
+
+    >>> cell(0.123456), cell(1234.5), cell(None), cell(True)
+    ('0.123', '1234', '–', 'yes')
+    """
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return str(value)

@@ -1,0 +1,107 @@
+"""What a report asks, in the order in which a meeting wants to hear it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Asked:
+    """A question of the report."""
+
+    name: str
+    lead: str = ""
+    """A sentence that says how to read the answer."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """The question's parameters."""
+    chart: bool = True
+    """Whether its chart is shown, if it has one."""
+    table: bool = False
+    """Whether its rows are shown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chapter:
+    """Questions under one heading."""
+
+    anchor: str
+    title: str
+    lead: str
+    asked: tuple[Asked, ...]
+
+
+OPENING = (
+    Chapter(
+        anchor="provenance",
+        title="What was trained on what",
+        lead="One row a run. Runs can be compared where cohort, features and patches have the same fingerprints.",
+        asked=(
+            Asked(name="provenance", chart=False, table=True),
+            Asked(
+                name="split-balance",
+                lead="Few benign cases in a test subset make every recall of them a coarse number.",
+            ),
+        ),
+    ),
+    Chapter(
+        anchor="recall",
+        title="What is recognised, and how sure that is",
+        lead="The whiskers are 95% intervals. Where they are wide, a difference between two splits may be chance.",
+        asked=(Asked(name="recall"), Asked(name="confusion"), Asked(name="roc")),
+    ),
+    Chapter(
+        anchor="losses",
+        title="How the trainings went",
+        lead="The weights of the marked epoch were evaluated, not those of the last.",
+        asked=(Asked(name="loss-curves"),),
+    ),
+    Chapter(
+        anchor="deviation",
+        title="Every case and its error",
+        lead="The error is 1 − p(true class).",
+        asked=(Asked(name="deviation"),),
+    ),
+)
+
+CLOSING = (
+    Chapter(
+        anchor="near-threshold",
+        title="Close calls",
+        lead="The margin is half the difference of the two largest probabilities.",
+        asked=(Asked(name="near-threshold", chart=False, table=True),),
+    ),
+    Chapter(
+        anchor="explains",
+        title="Does attention explain the errors?",
+        lead="A correlation over few cases is weak evidence: read ρ together with its p-value and the number of cases.",
+        asked=(
+            Asked(name="concentration"),
+            Asked(name="patch-count"),
+            Asked(name="slice-spread"),
+            Asked(name="entropy"),
+            Asked(name="level-correlation"),
+        ),
+    ),
+    Chapter(
+        anchor="where",
+        title="Where attention goes",
+        lead="Over all cases of this answer.",
+        asked=(
+            Asked(name="stain-attention"),
+            Asked(name="slice-pattern"),
+            Asked(name="selected-slices"),
+        ),
+    ),
+    Chapter(
+        anchor="comparison",
+        title="Is it the same in the other runs?",
+        lead="Runs are compared case by case where they evaluated the same patches, whatever subset a case was in.",
+        asked=(Asked(name="compare-runs"),),
+    ),
+    Chapter(
+        anchor="coverage",
+        title="What was there and what was used",
+        lead="Patches that exist, that training could see under its cap, and that evaluation used.",
+        asked=(Asked(name="coverage"),),
+    ),
+)
