@@ -11,6 +11,8 @@ from milstore.errors import UsageError
 
 MOST_ROWS = 5000
 """Rows that a chart may hold."""
+MOST_CASE_ROWS = 400
+"""Cases that a chart of a row a case shows; the table has all."""
 
 
 def one_run(frame: pd.DataFrame, name: str) -> None:

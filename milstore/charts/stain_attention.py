@@ -6,7 +6,7 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from milstore.charts.attended import all_stains, case_names
+from milstore.charts.attended import MOST_CASE_ROWS, all_stains, case_names
 from milstore.charts.case_rows import row_step
 from milstore.charts.theme import ACCENT, About, class_colour, outcome_shape, stain_colour, themed, titled
 
@@ -21,8 +21,14 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     frame = frame.assign(case=case_names(frame))
     above = alt.hconcat(_spread(frame, about), _leading(frame, about), spacing=30)
     above = above.resolve_scale(color="independent", shape="independent", y="independent")
-    parts = alt.vconcat(above, _cases(frame, about), spacing=24).resolve_scale(color="independent", shape="independent")
-    return themed(parts.properties(title=titled(about)))
+    panels, notes = [above], list(about.notes)
+    if frame["case"].nunique() <= MOST_CASE_ROWS:
+        panels.append(_cases(frame, about))
+    else:
+        notes.append(f"More than {MOST_CASE_ROWS} cases: the table has them one by one.")
+    parts = alt.vconcat(*panels, spacing=24).resolve_scale(color="independent", shape="independent")
+    title = titled(About(title=about.title, subtitle=about.subtitle, notes=notes))
+    return themed(parts.properties(title=title))
 
 
 def _classes(frame: pd.DataFrame, about: About) -> list[str]:

@@ -5,7 +5,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from milstore.charts.attended import SLICE_TOOLTIP, all_stains, case_names, slice_names
+from milstore.charts.attended import MOST_CASE_ROWS, SLICE_TOOLTIP, all_stains, case_names, slice_names
 from milstore.charts.case_rows import row_step
 from milstore.charts.theme import ACCENT, NEUTRAL, About, stain_colour, themed, titled
 
@@ -20,7 +20,10 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     frame = _named(frame, about)
     cases = frame.groupby(["run_id", "case_id"], sort=False)
     if cases.ngroups > MOST_IN_DETAIL:
-        return themed(_overview(frame, about).properties(title=titled(about)))
+        shown = frame[cases.ngroup() < MOST_CASE_ROWS]
+        more = [f"The first {MOST_CASE_ROWS} of {cases.ngroups} cases."] if len(shown) < len(frame) else []
+        title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, *more]))
+        return themed(_overview(shown, about).properties(title=title))
     panels = [_case(of_case, about) for _, of_case in cases]
     return themed(alt.vconcat(*panels, spacing=30).properties(title=titled(about)))
 
