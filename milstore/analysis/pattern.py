@@ -125,7 +125,7 @@ def run_chance(n: int, hot: int, run: int) -> float:
         (-1) ** j * math.comb(n - hot + 1, j) * math.comb(n - j * run, n - hot) for j in range(hot // run + 1)
     )
     orders = math.comb(n, hot)
-    return (orders - without) / orders
+    return float((orders - without) / orders)
 
 
 def moran_test(p_N: Vector, places_N2: Vector, seed: int) -> tuple[float, float] | None:
