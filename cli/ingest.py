@@ -179,3 +179,53 @@ def splits(
         open_current(store), files, split_set=split_set, seed=seed, val_share=val_share, replace=replace
     )
     _tell(report.lines())
+
+
+@app.command()
+def run(
+    predictions: Annotated[
+        Path,
+        typer.Argument(help="CSV or Parquet: case_id, p_0, p_1, … and perhaps subset, true_label.", show_default=False),
+    ],
+    attention: Annotated[
+        Path,
+        typer.Option(
+            "--attention",
+            help="CSV or Parquet: case_id, stain, slice_idx or slice_name, patch_idx, stain_attention, slice_attention, "
+            "patch_attention.",
+            show_default=False,
+        ),
+    ],
+    experiment: Annotated[
+        str, typer.Option("--experiment", help="Name of the runs that share this configuration.", show_default=False)
+    ],
+    split: Annotated[int, typer.Option("--split", help="Number of the split, from 1.", show_default=False)],
+    split_set: Annotated[
+        str | None, typer.Option("--split-set", help="Needed where there are several.", show_default=False)
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
+    encoder: Annotated[str, typer.Option("--encoder", help="Name of what made the features.")] = "unknown",
+    pooling: Annotated[str, typer.Option("--pooling", help="hierarchical, size-corrected or flat.")] = "hierarchical",
+    config: Annotated[
+        Path | None, typer.Option("--config", help="TOML file with the configuration.", show_default=False)
+    ] = None,
+    code_version: Annotated[str, typer.Option("--code-version", help="What trained it.")] = "unknown",
+    store: StoreOption = None,
+) -> None:
+    """Take a run in that was trained elsewhere: its predictions and its attention."""
+    from milstore.ingest.runs import ingest_run, read_config
+
+    report = ingest_run(
+        open_current(store),
+        predictions,
+        attention,
+        experiment=experiment,
+        split=split,
+        split_set=split_set,
+        seed=seed,
+        encoder=encoder,
+        pooling=pooling,
+        config=None if config is None else read_config(config),
+        code_version=code_version,
+    )
+    _tell(report.lines())

@@ -13,6 +13,7 @@ from milstore.store import Store
 from milstore.store.cohort import CohortEdit
 from milstore.store.features import open_features
 from milstore.store.names import clip, named
+from milstore.store.runs import list_drafts, run_ids
 
 
 def put_patches(
@@ -62,7 +63,7 @@ def _drop_features(store: Store, edit: CohortEdit, result: Merged, *, replace: b
     what = (
         f"{len(result.moved)} slices would change number or lose patches (case {clip(case_id)}, {stain}, {slice_name})"
     )
-    runs = sum(1 for folder in (store.runs, store.running) for path in folder.iterdir() if not _is_ours(path.name))
+    runs = len(run_ids(store)) + len(list_drafts(store))
     if runs:
         raise ConflictError(f"{what}, and {runs} runs speak of them: ingest the larger cohort into a store of its own")
     moved = {(case_id, stain, name) for case_id, stain, name in result.moved}
@@ -86,10 +87,6 @@ def _drop_features(store: Store, edit: CohortEdit, result: Merged, *, replace: b
     if hit:
         edit.replace("encoders", edit.table("encoders").filter(~pc.field("encoder").isin(hit)))
     return hit
-
-
-def _is_ours(name: str) -> bool:
-    return name.startswith((".", "_", "run_id=_"))
 
 
 def _write(edit: CohortEdit, result: Merged) -> None:

@@ -1,0 +1,187 @@
+"""Runs that were trained elsewhere: their predictions and attention, as finished runs of the store."""
+
+import hashlib
+import json
+import shutil
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+
+from milstore.errors import ConflictError, DataError, UsageError
+from milstore.ingest.csvfile import file_bytes, file_size
+from milstore.ingest.runtables import coverage_table, read_attention, read_predictions
+from milstore.schema.arrow import empty
+from milstore.store import Store
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.features import open_features
+from milstore.store.files import sha256_of
+from milstore.store.names import check_name, clip, named, nearest
+from milstore.store.runs import begin_run, mint_run_id, read_run, run_ids
+
+UNKNOWN = "unknown"
+"""What a fact is called that nobody gave."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunReport:
+    """What `ingest_run` did."""
+
+    changed: bool
+    run_id: str
+    cases: int
+    patches: int
+
+    def lines(self) -> list[str]:
+        """The report in words."""
+        line = f"run {self.run_id}: predictions of {self.cases} cases, attention of {self.patches} patches"
+        return [line, *([] if self.changed else ["nothing changed"])]
+
+
+def ingest_run(
+    store: Store,
+    predictions: str | Path,
+    attention: str | Path,
+    *,
+    experiment: str,
+    split: int,
+    split_set: str | None = None,
+    seed: int = 0,
+    encoder: str = UNKNOWN,
+    pooling: str = "hierarchical",
+    config: Mapping[str, Any] | None = None,
+    code_version: str = UNKNOWN,
+) -> RunReport:
+    """Take a run in that another program trained. It is checked like one of our own, and cannot be changed afterwards.
+
+    Args:
+        store: the store, with the patches and the splits that the run was made from.
+        predictions: CSV or Parquet with case_id, p_0, p_1, … (a probability a class), and perhaps subset and true_label.
+        attention: CSV or Parquet with case_id, stain, slice_idx or slice_name, patch_idx, stain_attention,
+            slice_attention and patch_attention, a row a patch.
+        experiment: name of the runs that share this configuration.
+        split: number of the split, from 1.
+        split_set: may be left out while the store has only one.
+        seed: seed of the training.
+        encoder: name of what made the features.
+        pooling: hierarchical, size-corrected or flat.
+        config: the configuration, as far as it is known.
+        code_version: what trained it.
+
+    Raises:
+        UsageError: no such split set or split, or a name that does not fit.
+        DataError: cases, patches or sums that cannot be.
+        ConflictError: the experiment stands for another configuration.
+    """
+    check_name(experiment, "experiment")
+    if encoder != UNKNOWN:
+        check_name(encoder, "encoder")
+    if pooling not in ("hierarchical", "size-corrected", "flat"):
+        raise UsageError(f"--pooling {clip(pooling)!r} is not hierarchical, size-corrected or flat")
+    files = [Path(predictions), Path(attention)]
+    for file in files:
+        file_size(file, "a table of a run")
+    cohort = read_cohort(store)
+    name, n_splits, subset_of = _split(cohort, split_set, split)
+    settings = {**(config or {}), "pooling": pooling, "imported": True}
+    config_hash = hashlib.sha256(_json(settings).encode()).hexdigest()
+    source = {file.name: sha256_of(file) for file in files}
+    place = {"experiment": experiment, "split_set": name, "split": split, "seed": seed}
+    known = _known(store, place, config_hash, source)
+    label_of = dict(zip(*(cohort.table("cases")[column].to_pylist() for column in ("case_id", "label")), strict=True))
+    said, probabilities = read_predictions(files[0], label_of, subset_of)
+    looked = read_attention(files[1], cohort, store.settings)
+    if known is not None:
+        return RunReport(changed=False, run_id=known, cases=said.num_rows, patches=looked.num_rows)
+    if set(pc.unique(looked["case_id"]).to_pylist()) != set(said["case_id"].to_pylist()):
+        raise DataError(f"{files[0]} and {files[1]} are not of the same cases")
+    own = next((row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder), None)
+    encoded = None if own is None else open_features(store, cohort, encoder).patches
+    now = datetime.now(UTC).replace(tzinfo=None).isoformat()
+    run = {
+        **place,
+        "n_splits": n_splits,
+        "encoder": encoder,
+        "pooling": pooling,
+        "config": _json({**settings, "source": source}),
+        "config_hash": config_hash,
+        "cohort_fingerprint": cohort.fingerprint,
+        "features_fingerprint": "" if own is None else own["fingerprint"],
+        "code_version": code_version,
+        **dict.fromkeys(("host", "cpu", "device"), UNKNOWN),
+        "slurm_job_id": None,
+        **dict.fromkeys(("started_at", "finished_at"), now),
+        "seconds": 0.0,
+        **dict.fromkeys(("threads", "restarts", "n_epochs", "best_epoch", "n_parameters"), 0),
+    }
+    draft = begin_run(
+        store, mint_run_id(experiment, split, seed), {**place, "config": run["config"], "config_hash": config_hash}
+    )
+    try:
+        draft.commit(
+            run,
+            epochs=empty("epochs"),
+            predictions=said,
+            probabilities=probabilities,
+            attention=looked,
+            coverage=coverage_table(cohort, looked, subset_of, encoded),
+        )
+    except BaseException:
+        shutil.rmtree(draft.folder, ignore_errors=True)
+        raise
+    return RunReport(changed=True, run_id=draft.run_id, cases=said.num_rows, patches=looked.num_rows)
+
+
+def _json(content: Mapping[str, Any]) -> str:
+    return json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _split(cohort: Cohort, split_set: str | None, split: int) -> tuple[str, int, dict[str, str]]:
+    """Name and size of the split set, and the subset of each case in the split."""
+    sizes = {row["split_set"]: row["n_splits"] for row in cohort.table("split_sets").to_pylist()}
+    if not sizes:
+        raise UsageError("the store has no splits: run milstore ingest splits first")
+    if split_set is None and len(sizes) > 1:
+        raise UsageError(f"the store has several split sets: choose by --split-set ({named(sorted(sizes))})")
+    name = next(iter(sizes)) if split_set is None else split_set
+    if name not in sizes:
+        raise UsageError(f"the store has no split set {name!r}: {nearest(name, sizes)}")
+    if not 1 <= split <= sizes[name]:
+        raise UsageError(f"--split {split} is not one of the {sizes[name]} splits of {name}")
+    table = cohort.table("splits")
+    rows = table.filter((pc.field("split_set") == name) & (pc.field("split") == split))
+    return name, sizes[name], dict(zip(rows["case_id"].to_pylist(), rows["subset"].to_pylist(), strict=True))
+
+
+def _known(store: Store, place: Mapping[str, object], config_hash: str, source: Mapping[str, str]) -> str | None:
+    """The run that these files were already taken in as. ConflictError if the experiment has another configuration."""
+    for run_id in run_ids(store):
+        if not run_id.startswith(f"{place['experiment']}-s"):
+            continue
+        facts = read_run(store, run_id)
+        if facts["experiment"] != place["experiment"]:
+            continue
+        if facts["config_hash"] != config_hash:
+            raise ConflictError(
+                f"experiment {place['experiment']} stands for another configuration (run {run_id}): use another name"
+            )
+        same_place = all(facts[name] == value for name, value in place.items())
+        if same_place and json.loads(facts["config"]).get("source") == source:
+            return run_id
+    return None
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """A configuration from a TOML file. DataError if it cannot be read."""
+    try:
+        config = tomllib.loads(file_bytes(file, "a configuration", 1 << 20).decode("utf-8-sig"))
+        json.dumps(config, allow_nan=False)
+    except TypeError as error:
+        raise DataError(f"{file} holds dates or times, which a configuration cannot: put them in quotes") from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{file} is not readable as TOML ({clip(str(error))}): mend it") from error
+    return config
