@@ -47,7 +47,7 @@ CREATE TABLE patch_roots (
 
 comment on table patch_roots is 'Where the patch images lie; at most one row.';
 
-comment on column patch_roots."root" is 'absolute folder that patches.file is relative to';
+comment on column patch_roots."root" is 'folder that patches.file is relative to: absolute, or below the store';
 
 CREATE TABLE split_sets (
     split_set VARCHAR NOT NULL,

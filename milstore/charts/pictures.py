@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from milstore.store.cohort import read_cohort
 from milstore.store.folder import Store
+from milstore.store.patch_root import patch_root
 from milstore.store.pattern import PatchName, compile_pattern, parse_name
 from milstore.store.settings import Settings
 
@@ -55,8 +56,7 @@ class PatchFolder:
     @classmethod
     def of(cls, store: Store) -> "PatchFolder":
         """The patch folder that the cohort names."""
-        roots = read_cohort(store).table("patch_roots")["root"].to_pylist()
-        return cls(root=Path(roots[0]) if roots else None, settings=store.settings)
+        return cls(root=patch_root(read_cohort(store)), settings=store.settings)
 
     def read(self, patch: Mapping[str, Any], largest: int) -> Picture:
         """The picture of a patch, at most `largest` pixels in width and height.

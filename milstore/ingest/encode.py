@@ -24,6 +24,7 @@ from milstore.store import Store
 from milstore.store.cohort import Cohort, edit_cohort, read_cohort
 from milstore.store.features import PLACE, FeaturePack, open_features
 from milstore.store.names import clip, nearest
+from milstore.store.patch_root import patch_root
 
 Image = npt.NDArray[np.uint8]
 """(height, width, 3), RGB."""
@@ -168,13 +169,13 @@ def _source(encoder: str) -> str:
 def _patches_with_image(cohort: Cohort) -> tuple[Path, pa.Table, int]:
     """The patch folder, the patches that have an image in the order of their rows, and how many have none."""
     patches = cohort.table("patches")
-    roots = cohort.table("patch_roots")["root"].to_pylist()
+    root = patch_root(cohort)
     with_image = patches.filter(pc.field("file").is_valid())
-    if not with_image.num_rows or not roots:
+    if not with_image.num_rows or root is None:
         raise ConflictError("the store knows no patch images: run milstore ingest patches first")
     # As FeaturePack orders its rows.
     ordered = with_image.sort_by([(column, "ascending") for column in PLACE]).combine_chunks()
-    return Path(roots[0]), ordered, patches.num_rows - with_image.num_rows
+    return root, ordered, patches.num_rows - with_image.num_rows
 
 
 def _is_done(store: Store, cohort: Cohort, encoder: str, patches: pa.Table) -> bool:

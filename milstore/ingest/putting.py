@@ -13,6 +13,7 @@ from milstore.store import Store
 from milstore.store.cohort import CohortEdit
 from milstore.store.features import open_features
 from milstore.store.names import clip, named
+from milstore.store.patch_root import edited_patch_root, put_patch_root
 from milstore.store.runs import list_drafts, run_ids
 
 
@@ -36,12 +37,12 @@ def put_patches(
     """
     known = edit.table("patches")
     if root is not None:
-        roots = edit.table("patch_roots")["root"].to_pylist()
-        common = common_root(roots[0] if roots and not replace else None, root)
-        if roots and not replace:
-            known = _with_files(known, rooted(known["file"], Path(roots[0]), common))
+        before = edited_patch_root(edit)
+        common = common_root(str(before) if before and not replace else None, root)
+        if before and not replace:
+            known = _with_files(known, rooted(known["file"], before, common))
         table = _with_files(table, rooted(table["file"], root, common))
-        edit.replace("patch_roots", pa.table({"root": [str(common)]}))
+        put_patch_root(edit, common)
     book = SliceBook()
     new = sorted_side(book, book.ids_by_name(table), table)
     old = sorted_side(book, book.ids_by_idx(known, edit.table("slices")), known)

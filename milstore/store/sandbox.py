@@ -120,5 +120,6 @@ def time_limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]
 
 def first_line(error: Exception) -> str:
     """The line of a DuckDB error that says what is wrong, without the text of the statement."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    # A question that refuses its parameters by error('…') says all that is to be said.
+    lines = [line.strip().removeprefix("Invalid Input Error: ") for line in str(error).splitlines() if line.strip()]
     return clip(lines[0] if lines else type(error).__name__, 300)
