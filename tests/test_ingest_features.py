@@ -186,7 +186,7 @@ def test_patches_without_a_feature_are_reported(store: Store, tmp_path: Path) ->
     assert (report.patches, report.without, report.cases_without) == (2, 3, ("7",))
     assert report.lines()[1:] == [
         "without a feature: 3 patches of the store; training leaves them out",
-        "without any feature: 1 cases (7)",
+        "without any feature: 1 case (7)",
     ]
 
 

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milstore.errors import DataError
@@ -91,6 +91,7 @@ WORDS = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=10)
 ALIASES = [(alias, stain) for stain, aliases in SETTINGS.stains.items() for alias in aliases]
 
 
+@settings(deadline=None)
 @given(CASES, WORDS, st.integers(0, 999), st.sampled_from(ALIASES), st.integers(0, 2**31 - 1), st.data())
 def test_every_spelling_of_a_patch_is_that_patch(
     case: str, word: str, number: int, stain: tuple[str, str], patch: int, data: st.DataObject
@@ -103,6 +104,7 @@ def test_every_spelling_of_a_patch_is_that_patch(
     assert read(stem) == name(normal_case_id(case), stain[1], f"{word}_{number}", patch)
 
 
+@settings(deadline=None)
 @given(
     st.lists(st.one_of(st.text(max_size=40), st.just("case_1_match_1_he_patch3"), st.just("case_2_a_he_patch1_x3_y4")))
 )
@@ -124,6 +126,7 @@ def test_many_names_are_read_like_each_alone(stems: list[str]) -> None:
     assert sorted(found.unread) == expected
 
 
+@settings(deadline=None)
 @given(st.text(max_size=12), st.sampled_from(["", "7", "007"]))
 def test_the_name_of_a_slice_is_settled_at_once(text: str, number: str) -> None:
     """The canonical name of a canonical name is itself."""

@@ -76,7 +76,7 @@ def test_names_that_do_not_parse_are_counted_shown_and_listed(tmp_path: Path) ->
     assert report.skipped_list is not None
     assert report.skipped_list.read_text().splitlines() == list(report.skipped)
     assert report.lines()[1:] == [
-        "left out: 4 images whose name does not say what they are, such as",
+        "left out: 4 images with a name that does not say what is on it, such as",
         *(f"  {line}" for line in report.skipped[:3]),
         f"  all are listed in {report.skipped_list}",
     ]

@@ -38,7 +38,7 @@ def test_the_study_splits_are_balanced_as_published(study: Store, capsys: pytest
     found = balance(read_cohort(study), "study")
     assert [tuple(each.counts[subset] for subset in ("train", "val", "test")) for each in found] == BALANCE
     assert [len(each.test_cases) for each in found] == [18, 18, 18, 16, 16]
-    assert "left out: 1 cases with label '0', which the map lacks (65)\n" in capsys.readouterr().err
+    assert "left out: 1 case with label '0', which the map lacks (65)\n" in capsys.readouterr().err
     assert milstore(study, "splits", "show") == 0
     printed = [line.split() for line in capsys.readouterr().out.splitlines()]
     for number, counts in enumerate(BALANCE, start=1):

@@ -59,7 +59,7 @@ def test_fair_splits_keep_every_promise(store: Store, tmp_path: Path) -> None:
         Finding("kept", "the test sets partition the 6 cases"),
         Finding("kept", "both classes are in every subset"),
         Finding("kept", "every case has a label"),
-        Finding("note", "1 labelled cases are in no split: 7"),
+        Finding("note", "labelled, but in no split: 1 case (7)"),
         Finding("note", "the store has no features yet: run milstore ingest features or milstore encode"),
     )
 
@@ -67,7 +67,7 @@ def test_fair_splits_keep_every_promise(store: Store, tmp_path: Path) -> None:
 def test_test_sets_that_overlap_or_leave_cases_out_are_broken(store: Store, tmp_path: Path) -> None:
     """Each case is to be in exactly one test set."""
     put(store, tmp_path, [FAIR[0], FAIR[1], {3: "train", 2: "val", 1: "test"}])
-    assert texts(store, "broken") == ["2 cases are in several test sets: 1, 4", "2 cases are in no test set: 2, 5"]
+    assert texts(store, "broken") == ["in several test sets: 2 cases (1, 4)", "in no test set: 2 cases (2, 5)"]
 
 
 def test_one_split_needs_no_partition(store: Store, tmp_path: Path) -> None:
@@ -89,8 +89,8 @@ def test_torn_groups_are_broken(store: Store, tmp_path: Path) -> None:
     """Cases of one patient in two subsets are a leak."""
     put(store, tmp_path, FAIR)
     groups = {"1": "p", "4": "p", "2": "q", "3": "q"}
-    assert texts(store, "broken", groups) == [f"split {split} tears 1 groups apart: q" for split in (1, 2, 3)]
-    assert texts(store, "kept", {"1": "p", "4": "p"})[1] == "none of the 1 groups is torn apart"
+    assert texts(store, "broken", groups) == [f"split {split} tears 1 group apart: q" for split in (1, 2, 3)]
+    assert texts(store, "kept", {"1": "p", "4": "p"})[1] == "no group is torn apart (1 group)"
 
 
 def test_cases_without_features_or_labels_are_broken(store: Store, tmp_path: Path) -> None:
@@ -103,8 +103,8 @@ def test_cases_without_features_or_labels_are_broken(store: Store, tmp_path: Pat
     ingest_features(store, make_vectors(tmp_path / "vectors", names), encoder="e")
     put(store, tmp_path, [split | {9: "train"} for split in FAIR])
     broken = texts(store, "broken")
-    assert "1 cases have no label: 9" in broken
-    assert "1 cases have no features: 6" in broken
+    assert "without a label: 1 case (9)" in broken
+    assert "without features: 1 case (6)" in broken
 
 
 def test_the_commands_show_and_check(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -129,7 +129,7 @@ def test_the_commands_show_and_check(store: Store, tmp_path: Path, capsys: pytes
     assert "s: ok: the test sets partition the 6 cases\n" in capsys.readouterr().out
     (tmp_path / "g.csv").write_text("case_id,group\n1,p\n2,p\n")
     assert milstore(store, "splits", "check", "--group-by", tmp_path / "g.csv") == 1
-    assert "s: BROKEN: split 1 tears 1 groups apart: p\n" in capsys.readouterr().out
+    assert "s: BROKEN: split 1 tears 1 group apart: p\n" in capsys.readouterr().out
     assert milstore(store, "splits", "check", "--split-set", "t") == 2
     assert milstore(store, "splits", "make", "--folds", "3") == 0
     assert "split set cv3-seed0: 3 splits of 7 cases" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.features import open_features
-from milstore.store.names import named, natural_key, nearest
+from milstore.store.names import counted, named, natural_key, nearest
 
 Subsets = dict[str, str]
 """Subset of each case of one split."""
@@ -140,12 +140,16 @@ def _listed(cases: set[str]) -> str:
     return named(ordered)
 
 
+def _cases(cases: set[str]) -> str:
+    return f"{counted(len(cases), 'case')} ({_listed(cases)})"
+
+
 def _subsets(splits: dict[int, Subsets]) -> list[Finding]:
     wrong = sorted({subset for subsets in splits.values() for subset in subsets.values()} - set(SUBSETS))
     if wrong:
         return [Finding("broken", f"there are subsets called {named(wrong)}, which mean nothing")]
     # (split set, split, case) is the key of the table, so that a case has one subset in each split.
-    return [Finding("kept", f"no case is in two subsets of a split ({len(splits)} splits)")]
+    return [Finding("kept", f"no case is in two subsets of a split ({counted(len(splits), 'split')})")]
 
 
 def _groups(splits: dict[int, Subsets], groups: Mapping[str, str]) -> list[Finding]:
@@ -157,14 +161,16 @@ def _groups(splits: dict[int, Subsets], groups: Mapping[str, str]) -> list[Findi
                 found.setdefault(groups[case], set()).add(subset)
         torn = {group for group, where in found.items() if len(where) > 1}
         if torn:
-            findings.append(Finding("broken", f"split {number} tears {len(torn)} groups apart: {_listed(torn)}"))
+            findings.append(
+                Finding("broken", f"split {number} tears {counted(len(torn), 'group')} apart: {_listed(torn)}")
+            )
     if not findings:
         cases = {case for subsets in splits.values() for case in subsets}
         count = len({groups[case] for case in cases if case in groups})
-        findings.append(Finding("kept", f"none of the {count} groups is torn apart"))
+        findings.append(Finding("kept", f"no group is torn apart ({counted(count, 'group')})"))
         alone = {case for case in cases if case not in groups}
         if alone:
-            findings.append(Finding("note", f"{len(alone)} cases are in no group: {_listed(alone)}"))
+            findings.append(Finding("note", f"in no group: {_cases(alone)}"))
     return findings
 
 
@@ -176,14 +182,14 @@ def _partition(splits: dict[int, Subsets], cases: set[str]) -> list[Finding]:
     never = cases - set(tests)
     findings = []
     if several:
-        findings.append(Finding("broken", f"{len(several)} cases are in several test sets: {_listed(several)}"))
+        findings.append(Finding("broken", f"in several test sets: {_cases(several)}"))
     if never:
-        findings.append(Finding("broken", f"{len(never)} cases are in no test set: {_listed(never)}"))
+        findings.append(Finding("broken", f"in no test set: {_cases(never)}"))
     if not findings:
         findings.append(Finding("kept", f"the test sets partition the {len(cases)} cases"))
     absent = {number: cases - set(subsets) for number, subsets in splits.items() if cases - set(subsets)}
     for number, missing in absent.items():
-        findings.append(Finding("note", f"split {number} leaves {len(missing)} cases out: {_listed(missing)}"))
+        findings.append(Finding("note", f"not in split {number}: {_cases(missing)}"))
     return findings
 
 
@@ -209,11 +215,11 @@ def _labels(cases: set[str], class_of: Mapping[str, str | None]) -> list[Finding
     unused = {case for case, name in class_of.items() if name is not None and case not in cases}
     findings = []
     if unlabelled:
-        findings.append(Finding("broken", f"{len(unlabelled)} cases have no label: {_listed(unlabelled)}"))
+        findings.append(Finding("broken", f"without a label: {_cases(unlabelled)}"))
     else:
         findings.append(Finding("kept", "every case has a label"))
     if unused:
-        findings.append(Finding("note", f"{len(unused)} labelled cases are in no split: {_listed(unused)}"))
+        findings.append(Finding("note", f"labelled, but in no split: {_cases(unused)}"))
     return findings
 
 
@@ -223,9 +229,9 @@ def _features(cases: set[str], encoded: Mapping[str, set[str]]) -> list[Finding]
     nowhere = cases - set().union(*encoded.values())
     findings = []
     if nowhere:
-        findings.append(Finding("broken", f"{len(nowhere)} cases have no features: {_listed(nowhere)}"))
+        findings.append(Finding("broken", f"without features: {_cases(nowhere)}"))
     for encoder, own in sorted(encoded.items()):
         missing = cases - own - nowhere
         if missing:
-            findings.append(Finding("note", f"{len(missing)} cases have no features by {encoder}: {_listed(missing)}"))
+            findings.append(Finding("note", f"without features by {encoder}: {_cases(missing)}"))
     return findings or [Finding("kept", "every case has features")]

@@ -13,7 +13,7 @@ from milstore.ingest.progress import Progress, silent
 from milstore.ingest.walk import Found, find_files
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort
-from milstore.store.names import check_name, named, natural_key
+from milstore.store.names import check_name, counted, named, natural_key
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,14 +39,18 @@ class FeaturesReport:
 
     def lines(self) -> list[str]:
         """The report in words."""
-        what = f"{self.patches} vectors of {self.n_features} numbers ({self.dtype})"
+        what = f"{counted(self.patches, 'vector')} of {self.n_features} numbers ({self.dtype})"
         lines = [f"{self.source}: {what} of encoder {self.encoder}"]
         if self.created:
-            lines.append(f"made {self.created} patches that the store did not know")
+            lines.append(f"made {counted(self.created, 'patch', 'patches')} that the store did not know")
         if self.without:
-            lines.append(f"without a feature: {self.without} patches of the store; training leaves them out")
+            lines.append(
+                f"without a feature: {counted(self.without, 'patch', 'patches')} of the store; training leaves them out"
+            )
         if self.cases_without:
-            lines.append(f"without any feature: {len(self.cases_without)} cases ({named(self.cases_without)})")
+            lines.append(
+                f"without any feature: {counted(len(self.cases_without), 'case')} ({named(self.cases_without)})"
+            )
         if self.dropped_encoders:
             lines.append(f"dropped: the features of {named(self.dropped_encoders)}; ingest or encode them again")
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]

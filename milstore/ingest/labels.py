@@ -10,7 +10,7 @@ from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest.csvfile import TextTable, read_csv
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
-from milstore.store.names import clip, named, natural_key, normal_case_id
+from milstore.store.names import clip, counted, named, natural_key, normal_case_id
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,12 +32,16 @@ class LabelsReport:
     def lines(self) -> list[str]:
         """The report in words."""
         counts = ", ".join(f"{count} {name}" for name, count in self.cases.items())
-        lines = [f"{self.file}: {sum(self.cases.values())} labelled cases ({counts}), {self.new_cases} of them new"]
+        lines = [
+            f"{self.file}: {counted(sum(self.cases.values()), 'labelled case')} ({counts}), {self.new_cases} of them new"
+        ]
         for label, cases in self.left_out.items():
             what = f"label {clip(label)!r}, which the map lacks" if label else "no label"
-            lines.append(f"left out: {len(cases)} cases with {what} ({named(cases)})")
+            lines.append(f"left out: {counted(len(cases), 'case')} with {what} ({named(cases)})")
         if self.corrected:
-            lines.append(f"corrected: {len(self.corrected)} cases ({named(self.corrected)}); runs keep what they saw")
+            lines.append(
+                f"corrected: {counted(len(self.corrected), 'case')} ({named(self.corrected)}); runs keep what they saw"
+            )
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
 
 

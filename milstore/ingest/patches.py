@@ -20,7 +20,8 @@ from milstore.ingest.walk import find_files
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.files import write_whole
-from milstore.store.names import clip, named
+from milstore.store.names import clip, counted, named
+from milstore.store.patch_root import patch_root
 
 _SHOWN = 3
 
@@ -52,21 +53,27 @@ class PatchesReport:
 
     def lines(self) -> list[str]:
         """The report in words."""
-        where = f"{self.cases} cases in {self.slices} slices"
-        lines = [f"{self.folder}: {self.patches} patches of {where}, {self.new} of them new"]
+        where = f"{counted(self.cases, 'case')} in {counted(self.slices, 'slice')}"
+        lines = [f"{self.folder}: {counted(self.patches, 'patch', 'patches')} of {where}, {self.new} of them new"]
         if self.skipped:
-            lines.append(f"left out: {len(self.skipped)} images whose name does not say what they are, such as")
+            lines.append(
+                f"left out: {counted(len(self.skipped), 'image')} with a name that does not say what is on it, such as"
+            )
             lines += [f"  {clip(text, 160)}" for text in self.skipped[:_SHOWN]]
             lines.append(f"  all are listed in {self.skipped_list}")
         if self.links_out:
             links = named(self.links_out, _SHOWN)
-            lines.append(f"left out: {len(self.links_out)} links that lead out of the folder ({links}): --follow-links")
+            lines.append(
+                f"left out: {counted(len(self.links_out), 'link')} out of the folder ({links}): --follow-links"
+            )
         if self.kept:
             lines.append(
-                f"kept: {self.kept} patches of the store that this folder does not have (--replace removes them)"
+                f"kept: {counted(self.kept, 'patch', 'patches')} of the store that this folder does not have (--replace removes them)"
             )
         if self.removed:
-            lines.append(f"removed: {self.removed} patches of the store that this folder does not have")
+            lines.append(
+                f"removed: {counted(self.removed, 'patch', 'patches')} of the store that this folder does not have"
+            )
         if self.dropped_encoders:
             lines.append(f"dropped: the features of {named(self.dropped_encoders)}; ingest or encode them again")
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
@@ -164,9 +171,9 @@ def _with_sizes(
 def _measured(store: Store) -> pa.Array:
     """Absolute paths of the images whose size the store knows."""
     cohort = read_cohort(store)
-    root = next(iter(cohort.table("patch_roots")["root"].to_pylist()), None)
+    root = patch_root(cohort)
     known = cohort.table("patches").filter(pc.field("width").is_valid() & pc.field("file").is_valid())
-    return _absolute(known["file"], Path(root)) if root is not None else pa.array([], pa.string())
+    return _absolute(known["file"], root) if root is not None else pa.array([], pa.string())
 
 
 def _absolute(files: pa.ChunkedArray, root: Path) -> pa.Array:

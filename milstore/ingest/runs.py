@@ -20,7 +20,7 @@ from milstore.store import Store
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.features import open_features
 from milstore.store.files import sha256_of
-from milstore.store.names import check_name, clip, named, nearest
+from milstore.store.names import check_name, clip, counted, named, nearest
 from milstore.store.runs import begin_run, mint_run_id, read_run, run_ids
 
 UNKNOWN = "unknown"
@@ -38,7 +38,7 @@ class RunReport:
 
     def lines(self) -> list[str]:
         """The report in words."""
-        line = f"run {self.run_id}: predictions of {self.cases} cases, attention of {self.patches} patches"
+        line = f"run {self.run_id}: predictions of {counted(self.cases, 'case')}, attention of {counted(self.patches, 'patch', 'patches')}"
         return [line, *([] if self.changed else ["nothing changed"])]
 
 

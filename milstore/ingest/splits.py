@@ -15,7 +15,7 @@ from milstore.ingest.draw import Split, draw_folds, draw_validation, pool_of
 from milstore.ingest.splitfile import TestFolds, read_split_files
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort
-from milstore.store.names import check_name, clip, named, natural_key, normal_case_id
+from milstore.store.names import check_name, clip, counted, named, natural_key, normal_case_id
 
 VAL_SHARE = 0.2
 """Share of what is not in test that validates, where it is drawn."""
@@ -39,11 +39,11 @@ class SplitsReport:
     def lines(self) -> list[str]:
         """The report in words."""
         lines = [
-            f"split set {name}: {count} splits of {self.cases} cases ({clip(self.source, 120)})"
+            f"split set {name}: {counted(count, 'split')} of {counted(self.cases, 'case')} ({clip(self.source, 120)})"
             for name, count in self.split_sets.items()
         ]
         if self.left_out:
-            lines.append(f"left out: {len(self.left_out)} cases without a label ({named(self.left_out)})")
+            lines.append(f"left out: {counted(len(self.left_out), 'case')} without a label ({named(self.left_out)})")
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
 
 

@@ -44,11 +44,15 @@ class _Task:
 def read_vector(root: str | Path, file: str) -> Vector:
     """The vector (D,) of a `.pt` or `.npy` file. DataError, naming the file, if there is none in it."""
     path = f"{root}/{file}"
-    name = clip(path, 300)
+    name = path if len(path) <= 300 else clip(path, 300)
     try:
-        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 - a hundred thousand times
-            size = os.fstat(stream.fileno()).st_size
-            data = stream.readall() if size <= LARGEST else b""
+        # Half the system calls of a file object, a hundred thousand times.
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            size = os.fstat(descriptor).st_size
+            data = os.read(descriptor, size) if size <= LARGEST else b""
+        finally:
+            os.close(descriptor)
     except OSError as error:
         raise DataError(f"{name} cannot be read: {error.strerror}") from error
     if size > LARGEST:

@@ -60,6 +60,15 @@ def named(items: Iterable[object], shown: int = _SHOWN) -> str:
     return ", ".join(texts[:shown]) + (f" and {more} more" if more > 0 else "")
 
 
+def counted(count: int, one: str, many: str = "") -> str:
+    """A number and its noun.
+
+    >>> counted(1, "case"), counted(2, "case"), counted(0, "patch", "patches")
+    ('1 case', '2 cases', '0 patches')
+    """
+    return f"{count} {one if count == 1 else many or one + 's'}"
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that offers the known names nearest to `word`, or all of them if none is near."""
     known = sorted(known)
