@@ -46,9 +46,10 @@ class Browser:
         self._number = 0
         self._session: str | None = None
         self.errors: list[str] = []
-        """Errors and warnings of the console, refusals of the policy, exceptions nobody caught."""
+        """Errors of the console, refusals of the policy, exceptions nobody caught."""
         self.requests: list[str] = []
-        """Every address that was asked for, inlined data left out."""
+        """Every address that was asked for; inlined data, and what the page's own policy stopped, left out."""
+        self._asked: dict[str, str] = {}
         target = next(t for t in self.call("Target.getTargets")["targetInfos"] if t["type"] == "page")
         attached = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)
         self._session = attached["sessionId"]
@@ -85,12 +86,16 @@ class Browser:
         method, said = event.get("method"), event.get("params", {})
         if method == "Runtime.exceptionThrown":
             self.errors.append(json.dumps(said["exceptionDetails"])[:500])
-        elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "warning", "assert"):
+        elif method == "Runtime.consoleAPICalled" and said["type"] in ("error", "assert"):
             self.errors.append(json.dumps(said["args"])[:500])
-        elif method == "Log.entryAdded" and said["entry"]["level"] in ("error", "warning"):
+        elif method == "Log.entryAdded" and said["entry"]["level"] == "error":
             self.errors.append(said["entry"]["text"])
         elif method == "Network.requestWillBeSent" and not said["request"]["url"].startswith("data:"):
             self.requests.append(said["request"]["url"])
+            self._asked[said["requestId"]] = said["request"]["url"]
+        elif method == "Network.loadingFailed" and said.get("blockedReason") == "csp":
+            # Stopped by the page's policy before anything left.
+            self.requests.remove(self._asked[said["requestId"]])
 
     def open(self, page: Path, *, width: int = 1000, height: int = 900, dark: bool = False) -> Self:
         """Open a file as a page of this size, and wait until its charts are drawn."""

@@ -1,11 +1,14 @@
 """Fixtures that several files use."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from milstore.store import Store
+from tests.chromium import Browser, browser
 from tests.making import three_case_store
 
 # Small tensors are slower on many threads, and the tests run side by side.
@@ -31,3 +34,13 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip("the group's own data is not on this machine")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """A browser, one for the session."""
+    executable = shutil.which("chromium")
+    if executable is None:
+        pytest.skip("there is no Chromium on this machine")
+    with browser(executable, tmp_path_factory.mktemp("chromium")) as opened:
+        yield opened

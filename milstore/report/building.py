@@ -70,7 +70,7 @@ def build_report(store: Store, choice: Choice | None = None) -> Report:
     return Report(
         subject=predictions.title,
         notes=predictions.notes,
-        headlines=_headlines(recall),
+        headlines=headlines(recall),
         opening=_chapters(answerer, OPENING),
         overview=linked,
         overview_words=linked_words,
@@ -92,7 +92,7 @@ def _chapters(answerer: Answerer, chapters: Sequence[Chapter]) -> list[tuple[Cha
     return [(chapter, [answerer.answer(asked) for asked in chapter.asked]) for chapter in chapters]
 
 
-def _headlines(recall: Sequence[dict[str, object]]) -> list[Headline]:
+def headlines(recall: Sequence[dict[str, object]]) -> list[Headline]:
     """Recall of each class over all cases with its interval, and the mean over splits of what compares classes."""
     scopes = list(dict.fromkeys(row["scope"] for row in recall))
     lines = []

@@ -6,6 +6,7 @@ from typing import Any
 
 import altair as alt
 
+from milstore.charts.drawing import without_separators
 from milstore.charts.theme import WIDTH, class_colour, outcome_shape, themed, titled
 from milstore.plotting import about_of
 from milstore.report.answers import Answerer, cell
@@ -60,7 +61,10 @@ def overview(answerer: Answerer) -> Overview:
     about = about_of(answerer.store, "How concentrated is attention where the model errs?", result, {})
     cards = [_card(row, pictures.get((row["run_id"], row["case_id"]), [])) for row in rows[:MOST_CASES]]
     return Overview(
-        spec=_chart(result.df(), about).to_dict(), title=about.title, cards=cards, left_out=len(rows) - len(cards)
+        spec=without_separators(_chart(result.df(), about).to_dict()),
+        title=about.title,
+        cards=cards,
+        left_out=len(rows) - len(cards),
     )
 
 
