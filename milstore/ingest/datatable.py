@@ -29,7 +29,10 @@ def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = ()) -
         raise DataError(f"{path} is empty: make it anew")
     try:
         table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, [*texts, *optional])
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, pa.ArrowKeyError) as error:
+    except DataError:
+        raise
+    except Exception as error:
+        # Arrow raises errors of a dozen classes over damaged files.
         reason = clip(str(error).replace("\n", " "), 160)
         raise DataError(f"{path} cannot be read as a table of numbers ({reason}): mend it") from error
     missing = [name for name in texts if name not in table.column_names]

@@ -48,7 +48,7 @@ def _size(path: str) -> tuple[int, int]:
     shown = clip(path, 300)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore")  # of damaged tags, and of sizes, which are looked at below
             with open(path, "rb") as stream, Image.open(stream, formats=FORMATS) as image:  # noqa: PTH123 - a text
                 width, height = image.size
     except UnidentifiedImageError as error:
@@ -56,7 +56,9 @@ def _size(path: str) -> tuple[int, int]:
     except Image.DecompressionBombError as error:
         raise DataError(f"{shown} claims a size that no patch has: remove it or make it anew") from error
     except OSError as error:
-        raise DataError(f"{shown} cannot be read ({error.strerror or 'damaged header'}): make it anew") from error
+        if error.strerror:
+            raise DataError(f"{shown} cannot be read: {error.strerror}") from error
+        raise DataError(f"{shown} has a damaged header: remove it or make it anew") from error
     except Exception as error:
         # Pillow raises whatever it meets in a damaged header: SyntaxError, ValueError, struct.error, …
         raise DataError(f"{shown} has a damaged header: remove it or make it anew") from error

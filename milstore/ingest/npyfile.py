@@ -2,9 +2,6 @@
 
 import io
 import math
-import struct
-import zipfile
-import zlib
 from functools import lru_cache
 from typing import IO, Any
 
@@ -14,21 +11,6 @@ import numpy.typing as npt
 from milstore.errors import DataError
 from milstore.ingest.ptfile import from_bfloat16
 
-DAMAGED = (
-    zipfile.BadZipFile,
-    zlib.error,
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    RuntimeError,
-    EOFError,
-    IndexError,
-    OverflowError,
-    MemoryError,
-    struct.error,
-)
-"""What zipfile, NumPy, h5py and Arrow raise over damaged files."""
 _LONGEST_HEADER = 1 << 14
 
 
@@ -46,7 +28,10 @@ def read_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np
             shape, fortran, dtype = np.lib.format.read_array_header_2_0(stream, _LONGEST_HEADER)
         else:
             raise DataError(f"{name} has version {version} of NumPy's format: save it with numpy.save")
-    except (ValueError, TypeError, SyntaxError, EOFError, RecursionError, MemoryError, OSError) as error:
+    except DataError:
+        raise
+    except Exception as error:
+        # NumPy reads the header as Python, and raises what that meets: ValueError, SyntaxError, TokenError, …
         raise DataError(f"{name} is damaged, or no array of NumPy's format: make it anew") from error
     if dtype.hasobject:
         raise DataError(f"{name} holds Python objects, which only pickle could read: save it as an array of numbers")

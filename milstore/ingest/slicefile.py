@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from milstore.errors import DataError
 from milstore.ingest.csvfile import file_size
-from milstore.ingest.npyfile import DAMAGED, check_size, is_bfloat16, read_header
+from milstore.ingest.npyfile import check_size, is_bfloat16, read_header
 from milstore.ingest.ptfile import from_bfloat16
 from milstore.store.names import clip, named
 
@@ -111,7 +111,8 @@ def _reported(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
-    except DAMAGED as error:
+    except Exception as error:
+        # zipfile, NumPy, h5py and Arrow raise what they meet.
         reason = clip(str(error).replace("\n", " "), 100)
         raise DataError(f"{path} is damaged, or not of the kind its name says ({reason}): make it anew") from error
 

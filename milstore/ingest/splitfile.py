@@ -11,7 +11,7 @@ import numpy as np
 from milstore.errors import DataError, UsageError
 from milstore.ingest.csvfile import TextTable, file_size, read_csv
 from milstore.ingest.draw import Split
-from milstore.ingest.npyfile import DAMAGED, check_size, read_header
+from milstore.ingest.npyfile import check_size, read_header
 from milstore.schema.columns import SUBSETS
 from milstore.store.names import clip, named, natural_key, normal_case_id
 
@@ -74,7 +74,10 @@ def _read_npz(path: Path) -> Split:
             for subset in SUBSETS:
                 for case_id in _case_ids(archive, f"{subset}_cases", path):
                     _put(split, case_id, subset, str(path))
-    except DAMAGED as error:
+    except DataError:
+        raise
+    except Exception as error:
+        # zipfile, zlib and NumPy raise what they meet.
         raise DataError(f"{path} is damaged or no .npz file ({clip(str(error), 100)}): make it anew") from error
     return split
 
