@@ -66,7 +66,7 @@ def reloaded(state: dict[str, Any]) -> dict[str, Any]:
 
 def test_golden_course() -> None:
     """The seeded training has the losses that it had when this was written: a change of them is a change of results."""
-    golden = [(0.791754, 0.799488), (0.715318, 0.722464), (0.684073, 0.642334)]
+    golden = [(0.797218, 0.800254), (0.715871, 0.722717), (0.622603, 0.653377)]
     # Other processors round differently, hence not to the last bit.
     losses = [(row["train_loss"], row["val_loss"]) for row in train(training()).history]
     assert losses == [pytest.approx(expected, rel=1e-4) for expected in golden]

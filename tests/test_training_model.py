@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from milstore.training.bags import Bag, make_bag
 from milstore.training.config import TrainingConfig
-from milstore.training.model import AttentionMIL, CaseOutput, attend, effective_attention, unevenness
+from milstore.training.model import AttentionMIL, CaseOutput, ReluDropout, attend, effective_attention, unevenness
 
 D = 5
 POOLINGS = ("hierarchical", "size-corrected", "flat")
@@ -197,3 +197,39 @@ def test_upper_pools_have_no_weights_with_flat_pooling() -> None:
     """Nothing is trained, counted or stored that flat pooling does not use."""
     names = {name.split(".")[0] for name, _ in model("flat").named_parameters()}
     assert names == {"project", "patch_score", "classify"}
+
+
+@settings(max_examples=30, deadline=None)
+@given(share=st.floats(0, 0.95), seed=st.integers(0, 2**64 - 1), rows=st.integers(1, 40))
+def test_dropout_scales_what_it_keeps(share: float, seed: int, rows: int) -> None:
+    """In training an entry is 0 or its ReLU over the share kept, and its gradient likewise; the seed decides which."""
+    activate = ReluDropout(share)
+    before = torch.linspace(-1, 2, rows * 7).view(rows, 7)
+    scale = 65536 / (65536 - round(share * 65536))
+
+    def once() -> tuple[torch.Tensor, torch.Tensor]:
+        activate.seed = seed
+        value = before.clone().requires_grad_()
+        after = activate(value * 1)
+        after.backward(torch.full_like(after, 2.0))
+        assert value.grad is not None
+        return after.detach(), value.grad
+
+    after, gradient = once()
+    kept = after > 0
+    torch.testing.assert_close(after, torch.where(kept, before * scale, 0))
+    torch.testing.assert_close(gradient, torch.where(kept, 2 * scale, 0.0))
+    assert all(torch.equal(one, other) for one, other in zip((after, gradient), once(), strict=True))
+    activate.eval()
+    assert torch.equal(activate(before.clone()), before.relu())
+
+
+def test_dropout_drops_the_share_asked_for() -> None:
+    """Over many entries the share is met, and neither rows, columns nor neighbours hang together."""
+    activate = ReluDropout(0.3)
+    kept = torch.stack([activate(torch.ones(100, 64)) > 0 for activate.seed in range(50)]).double()
+    assert float(kept.mean()) == pytest.approx(0.7, abs=0.005)
+    for axis in (0, 1, 2):
+        assert float(
+            (kept.narrow(axis, 1, kept.shape[axis] - 1) * kept.narrow(axis, 0, kept.shape[axis] - 1)).mean()
+        ) == pytest.approx(0.49, abs=0.01)

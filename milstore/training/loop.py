@@ -66,7 +66,8 @@ class Training:
         self.class_weight = class_weights(cases, config.class_weights, n_classes)
         if not cases.of("val"):
             raise DataError("the validation subset has no case: the best epoch cannot be told")
-        _seed(torch.device("cpu"), torch_seed(seed, Purpose.WEIGHTS))
+        # Not torch.manual_seed, which seeds every kind of device; the weights are drawn on the CPU.
+        torch.default_generator.manual_seed(torch_seed(seed, Purpose.WEIGHTS))
         self.model = AttentionMIL(bags.n_features, n_classes, config)
         if isinstance(self.model.standardise, Standardiser):
             mean_D, deviation_D = feature_moments(bags, cases.of("train"))
@@ -125,7 +126,7 @@ class Training:
         return True
 
     def _step(self, bag: Bag, epoch: int) -> None:
-        _seed(self.device, torch_seed(self.seed, Purpose.DROPOUT, epoch, self.position))
+        self.model.activate.seed = torch_seed(self.seed, Purpose.DROPOUT, epoch, self.position)
         if self.config.max_patches_per_slice:
             rng = generator(self.seed, Purpose.CAP, epoch, self.position)
             bag = bag.capped(self.config.max_patches_per_slice, rng)
@@ -227,14 +228,6 @@ class Training:
         self.history = list(state["history"])
         self.best_epoch = state["best_epoch"]
         self.best_weights = {name: value.to(self.device) for name, value in state["best_weights"].items()}
-
-
-def _seed(device: torch.device, seed: int) -> None:
-    """Seed one device's generator. torch.manual_seed seeds every kind of device, which takes longer than a small step."""
-    if device.type == "cuda":
-        torch.cuda.manual_seed(seed)
-    else:
-        torch.default_generator.manual_seed(seed)
 
 
 def class_weights(cases: SplitCases, wanted: str, n_classes: int) -> list[float]:
