@@ -19,6 +19,7 @@ from milstore.ingest.hed import HedEncoder
 from milstore.store import Store, create_store, open_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
+from milstore.store.patch_root import patch_root
 from tests.making import make_store
 
 CASES = ("57", "46", "43")
@@ -79,10 +80,11 @@ def test_the_demo_is_the_planned_cohort(made: DemoReport, store: Store, plan: Co
 def test_a_patch_lies_where_the_store_says(store: Store) -> None:
     """x and y are places on the slice: the right edge of a patch continues in its neighbour."""
     cohort = read_cohort(store)
-    (root,) = cohort.table("patch_roots")["root"].to_pylist()
+    root = patch_root(cohort)
+    assert root is not None
     rows = [r for r in cohort.table("patches").to_pylist() if (r["case_id"], r["stain"]) == ("46", "h&e")]
     assert {(row["width"], row["height"]) for row in rows} == {(64, 64)}
-    at = {(row["x"], row["y"]): read_image(Path(root), row["file"]).astype(int) for row in rows}
+    at = {(row["x"], row["y"]): read_image(root, row["file"]).astype(int) for row in rows}
     assert len(at) == len(rows)
     seams = [np.abs(at[x, y][:, 63] - at[x + 64, y][:, 0]).mean() for x, y in at if (x + 64, y) in at]
     strangers = [np.abs(at[x, y][:, 63] - at[x, y + 64][:, 0]).mean() for x, y in at if (x, y + 64) in at]
@@ -94,10 +96,11 @@ def test_patches_have_features(store: Store) -> None:
     cohort = read_cohort(store)
     packed = open_features(store, cohort)
     assert (packed.encoder, packed.patches.num_rows) == ("hed", cohort.table("patches").num_rows)
-    (root,) = cohort.table("patch_roots")["root"].to_pylist()
+    root = patch_root(cohort)
+    assert root is not None
     row = packed.patches.slice(packed.case_rows["46"][0], 1).to_pylist()[0]
     (file,) = [r["file"] for r in cohort.table("patches").to_pylist() if all(r[key] == row[key] for key in row)]
-    assert np.array_equal(packed.read("46")[:1], HedEncoder().encode([read_image(Path(root), file)]))
+    assert np.array_equal(packed.read("46")[:1], HedEncoder().encode([read_image(root, file)]))
 
 
 def test_planted_patches_are_high_grade_ones(store: Store, plan: CohortPlan) -> None:
