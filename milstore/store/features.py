@@ -241,21 +241,39 @@ class PackedFeatures:
             raise StoreError(f"{path} holds {matrix.shape} {matrix.dtype}: run milstore doctor")
         return int(matrix.offset)
 
-    def read(self, case_id: str) -> Vectors:
-        """Vectors (N, D) of a case, in the order of its rows, in one sequential read."""
+    def read(self, case_id: str, into: Vectors | None = None) -> Vectors:
+        """Vectors (N, D) of a case, in the order of its rows, in one sequential read.
+
+        Args:
+            case_id: the case; KeyError if it has no features.
+            into: a matrix (at least N, D) of the pack's dtype to read into the first rows of; None for fresh memory.
+        """
         first, end = self.case_rows[case_id]
-        dtype = np.dtype(self.dtype)
+        vectors = empty_vectors(end - first, self.n_features, self.dtype) if into is None else into[: end - first]
         path = self.folder / VECTORS
         # A read, not a memory map: a map would count as memory of the process for as long as it is open.
-        vectors = np.fromfile(
-            path,
-            dtype,
-            count=(end - first) * self.n_features,
-            offset=self._start + first * self.n_features * dtype.itemsize,
-        )
-        if vectors.size != (end - first) * self.n_features:
+        room = vectors.reshape(-1).view(np.uint8).data
+        try:
+            with path.open("rb", buffering=0) as stream:
+                stream.seek(self._start + first * self.n_features * vectors.itemsize)
+                while room.nbytes and (got := stream.readinto(room)):
+                    room = room[got:]
+        except OSError as error:
+            raise StoreError(f"{path} cannot be read ({error.strerror}): run milstore doctor") from error
+        if room.nbytes:
             raise StoreError(f"{path} is truncated: run milstore doctor")
-        return vectors.reshape(end - first, self.n_features)
+        return vectors
+
+
+def empty_vectors(n_rows: int, n_features: int, dtype: npt.DTypeLike) -> Vectors:
+    """Room for vectors (n_rows, n_features) that begins at a multiple of 64 bytes.
+
+    Products of matrices may round differently at another alignment, and the same training must give the same bits.
+    """
+    n_bytes = n_rows * n_features * np.dtype(dtype).itemsize
+    room = np.empty(n_bytes + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + n_bytes].view(dtype).reshape(n_rows, n_features)
 
 
 def open_features(store: Store, cohort: Cohort, encoder: str | None = None) -> PackedFeatures:

@@ -52,6 +52,14 @@ class Bag:
             stain_SG=self.stain_SG.to(device, non_blocking=True),
         )
 
+    def with_features(self, feature_ND: Tensor) -> "Bag":
+        """The bag with these features (N, D) of its patches."""
+        return replace(self, feature_ND=feature_ND)
+
+    def without_features(self) -> "Bag":
+        """The bag with the names of its patches alone, and the memory of its features let go."""
+        return replace(self, feature_ND=self.feature_ND.new_empty(0, self.feature_ND.shape[1]))
+
     def capped(self, most: int, rng: np.random.Generator) -> "Bag":
         """The bag with at most `most` patches a slice, drawn without replacement; itself where no slice has more."""
         if np.bincount(self.slice_N).max() <= most:
@@ -110,8 +118,8 @@ def make_bag(case_id: str, stain_N: Iterable[str], slice_idx_N: Ints, patch_idx_
     return _bag(case_id, [str(stain) for stain in stains], place_N3, feature_ND)
 
 
-def load_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> BagsInMemory:
-    """Read the features of cases into memory, a case in one sequential read. KeyError for a case without features."""
+def name_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> dict[str, Bag]:
+    """The bags of cases, in natural order, still without features. KeyError for a case that has none in the pack."""
     encoded = packed.patches["stain"].combine_chunks().dictionary_encode()
     # Codes in alphabetical order of the stains, whatever order they were met in.
     names = encoded.dictionary.to_pylist()
@@ -119,12 +127,19 @@ def load_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> BagsInMemory:
     code_of = np.array([stains.index(name) for name in names], dtype=np.int64)
     stain_code = code_of[encoded.indices.to_numpy()] if len(encoded) else np.empty(0, dtype=np.int64)
     place_N3 = np.stack([stain_code, *(_int64(packed.patches[name]) for name in ("slice_idx", "patch_idx"))], axis=1)
+    nothing = torch.empty(0, packed.n_features, dtype=getattr(torch, packed.dtype))
+    return {
+        case_id: _bag(case_id, stains, place_N3[slice(*packed.case_rows[case_id])], nothing)
+        for case_id in sorted(case_ids, key=natural_key)
+    }
 
-    def bag(case_id: str) -> Bag:
-        vectors = torch.from_numpy(packed.read(case_id))
-        return _bag(case_id, stains, place_N3[slice(*packed.case_rows[case_id])], vectors)
 
-    return BagsInMemory(bag(case_id) for case_id in sorted(case_ids, key=natural_key))
+def load_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> BagsInMemory:
+    """Read the features of cases into memory, a case in one sequential read. KeyError for a case without features."""
+    return BagsInMemory(
+        bag.with_features(torch.from_numpy(packed.read(case_id)))
+        for case_id, bag in name_bags(packed, case_ids).items()
+    )
 
 
 def feature_moments(bags: BagSource, case_ids: Iterable[str]) -> tuple[Tensor, Tensor]:
@@ -170,17 +185,16 @@ class Float32Rows:
 
 def _bag(case_id: str, stains: list[str], place_N3: Ints, feature_ND: Tensor) -> Bag:
     """A bag from the position in `stains`, the slice_idx and the patch_idx of each patch."""
-    pairs = place_N3[:, :2]
-    slice_pairs, slice_N = np.unique(pairs, axis=0, return_inverse=True)
-    slice_N = slice_N.reshape(-1)
-    stain_codes, stain_G = np.unique(slice_pairs[:, 0], return_inverse=True)
+    # Stain and slice in one number, as numpy sorts pairs of them far slower.
+    codes_G, slice_N = np.unique((place_N3[:, 0] << 32) | place_N3[:, 1], return_inverse=True)
+    stain_codes, stain_G = np.unique(codes_G >> 32, return_inverse=True)
     return Bag(
         case_id=case_id,
-        slices=tuple((stains[code], int(slice_idx)) for code, slice_idx in slice_pairs),
+        slices=tuple((stains[code >> 32], code & 0xFFFFFFFF) for code in codes_G.tolist()),
         slice_N=slice_N,
         patch_idx_N=place_N3[:, 2],
         feature_ND=feature_ND,
-        slice_GN=torch.from_numpy(slice_N == np.arange(len(slice_pairs))[:, None]),
+        slice_GN=torch.from_numpy(slice_N == np.arange(len(codes_G))[:, None]),
         stain_SG=torch.from_numpy(stain_G == np.arange(len(stain_codes))[:, None]),
     )
 

@@ -24,6 +24,7 @@ class CaseResult:
     """What the model says of one case, and the weight that it gave to each patch."""
 
     bag: Bag
+    """Without its features: the results of all cases are held at once."""
     probability_C: Floats
     attention: dict[str, Floats]
     """stain_attention, slice_attention, patch_attention and effective_attention of each patch, shape (N,)."""
@@ -48,7 +49,7 @@ def _evaluate_case(model: AttentionMIL, stored: Bag, float32: Float32Rows, devic
     attention = output.attention
     stain_G = stored.stain_SG.cpu().numpy().argmax(0)
     return CaseResult(
-        bag=stored,
+        bag=stored.without_features(),
         probability_C=output.logits_C.double().softmax(0).cpu().numpy(),
         attention={
             "stain_attention": attention.log_stain_S.double().exp().cpu().numpy()[stain_G][stored.slice_N],
