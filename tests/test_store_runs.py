@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from milstore.errors import DataError, StoreError, UsageError
 from milstore.store import Store
-from milstore.store.attention import check_attention, rank_attention
+from milstore.store.attention import checked_attention, rank_attention
 from milstore.store.files import sha256_of
 from milstore.store.runs import begin_run, find_run_id, list_drafts, mint_run_id, open_draft, read_run, run_ids
 from tests.making import RUN_FACTS, THREE_LABELS, levels, make_run
@@ -46,7 +46,7 @@ weights = st.lists(
 @given(rows=weights)
 def test_ranks_agree_with_pandas(rows: list[tuple[str, str, int, int, float]]) -> None:
     """For any weights, rank and count are those of a sort in pandas, and the table passes its checks."""
-    table = check_attention(levels({row[:4]: row[4] for row in rows}))
+    table = checked_attention(levels({row[:4]: row[4] for row in rows})).table
     frame = table.to_pandas()
     place = ["stain", "slice_idx", "patch_idx"]
     expected = frame.sort_values(["case_id", "effective_attention", *place], ascending=[True, False, True, True, True])
@@ -178,7 +178,7 @@ def test_a_checkpoint_that_fails_leaves_the_last_one(three: Store) -> None:
         path.write_bytes(b"tw")
         raise OSError(28, os.strerror(28))
 
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match=r"run d: the checkpoint cannot be written \(No space left on device\)"):
         draft.write_checkpoint(fail)
     assert draft.checkpoint_path.read_bytes() == b"one"
     assert sorted(path.name for path in draft.folder.iterdir()) == ["checkpoint.pt", "draft.json"]

@@ -233,9 +233,11 @@ def test_an_unreadable_checkpoint_is_named(store: Store) -> None:
     (draft,) = list_drafts(store)
     whole = draft.checkpoint_path.read_bytes()
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
+        (draft,) = list_drafts(store)
         draft.checkpoint_path.write_bytes(whole[:length])
         with pytest.raises(StoreError, match=r"checkpoint.pt cannot be read \(.*\): train that split anew"):
             resume(store, draft.run_id)
+    (draft,) = list_drafts(store)
     torch.save({"format": Path("x")}, draft.checkpoint_path)
     with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be read"):
         resume(store, draft.run_id)

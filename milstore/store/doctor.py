@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from milstore.errors import MilstoreError
 from milstore.schema.columns import columns
-from milstore.store.attention import PLACE, check_attention, check_predictions, patches_fingerprint
+from milstore.store.attention import PLACE, check_predictions, checked_attention
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, read_cohort
 from milstore.store.features import PACK, ROWS, VECTORS, open_features, packed_fingerprint
@@ -23,7 +23,7 @@ from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.folder import NO_RUN, Store
 from milstore.store.integrity import check_references, checked_table
-from milstore.store.lease import read_lease
+from milstore.store.lease import read_lease, run_id_of
 from milstore.store.runs import RUN_FILE, TABLES, read_run, run_ids
 
 YOUNG = 3600.0
@@ -186,10 +186,11 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
     for name in ("epochs", "coverage"):
         checked_table(name, tables[name])
     check_predictions(tables["predictions"], tables["probabilities"])
-    ranked = check_attention(tables["attention"])
+    attention = checked_attention(tables["attention"])
+    ranked = attention.table
     if not ranked.equals(tables["attention"].select(ranked.column_names).cast(ranked.schema)):
         raise ValueError("attention is not sorted by case and rank")
-    if patches_fingerprint(ranked) != facts["patches_fingerprint"]:
+    if attention.fingerprint() != facts["patches_fingerprint"]:
         raise ValueError("the patches of attention are not those of run.json")
     if set(ranked["case_id"].to_pylist()) != set(tables["predictions"]["case_id"].to_pylist()):
         raise ValueError("predictions and attention are not of the same cases")
@@ -209,28 +210,26 @@ def _placeholder(store: Store) -> Iterator[Finding]:
 
 def _drafts(store: Store) -> Iterator[Finding]:
     for folder in _entries(store.running):
-        if store.run_folder(folder.name).is_dir():
-            yield _leftover(store, folder, "the run is finished, and this is what its training left")
-        elif folder.name.startswith("."):
+        run_id, facts = run_id_of(folder), folder / "draft.json"
+        if folder.name.startswith("."):
             continue
-        elif not (folder / "draft.json").is_file():
+        if store.run_folder(run_id).is_dir():
+            yield _leftover(store, folder, "the run is finished, and this is what its training left")
+        elif not facts.is_file():
             yield _leftover(store, folder, "a run that died before it had begun")
         else:
+            yield from _attempt(facts, store, "train that split anew", lambda facts=facts: _json(facts))  # type: ignore[misc]
             lease = read_lease(folder)
-            if lease is not None and lease.is_stale():
-                yield Finding(
-                    kind=NOTE,
-                    where=_below(store, folder),
-                    what=f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}",
-                    mend=f"continue it with milstore train --resume {folder.name}",
-                )
-            elif lease is None:
-                yield Finding(
-                    kind=NOTE,
-                    where=_below(store, folder),
-                    what="an unfinished run that nobody trains at the moment",
-                    mend=f"continue it with milstore train --resume {folder.name}",
-                )
+            what = "an unfinished run that nobody trains at the moment"
+            if lease is not None:
+                what = f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}"
+            if lease is None or lease.is_stale():
+                go_on = f"continue it with milstore train --resume {run_id}"
+                yield Finding(kind=NOTE, where=_below(store, folder), what=what, mend=go_on)
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _leftover(store: Store, path: Path, what: str) -> Finding:

@@ -13,8 +13,18 @@ from milstore.training.loop import Training
 
 
 def write_checkpoint(draft: RunDraft, training: Training) -> None:
-    """Put the training's state in the place of the draft's last checkpoint, whole or not at all."""
-    draft.write_checkpoint(lambda path: torch.save(training.state(), path))
+    """Put the training's state in the place of the draft's last checkpoint, whole or not at all.
+
+    Raises:
+        StoreError: the disk refuses, or the run was taken over by another process.
+    """
+
+    def save(path: Path) -> None:
+        # Through a stream: given a path, torch hides what the disk said behind a RuntimeError.
+        with path.open("wb") as stream:
+            torch.save(training.state(), stream)
+
+    draft.write_checkpoint(save)
 
 
 def read_checkpoint(draft: RunDraft, device: torch.device) -> dict[str, Any] | None:
@@ -29,17 +39,17 @@ def read_checkpoint(draft: RunDraft, device: torch.device) -> dict[str, Any] | N
     try:
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise StoreError(f"{path} cannot be read ({_first_line(error)}): train that split anew") from error
+        raise StoreError(f"{path} cannot be read ({_first_line(error)}): train that split anew by --fresh") from error
     return state
 
 
 def write_weights(path: Path, training: Training, facts: dict[str, Any]) -> None:
     """The model's weights as safetensors, with `facts` (plain JSON) as the metadata entry `milstore`."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     weights = {name: value.detach().cpu().contiguous() for name, value in training.model.state_dict().items()}
     # One entry: with several, their order in the file, and with it the file's hash, would change from run to run.
-    save_file(weights, path, metadata={"milstore": json.dumps(facts, sort_keys=True)})
+    path.write_bytes(save(weights, metadata={"milstore": json.dumps(facts, sort_keys=True)}))
 
 
 def _first_line(error: Exception) -> str:

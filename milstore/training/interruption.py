@@ -43,4 +43,5 @@ class Interruption:
         self.requested = True
         self.signal = self.signal or number
         if number == signal.SIGINT:
-            signal.signal(signal.SIGINT, self._before[signal.SIGINT])
+            # Not what was there before: a shell that puts a job in the background has it ignored.
+            signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -1,6 +1,6 @@
 """What a training needs of the store: classes, split, features and the experiment's name, each checked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,21 @@ class SplitPlan:
     cases: SplitCases
     left_out: dict[str, str]
     """Subset of each case of the split that has no features."""
+
+    def facts(self) -> dict[str, Any]:
+        """It as plain JSON values."""
+        label_of = self.cases.label_of
+        cases = {case_id: [subset, label_of[case_id]] for case_id, subset in self.cases.subset_of.items()}
+        return {"cases": cases, "left_out": self.left_out}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "SplitPlan":
+        """The plan that `facts` wrote down."""
+        cases = SplitCases(
+            {case_id: subset for case_id, (subset, _) in facts["cases"].items()},
+            {case_id: label for case_id, (_, label) in facts["cases"].items()},
+        )
+        return cls(cases, facts["left_out"])
 
 
 def class_names(cohort: Cohort) -> list[str]:
@@ -139,16 +154,26 @@ def experiment_name(store: Store, wanted: str | None, config_json: str) -> str:
     return name
 
 
+_KNOWN = (
+    "split_set",
+    "split",
+    "seed",
+    "config",
+    "config_hash",
+    "cohort_fingerprint",
+    "features_fingerprint",
+)
+
+
 def known_runs(store: Store, experiment: str) -> list[dict[str, Any]]:
-    """run_id, split, seed, config, config_hash and finished of each run of an experiment, unfinished ones included."""
-    query = (
-        "select run_id, split, seed, config, config_hash, true as finished from runs where experiment = ? order by all"
-    )
+    """Each run of an experiment, unfinished ones included: run_id, finished, and what it was trained on and how."""
+    query = f"select run_id, {', '.join(_KNOWN)}, true as finished from runs where experiment = ? order by all"
     with connect(store) as con:
         finished: list[dict[str, Any]] = con.execute(query, [experiment]).to_arrow_table().to_pylist()
+    there = {run["run_id"] for run in finished}
     unfinished = [
-        {**{key: draft.facts[key] for key in ("split", "seed", "config", "config_hash")}, "run_id": draft.run_id}
+        {**{key: draft.facts.get(key) for key in _KNOWN}, "run_id": draft.run_id, "finished": False}
         for draft in list_drafts(store)
-        if draft.facts.get("experiment") == experiment
+        if draft.facts.get("experiment") == experiment and draft.run_id not in there
     ]
-    return finished + [{**row, "finished": False} for row in unfinished]
+    return finished + unfinished

@@ -1,0 +1,91 @@
+"""What a run consists of when it is committed: tables that were checked, in a folder with their hashes."""
+
+import shutil
+import stat
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from milstore.errors import DataError
+from milstore.schema.columns import columns
+from milstore.store.attention import check_predictions, checked_attention
+from milstore.store.files import sha256_of, sync_file, sync_folder, write_json, write_parquet
+from milstore.store.integrity import checked_table
+from milstore.store.runs import RUN_FILE, WEIGHTS
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a run is to hold, after every invariant was found to hold."""
+
+    tables: dict[str, pa.Table]
+    """By name, as they are stored."""
+    patches_fingerprint: str
+    """Of the patches that have attention."""
+
+
+def checked_tables(
+    *, epochs: pa.Table, predictions: pa.Table, probabilities: pa.Table, attention: pa.Table, coverage: pa.Table
+) -> Checked:
+    """The tables of a run, as they are stored. DataError where an invariant does not hold."""
+    predictions, probabilities = check_predictions(predictions, probabilities)
+    ranked = checked_attention(attention)
+    if set(ranked.table["case_id"].unique().to_pylist()) != set(predictions["case_id"].to_pylist()):
+        raise DataError("predictions and attention are not of the same cases")
+    tables = {
+        "epochs": checked_table("epochs", epochs),
+        "predictions": predictions,
+        "probabilities": probabilities,
+        "attention": ranked.table,
+        "coverage": checked_table("coverage", coverage),
+    }
+    return Checked(tables, ranked.fingerprint())
+
+
+def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Callable[[Path], None] | None) -> Path:
+    """The folder of a finished run, complete and on the disk, but still within the draft's. Returns it.
+
+    Args:
+        draft_folder: the draft's.
+        run: the columns of the table `runs`, but those that are found here.
+        checked: from `checked_tables`.
+        weights: writes the weights (safetensors) to a path; None for a run without weights.
+
+    Raises:
+        OSError: the disk refuses, or the draft's folder is there no more.
+        DataError: a column of `runs` is not given.
+    """
+    staging = draft_folder / "commit"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    files: dict[str, dict[str, Any]] = {}
+    for name, table in checked.tables.items():
+        write_parquet(table, staging / f"{name}.parquet")
+        files[f"{name}.parquet"] = {"rows": table.num_rows}
+    if weights is not None:
+        weights(staging / WEIGHTS)
+        sync_file(staging / WEIGHTS)
+        files[WEIGHTS] = {}
+    for name, entry in files.items():
+        entry["bytes"] = (staging / name).stat().st_size
+        entry["sha256"] = sha256_of(staging / name)
+    run = {
+        **run,
+        "patches_fingerprint": checked.patches_fingerprint,
+        "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else "",
+    }
+    facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}
+    write_json(staging / RUN_FILE, {**facts, "files": files})
+    for path in staging.iterdir():
+        path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+    sync_folder(staging)
+    return staging
+
+
+def _known(run: dict[str, Any], name: str) -> Any:
+    if name not in run:
+        raise DataError(f"the run says nothing of {name}")
+    return run[name]

@@ -1,0 +1,171 @@
+"""One run, from its first epoch or its last checkpoint to its commit."""
+
+import os
+import platform
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from milstore.errors import Interrupted
+from milstore.schema.arrow import arrow_schema
+from milstore.store.cohort import Cohort
+from milstore.store.folder import Store, default_root
+from milstore.store.lease import Hold
+from milstore.store.runs import RunDraft, begin_run, claim_draft, mint_run_id
+from milstore.training import preparation
+from milstore.training.bags import BagsInMemory
+from milstore.training.checkpoint import read_checkpoint, write_checkpoint, write_weights
+from milstore.training.config import TrainingConfig
+from milstore.training.evaluation import attention_table, coverage_table, evaluate, prediction_tables
+from milstore.training.interruption import Interruption
+from milstore.training.loop import Training
+from milstore.training.preparation import SplitPlan
+from milstore.training.progress import Watcher
+from milstore.training.provenance import code_version, cpu_model, device_name, find_device, repeatable_arithmetic
+from milstore.training.summary import RunResult, summarise
+
+
+def store_option(store: Store) -> str:
+    """The option that a command needs to find the store, with a space before it; nothing if it finds it by itself."""
+    return "" if store.root == default_root().resolve() else f" --store {store.root}"
+
+
+def utc_now() -> str:
+    """The time as the table `runs` writes it."""
+    return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """What a run needs besides its own facts."""
+
+    store: Store
+    cohort: Cohort
+    config: TrainingConfig
+    bags: BagsInMemory
+    interruption: Interruption
+    watcher: Watcher
+    checkpoint_seconds: float
+    """Within an epoch, a checkpoint is written when the last one is older."""
+
+    def begin(self, facts: dict[str, Any]) -> RunResult:
+        """Train and commit a new run."""
+
+        def claim() -> tuple[RunDraft, str]:
+            run_id, token = mint_run_id(facts["experiment"], facts["split"], facts["seed"]), secrets.token_hex(4)
+            return begin_run(self.store, run_id, facts, token=token), token
+
+        return self._run(facts, claim)
+
+    def go_on(self, draft: RunDraft) -> RunResult:
+        """Train and commit an unfinished run.
+
+        Raises:
+            ConflictError: a living process trains it.
+        """
+        return self._run(draft.facts, lambda: claim_draft(draft))
+
+    def _run(self, facts: dict[str, Any], claim: Callable[[], tuple[RunDraft, str]]) -> RunResult:
+        cases, device = SplitPlan.of(facts).cases, find_device(facts["device"])
+        with repeatable_arithmetic(facts["threads"]), self.watcher:
+            n_classes = len(facts["class_names"])
+            training = Training(self.bags, cases, self.config, n_classes=n_classes, seed=facts["seed"], device=device)
+            draft, token = claim()
+            with Hold(draft.folder, token) as hold:
+                try:
+                    return self._hold(training, draft, hold)
+                except KeyboardInterrupt:
+                    if not self.interruption.requested:
+                        raise
+                    raise self._interrupted(
+                        draft, "at once; what was trained since the last checkpoint is lost"
+                    ) from None
+
+    def _hold(self, training: Training, draft: RunDraft, hold: Hold) -> RunResult:
+        if draft.is_taken_over:
+            state = read_checkpoint(draft, training.device)
+            if state is not None:
+                training.load(state)
+            draft = draft.update_facts(restarts=draft.facts["restarts"] + 1)
+        self._fit(training, draft, hold)
+        return self._commit(training, draft)
+
+    def _fit(self, training: Training, draft: RunDraft, hold: Hold) -> None:
+        self.watcher.begin(
+            draft.run_id,
+            epoch=len(training.history),
+            epochs=self.config.epochs,
+            cases=len(training.cases.of("train")),
+        )
+        due = 0.0
+
+        def stop() -> bool:
+            return self.interruption.requested or hold.lost or time.monotonic() > due
+
+        while not training.finished:
+            due = time.monotonic() + self.checkpoint_seconds
+            ended = training.train_epoch(self.watcher, stop)
+            if hold.lost:
+                draft.check_own()
+            if ended:
+                draft.append_epoch(training.history[-1])
+            write_checkpoint(draft, training)
+            if self.interruption.requested and not training.finished:
+                self.watcher.end()
+                raise self._interrupted(draft, f"in epoch {len(training.history) + 1} of {self.config.epochs}")
+
+    def _interrupted(self, draft: RunDraft, how: str) -> Interrupted:
+        go_on = f"milstore train --resume {draft.run_id}{store_option(self.store)}"
+        return Interrupted(f"run {draft.run_id} was stopped {how}: go on with {go_on}")
+
+    def _commit(self, training: Training, draft: RunDraft) -> RunResult:
+        started = time.perf_counter()
+        training.restore_best()
+        results = evaluate(training.model, self.bags, training.cases.all, training.device)
+        predictions, probabilities = prediction_tables(results, training.cases)
+        subset_of = {**training.cases.subset_of, **draft.facts["left_out"]}
+        existing = preparation.patch_counts(self.cohort, subset_of)
+        seconds = sum(row["seconds"] for row in training.history) + time.perf_counter() - started
+        weights_facts = {name: draft.facts[name] for name in ("config", "class_names")}
+        weights_facts["n_features"] = self.bags.n_features
+        folder = draft.commit(
+            _run_row(training, draft.facts, seconds),
+            epochs=pa.Table.from_pylist(training.history, arrow_schema("epochs")),
+            predictions=predictions,
+            probabilities=probabilities,
+            attention=attention_table(results),
+            coverage=coverage_table(existing, results, subset_of, self.config.max_patches_per_slice),
+            weights=lambda path: write_weights(path, training, weights_facts),
+        )
+        return RunResult(
+            run_id=draft.run_id,
+            folder=Path(folder),
+            **{name: draft.facts[name] for name in ("experiment", "split_set", "split", "seed")},
+            n_epochs=len(training.history),
+            best_epoch=training.best_epoch,
+            seconds=seconds,
+            subsets=summarise(results, training.cases, draft.facts["class_names"]),
+        )
+
+
+def _run_row(training: Training, facts: dict[str, Any], seconds: float) -> dict[str, Any]:
+    """The columns of the table `runs` that the store does not find out itself."""
+    return {
+        **{key: value for key, value in facts.items() if key not in {"cases", "left_out", "class_names"}},
+        "code_version": code_version(),
+        "host": platform.node(),
+        "cpu": cpu_model(),
+        "device": device_name(training.device),
+        "slurm_job_id": os.environ.get("SLURM_JOB_ID"),
+        "finished_at": utc_now(),
+        "seconds": seconds,
+        "n_epochs": len(training.history),
+        "best_epoch": training.best_epoch,
+        "n_parameters": sum(each.numel() for each in training.model.parameters()),
+    }
