@@ -106,8 +106,15 @@ def _title(query: queries.Query, cases: list[str], bound: Mapping[str, Any]) -> 
     asked = [f"case{'s' if len(cases) > 1 else ''} {', '.join(cases)}"] if cases else []
     usual = {parameter.name: parameter.default for parameter in query.parameters}
     asked += [
-        f"{name.replace('_', '-')} {value}"
+        _worded(name.replace("_", "-"), value)
         for name, value in bound.items()
         if name != "case" and value is not None and value != usual[name]
     ]
     return f"{query.title} · {', '.join(asked)}" if asked else query.title
+
+
+def _worded(name: str, value: str | float | bool) -> str:
+    """A parameter in a title: `pct 10`, `stain h&e`, `log`, `not log`."""
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

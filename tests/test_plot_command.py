@@ -59,7 +59,7 @@ def test_a_folder_that_is_not_there_is_named(three: Store, tmp_path: Path, capfd
 def test_title_and_subtitle_say_what_was_asked_and_who_answered(three: Store) -> None:
     """The title holds the question, the case and every unusual parameter; the subtitle the run and its subset."""
     drawn = drawing(three, "top-patches", Choice(cases=("046",)), {"pct": 10})
-    assert drawn.about.title == "Which stains and slices a case's most attended patches come from · case 46, pct 10.0"
+    assert drawn.about.title == "Which stains and slices a case's most attended patches come from · case 46, pct 10"
     assert drawn.about.subtitle == "experiment exp, seed 0, test subsets"
     assert (drawn.about.class_names, drawn.about.stains) == (["benign", "high-grade"], ["h&e", "melan", "sox10"])
     text = json.dumps(drawn.spec)

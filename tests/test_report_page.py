@@ -1,6 +1,7 @@
 """The report: one page that needs no network, says why where something is missing, and keeps names as text."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,17 @@ def test_the_page_has_every_chapter_and_the_sql_of_every_chart(three_page: Path)
     assert page.count("window.vegaEmbed=") == 1
 
 
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports ask three of their questions alone, for tests of something else."""
+    chapters = [
+        replace(c, asked=c.asked[:1]) for c in (*OPENING, *CLOSING) if c.anchor in ("recall", "losses", "comparison")
+    ]
+    monkeypatch.setattr("milstore.report.building.OPENING", tuple(chapters[:2]))
+    monkeypatch.setattr("milstore.report.building.CLOSING", tuple(chapters[2:]))
+
+
+@pytest.mark.usefixtures("short")
 def test_the_report_of_one_run_says_why_there_is_no_comparison(three: Store) -> None:
     """What cannot be answered stands in words in its place, and is no fault."""
     report = build_report(three, Choice(run="exp-s2-0"))
@@ -124,12 +136,14 @@ def test_a_store_without_runs_gives_no_report(tmp_path: Path) -> None:
     assert not (tmp_path / "report.html").exists()
 
 
+@pytest.mark.usefixtures("short")
 def test_an_unknown_format_is_refused(three: Store, tmp_path: Path) -> None:
     """Only html and md are written."""
     with pytest.raises(UsageError, match="no format 'pdf'"):
         write_report(three, tmp_path / "report.pdf", format_="pdf")
 
 
+@pytest.mark.usefixtures("short")
 def test_the_command_writes_the_page(three: Store, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """`milstore report` says what it wrote, on stderr, and leaves no temporary file."""
     path = tmp_path / "out" / "r.html"
@@ -140,6 +154,7 @@ def test_the_command_writes_the_page(three: Store, tmp_path: Path, capfd: pytest
     assert [entry.name for entry in path.parent.iterdir()] == ["r.html"]
 
 
+@pytest.mark.usefixtures("short")
 def test_markdown_has_its_pictures_beside_it(three: Store, tmp_path: Path) -> None:
     """Every picture that the markdown shows is a PNG in the folder beside it, and no other lies there."""
     path = tmp_path / "for slides.md"
@@ -151,6 +166,7 @@ def test_markdown_has_its_pictures_beside_it(three: Store, tmp_path: Path) -> No
     assert {"recall.png", "loss-curves.png", "case-1-top-patches.png", "case-1-patch-gallery.png"} <= set(named)
 
 
+@pytest.mark.usefixtures("short")
 def test_markdown_escapes_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No case id can become markup in what is made of the markdown."""
     monkeypatch.setattr("milstore.report.markdown.as_png", lambda spec: b"")

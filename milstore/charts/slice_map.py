@@ -61,8 +61,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     shown, note = _coarser(frame)
     title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, *words, *note]))
     space = _Space(frame)
-    panels = alt.hconcat(_plain(shown, space, picture), _painted(shown, space, about), spacing=18)
-    return themed(panels.properties(title=title))
+    return themed(alt.hconcat(_plain(shown, space, picture), _painted(shown, space, about), spacing=18, title=title))
 
 
 def _with_sizes(frame: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +176,7 @@ def _plain(frame: pd.DataFrame, space: _Space, picture: str | None) -> Any:
         squares = alt.Chart(_squares(frame)).mark_rect(color="#CDD0D6", stroke="white", strokeWidth=0.5)
         ground = squares.encode(x=x, x2="x2:Q", y=y, y2="y2:Q", tooltip=_tooltip())
         text = words.encode(x=alt.value(space.width / 2), y=alt.value(space.height / 2), text="words:N")
-        return alt.layer(ground, text, *_outlines(frame, space)).properties(**size)
+        return alt.layer(ground, text, *_outlines(frame, space), **size)
     wide, high = space.scale * (space.right - space.left), space.scale * (space.lower - space.upper)
     image = alt.Chart(pd.DataFrame({"picture": [picture]})).mark_image(width=wide, height=high, aspect=False)
     ground = image.encode(x=alt.value(wide / 2), y=alt.value(high / 2), url="picture:N")
@@ -185,7 +184,7 @@ def _plain(frame: pd.DataFrame, space: _Space, picture: str | None) -> Any:
     squares = (
         alt.Chart(_squares(frame)).mark_rect(fillOpacity=0).encode(x=x, x2="x2:Q", y=y, y2="y2:Q", tooltip=_tooltip())
     )
-    return alt.layer(ground, squares, *_outlines(frame, space)).properties(**size)
+    return alt.layer(ground, squares, *_outlines(frame, space), **size)
 
 
 def _painted(frame: pd.DataFrame, space: _Space, about: About) -> Any:
@@ -196,10 +195,9 @@ def _painted(frame: pd.DataFrame, space: _Space, about: About) -> Any:
         .encode(x=x, x2="x2:Q", y=y, y2="y2:Q", color=_colour(frame, about), tooltip=_tooltip())
     )
     title = alt.TitleParams("effective attention", fontSize=12, fontWeight="normal", anchor="start")
-    layers = alt.layer(squares, *_outlines(frame, space))
-    return layers.properties(
-        width=space.width, height=space.height, title=title, view=alt.ViewBackground(fill="#F4F4F6")
-    )
+    view = alt.ViewBackground(fill="#F4F4F6")
+    outlines = _outlines(frame, space)
+    return alt.layer(squares, *outlines, width=space.width, height=space.height, title=title, view=view)
 
 
 def _colour(frame: pd.DataFrame, about: About) -> alt.Color:

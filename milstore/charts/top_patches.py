@@ -25,7 +25,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
         title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, *more]))
         return themed(_overview(shown, about).properties(title=title))
     panels = [_case(of_case, about) for _, of_case in cases]
-    return themed(alt.vconcat(*panels, spacing=30).properties(title=titled(about)))
+    return themed(alt.vconcat(*panels, spacing=30, title=titled(about)))
 
 
 def _named(frame: pd.DataFrame, about: About) -> pd.DataFrame:
@@ -87,7 +87,7 @@ def _bars(rows: pd.DataFrame, about: About, longest: float, *, title: str | None
         .mark_text(align="left", dx=6, fontSize=10, color=NEUTRAL)
         .encode(x="end:Q", text="words:N")
     )
-    return alt.layer(bars, ticks, labels).properties(width=560, height=alt.Step(step))
+    return alt.layer(bars, ticks, labels, width=560, height=alt.Step(step))
 
 
 def _overview(frame: pd.DataFrame, about: About) -> Any:

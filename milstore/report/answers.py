@@ -2,8 +2,9 @@
 
 import math
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from milstore import queries
@@ -85,13 +86,13 @@ class Answerer:
             result = self.result(asked.name, asked.values, choice)
             answer = replace(answer, subject=result.title, notes=tuple(result.notes))
             if asked.table:
-                answer = replace(answer, table=table_of(result))
+                answer = replace(answer, table=table_of(result, asked.leave_out))
             if asked.chart and asked.name in charted():
                 drawing = draw(self.store, query, result, choice, asked.values)
                 drawing.spec  # noqa: B018 - drawn here, so that what is wrong with it is said here
                 answer = replace(answer, drawing=drawing)
             elif not asked.table:
-                answer = replace(answer, table=table_of(result))
+                answer = replace(answer, table=table_of(result, asked.leave_out))
         except MilstoreError as error:
             return replace(answer, words=str(error))
         except Exception as error:
@@ -113,16 +114,20 @@ def _command(asked: Asked, choice: Choice) -> str:
     return shlex.join(words)
 
 
-def table_of(result: Result) -> Table:
-    """An answer's rows as people read them."""
+def table_of(result: Result, leave_out: Collection[str] = ()) -> Table:
+    """An answer's rows as people read them, without the columns that are named."""
     columns, rows = result.columns, result.rows()
     same = [i for i in range(len(columns)) if len(rows) > 1 and all(row[i] == rows[0][i] for row in rows)]
-    shown = [i for i in range(len(columns)) if i not in same]
+    shown = [i for i in range(len(columns)) if i not in same and columns[i] not in leave_out]
     return Table(
         columns=[columns[i].replace("_", " ") for i in shown],
         rows=[[cell(row[i]) for i in shown] for row in rows[:MOST_ROWS]],
         numeric=[all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in shown],
-        same=[(columns[i].replace("_", " "), cell(rows[0][i])) for i in same if rows[0][i] is not None],
+        same=[
+            (columns[i].replace("_", " "), cell(rows[0][i]))
+            for i in same
+            if rows[0][i] is not None and columns[i] not in leave_out
+        ],
         left_out=max(0, len(rows) - MOST_ROWS),
     )
 
@@ -137,6 +142,8 @@ def cell(value: Any) -> str:
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     return str(value)

@@ -18,6 +18,8 @@ class Asked:
     """Whether its chart is shown, if it has one."""
     table: bool = False
     """Whether its rows are shown."""
+    leave_out: tuple[str, ...] = ()
+    """Columns of the table that a meeting need not see."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,7 +38,7 @@ OPENING = (
         title="What was trained on what",
         lead="One row a run. Runs can be compared where cohort, features and patches have the same fingerprints.",
         asked=(
-            Asked(name="provenance", chart=False, table=True),
+            Asked(name="provenance", chart=False, table=True, leave_out=("started_at", "weights")),
             Asked(
                 name="split-balance",
                 lead="Few benign cases in a test subset make every recall of them a coarse number.",
