@@ -39,6 +39,7 @@ def test_defaults_are_those_of_the_study() -> None:
         "epochs": 30,
         "min_epochs": 10,
         "patience": 8,
+        "keep": "best",
         "lr": 3e-4,
         "weight_decay": 2e-4,
         "plateau_factor": 0.3,

@@ -123,6 +123,15 @@ def test_early_stopping_waits_for_patience_and_the_least_epochs() -> None:
     assert len(train(training(replace(SMALL, **still, patience=99, min_epochs=1))).history) == 9
 
 
+def test_keeping_the_last_epoch_trains_all_epochs() -> None:
+    """With keep = "last" nothing stops early, and the weights evaluated are those of the last epoch."""
+    made = train(training(replace(SMALL, lr=0.1, epochs=6, patience=1, keep="last")))
+    last = {name: value.clone() for name, value in made.model.state_dict().items()}
+    made.restore_best()
+    assert (len(made.history), made.best_epoch) == (6, 6)
+    assert all(torch.equal(value, last[name]) for name, value in made.model.state_dict().items())
+
+
 def test_the_learning_rate_falls_on_a_plateau() -> None:
     """After `plateau_patience` epochs without improvement and one more, the rate is multiplied by the factor."""
     config = replace(SMALL, lr=1e-30, weight_decay=0.0, epochs=6, plateau_patience=1, plateau_factor=0.5)

@@ -134,14 +134,6 @@ def name_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> dict[str, Bag]
     }
 
 
-def load_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> BagsInMemory:
-    """Read the features of cases into memory, a case in one sequential read. KeyError for a case without features."""
-    return BagsInMemory(
-        bag.with_features(torch.from_numpy(packed.read(case_id)))
-        for case_id, bag in name_bags(packed, case_ids).items()
-    )
-
-
 def feature_moments(bags: BagSource, case_ids: Iterable[str]) -> tuple[Tensor, Tensor]:
     """Mean and standard deviation of each feature over all patches of some cases: two float64 tensors of shape (D,).
 

@@ -20,6 +20,7 @@ from milstore.errors import UsageError
 
 Pooling = Literal["hierarchical", "size-corrected", "flat"]
 Standardise = Literal["none", "train"]
+Keep = Literal["best", "last"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +59,10 @@ class TrainingConfig:
     patience: int = 8
     """Stop after this many epochs without a lower validation loss."""
 
+    keep: Keep = "best"
+    """best: evaluate the weights of the epoch with the lowest validation loss, and stop early; last: train all epochs and
+    evaluate the weights of the last, where the number of epochs is known beforehand."""
+
     lr: float = 3e-4
     """Learning rate of AdamW at the start."""
 
@@ -92,6 +97,7 @@ class TrainingConfig:
             _check_type(field.name, getattr(self, field.name), type(field.default))
         _check_choice("pooling", self.pooling, get_args(Pooling))
         _check_choice("standardise", self.standardise, get_args(Standardise))
+        _check_choice("keep", self.keep, get_args(Keep))
         for name in ("hidden", "attention_dim", "epochs", "min_epochs", "patience"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("plateau_patience", "max_patches_per_slice", "weight_decay"):

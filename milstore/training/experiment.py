@@ -12,13 +12,15 @@ from milstore.store.folder import Store
 from milstore.store.names import named
 from milstore.store.runs import open_draft
 from milstore.training import continuing, preparation
-from milstore.training.bags import BagsInMemory, load_bags
+from milstore.training.bags import BagSource
 from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash
 from milstore.training.interruption import Interruption
 from milstore.training.job import Job, store_option, utc_now
+from milstore.training.memory import parse_memory
 from milstore.training.preparation import SplitPlan
 from milstore.training.progress import Watcher
 from milstore.training.provenance import find_device, usable_threads
+from milstore.training.streaming import open_bags
 from milstore.training.summary import RunResult
 
 __all__ = ["CHECKPOINT_MINUTES", "resume", "store_option", "train", "train_all"]
@@ -46,6 +48,7 @@ def train_all(
     device: str = "auto",
     fresh: bool = False,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
+    memory: str | None = None,
     watcher: Watcher | None = None,
     committed: Callable[[RunResult], None] | None = None,
 ) -> list[RunResult]:
@@ -65,6 +68,8 @@ def train_all(
         device: auto, cpu or cuda.
         fresh: begin new runs, whatever is there.
         checkpoint_minutes: within an epoch, write a checkpoint when the last one is older; above 0.
+        memory: most that features may take of this machine's memory, such as 1GB; more are read from the disk anew
+            each epoch, ahead of their use. The numbers stay the same. None for as much as they need.
         watcher: hears how it goes on; None for silence.
         committed: called with each run as soon as it is in the store.
 
@@ -121,7 +126,7 @@ def train_all(
             store=store,
             cohort=cohort,
             config=config,
-            bags=_load(packed, plans.values(), found_device) if plans else BagsInMemory([]),
+            bags=_open(packed, plans.values(), found_device, memory),
             interruption=interruption,
             watcher=watcher,
             checkpoint_seconds=60 * checkpoint_minutes,
@@ -147,6 +152,7 @@ def resume(
     run_id: str,
     *,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
+    memory: str | None = None,
     watcher: Watcher | None = None,
 ) -> RunResult:
     """Continue an interrupted run from its last checkpoint, with the threads and the device that it began with.
@@ -181,7 +187,7 @@ def resume(
             store=store,
             cohort=cohort,
             config=config,
-            bags=_load(packed, [plan], find_device(device)),
+            bags=_open(packed, [plan], find_device(device), memory),
             interruption=interruption,
             watcher=watcher,
             checkpoint_seconds=60 * checkpoint_minutes,
@@ -198,12 +204,7 @@ def _check_numbers(seed: int, threads: int | None, checkpoint_minutes: float) ->
         raise UsageError(f"--checkpoint-minutes {checkpoint_minutes}: give more than 0")
 
 
-def _load(packed: PackedFeatures, plans: Iterable[SplitPlan], device: torch.device) -> BagsInMemory:
-    """The bags of every case of the splits, on the device if its memory has room for them."""
-    bags = load_bags(packed, {case_id for plan in plans for case_id in plan.cases.subset_of})
-    if device.type == "cuda":
-        free, _ = torch.cuda.mem_get_info(device)
-        # Else they stay in the host's memory, and each goes over as its case comes.
-        if bags.n_bytes < 0.7 * free:
-            return bags.to(device)
-    return bags
+def _open(packed: PackedFeatures, plans: Iterable[SplitPlan], device: torch.device, memory: str | None) -> BagSource:
+    """The bags of every case of the splits."""
+    cases = {case_id for plan in plans for case_id in plan.cases.subset_of}
+    return open_bags(packed, cases, device, None if memory is None else parse_memory(memory))

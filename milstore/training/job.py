@@ -19,7 +19,7 @@ from milstore.store.folder import Store, default_root
 from milstore.store.lease import Hold
 from milstore.store.runs import RunDraft, begin_run, claim_draft, mint_run_id
 from milstore.training import preparation
-from milstore.training.bags import BagsInMemory
+from milstore.training.bags import BagSource
 from milstore.training.checkpoint import read_checkpoint, write_checkpoint, write_weights
 from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import attention_table, coverage_table, evaluate, prediction_tables
@@ -48,7 +48,7 @@ class Job:
     store: Store
     cohort: Cohort
     config: TrainingConfig
-    bags: BagsInMemory
+    bags: BagSource
     interruption: Interruption
     watcher: Watcher
     checkpoint_seconds: float

@@ -93,8 +93,10 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch has been trained, or the validation loss has not fallen for long enough."""
+        """Whether the last epoch has been trained, or (with `keep` best) the validation loss has not fallen for long."""
         done = len(self.history)
+        if self.config.keep == "last":
+            return done >= self.config.epochs
         stalled = done >= self.config.min_epochs and done - self.best_epoch >= self.config.patience
         return done >= self.config.epochs or stalled
 
@@ -122,7 +124,7 @@ class Training:
         losses = torch.cat([self.sums / len(order), self._validate()]).tolist()
         self.epoch_seconds += time.perf_counter() - started
         self._end_epoch(epoch, *losses)
-        watcher.epoch(self.history[-1], best=self.best_epoch == epoch)
+        watcher.epoch(self.history[-1], best=self.config.keep == "best" and self.best_epoch == epoch)
         return True
 
     def _step(self, bag: Bag, epoch: int) -> None:
@@ -183,7 +185,7 @@ class Training:
             "seconds": self.epoch_seconds,
         }
         lowest = min((old["val_loss"] for old in self.history), default=math.inf)
-        if val_loss < lowest:
+        if val_loss < lowest or self.config.keep == "last":
             self.best_epoch = epoch
             self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
         self.history.append(row)
@@ -193,7 +195,7 @@ class Training:
         self.epoch_seconds = 0.0
 
     def restore_best(self) -> None:
-        """Give the model the weights of the epoch with the lowest validation loss."""
+        """Give the model the weights of the best epoch: the one of the lowest validation loss, or with `keep` the last."""
         self.model.load_state_dict(self.best_weights)
 
     def state(self) -> dict[str, Any]:
