@@ -8,25 +8,26 @@ from typing import Annotated, Any
 
 import typer
 
+from milstore.cli.launching import JobsOption, LauncherOption, check_launcher, launch, slurm_options, take_slurm
 from milstore.cli.options import QuietOption, StoreOption
 from milstore.cli.output import console, is_quiet, say, show_table
 from milstore.errors import UsageError
 from milstore.store import open_store
 from milstore.training.config import TrainingConfig, field_help, option_name, read_config
+from milstore.training.memory import parse_memory
 
 
-def _with_config_options(function: Callable[..., None]) -> Callable[..., None]:
-    """Give a command an option for each field of TrainingConfig, in the place of its `**config`."""
+def _with_more_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of SLURM and one for each field of TrainingConfig, in the place of its `**config`."""
     signature = inspect.signature(function)
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
-    options = [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=None,
-            annotation=Annotated[type(field.default) | None, _option(field.name, field.default)],
-        )
+    annotations = dict(slurm_options()) | {
+        field.name: Annotated[type(field.default) | None, _option(field.name, field.default)]
         for field in fields(TrainingConfig)
+    }
+    options = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, annotation in annotations.items()
     ]
     together = [each.replace(kind=inspect.Parameter.KEYWORD_ONLY) for each in own] + options
     function.__signature__ = signature.replace(parameters=together)  # type: ignore[attr-defined]
@@ -42,7 +43,7 @@ def _option(name: str, default: object) -> Any:
     return typer.Option(flag, help=f"{field_help()[name]} [default: {default}]", show_default=False)
 
 
-@_with_config_options
+@_with_more_options
 def command(
     *,
     store: StoreOption = None,
@@ -55,23 +56,60 @@ def command(
         Path | None, typer.Option("--config", help="TOML file with the settings below; options win over it.")
     ] = None,
     resume: Annotated[str | None, typer.Option(help="Continue this interrupted run, and nothing else.")] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Begin new runs, even where an unfinished one could be continued.")
+    ] = False,
+    checkpoint_minutes: Annotated[
+        float, typer.Option(help="Within an epoch, write a checkpoint when the last one is older.")
+    ] = 10.0,
     threads: Annotated[int | None, typer.Option(help="Threads to compute with; default: the CPUs there are.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    memory: Annotated[
+        str | None,
+        typer.Option(
+            help="Most that features may take, such as 1GB; more are read anew each epoch. Default: no limit."
+        ),
+    ] = None,
+    launcher: LauncherOption = "none",
+    jobs: JobsOption = None,
     quiet: QuietOption = False,
     **config: Any,
 ) -> None:
     """Train a model on one split, or on all, and store the run.
 
-    Progress and words go to stderr, the summary to stdout. Ctrl-C stops after the case at hand and says how to go on.
+    Progress and words go to stderr, the summary to stdout. Ctrl-C (or SIGTERM, SIGUSR1, SIGUSR2) stops after the case at
+    hand with exit code 75; the same command goes on. --split all trains the splits that have no finished run yet.
     """
     opened = open_store(store)
+    slurm = take_slurm(config)
+    check_launcher(launcher, jobs, slurm)
     settings = read_config(config_file, config)
     if resume is not None:
         if split is not None or config_file is not None or any(value is not None for value in config.values()):
             raise UsageError("--resume continues one run as it began: leave --split and its settings out")
+        if fresh:
+            raise UsageError("--resume continues a run, --fresh begins one: give one of them")
+        if launcher != "none":
+            raise UsageError("--resume continues a run in this process: leave --launcher out")
     elif split is None:
         raise UsageError("say which split to train on: --split 1, or --split all")
+    if memory is not None:
+        parse_memory(memory)  # Refused here, before anything is loaded or queued.
     splits = None if split is None or split == "all" else [_number(split)]
+    facts: dict[str, Any] = {
+        "split_set": split_set,
+        "encoder": encoder,
+        "seed": seed,
+        "experiment": experiment,
+        "threads": threads,
+        "device": device,
+        "fresh": fresh,
+        "checkpoint_minutes": checkpoint_minutes,
+        "memory": memory,
+    }
+    if launcher != "none":
+        launch(opened, settings, splits, launcher, jobs, slurm, **facts)
+        return
 
     from milstore import training
     from milstore.training.experiment import store_option
@@ -79,23 +117,15 @@ def command(
 
     watch = Watcher() if quiet or is_quiet() else watcher(say, console(stderr=True))
     if resume is not None:
-        result = training.resume(opened, resume, watcher=watch)
-        _show(result)
+        going_on = {name: facts[name] for name in ("checkpoint_minutes", "memory")}
+        results = [training.resume(opened, resume, **going_on, watcher=watch)]
+        _show(results[0])
     else:
-        *_, result = training.train_all(
-            opened,
-            settings,
-            splits,
-            split_set=split_set,
-            encoder=encoder,
-            seed=seed,
-            experiment=experiment,
-            threads=threads,
-            device=device,
-            watcher=watch,
-            committed=_show,
-        )
-    say(f"next: milstore query top-patches --run {result.run_id}{store_option(opened)}")
+        results = training.train_all(opened, settings, splits, **facts, watcher=watch, committed=_show)
+    if results:
+        say(f"next: milstore query top-patches --run {results[-1].run_id}{store_option(opened)}")
+    else:
+        say("every split is finished: --fresh trains them again")
 
 
 def _number(split: str) -> int:

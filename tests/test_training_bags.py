@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
-from milstore.training.bags import Float32Rows, feature_moments, load_bags, make_bag
+from milstore.training.bags import Float32Rows, feature_moments, make_bag
+from milstore.training.streaming import open_bags
 from tests.training_cohort import LABELS, bag, bags, features, places, tiny_store
 
 
@@ -31,7 +32,7 @@ def test_the_packed_store_gives_the_same_bags(tmp_path: Path) -> None:
     """What was packed under a patch's identity is read under it."""
     store = tiny_store(tmp_path)
     packed = open_features(store, read_cohort(store), None)
-    for held in load_bags(packed, LABELS).in_order(["11", "3"]):
+    for held in open_bags(packed, LABELS, torch.device("cpu")).in_order(["11", "3"]):
         expected = dict(zip(places(held.case_id), features(held.case_id).tolist(), strict=True))
         assert dict(zip(identities(held), held.feature_ND.tolist(), strict=True)) == expected
         assert held.feature_ND.dtype == torch.float16

@@ -1,0 +1,165 @@
+"""Features that do not fit: read ahead from the packed file, or sent ahead to the GPU, while a case is trained on.
+
+Where features come from changes no number: the model sees the same bits, in the same order.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from milstore.errors import UsageError
+from milstore.store.features import PackedFeatures, empty_vectors
+from milstore.training.bags import Bag, BagsInMemory, BagSource, name_bags
+from milstore.training.memory import memory_text
+
+MOST_AHEAD = 8
+"""Cases in memory at a time. More would only make up for longer pauses of the disk."""
+DEVICE_SHARE = 0.7
+"""Share of a GPU's free memory that features may take; the rest is the model's."""
+
+
+def open_bags(
+    packed: PackedFeatures, case_ids: Iterable[str], device: torch.device, memory: int | None = None
+) -> BagSource:
+    """The bags of cases: on the device if there is room, else in memory, else read ahead from the file.
+
+    Args:
+        packed: the features.
+        case_ids: the cases; KeyError for one without features.
+        device: where the model is.
+        memory: most bytes of this machine's memory that features may take, a case turned to float32 included; None
+            for as many as they need.
+
+    Raises:
+        UsageError: the memory does not hold the largest case three times.
+    """
+    names = name_bags(packed, case_ids)
+    n_bytes = sum(bag.n_patches for bag in names.values()) * _row_bytes(packed)
+    if device.type == "cuda":
+        return _for_gpu(packed, names, n_bytes, device, memory)
+    if memory is None or n_bytes + _working_bytes(packed, names) <= memory:
+        return BagsInMemory(_read(packed, bag, None) for bag in names.values())
+    return BagsReadAhead(packed, names, memory=memory)
+
+
+class BagsReadAhead:
+    """Bags whose features are read from the packed file by a thread, a few cases ahead of the one in use."""
+
+    def __init__(
+        self, packed: PackedFeatures, names: Mapping[str, Bag], *, memory: int | None = None, pinned: bool = False
+    ) -> None:
+        """Reserve nothing yet.
+
+        Args:
+            packed: the features.
+            names: the bags by case, without features.
+            memory: most bytes to take, a case turned to float32 included; None for a few cases.
+            pinned: take memory from which a GPU can copy by itself; cases are turned to float32 there, not here.
+
+        Raises:
+            UsageError: the memory does not hold the largest case three times.
+        """
+        self.n_features = packed.n_features
+        self._packed, self._names, self._pinned = packed, names, pinned
+        self._most_rows = max((bag.n_patches for bag in names.values()), default=0)
+        self._n_ahead = MOST_AHEAD if memory is None else self._fitting(memory)
+        self._spare: list[Tensor] = []
+
+    def in_order(self, case_ids: Iterable[str]) -> Iterator[Bag]:
+        """The bags of the cases, in that order; a bag's features hold until the next bag is asked for."""
+        names = iter([self._names[case_id] for case_id in case_ids])
+        taken: list[Tensor] = []
+        ahead: deque[tuple[Tensor, Future[Bag]]] = deque()
+        reader = ThreadPoolExecutor(1, thread_name_prefix="features")
+        try:
+            for bag in islice(names, self._n_ahead):
+                taken.append(self._spare.pop() if self._spare else self._room())
+                ahead.append((taken[-1], reader.submit(_read, self._packed, bag, taken[-1])))
+            while ahead:
+                room, coming = ahead.popleft()
+                yield coming.result()
+                for bag in islice(names, 1):
+                    ahead.append((room, reader.submit(_read, self._packed, bag, room)))
+        finally:
+            # A read that has begun is waited for: it writes into memory that is used again.
+            reader.shutdown(cancel_futures=True)
+            self._spare += taken
+
+    def _fitting(self, memory: int) -> int:
+        largest = self._most_rows * _row_bytes(self._packed)
+        working = 0 if self._pinned else _working_bytes(self._packed, self._names)
+        least = 2 * largest + working
+        if memory < least:
+            raise UsageError(
+                f"--memory {memory_text(memory)} does not hold two cases as large as the largest "
+                f"({self._most_rows} patches): give at least {memory_text(least)}"
+            )
+        return min(MOST_AHEAD, (memory - working) // max(largest, 1))
+
+    def _room(self) -> Tensor:
+        if self._pinned:
+            dtype = getattr(torch, self._packed.dtype)
+            return torch.empty(self._most_rows, self.n_features, dtype=dtype, pin_memory=True)
+        return torch.from_numpy(empty_vectors(self._most_rows, self.n_features, self._packed.dtype))
+
+
+class BagsSentAhead:
+    """Bags on a GPU, each copied there while the one before it is computed on."""
+
+    def __init__(self, source: BagSource, device: torch.device) -> None:
+        self.n_features = source.n_features
+        self._source, self._device = source, device
+
+    def in_order(self, case_ids: Iterable[str]) -> Iterator[Bag]:  # pragma: no cover - needs a GPU
+        """The bags of the cases, in that order."""
+        copying = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        computing = torch.cuda.current_stream(self._device)
+        ready: Bag | None = None
+        for stored in self._source.in_order(case_ids):
+            with torch.cuda.stream(copying):
+                coming = stored.to(self._device)
+                copied = copying.record_event()
+            if ready is not None:
+                yield ready
+            # The source may write over the features that were copied as soon as it is asked for the next bag.
+            copied.synchronize()
+            for tensor in (coming.feature_ND, coming.slice_GN, coming.stain_SG):
+                # Else the memory could be given to another copy while it is still computed on.
+                tensor.record_stream(computing)
+            ready = coming
+        if ready is not None:
+            yield ready
+
+
+def _for_gpu(
+    packed: PackedFeatures, names: Mapping[str, Bag], n_bytes: int, device: torch.device, memory: int | None
+) -> BagSource:  # pragma: no cover - needs a GPU
+    reading = BagsReadAhead(packed, names, memory=memory, pinned=True)
+    free, _ = torch.cuda.mem_get_info(device)
+    if n_bytes < DEVICE_SHARE * free:
+        # Sent one at a time, so that this machine's memory never holds all of them.
+        return BagsInMemory(BagsSentAhead(reading, device).in_order(names))
+    if memory is not None and n_bytes > memory:
+        return BagsSentAhead(reading, device)
+    held = BagsInMemory(bag.with_features(_read(packed, bag, None).feature_ND.pin_memory()) for bag in names.values())
+    return BagsSentAhead(held, device)
+
+
+def _read(packed: PackedFeatures, bag: Bag, room_MD: Tensor | None) -> Bag:
+    """The bag with its features, read into the first rows of some room, or into fresh memory."""
+    into = None if room_MD is None else room_MD.numpy()
+    return bag.with_features(torch.from_numpy(packed.read(bag.case_id, into)))
+
+
+def _row_bytes(packed: PackedFeatures) -> int:
+    return packed.n_features * (2 if packed.dtype == "float16" else 4)
+
+
+def _working_bytes(packed: PackedFeatures, names: Mapping[str, Bag]) -> int:
+    """What turning the largest case to float32 takes."""
+    most_rows = max((bag.n_patches for bag in names.values()), default=0)
+    return 0 if packed.dtype == "float32" else 4 * packed.n_features * most_rows
