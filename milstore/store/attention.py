@@ -1,21 +1,37 @@
 """Ranks and invariants of the tables that a run writes."""
 
-import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from milstore.errors import DataError
+from milstore.schema.arrow import arrow_schema
 from milstore.schema.columns import SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
+from milstore.store.places import PLACE, Index, Places, places, places_fingerprint, starts
 
 TOLERANCE = 1e-4
 """How far a sum of attention, or of probabilities, may be from 1."""
-PLACE = ("case_id", "stain", "slice_idx", "patch_idx")
+RANKS = ("rank", "n_patches")
+"""Columns that are worked out from the others."""
 
-Index = npt.NDArray[np.int64]
+Weights = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Attention that kept every promise: its rows as they are stored, and the fingerprint of their patches."""
+
+    table: pa.Table
+    """Fitted to the schema, sorted by case id (bytes) and rank."""
+    _rows: pa.Table
+    _places: Places
+
+    def fingerprint(self) -> str:
+        """SHA-256 over the identities of the patches; runs that agree can be compared patch by patch."""
+        return places_fingerprint(self._rows, self._places)
 
 
 def rank_attention(table: pa.Table) -> pa.Table:
@@ -24,95 +40,96 @@ def rank_attention(table: pa.Table) -> pa.Table:
     Rank 1 is the highest effective attention of its case, by the value as stored (float32); ties go by stain,
     slice_idx, patch_idx.
     """
-    table = table.set_column(
-        table.column_names.index("effective_attention"),
-        "effective_attention",
-        table["effective_attention"].cast(pa.float32()),
-    )
-    order = [("case_id", "ascending"), ("effective_attention", "descending")]
-    order += [(column, "ascending") for column in PLACE[1:]]
-    table = table.select([c for c in table.column_names if c not in ("rank", "n_patches")]).sort_by(order)
-    _, first, counts = _groups(table, ["case_id"])
-    sizes = np.repeat(counts, counts)
-    rank = np.arange(table.num_rows) - np.repeat(first, counts) + 1
-    return table.append_column("rank", pa.array(rank, pa.int32())).append_column(
-        "n_patches", pa.array(sizes, pa.int32())
-    )
+    effective = table["effective_attention"].cast(pa.float32())
+    table = table.set_column(table.column_names.index("effective_attention"), "effective_attention", effective)
+    table = table.select([name for name in table.column_names if name not in RANKS])
+    return _ranked(table, *_ranking(table, places(table)))
 
 
-def _codes(table: pa.Table, column: str) -> Index:
-    values = table[column].combine_chunks()
-    if pa.types.is_integer(values.type):
-        return np.asarray(values, dtype=np.int64)
-    return np.asarray(pc.dictionary_encode(values).indices, dtype=np.int64)
+def _ranking(table: pa.Table, known: Places) -> tuple[Index, Index, Index]:
+    """Row of each patch in the order of case and rank, and in that order the rank and the case's number of patches."""
+    first = starts(known.case_N)
+    counts = np.diff(np.append(first, len(known.case_N)))
+    first_N = np.repeat(first, counts)
+    within_N = np.arange(len(first_N)) - first_N
+    effective_N = known.ordered(table["effective_attention"].to_numpy())
+    by_rank_N = known.rows(first_N + _by_rank(effective_N, within_N, first))
+    return by_rank_N, within_N + 1, np.repeat(counts, counts)
 
 
-def _groups(table: pa.Table, columns: list[str]) -> tuple[Index, Index, Index]:
-    """Group of each row, and first row and size of each group, of rows that are sorted by `columns`."""
-    if not table.num_rows:
-        none = np.zeros(0, np.int64)
-        return none, none, none
-    starts = np.zeros(table.num_rows, bool)
-    starts[0] = True
-    for column in columns:
-        codes = _codes(table, column)
-        starts[1:] |= codes[1:] != codes[:-1]
-    first = np.flatnonzero(starts)
-    return np.cumsum(starts) - 1, first, np.diff(np.append(first, table.num_rows))
+def _by_rank(effective_N: npt.NDArray[np.float32], within_N: Index, first: Index) -> Index:
+    """Positions within their case by falling attention, equal ones as they are; cases begin at `first`."""
+    # The bits of a float that is not negative sort as it does; those of a negative one the other way round.
+    bits_N = (effective_N + np.float32(0)).view(np.int32)
+    if len(bits_N) and bits_N.min() < 0:
+        bits_N = np.where(bits_N < 0, bits_N ^ 0x7FFFFFFF, bits_N)
+    # Value and position in one number: sorting numbers is several times quicker than sorting their positions, and
+    # sorting a few at a time than all at once.
+    key_N = (0x7FFFFFFF - bits_N.astype(np.int64)) << 31 | within_N
+    for begin, end in zip(first, np.append(first[1:], len(key_N)), strict=True):
+        key_N[begin:end].sort()
+    return key_N & 0x7FFFFFFF
 
 
-def check_attention(table: pa.Table) -> pa.Table:
-    """Attention as it is stored: fitted to the schema, ranked and sorted.
+def _ranked(table: pa.Table, by_rank_N: Index, rank_N: Index, n_patches_N: Index) -> pa.Table:
+    table = table.take(pa.array(by_rank_N))
+    for name, values in zip(RANKS, (rank_N, n_patches_N), strict=True):
+        table = table.append_column(name, pa.array(values.astype(np.int32)))
+    return table
+
+
+def checked_attention(table: pa.Table) -> Attention:
+    """Attention as it is stored: fitted to the schema, ranked and sorted. `rank` and `n_patches` may be left out.
 
     Raises:
         DataError: a patch stands twice, a weight is NaN or negative, a level does not sum to 1 within its parent, the
             product of the levels is not the effective attention, or ranks that were given are not those of the values.
     """
-    ranked = rank_attention(table)
-    if "rank" in table.column_names and not _same_ranks(table, ranked):
+    rows = fitted("attention", table, left_out=RANKS)
+    known = places(rows)
+    by_rank_N, rank_N, n_patches_N = _ranking(rows, known)
+    if "rank" in table.column_names and not _same_ranks(table["rank"], by_rank_N, rank_N):
         raise DataError("attention comes with ranks that are not those of its values: leave rank and n_patches out")
-    ranked = fitted("attention", ranked)
-    check_unique("attention", ranked, list(PLACE))
-    by_place = ranked.sort_by([(column, "ascending") for column in PLACE])
+    if known.has_doubles():
+        check_unique("attention", rows, list(PLACE))
+    _check_levels(rows, known)
+    ranked = _ranked(rows, by_rank_N, rank_N, n_patches_N).cast(arrow_schema("attention"))
+    return Attention(ranked.combine_chunks(), rows, known)
+
+
+def _same_ranks(given: pa.ChunkedArray, by_rank_N: Index, rank_N: Index) -> bool:
+    of_row_N = np.empty(len(rank_N), np.int32)
+    of_row_N[by_rank_N] = rank_N
+    return bool(given.cast(pa.int32()).combine_chunks().equals(pa.array(of_row_N)))
+
+
+def _check_levels(rows: pa.Table, known: Places) -> None:
+    """Each level sums to 1 within its parent, and the product of the levels is the effective attention."""
     stain, slice_, patch, effective = (
-        by_place[f"{level}_attention"].to_numpy().astype(np.float64)
-        for level in ("stain", "slice", "patch", "effective")
+        known.ordered(rows[f"{level}_attention"].to_numpy()) for level in ("stain", "slice", "patch", "effective")
     )
     if min(weights.min(initial=0.0) for weights in (stain, slice_, patch, effective)) < 0:
         raise DataError("attention has a negative weight")
-    slice_of, slice_first, _ = _groups(by_place, ["case_id", "stain", "slice_idx"])
-    stain_of, stain_first, _ = _groups(by_place, ["case_id", "stain"])
-    case_of, case_first, _ = _groups(by_place, ["case_id"])
-    for level, weights, parent in (("stain", stain, stain_of), ("slice", slice_, slice_of)):
-        if np.any(np.abs(weights - weights[(stain_first if level == "stain" else slice_first)[parent]]) > 0):
+    cases, stains, slices = starts(known.case_N), starts(known.stain_N), starts(known.slice_N)
+    for level, weights, first in (("stain", stain, stains), ("slice", slice_, slices)):
+        if not np.isin(np.flatnonzero(weights[1:] != weights[:-1]) + 1, first, assume_unique=True).all():
             raise DataError(f"{level}_attention differs between patches of one {level}")
-    _check_sums(by_place, "patch", "slice", patch, slice_of, slice_first)
-    _check_sums(by_place, "slice", "stain", slice_[slice_first], stain_of[slice_first], stain_first)
-    _check_sums(by_place, "stain", "case", stain[stain_first], case_of[stain_first], case_first)
-    _check_sums(by_place, "effective", "case", effective, case_of, case_first)
-    if np.any(np.abs(stain * slice_ * patch - effective) > TOLERANCE * np.maximum(effective, 1e-3)):
+
+    def check_sums(level: str, parent: str, weights: Weights, first: Index, begin: Index) -> None:
+        """Check `weights`, among which a parent begins at `first`, and at `begin` among all patches."""
+        sums = np.add.reduceat(weights, first, dtype=np.float64) if len(weights) else weights
+        worst = int(np.argmax(np.abs(sums - 1))) if len(sums) else 0
+        if len(sums) and abs(sums[worst] - 1) > TOLERANCE:
+            case_id = rows["case_id"][int(known.rows(begin[worst : worst + 1])[0])].as_py()
+            raise DataError(f"{level}_attention sums to {sums[worst]:.6f} over a {parent} of case {case_id!r}, not to 1")
+
+    check_sums("patch", "slice", patch, slices, slices)
+    check_sums("slice", "stain", slice_[slices], np.searchsorted(slices, stains), stains)
+    check_sums("stain", "case", stain[stains], np.searchsorted(stains, cases), cases)
+    check_sums("effective", "case", effective, cases, cases)
+    # float32 is a thousand times finer than the tolerance.
+    if np.any(np.abs(stain * slice_ * patch - effective) > TOLERANCE * np.maximum(effective, np.float32(1e-3))):
         raise DataError("effective_attention is not stain x slice x patch attention")
-    return ranked
-
-
-def _same_ranks(given: pa.Table, ranked: pa.Table) -> bool:
-    order = [(column, "ascending") for column in PLACE]
-    return bool(
-        given.sort_by(order)["rank"]
-        .cast(pa.int32())
-        .combine_chunks()
-        .equals(ranked.sort_by(order)["rank"].combine_chunks())
-    )
-
-
-def _check_sums(
-    rows: pa.Table, level: str, parent: str, weights: npt.NDArray[np.float64], group: Index, first: Index
-) -> None:
-    sums = np.bincount(group, weights, minlength=len(first))
-    worst = int(np.argmax(np.abs(sums - 1))) if len(sums) else 0
-    if len(sums) and abs(sums[worst] - 1) > TOLERANCE:
-        case_id = rows["case_id"][int(first[worst])].as_py()
-        raise DataError(f"{level}_attention sums to {sums[worst]:.6f} over a {parent} of case {case_id!r}, not to 1")
 
 
 def check_predictions(predictions: pa.Table, probabilities: pa.Table) -> tuple[pa.Table, pa.Table]:
@@ -150,12 +167,3 @@ def _check_prediction(row: dict[str, object], probability: dict[int, float]) -> 
     highest = max(probability.values())
     if row["pred_label"] != min(label for label, value in probability.items() if value == highest):
         raise DataError(f"pred_label of case {case_id!r} is not its class of highest probability")
-
-
-def patches_fingerprint(attention: pa.Table) -> str:
-    """SHA-256 over the identities of the patches; runs that agree can be compared patch by patch."""
-    digest = hashlib.sha256()
-    rows = attention.select(list(PLACE)).sort_by([(column, "ascending") for column in PLACE])
-    for column in PLACE:
-        digest.update(("\0".join(str(value) for value in rows[column].to_pylist()) + "\n").encode())
-    return digest.hexdigest()

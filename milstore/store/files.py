@@ -11,7 +11,8 @@ from uuid import uuid4
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_HASH_BLOCK = 1 << 20
+_REPEATED = ("stain_attention", "slice_attention")
+"""Numbers of which a case has few: a dictionary of them takes a third of the room."""
 
 
 def sha256_of(path: Path) -> str:
@@ -68,17 +69,22 @@ def _write_text(path: Path, text: str) -> None:
 
 def write_parquet(table: "pa.Table", path: Path) -> None:
     """Write a Parquet file and wait until it is on the disk. Not atomic: for folders that are renamed as a whole."""
+    put_parquet(table, path)
+    sync_file(path)
+
+
+def put_parquet(table: "pa.Table", path: Path) -> None:
+    """Write a Parquet file, without waiting until it is on the disk."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    floats = [field.name for field in table.schema if pa.types.is_float32(field.type)]
+    noisy = [field.name for field in table.schema if pa.types.is_float32(field.type) and field.name not in _REPEATED]
     pq.write_table(
         table,
         path,
         compression="zstd",
-        # Attention is close to noise in its low bits: splitting the bytes into streams lets zstd find what repeats.
-        use_byte_stream_split=floats or False,
-        use_dictionary=[field.name for field in table.schema if field.name not in floats],
+        # A patch's attention is close to noise in its low bits: splitting the bytes lets zstd find what repeats.
+        use_byte_stream_split=noisy or False,
+        use_dictionary=[field.name for field in table.schema if field.name not in noisy],
         row_group_size=1 << 17,
     )
-    sync_file(path)

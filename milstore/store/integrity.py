@@ -1,6 +1,6 @@
 """Checks on whole tables before they are stored: columns, types, nulls, keys and references."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 import pyarrow as pa
@@ -38,9 +38,9 @@ def checked_table(name: str, table: pa.Table) -> pa.Table:
     return _sorted(table, keys)
 
 
-def fitted(name: str, table: pa.Table) -> pa.Table:
-    """The table with the schema's columns, in its order and types. DataError if it cannot be."""
-    schema = arrow_schema(name)
+def fitted(name: str, table: pa.Table, left_out: Collection[str] = ()) -> pa.Table:
+    """The table with the schema's columns (but for those `left_out`), in its order and types. DataError if it cannot."""
+    schema = pa.schema([field for field in arrow_schema(name) if field.name not in left_out])
     missing = [field.name for field in schema if field.name not in table.column_names]
     if missing:
         raise DataError(f"table {name} lacks the column {named(missing)}")
