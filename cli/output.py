@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+    from rich.table import Table
 
 _state = {"quiet": False}
 _WIDEST = 100_000
@@ -60,6 +61,11 @@ def console(*, stderr: bool = False) -> "Console":
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """A table for people, to stdout. Numbers stand to the right, with four significant digits."""
+    console().print(make_table(columns, rows, title))
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> "Table":
+    """The table that `show_table` prints."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -72,7 +78,7 @@ def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
-    console().print(table)
+    return table
 
 
 def cell(value: Any) -> str:

@@ -1,41 +1,148 @@
 """`milstore runs …`."""
 
 import json
-from typing import Annotated
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from milstore.cli.options import FormatOption, OutputOption, StoreOption
-from milstore.cli.output import say, show_table
+from milstore.cli.output import console, make_table, printable, say, show_table
 
-app = typer.Typer(
-    help="List and show finished runs.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
-)
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.table import Table
 
-_LIST = """
-select run_id, experiment, split_set, split, seed, pooling, best_epoch, n_epochs, round(seconds, 1) as seconds,
-       strftime(finished_at, '%Y-%m-%d %H:%M') as finished_utc
-from runs
-order by finished_at, run_id
-"""
+    from milstore.launching.states import RunState
+
+app = typer.Typer(help="List, follow and show runs.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+
+_COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job", "since (UTC)")
 
 
 @app.command("list")
 def list_runs(format_: FormatOption = "table", output: OutputOption = None, store: StoreOption = None) -> None:
-    """List the finished runs, and name the unfinished ones."""
-    from milstore.asking import ask_sql
+    """List the runs: finished, running, waiting, interrupted and failed."""
+    from milstore.asking import Result
     from milstore.cli.answers import write_answer
     from milstore.cli.opening import open_current
-    from milstore.store.runs import list_drafts
+    from milstore.launching.states import RunState, states
 
     opened = open_current(store)
-    result = ask_sql(opened, _LIST)
-    if not result.rows():
-        say("there is no finished run: train one with milstore train --split 1")
+    rows = states(opened)
+    if not rows:
+        say("there is no run: train one with milstore train --split 1")
+    elif format_ == "table" and output is None:
+        console().print(_table(rows))
     else:
-        write_answer(result, format_, output)
-    for draft in list_drafts(opened):
-        say(f"unfinished: {draft.run_id} ({len(draft.epochs())} epochs): milstore train --resume {draft.run_id}")
+        answer: Any = _Rows([field.name for field in fields(RunState)], [astuple(row) for row in rows])
+        write_answer(Result(lambda fetch: fetch(answer)), format_, output)
+    for row in rows:
+        if row.state in ("interrupted", "failed"):
+            say(f"{row.state}: {_name(row)}: {row.note}")
+
+
+@app.command()
+def watch(
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    store: StoreOption = None,
+) -> None:
+    """Follow waiting and running runs until none is left: a live table, or lines where there is no terminal."""
+    from milstore.cli.opening import open_current
+    from milstore.launching.states import follow
+
+    snapshots = follow(open_current(store), interval=interval)
+    if sys.stdout.isatty():
+        _watch_live(snapshots)
+    else:
+        _watch_lines(snapshots)
+
+
+def _watch_live(snapshots: "Iterator[list[RunState]]") -> None:
+    from rich.live import Live
+
+    with Live(console=console(), auto_refresh=False) as live:
+        for rows in snapshots:
+            live.update(_table(rows), refresh=True)
+
+
+def _watch_lines(snapshots: "Iterator[list[RunState]]") -> None:
+    """A line for each run whenever something of it has changed."""
+    told: dict[tuple[Any, ...], str] = {}
+    for rows in snapshots:
+        for row in rows:
+            key = (row.experiment, row.split_set, row.split, row.seed, row.run_id)
+            line = f"{row.state}: {_name(row)}: {row.note or _epochs(row)}"
+            if row.goes_on and row.epoch:
+                line = f"{row.state}: {_name(row)}: epoch {_epochs(row)}, {_duration(row.eta_seconds)} left at most"
+            if told.get(key) != line:
+                told[key] = line
+                sys.stdout.write(printable(line) + "\n")
+        sys.stdout.flush()
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What is read from a connection after a question, for rows that come from elsewhere."""
+
+    columns: Sequence[str]
+    rows: list[tuple[Any, ...]]
+
+    @property
+    def description(self) -> list[tuple[str]]:
+        return [(name,) for name in self.columns]
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        return self.rows
+
+    def to_arrow_table(self) -> "pa.Table":
+        import pyarrow as pa
+
+        return pa.table({name: [row[i] for row in self.rows] for i, name in enumerate(self.columns)})
+
+
+def _table(rows: "list[RunState]") -> "Table":
+    return make_table(
+        _COLUMNS,
+        [
+            (
+                row.state,
+                _name(row),
+                _epochs(row),
+                _duration(row.eta_seconds),
+                row.best_epoch,
+                round(row.seconds, 1),
+                row.restarts,
+                row.job_id or "",
+                row.since[:16].replace("T", " "),
+            )
+            for row in rows
+        ],
+    )
+
+
+def _name(row: "RunState") -> str:
+    return row.run_id or f"{row.experiment}, split {row.split}, seed {row.seed}"
+
+
+def _epochs(row: "RunState") -> str:
+    return str(row.epoch) if row.state == "done" else f"{row.epoch} of {row.epochs}"
+
+
+def _duration(seconds: float | None) -> str:
+    """A time as people say it.
+
+    >>> [_duration(seconds) for seconds in (None, 59.6, 150, 7260)]
+    ['', '60 s', '2 min', '2 h 1 min']
+    """
+    if seconds is None:
+        return ""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = int(seconds) // 60
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 @app.command()

@@ -82,7 +82,7 @@ def train_all(
         Interrupted: a signal asked to stop; the same call goes on.
     """
     watcher = watcher or Watcher()
-    _check_numbers(seed, threads, checkpoint_minutes)
+    check_numbers(seed, threads, checkpoint_minutes)
     with Interruption() as interruption:
         cohort = read_cohort(store)
         names = preparation.class_names(cohort)
@@ -164,7 +164,7 @@ def resume(
         Interrupted: a signal asked to stop again.
     """
     watcher = watcher or Watcher()
-    _check_numbers(0, None, checkpoint_minutes)
+    check_numbers(0, None, checkpoint_minutes)
     with Interruption() as interruption:
         draft = open_draft(store, run_id)
         continuing.refuse_living(draft, watcher, interruption)
@@ -195,7 +195,8 @@ def resume(
         return job.go_on(draft)
 
 
-def _check_numbers(seed: int, threads: int | None, checkpoint_minutes: float) -> None:
+def check_numbers(seed: int, threads: int | None, checkpoint_minutes: float) -> None:
+    """UsageError for an option of `train_all` that is out of range."""
     if seed < 0:
         raise UsageError(f"--seed {seed}: give 0 or more")
     if threads is not None and threads < 1:

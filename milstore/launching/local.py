@@ -1,0 +1,114 @@
+"""Launching on this machine: each split in a process of its own, some at a time."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+
+import milstore
+from milstore.errors import Interrupted, UsageError
+from milstore.launching.records import Launch
+from milstore.store import Store
+from milstore.training.interruption import Interruption
+
+Tell = Callable[[str], None]
+_LOOK_EVERY = 0.2
+
+
+def log_file(launch: Launch, split: int) -> Path:
+    """Where the process that trains a split writes what it has to say."""
+    return launch.folder / f"split-{split}.log"
+
+
+def threads_each(jobs: int) -> int:
+    """Threads for each of some trainings at a time: an equal share of the CPUs given to this process, at least 1."""
+    try:
+        given = len(os.sched_getaffinity(0))
+    except AttributeError:  # pragma: no cover - not on Linux
+        given = os.cpu_count() or 1
+    return max(1, given // jobs)
+
+
+def run_side_by_side(store: Store, launch: Launch, jobs: int, tell: Tell = lambda _: None) -> list[str]:
+    """Train every split of a launch, at most `jobs` at a time. Returns the ids of the finished runs, split by split.
+
+    A signal is handed on to the processes, which write their checkpoints; a second Ctrl-C ends them at once.
+
+    Raises:
+        UsageError: `jobs` is less than 1, or a split cannot be trained; the others were trained.
+        Interrupted: a signal asked to stop, or one of the processes was stopped.
+    """
+    if jobs < 1:
+        raise UsageError(f"--jobs {jobs}: give 1 or more")
+    waiting = deque(launch.facts["splits"])
+    running: dict[int, subprocess.Popen[bytes]] = {}
+    told: set[int] = set()
+    with Interruption() as interruption:
+        try:
+            while running or (waiting and not interruption.requested):
+                while waiting and len(running) < jobs and not interruption.requested:
+                    split = waiting.popleft()
+                    running[split] = _start(store, launch, split)
+                    tell(f"split {split} is trained by process {running[split].pid}")
+                if interruption.requested:
+                    _warn(running, told)
+                for split in [split for split, process in running.items() if process.poll() is not None]:
+                    del running[split]
+                    tell(f"split {split}: {_outcome(launch, split)}")
+                time.sleep(_LOOK_EVERY if running else 0)
+        except BaseException:
+            for process in running.values():
+                process.kill()
+            raise
+    return _result(launch)
+
+
+def _start(store: Store, launch: Launch, split: int) -> "subprocess.Popen[bytes]":
+    package = str(Path(milstore.__file__).resolve().parents[1])
+    found = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
+    with log_file(launch, split).open("ab") as log:
+        return subprocess.Popen(  # noqa: S603 - our own program
+            [sys.executable, "-m", "milstore.launching.task", str(store.root), str(launch.folder), str(split)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONPATH": found},
+            # Ctrl-C at the terminal comes to the launcher alone, which hands it on once.
+            start_new_session=True,
+        )
+
+
+def _warn(running: "dict[int, subprocess.Popen[bytes]]", told: set[int]) -> None:
+    for split in running.keys() - told:
+        running[split].send_signal(signal.SIGTERM)
+        told.add(split)
+
+
+def _outcome(launch: Launch, split: int) -> str:
+    known = launch.record(split).read()
+    state = known.get("state")
+    if state == "done":
+        return f"run {known['run_id']} is finished"
+    if state in ("interrupted", "failed"):
+        return f"{state}: {known.get('error')}"
+    return f"its process died: see {log_file(launch, split)}"
+
+
+def _result(launch: Launch) -> list[str]:
+    splits = launch.facts["splits"]
+    known = {split: launch.record(split).read() for split in splits}
+    failed = [split for split in splits if known[split].get("state") in ("failed", "running")]
+    if failed:
+        raise UsageError(
+            f"split {failed[0]} failed, {_outcome(launch, failed[0])}; its log is {log_file(launch, failed[0])}"
+        )
+    unfinished = [split for split in splits if known[split].get("state") != "done"]
+    if unfinished:
+        raise Interrupted(
+            f"stopped with {len(unfinished)} of {len(splits)} splits unfinished: milstore runs list names them"
+        )
+    return [known[split]["run_id"] for split in splits]

@@ -1,0 +1,84 @@
+"""What a launch will train, checked before anything is submitted: a job that fails an hour later helps nobody."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from milstore.launching.records import Launch, begin_launch
+from milstore.store.cohort import read_cohort
+from milstore.store.features import open_features
+from milstore.store.folder import Store
+from milstore.training import TrainingConfig, continuing, preparation
+from milstore.training.config import canonical_json
+from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers
+from milstore.training.progress import Watcher
+
+
+def plan_launch(
+    store: Store,
+    config: TrainingConfig,
+    splits: Iterable[int] | None = None,
+    *,
+    launcher: str,
+    split_set: str | None = None,
+    encoder: str | None = None,
+    seed: int = 0,
+    experiment: str | None = None,
+    fresh: bool = False,
+    watcher: Watcher | None = None,
+    **options: Any,
+) -> Launch | None:
+    """Check a training as `milstore.training.train_all` would, and write it down. None if every split is finished.
+
+    Args:
+        store: the store.
+        config: how to train.
+        splits: numbers of the splits, from 1; None for all that have no finished run on the same data.
+        launcher: who will train: slurm or local.
+        split_set: as for `train_all`, and so on.
+        encoder: see split_set.
+        seed: see split_set.
+        experiment: see split_set.
+        fresh: see split_set.
+        watcher: hears what should be known.
+        options: what else `train_all` is told, such as threads and device; plain JSON values.
+
+    Raises:
+        UsageError: an option that does not fit the store.
+        ConflictError: the store lacks something, or the experiment stands for another configuration.
+        StoreError: the launch cannot be written.
+    """
+    check_numbers(seed, options.get("threads"), options.get("checkpoint_minutes", CHECKPOINT_MINUTES))
+    cohort = read_cohort(store)
+    preparation.class_names(cohort)
+    packed = open_features(store, cohort, encoder)
+    split_set, n_splits = preparation.choose_split_set(cohort, split_set)
+    chosen = preparation.choose_splits(split_set, n_splits, splits)
+    config_json = canonical_json(config, split_set=split_set, encoder=packed.encoder)
+    experiment = preparation.experiment_name(store, experiment, config_json)
+    watcher = watcher or Watcher()
+    if splits is None and not fresh:
+        known = [run for run in preparation.known_runs(store, experiment) if run["seed"] == seed]
+        common = {
+            "split_set": split_set,
+            "cohort_fingerprint": cohort.fingerprint,
+            "features_fingerprint": packed.fingerprint,
+        }
+        chosen = continuing.without_finished(known, chosen, common, watcher)
+    if not chosen:
+        return None
+    plans = [preparation.plan_split(cohort, packed, split_set, split) for split in chosen]
+    for note in preparation.missing_features(cohort, packed, plans):
+        watcher.note(note)
+    facts = {
+        "launcher": launcher,
+        "experiment": experiment,
+        "split_set": split_set,
+        "encoder": packed.encoder,
+        "seed": seed,
+        "splits": chosen,
+        "pooling": config.pooling,
+        "epochs": config.epochs,
+        "config": config_json,
+        "options": {name: value for name, value in {"fresh": fresh, **options}.items() if value is not None},
+    }
+    return begin_launch(store, facts)

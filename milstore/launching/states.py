@@ -1,0 +1,254 @@
+"""What became of every run: waiting, running, interrupted, failed or done. Reads small files, and imports little."""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from milstore.launching.queue import WAITING, Ask, ask_queue, patient
+from milstore.launching.records import Launch, Process, launches, now
+from milstore.store.folder import Store
+from milstore.store.lease import Lease, read_lease
+from milstore.store.runs import RunDraft, list_drafts, read_run, run_ids
+
+State = Literal["waiting", "running", "interrupted", "failed", "done"]
+_PACE_OF = 5
+"""Epochs whose seconds tell how long the next will take."""
+
+Key = tuple[str, str, int, int]
+"""Experiment, split set, split and seed."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunState:
+    """How far a run is."""
+
+    state: State
+    run_id: str | None
+    """None for one that has not begun."""
+    experiment: str
+    split_set: str
+    split: int
+    seed: int
+    pooling: str
+    epoch: int
+    """Epochs that have ended."""
+    epochs: int
+    """Most epochs that it may take; of a finished run, those that it took."""
+    eta_seconds: float | None
+    """What the epochs that are left take at most, at the pace of the last ones; None where that cannot be told."""
+    best_epoch: int | None
+    """The epoch with the lowest validation loss so far."""
+    seconds: float
+    """Spent training."""
+    restarts: int
+    """How often it was continued."""
+    job_id: str | None
+    """The SLURM job that trains it, will or did."""
+    since: str
+    """When it was finished, else begun, else submitted: ISO text in UTC."""
+    note: str
+    """Who trains it, what it waits for, how to go on or what went wrong."""
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether something will become of it without anybody's doing."""
+        return self.state in ("waiting", "running")
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A split of a launch, and what its task wrote down."""
+
+    launch: Launch
+    split: int
+    known: dict[str, Any]
+
+    @property
+    def run_id(self) -> str | None:
+        run_id: str | None = self.known.get("run_id")
+        return run_id
+
+    @property
+    def job(self) -> str | None:
+        return self.launch.jobs.get(self.split)
+
+    @property
+    def key(self) -> Key:
+        facts = self.launch.facts
+        return facts["experiment"], facts["split_set"], self.split, facts["seed"]
+
+    @property
+    def process(self) -> Process | None:
+        """The process that trains it, as far as it wrote down."""
+        if self.known.get("state") != "running":
+            return None
+        return Process(**{name: self.known[name] for name in ("host", "pid", "started")})
+
+
+def states(store: Store, *, ask: Ask = ask_queue) -> list[RunState]:
+    """Every run that is finished, then every one that is unfinished or only submitted; both in order of time.
+
+    Args:
+        store: the store.
+        ask: asks SLURM; called only if a job of this store may still be in its queue.
+
+    Raises:
+        StoreError: a run's own description cannot be read.
+    """
+    entries = [
+        _Entry(launch, split, launch.record(split).read())
+        for launch in launches(store)
+        for split in launch.facts["splits"]
+    ]
+    by_run = {entry.run_id: entry for entry in entries if entry.run_id}
+    finished = set(run_ids(store))
+    done = [_finished(read_run(store, run_id), by_run.get(run_id)) for run_id in finished]
+    drafts = [draft for draft in list_drafts(store) if draft.run_id not in finished]
+    unfinished_ids = {draft.run_id for draft in drafts}
+    not_begun = _not_begun(entries, {(row.experiment, row.split_set, row.split, row.seed): row.since for row in done})
+    open_entries = [*not_begun, *(entry for entry in by_run.values() if entry.run_id in unfinished_ids)]
+    jobs = [entry.job for entry in open_entries if entry.job]
+    queue = ask(jobs) if jobs else None
+    others = [_unfinished(draft, by_run.get(draft.run_id), queue) for draft in drafts]
+    others += [_submitted(entry, queue) for entry in not_begun]
+    return [*sorted(done, key=_by_time), *sorted(others, key=_by_time)]
+
+
+def follow(store: Store, *, interval: float) -> Iterator[list[RunState]]:
+    """What is not finished, and what was finished since the start, again and again until nothing goes on by itself.
+
+    Args:
+        store: the store.
+        interval: seconds between two looks; SLURM is asked less often.
+    """
+    began, ask = now(), patient()
+    while True:
+        rows = [row for row in states(store, ask=ask) if row.state != "done" or row.since >= began]
+        yield rows
+        if not any(row.goes_on for row in rows):
+            return
+        time.sleep(interval)
+
+
+def _by_time(row: RunState) -> tuple[str, str, int]:
+    return row.since, row.run_id or row.experiment, row.split
+
+
+def _not_begun(entries: Iterable[_Entry], finished: dict[Key, str]) -> list[_Entry]:
+    """The last launch of each split that has no run from it yet, unless one was finished since in another way."""
+    newest = {entry.key: entry for entry in entries}
+    return [
+        entry
+        for key, entry in newest.items()
+        if entry.run_id is None and finished.get(key, "") < entry.launch.facts["submitted_at"]
+    ]
+
+
+def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
+    same = ("run_id", "experiment", "split_set", "split", "seed", "pooling", "best_epoch", "seconds", "restarts")
+    return RunState(
+        state="done",
+        **{name: run[name] for name in same},
+        epoch=run["n_epochs"],
+        epochs=run["n_epochs"],
+        eta_seconds=None,
+        job_id=(entry and entry.job) or run["slurm_job_id"],
+        since=run["finished_at"],
+        note="",
+    )
+
+
+def _unfinished(draft: RunDraft, entry: _Entry | None, queue: dict[str, str] | None) -> RunState:
+    rows, facts = draft.epochs(), draft.facts
+    state, note = _judge(read_lease(draft.folder), entry, queue, draft.run_id)
+    epochs = _most_epochs(facts)
+    pace = [row["seconds"] for row in rows[-_PACE_OF:]]
+    lowest = min(rows, key=lambda row: row["val_loss"], default=None)
+    return RunState(
+        state=state,
+        run_id=draft.run_id,
+        experiment=facts.get("experiment", ""),
+        split_set=facts.get("split_set", ""),
+        split=facts.get("split", 0),
+        seed=facts.get("seed", 0),
+        pooling=facts.get("pooling", ""),
+        epoch=len(rows),
+        epochs=epochs,
+        eta_seconds=max(epochs - len(rows), 0) * sum(pace) / len(pace) if pace else None,
+        best_epoch=lowest["epoch"] if lowest else None,
+        seconds=sum(row["seconds"] for row in rows),
+        restarts=facts.get("restarts", 0),
+        job_id=entry.job if entry else None,
+        since=facts.get("started_at", ""),
+        note=note,
+    )
+
+
+def _most_epochs(facts: dict[str, Any]) -> int:
+    try:
+        return int(json.loads(facts["config"])["epochs"])
+    except (KeyError, TypeError, ValueError):
+        return 0
+
+
+def _submitted(entry: _Entry, queue: dict[str, str] | None) -> RunState:
+    state, note = _judge(None, entry, queue, None)
+    facts = entry.launch.facts
+    return RunState(
+        state=state,
+        run_id=None,
+        experiment=facts["experiment"],
+        split_set=facts["split_set"],
+        split=entry.split,
+        seed=facts["seed"],
+        pooling=facts["pooling"],
+        epoch=0,
+        epochs=facts["epochs"],
+        eta_seconds=None,
+        best_epoch=None,
+        seconds=0.0,
+        restarts=0,
+        job_id=entry.job,
+        since=facts["submitted_at"],
+        note=note,
+    )
+
+
+def _judge(
+    lease: Lease | None, entry: _Entry | None, queue: dict[str, str] | None, run_id: str | None
+) -> tuple[State, str]:
+    """State and note of a run that is not finished: a living lease says most, then the queue, then what was written."""
+    if lease is not None and not lease.is_stale():
+        return "running", lease.owner
+    go_on = f"milstore train --resume {run_id}"
+    if entry is None:
+        return "interrupted", go_on
+    at_work = _at_work(entry, queue)
+    if at_work is not None:
+        return at_work
+    if entry.known.get("state") == "failed":
+        return "failed", str(entry.known.get("error"))
+    if run_id is not None:
+        return "interrupted", go_on
+    return "failed", f"it ended before its training began: see {entry.launch.folder}"
+
+
+def _at_work(entry: _Entry, queue: dict[str, str] | None) -> tuple[State, str] | None:
+    """State and note of a task that waits or runs; None if neither is known of it."""
+    written = entry.known.get("state")
+    if entry.job is not None and queue is not None:
+        in_queue = queue.get(entry.job)
+        if in_queue is None:
+            return None
+        if in_queue in WAITING or written == "requeued":
+            return "waiting", "queued again, goes on by itself" if entry.run_id else "in SLURM's queue"
+        return "running", f"job {entry.job} begins" if entry.process is None else f"job {entry.job}"
+    if entry.job is not None:
+        return ("waiting", "SLURM cannot be asked here") if written in (None, "requeued") else None
+    if entry.process is not None and entry.process.is_alive():
+        return "running", f"process {entry.process.pid} on {entry.process.host}"
+    if written is None and entry.launch.submitter.is_alive():
+        return "waiting", f"for process {entry.launch.submitter.pid} on {entry.launch.submitter.host}"
+    return None

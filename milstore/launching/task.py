@@ -1,0 +1,200 @@
+"""One split of a launch, trained in a process of its own: a job of SLURM or a child of the local launcher.
+
+Whatever ends it, calling it again goes on where it was: the run's id is written down as soon as there is one, and the
+rest is in the run's checkpoint.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from milstore.errors import Interrupted, MilstoreError, StoreError, UsageError
+from milstore.launching.records import Launch, Process, SplitRecord, read_launch
+from milstore.store import Store, open_store
+from milstore.store.runs import list_drafts, run_ids
+from milstore.training.progress import Lines
+
+if TYPE_CHECKING:
+    from submitit.helpers import DelayedSubmission
+
+    from milstore.training import RunResult
+
+WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
+"""Signals by which a scheduler says that the time is nearly up. SIGTERM is none: it comes when a job is cancelled."""
+_RESUMING = ("checkpoint_minutes", "memory")
+"""What may be chosen anew for a run that goes on; all else is as it began."""
+MOST_IDLE = 3
+"""Starts in a row that may end before a case was trained on."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """A split of a launch, as the job finds it: three plain values, which is all that submitit's pickle holds."""
+
+    store: str
+    folder: str
+    split: int
+
+    def __call__(self) -> str:
+        """Train the split, or go on with it, and return the id of the finished run.
+
+        Raises:
+            Interrupted: it was stopped, and is to stay so until somebody continues it.
+            MilstoreError: it cannot be trained.
+            SystemExit: it was warned by the scheduler, and queued itself again.
+        """
+        launch = read_launch(Path(self.folder))
+        record = launch.record(self.split)
+        known = record.read()
+        record.update(
+            state="running",
+            error=None,
+            job_id=_job_id(),
+            starts=known.get("starts", 0) + 1,
+            idle=known.get("idle", 0) + 1,
+            **Process.this().facts(),
+        )
+        try:
+            run_id = self._train_or_queue_again(open_store(self.store), launch, record)
+        except Interrupted as stop:
+            record.update(state="interrupted", error=str(stop))
+            raise
+        except Exception as error:
+            record.update(state="failed", error=_in_a_line(error))
+            raise
+        record.update(state="done", run_id=run_id)
+        return run_id
+
+    def checkpoint(self) -> "DelayedSubmission":
+        """What submitit submits when the scheduler has warned: the same again.
+
+        The training has written its own checkpoint by then. If the warning came before the training began, there is
+        none, and a limit that is too short even for that must not keep a node busy for ever.
+
+        Raises:
+            UsageError: that happened several times in a row.
+        """
+        from submitit.helpers import DelayedSubmission
+
+        record = read_launch(Path(self.folder)).record(self.split)
+        if record.read().get("idle", 0) >= MOST_IDLE:
+            raise UsageError(
+                f"the time limit came {MOST_IDLE} times before the training had begun: give more by --slurm-time"
+            )
+        record.update(state="requeued")
+        return DelayedSubmission(self)
+
+    def _train_or_queue_again(self, store: Store, launch: Launch, record: SplitRecord) -> str:
+        try:
+            return self._train(store, launch, record)
+        except Interrupted as stop:
+            if stop.signal in WARNINGS and os.environ.get("SUBMITIT_EXECUTOR") == "slurm":
+                _queue_again()
+            raise
+        except subprocess.CalledProcessError as error:
+            _leave_if_queued_again(error)
+            raise
+
+    def _train(self, store: Store, launch: Launch, record: SplitRecord) -> str:
+        from milstore import training
+        from milstore.training.config import config_from_json
+
+        facts, watcher, known = launch.facts, Recorder(record), record.read()
+        run_id = known.get("run_id")
+        if run_id in run_ids(store):
+            # It died between the commit and writing that down.
+            return str(run_id)
+        result: RunResult
+        options = {"threads": _given_threads(), **facts["options"]}
+        if any(draft.run_id == run_id for draft in list_drafts(store)):
+            kept = {name: value for name, value in options.items() if name in {"checkpoint_minutes", "memory"}}
+            result = training.resume(store, str(run_id), **kept, watcher=watcher)
+        else:
+            if known["starts"] > 1:
+                # A run that it had begun, and died before it could write that down, goes on.
+                options["fresh"] = False
+            result = training.train(
+                store,
+                config_from_json(facts["config"]),
+                self.split,
+                **{name: facts[name] for name in ("split_set", "encoder", "seed", "experiment")},
+                **options,
+                watcher=watcher,
+            )
+        watcher.note(f"run {result.run_id} is finished: best epoch {result.best_epoch} of {result.n_epochs}")
+        return result.run_id
+
+
+class Recorder(Lines):
+    """Writes down which run it is as soon as that is known, and tells the log a line an epoch."""
+
+    def __init__(self, record: SplitRecord) -> None:
+        super().__init__(_log)
+        self._record = record
+
+    def begin(self, run_id: str, *, epoch: int, epochs: int, cases: int) -> None:
+        """Keeps the run's id."""
+        self._record.update(run_id=run_id, idle=0)
+        super().begin(run_id, epoch=epoch, epochs=epochs, cases=cases)
+
+
+def _queue_again() -> None:
+    """Do what submitit would have done, had the training not taken the signal to finish its case and write itself down.
+
+    Its handler calls `checkpoint`, asks SLURM to queue the job again and leaves by SystemExit.
+    """
+    from submitit import JobEnvironment
+
+    try:
+        signal.raise_signal(getattr(signal, f"SIG{JobEnvironment.USR_SIG}"))
+    except subprocess.CalledProcessError as error:
+        _leave_if_queued_again(error)
+        raise
+    raise StoreError("submitit did not queue the job again")
+
+
+def _leave_if_queued_again(error: subprocess.CalledProcessError) -> None:
+    """SystemExit if `scontrol requeue` was ended by SIGTERM: it is part of the job that SLURM ends to queue it again."""
+    if "requeue" in error.cmd and error.returncode == -signal.SIGTERM:
+        raise SystemExit(1) from error
+
+
+def _job_id() -> str | None:
+    """Id of the SLURM job as squeue shows it, such as 12_3; None outside SLURM."""
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID")
+
+
+def _given_threads() -> int | None:
+    """The CPUs that SLURM gave to the task. It need not bind the process to them, so torch would take all there are."""
+    given = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    return int(given) if given.isdigit() else None
+
+
+def _in_a_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MilstoreError) else f"{type(error).__name__}: {text}"
+
+
+def _log(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def main(words: list[str]) -> int:
+    """The program of a child of the local launcher: trains a split and returns what `milstore train` would."""
+    store, folder, split = words
+    try:
+        Task(store=store, folder=folder, split=int(split))()
+    except MilstoreError as error:
+        _log(f"error: {error}")
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
