@@ -29,8 +29,14 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# The generated pages, and the gallery from a demo experiment of five runs.
+GALLERY := build/gallery
 docs: $(READY)
 	$(BIN)/python -m milstore.schema.generate
+	$(BIN)/python -m milstore.cli.reference
+	$(BIN)/milstore demo --store $(GALLERY)
+	$(BIN)/milstore train --split all --store $(GALLERY)
+	$(BIN)/python -m milstore.report.showcase $(GALLERY)
 
 bench: $(READY)
 	$(BIN)/python benchmarks/musk1.py
