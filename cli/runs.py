@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(help="List, follow and show runs.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
 
-_COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job", "since (UTC)")
+_COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job")
 
 
 @app.command("list")
@@ -116,7 +116,6 @@ def _table(rows: "list[RunState]") -> "Table":
                 round(row.seconds, 1),
                 row.restarts,
                 row.job_id or "",
-                row.since[:16].replace("T", " "),
             )
             for row in rows
         ],

@@ -161,6 +161,8 @@ def test_a_limit_that_comes_before_the_training_ends_in_a_failure(store: Store) 
         (["--launcher", "local", "--split", "9"], "--split 9: split set tiny has the splits 1, 2"),
         (["--launcher", "local", "--seed", "-1"], "--seed -1: give 0 or more"),
         (["--launcher", "local", "--encoder", "absent"], "absent"),
+        (["--launcher", "local", "--device", "tpu"], "--device 'tpu': give auto, cpu, cuda"),
+        (["--launcher", "local", "--checkpoint-minutes", "0"], "--checkpoint-minutes 0.0: give more than 0"),
     ],
 )
 def test_what_does_not_fit_is_refused_before_anything_is_launched(

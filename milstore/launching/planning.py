@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+from milstore.errors import UsageError
 from milstore.launching.records import Launch, begin_launch
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
@@ -11,6 +12,8 @@ from milstore.training import TrainingConfig, continuing, preparation
 from milstore.training.config import canonical_json
 from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers
 from milstore.training.progress import Watcher
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def plan_launch(
@@ -48,6 +51,10 @@ def plan_launch(
         StoreError: the launch cannot be written.
     """
     check_numbers(seed, options.get("threads"), options.get("checkpoint_minutes", CHECKPOINT_MINUTES))
+    device = options.get("device", "auto")
+    if device not in DEVICES:
+        # Whether the node has it, only the node can tell.
+        raise UsageError(f"--device {device!r}: give {', '.join(DEVICES)}")
     cohort = read_cohort(store)
     preparation.class_names(cohort)
     packed = open_features(store, cohort, encoder)
