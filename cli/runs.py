@@ -74,7 +74,7 @@ def _watch_lines(snapshots: "Iterator[list[RunState]]") -> None:
     for rows in snapshots:
         for row in rows:
             key = (row.experiment, row.split_set, row.split, row.seed, row.run_id)
-            line = f"{row.state}: {_name(row)}: {row.note or _epochs(row)}"
+            line = f"{row.state}: {_name(row)}: {row.note or f'{_epochs(row)} epochs'}"
             if row.goes_on and row.epoch:
                 line = f"{row.state}: {_name(row)}: epoch {_epochs(row)}, {_duration(row.eta_seconds)} left at most"
             if told.get(key) != line:
