@@ -33,7 +33,7 @@ def command(
 
     path = output or Path("report.md" if format_ == "md" else "report.html")
     choice = Choice(run=run, experiment=experiment, seed=seed, subset=subset)
-    report = write_report(open_current(store), path, choice, format_)
+    report = write_report(open_current(store), path, choice, format_, jobs=None)
     for note in report.notes:
         say(f"note: {note}")
     say(f"wrote {path}")

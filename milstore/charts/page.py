@@ -18,7 +18,7 @@ import vl_convert as vlc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from milstore import __version__, queries
+from milstore import __version__
 
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -94,9 +94,9 @@ def figure_html(name: str, title: str, spec: Mapping[str, Any]) -> Markup:
     )
 
 
-def fold_html(query: queries.Query, command: str = "") -> Markup:
+def fold_html(name: str, sql: str, command: str = "") -> Markup:
     """A question's SQL behind a fold, with the command line that asks it again."""
-    text = _environment().from_string(FOLD).render(name=query.name, sql=query.sql.strip(), command=command)
+    text = _environment().from_string(FOLD).render(name=name, sql=sql.strip(), command=command)
     return Markup(text)  # noqa: S704 - rendered with escaping
 
 

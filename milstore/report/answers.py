@@ -10,7 +10,6 @@ from typing import Any
 from milstore import queries
 from milstore.asking import Result, ask, connect_locked
 from milstore.charts import charted
-from milstore.charts.drawing import Drawing
 from milstore.errors import MilstoreError
 from milstore.plotting import draw
 from milstore.report.plan import Asked
@@ -36,17 +35,29 @@ class Table:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Shown:
+    """A chart, as plain data that can travel between processes."""
+
+    title: str
+    subtitle: str
+    spec: Mapping[str, Any]
+    """The chart as Vega-Lite."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Answer:
     """What came of a question: a chart, a table, or words that say why there is neither."""
 
     asked: Asked
-    query: queries.Query | None = None
+    title: str = ""
+    """What the question asks; empty if there is no such question."""
+    sql: str = ""
     command: str = ""
     """The command line that asks the same."""
     subject: str = ""
     """Which run or experiment answered."""
     notes: Sequence[str] = ()
-    drawing: Drawing | None = None
+    chart: Shown | None = None
     table: Table | None = None
     words: str = ""
     fault: bool = False
@@ -82,15 +93,15 @@ class Answerer:
         answer = Answer(asked=asked, command=_command(asked, choice))
         try:
             query = queries.load(asked.name, self.store.queries)
-            answer = replace(answer, query=query)
+            answer = replace(answer, title=query.title, sql=query.sql.strip())
             result = self.result(asked.name, asked.values, choice)
             answer = replace(answer, subject=result.title, notes=tuple(result.notes))
             if asked.table:
                 answer = replace(answer, table=table_of(result, asked.leave_out))
             if asked.chart and asked.name in charted():
-                drawing = draw(self.store, query, result, choice, asked.values)
-                drawing.spec  # noqa: B018 - drawn here, so that what is wrong with it is said here
-                answer = replace(answer, drawing=drawing)
+                drawn = draw(self.store, query, result, choice, asked.values)
+                shown = Shown(title=drawn.about.title, subtitle=drawn.about.subtitle, spec=drawn.spec)
+                answer = replace(answer, chart=shown)
             elif not asked.table:
                 answer = replace(answer, table=table_of(result, asked.leave_out))
         except MilstoreError as error:

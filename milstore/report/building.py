@@ -1,18 +1,21 @@
 """Builds a report: asks everything once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from milstore.errors import MilstoreError
 from milstore.report.answers import Answer, Answerer
 from milstore.report.overview import Overview, overview
 from milstore.report.plan import CLOSING, OPENING, Chapter
-from milstore.report.studies import Study, studies
+from milstore.report.studies import Study
+from milstore.report.work import CaseRow, begin
 from milstore.store.folder import Store
 from milstore.store.selection import Choice
 
-T = TypeVar("T")
+MOST_STUDIES = 30
+"""Cases that are shown in full, the most wrong first: a page must stay small enough for a mail."""
+IN_MARKDOWN = 6
+"""The same in markdown, which is pasted from."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,47 +52,66 @@ class Report:
         return [f"{answer.asked.name}: {answer.words}" for answer in answers if answer.fault]
 
 
-def build_report(store: Store, choice: Choice | None = None) -> Report:
+def build_report(
+    store: Store, choice: Choice | None = None, *, for_markdown: bool = False, jobs: int | None = 1
+) -> Report:
     """Ask everything that a report tells of a run or an experiment.
+
+    Args:
+        store: the store.
+        choice: which run or experiment it is about; the newest experiment unless said.
+        for_markdown: few cases that were called wrong, with their galleries as charts.
+        jobs: processes to ask in (None: one a processor). A script that asks for several must guard its main module.
 
     Raises:
         UsageError: the run, experiment, seed or subset does not exist.
         StoreError: the store holds no finished run.
     """
-    answerer = Answerer(store, choice or Choice())
+    choice = choice or Choice()
+    answerer = Answerer(store, choice)
     # Asked first, and not as an answer: if nobody can answer, there is no report.
     predictions = answerer.result("deviation")
+    wrong = answerer.result("misclassified").records()
+    shown = wrong[: IN_MARKDOWN if for_markdown else MOST_STUDIES]
+    chapters = [*OPENING, *CLOSING]
+    work = begin(
+        answerer,
+        [
+            *(asked for chapter in chapters for asked in chapter.asked),
+            *(CaseRow(row=row, as_chart=for_markdown) for row in shown),
+        ],
+        jobs,
+    )
+    linked, linked_words = (None, "") if for_markdown else _overview(answerer)
     recall = answerer.result("recall").records()
-    linked, linked_words = _unless_refused(lambda: overview(answerer), None)
-    none: tuple[list[Study], int] = ([], 0)
-    (found, more), studies_words = _unless_refused(lambda: studies(answerer), none)
-    if not found and not studies_words:
-        studies_words = "No case of this answer was called wrong."
-    if more:
-        studies_words = f"{more} more cases were called wrong; these are the most wrong ones."
+    outcomes = work.result()
+    answers = iter([outcome for outcome in outcomes if isinstance(outcome, Answer)])
+    answered = [(chapter, [next(answers) for _ in chapter.asked]) for chapter in chapters]
     return Report(
         subject=predictions.title,
         notes=predictions.notes,
         headlines=headlines(recall),
-        opening=_chapters(answerer, OPENING),
+        opening=answered[: len(OPENING)],
         overview=linked,
         overview_words=linked_words,
-        studies=found,
-        studies_words=studies_words,
-        closing=_chapters(answerer, CLOSING),
+        studies=[outcome for outcome in outcomes if isinstance(outcome, Study)],
+        studies_words=_studies_words(len(shown), len(wrong)),
+        closing=answered[len(OPENING) :],
     )
 
 
-def _unless_refused(make: Callable[[], T], otherwise: T) -> tuple[T, str]:
-    """What is made, or what stands in its place and why."""
+def _overview(answerer: Answerer) -> tuple[Overview | None, str]:
+    """The overview, or why there is none."""
     try:
-        return make(), ""
+        return overview(answerer), ""
     except MilstoreError as error:
-        return otherwise, str(error)
+        return None, str(error)
 
 
-def _chapters(answerer: Answerer, chapters: Sequence[Chapter]) -> list[tuple[Chapter, list[Answer]]]:
-    return [(chapter, [answerer.answer(asked) for asked in chapter.asked]) for chapter in chapters]
+def _studies_words(shown: int, wrong: int) -> str:
+    if not wrong:
+        return "No case of this answer was called wrong."
+    return f"{wrong} cases were called wrong; these are the {shown} most wrong ones." if shown < wrong else ""
 
 
 def headlines(recall: Sequence[dict[str, object]]) -> list[Headline]:

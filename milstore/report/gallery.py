@@ -43,7 +43,7 @@ def tiles(store: Store, result: Result, pixels: int, *, quality: int = 84) -> li
         quality: of its JPEG, 1 to 95.
     """
     rows = result.records()
-    colours = _colours(store, [row["stain"] for row in rows])
+    colours = colours_of(store, [row["stain"] for row in rows])
     pictures = PatchFolder.of(store).read_all(result.df(), pixels)
     return [
         Tile(
@@ -61,7 +61,7 @@ def tiles(store: Store, result: Result, pixels: int, *, quality: int = 84) -> li
     ]
 
 
-def _colours(store: Store, named: Sequence[str]) -> dict[str, str]:
+def colours_of(store: Store, named: Sequence[str]) -> dict[str, str]:
     """The colour of each stain, as in the charts; stains that the store no longer knows come last."""
     known = sorted(read_cohort(store).table("stains").to_pylist(), key=lambda row: row["stain_order"])
     stains = list(dict.fromkeys([*(row["stain"] for row in known), *named]))

@@ -9,8 +9,6 @@ from milstore.errors import DataError
 from milstore.report.answers import Answer, Table
 from milstore.report.building import Report
 
-MOST_STUDIES = 6
-"""Misclassified cases with pictures; the page shows more."""
 _SPECIAL = "\\`*_[]|~#"
 
 
@@ -37,13 +35,11 @@ def _blocks(report: Report, folder: Path) -> Iterator[str]:
     yield "## Cases called wrong"
     if report.studies_words:
         yield plain(report.studies_words)
-    for i, study in enumerate(report.studies[:MOST_STUDIES], start=1):
+    for i, study in enumerate(report.studies, start=1):
         yield f"### {plain(study.title)}"
         yield ", ".join(f"{plain(name)} {plain(value)}" for name, value in study.facts)
-        for answer in (*study.answers, study.draw_gallery()):
+        for answer in study.answers:
             yield from _answered(answer, folder, f"case-{i}-{answer.asked.name}")
-    if len(report.studies) > MOST_STUDIES:
-        yield f"{len(report.studies) - MOST_STUDIES} more are on the page that milstore report --format html writes."
     for chapter, answers in report.closing:
         yield f"## {chapter.title}"
         for answer in answers:
@@ -53,10 +49,10 @@ def _blocks(report: Report, folder: Path) -> Iterator[str]:
 def _answered(answer: Answer, folder: Path, name: str) -> Iterator[str]:
     if answer.words:
         yield f"{answer.asked.name}: {plain(answer.words)}"
-    if answer.drawing is not None:
+    if answer.chart is not None:
         picture = folder / f"{name}.png"
-        write_bytes(picture, as_png(answer.drawing.spec))
-        yield f"![{plain(answer.drawing.about.title)}]({quote(folder.name)}/{quote(picture.name)})"
+        write_bytes(picture, as_png(answer.chart.spec))
+        yield f"![{plain(answer.chart.title)}]({quote(folder.name)}/{quote(picture.name)})"
     if answer.table is not None:
         yield from _tabled(answer.table)
 

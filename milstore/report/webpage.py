@@ -5,10 +5,11 @@ from functools import cache
 from jinja2 import Environment
 from markupsafe import Markup
 
-from milstore import __version__
+from milstore import __version__, queries
 from milstore.charts.page import environment, figure_html, fold_html, page_html, resource
 from milstore.report.building import Report
 from milstore.report.overview import COLUMNS
+from milstore.report.studies import COMPOSITION, GALLERY
 
 
 @cache
@@ -20,7 +21,12 @@ def _environment() -> Environment:
 
 def report_html(report: Report) -> str:
     """The page: everything in one file, nothing from outside."""
-    slugs = {study.case_id: f"case-{i}" for i, study in enumerate(report.studies, start=1)}
+    # With several subsets a case can be called wrong by several runs: the first study is the most wrong one.
+    slugs: dict[str, str] = {}
+    for i, study in enumerate(report.studies, start=1):
+        slugs.setdefault(study.case_id, f"case-{i}")
+    asked = {answer.asked.name for study in report.studies for answer in study.answers if answer.sql}
+    folds = [queries.load(name) for name in (COMPOSITION.name, *sorted(asked), GALLERY.name)] if asked else []
     body = (
         _environment()
         .get_template("report.html")
@@ -29,11 +35,7 @@ def report_html(report: Report) -> str:
             columns=COLUMNS,
             slugs=slugs,
             version=__version__,
-            study_queries=list(
-                {
-                    answer.query.name: answer.query for s in report.studies for answer in s.answers if answer.query
-                }.values()
-            ),
+            study_sql={query.name: query.sql for query in folds},
         )
     )
     return page_html(

@@ -14,7 +14,9 @@ from milstore.store.selection import Choice
 FORMATS = ("html", "md")
 
 
-def write_report(store: Store, path: Path, choice: Choice | None = None, format_: str | None = None) -> Report:
+def write_report(
+    store: Store, path: Path, choice: Choice | None = None, format_: str | None = None, *, jobs: int | None = 1
+) -> Report:
     """Write a report to a file; as markdown, its pictures go to a folder of its name beside it.
 
     Args:
@@ -22,6 +24,7 @@ def write_report(store: Store, path: Path, choice: Choice | None = None, format_
         path: the file.
         choice: which run or experiment it is about; the newest experiment unless said.
         format_: html or md; what the file's ending says unless given.
+        jobs: processes to ask in (None: one a processor). A script that asks for several must guard its main module.
 
     Raises:
         UsageError: the format does not exist, or the run, experiment, seed or subset.
@@ -32,10 +35,10 @@ def write_report(store: Store, path: Path, choice: Choice | None = None, format_
     if format_ not in FORMATS:
         raise UsageError(f"there is no format {format_!r} for a report: use {' or '.join(FORMATS)}")
     if format_ == "md":
-        report = build_report(store, choice)
+        report = build_report(store, choice, for_markdown=True, jobs=jobs)
         write_markdown(report, path)
     else:
         begin_bundle()
-        report = build_report(store, choice)
+        report = build_report(store, choice, jobs=jobs)
         write_bytes(path, report_html(report).encode())
     return report

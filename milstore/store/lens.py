@@ -4,7 +4,8 @@ It takes no lock and waits for nobody. The cohort's views are of one generation;
 """
 
 import math
-from collections.abc import Collection, Iterable, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import duckdb
@@ -13,12 +14,65 @@ from milstore.schema.columns import Columns, columns, view_text
 from milstore.store.folder import Store
 from milstore.store.runs import RUN_FILE
 
+_WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
+
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
     """A connection in which every table of the schema is a view."""
     con = duckdb.connect()
+    # DuckDB draws its bar on stdout, where the data goes.
+    con.execute("set enable_progress_bar = false")
     con.execute(view_statements(store))
     return con
+
+
+def connect_for(store: Store, sql: str) -> duckdb.DuckDBPyConnection:
+    """A connection for one statement: of the cohort it has `cases` and what the text mentions, of the runs nothing.
+
+    `narrow` puts in the runs that answer. Looking for all runs takes time where there are thousands.
+    """
+    con = duckdb.connect()
+    manifest = store.manifest()
+    known = columns("cohort")
+    needless = {name for name in known if name != "cases" and not mentions(sql, name)}
+    con.execute("\n".join(cohort_views(store, manifest, needless)))
+    if mentions(sql, "features"):
+        con.execute("\n".join(feature_views(store, manifest)))
+    return con
+
+
+def mentions(sql: str, name: str) -> bool:
+    """Whether a text holds a name as a word."""
+    return re.search(rf"\b{re.escape(name)}\b", sql) is not None
+
+
+def narrow(con: duckdb.DuckDBPyConnection, store: Store, sql: str, run_ids: Sequence[str]) -> None:
+    """Let a statement that mentions tables of runs see these runs alone, by temporary views over their files.
+
+    DuckDB would find them by itself, after looking into every run's folder.
+    """
+    views = [
+        _view(name, of, _run_source(name, of, _listed(store, run_ids, name)), kind="temp view")
+        for name, of in columns("run").items()
+        if mentions(sql, name)
+    ]
+    if views:
+        con.execute("\n".join(views))
+
+
+def widen(con: duckdb.DuckDBPyConnection) -> None:
+    """Take away what `narrow` did."""
+    con.execute("\n".join(f"drop view if exists temp.{identifier(name)};" for name in columns("run")))
+
+
+def _listed(store: Store, run_ids: Sequence[str], table: str) -> str:
+    files = (literal(escape_glob(f"{store.run_folder(run_id)}/{_file(table)}")) for run_id in run_ids)
+    return f"[{', '.join(files)}]"
+
+
+def rows_of_runs(store: Store, run_ids: Sequence[str], table: str) -> str:
+    """SQL for the rows of a table of some runs."""
+    return _run_source(table, columns("run")[table], _listed(store, run_ids, table))
 
 
 def view_statements(store: Store) -> str:
@@ -57,20 +111,25 @@ def feature_views(store: Store, manifest: dict[str, Any]) -> list[str]:
 
 def run_views(store: Store) -> list[str]:
     """The runs' tables, over every finished run there is when they are asked, and what is derived from them."""
-    views = []
-    for name, of in columns("run").items():
-        if name == "runs":
-            struct = ", ".join(f"{identifier(column)}: {literal(kind)}" for column, kind in of.items())
-            # A path is data, but a glob in it would be a pattern.
-            source = f"read_json({_glob(store, RUN_FILE)}, columns = {{{struct}}}, format = 'auto', hive_partitioning = true, hive_types = {{run_id: varchar}})"
-        else:
-            source = f"read_parquet({_glob(store, name + '.parquet')}, hive_partitioning = true, hive_types = {{run_id: varchar}})"
-        views.append(_view(name, of, source))
+    # A path is data, but a glob in it would be a pattern.
+    folders = f"{escape_glob(str(store.runs))}/*"
+    views = [
+        _view(name, of, _run_source(name, of, literal(f"{folders}/{_file(name)}")))
+        for name, of in columns("run").items()
+    ]
     return [*views, view_text("out_of_fold")]
 
 
-def _glob(store: Store, file: str) -> str:
-    return literal(f"{escape_glob(str(store.runs))}/*/{file}")
+def _file(table: str) -> str:
+    return RUN_FILE if table == "runs" else f"{table}.parquet"
+
+
+def _run_source(table: str, of: Columns, files: str) -> str:
+    hive = "hive_partitioning = true, hive_types = {run_id: varchar}"
+    if table != "runs":
+        return f"read_parquet({files}, {hive})"
+    struct = ", ".join(f"{identifier(column)}: {literal(kind)}" for column, kind in of.items())
+    return f"read_json({files}, columns = {{{struct}}}, format = 'auto', {hive})"
 
 
 def escape_glob(path: str) -> str:
@@ -82,9 +141,9 @@ def escape_glob(path: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
 
 
-def _view(name: str, of: Columns, source: str) -> str:
+def _view(name: str, of: Columns, source: str, kind: str = "view") -> str:
     chosen = ", ".join(identifier(column) for column in of)
-    return f"create or replace view {identifier(name)} as select {chosen} from {source};"
+    return f"create or replace {kind} {identifier(name)} as select {chosen} from {source};"
 
 
 def _parquet(store: Store, file: str) -> str:
@@ -106,7 +165,7 @@ def literal(text: str) -> str:
 
 
 def value(item: str | float | bool | Iterable[str] | None) -> str:
-    """A value as SQL writes it, for `execute name(parameter := value)`.
+    """A value as SQL writes it.
 
     duckdb's own binding of Python objects imports pandas, which takes longer than most questions.
 
@@ -129,9 +188,29 @@ def value(item: str | float | bool | Iterable[str] | None) -> str:
 def execute(
     con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, str | float | bool | Iterable[str] | None]
 ) -> duckdb.DuckDBPyConnection:
-    """Run a statement with named parameters, which are bound and never become part of its text."""
-    if not values:
-        return con.execute(sql)
-    con.execute(f"prepare question as {sql}")
-    bound = ", ".join(f"{identifier(name)} := {value(item)}" for name, item in values.items())
-    return con.execute(f"execute question({bound})")
+    """Run a statement with named parameters, which never become part of its text.
+
+    They are variables of the connection: unlike those of a prepared statement, their values are known when the
+    statement is planned, so that `rank <= …` can leave out what it need not read.
+    """
+    if values:
+        con.execute("\n".join(f"set variable {identifier(name)} = {value(item)};" for name, item in values.items()))
+    return con.execute(with_variables(sql, values))
+
+
+def with_variables(sql: str, names: Collection[str]) -> str:
+    """The statement with variables in the place of its named parameters.
+
+    >>> with_variables("select $pct, '$pct' -- $pct", ["pct"])
+    "select getvariable('pct'), '$pct' -- $pct"
+    """
+    kinds = (duckdb.token_type.identifier, duckdb.token_type.keyword)
+    words = [start for start, kind in duckdb.tokenize(sql) if kind in kinds]
+    # Where a token starts is told in bytes.
+    text = sql.encode()
+    for start in reversed(words):
+        found = _WORD.match(text, start)
+        name = found.group().decode() if found else ""
+        if name in names and text[start - 1 : start] == b"$":
+            text = text[: start - 1] + f"getvariable({literal(name)})".encode() + text[start + len(name) :]
+    return text.decode()
