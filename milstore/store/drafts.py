@@ -149,6 +149,7 @@ class RunDraft:
         final = self.store.run_folder(self.run_id)
         with self._writing("the run"):
             staging = stage(self.folder, {**run, "run_id": self.run_id}, checked, weights)
+            self.check_own()
             if final.exists():
                 raise StoreError(f"run {self.run_id} is finished already: nothing is overwritten")
             # The staging folder lies in the draft's: whoever has lost the draft cannot do this.

@@ -39,6 +39,11 @@ class Interruption:
         if isinstance(error, Interrupted):
             error.signal = self.signal
 
+    def settle(self) -> None:
+        """What is left to do takes a moment: one more Ctrl-C is not to interrupt the leaving."""
+        for number in self._before:
+            signal.signal(number, signal.SIG_IGN)
+
     def _note(self, number: int, _frame: FrameType | None) -> None:
         self.requested = True
         self.signal = self.signal or number

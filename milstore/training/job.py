@@ -121,6 +121,7 @@ class Job:
                 raise self._interrupted(draft, f"in epoch {len(training.history) + 1} of {self.config.epochs}")
 
     def _interrupted(self, draft: RunDraft, how: str) -> Interrupted:
+        self.interruption.settle()
         go_on = f"milstore train --resume {draft.run_id}{store_option(self.store)}"
         return Interrupted(f"run {draft.run_id} was stopped {how}: go on with {go_on}")
 

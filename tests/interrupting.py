@@ -1,0 +1,203 @@
+"""Interrupts, suspends and contends for trainings, in real processes: `python -m tests.interrupting FOLDER SCENARIO …`."""
+
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from milstore.store import Store, lease, open_store
+from milstore.store.lease import read_lease
+from milstore.store.runs import list_drafts
+from milstore.training.experiment import resume
+from milstore.training.loop import Training
+from tests.forking import LONG, Child, command, done, epochs_of, finished, fork, same_numbers, train, wait_for
+from tests.killing import Struck
+from tests.training_cohort import tiny_store
+
+TWIN = "twin"
+
+
+def slowly(work: Callable[[], Any], seconds: float) -> Callable[[], Any]:
+    """The same work, with that much time for each case."""
+
+    def slow() -> Any:
+        step = Training._step
+
+        def dawdle(*args: Any) -> None:
+            step(*args)
+            end = time.monotonic() + seconds
+            # A signal ends one sleep, and its handler may note it only.
+            while time.monotonic() < end:
+                time.sleep(0.005)
+
+        Training._step = dawdle  # type: ignore[method-assign]
+        return work()
+
+    return slow
+
+
+def elsewhere(work: Callable[[], Any]) -> Callable[[], Any]:
+    """The same work on another host, from which a process here cannot be seen, and is given up soon."""
+
+    def there() -> Any:
+        socket.gethostname = lambda: "elsewhere"
+        lease.STALE_AFTER = 1.0
+        return work()
+
+    return there
+
+
+def begun(folder: Path, store: Store, experiment: str, work: Callable[[], Any], epochs: int = 2) -> Child:
+    """A training that has ended some epochs."""
+    child = fork(folder, work)
+    wait_for(lambda: epochs_of(store, experiment) >= epochs or child.ended(), f"epoch {epochs} of {experiment}")
+    assert not child.ended(), child.text()
+    return child
+
+
+def signals(folder: Path, store: Store) -> None:
+    """Each of the four signals ends with exit 75, a word and a free run, and the same command goes on to the same bits."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        experiment = f"signal-{number}"
+        work = command(store.root, experiment)
+        child = begun(folder, store, experiment, slowly(work, 0.02))
+        child.send(number)
+        assert child.wait() == 75, child.text()
+        (draft,) = [each for each in list_drafts(store) if each.facts["experiment"] == experiment]
+        assert f"error: run {draft.run_id} was stopped in epoch " in child.text()
+        assert f"go on with milstore train --resume {draft.run_id} --store {store.root}" in child.text()
+        assert read_lease(draft.folder) is None
+        again = fork(folder, work)
+        assert again.wait() == 0, again.text()
+        assert f"note: unfinished run {draft.run_id} goes on; --fresh begins another" in again.text()
+        assert finished(store, experiment) == [draft.run_id]
+        done(folder, partial(same_numbers, store, experiment, TWIN))
+
+
+def twice(folder: Path, store: Store) -> None:
+    """A second Ctrl-C stops within a case, with exit 75, and nothing but the epoch is lost."""
+    work = command(store.root, "twice")
+    child = begun(folder, store, "twice", slowly(work, 0.4))
+    child.send(signal.SIGINT)
+    time.sleep(0.05)
+    child.send(signal.SIGINT)
+    sent = time.monotonic()
+    assert child.wait() == 75, child.text()
+    assert time.monotonic() - sent < 5
+    if "at once; what was trained since the last checkpoint is lost" in child.text():
+        assert epochs_of(store, "twice") == 2
+    done(folder, work)
+    done(folder, partial(same_numbers, store, "twice", TWIN))
+
+
+def contended(folder: Path, store: Store) -> None:
+    """While a process trains a run, the same command is refused with its name, and --fresh trains another run."""
+    work = command(store.root, "contended")
+    first = begun(folder, store, "contended", slowly(work, 0.05))
+    (draft,) = list_drafts(store)
+    for words in ((), ("--launcher", "none")):
+        second = fork(folder, command(store.root, "contended", *words))
+        assert second.wait() == 2, second.text()
+        owner = f"process {first.pid} on {socket.gethostname()}"
+        assert f"error: run {draft.run_id} is being trained by {owner}: wait for it, or stop it" in second.text()
+        assert "--fresh" in second.text()
+    done(folder, command(store.root, "contended", "--fresh"))
+    assert first.wait() == 0, first.text()
+    assert len(finished(store, "contended")) == 2
+    assert list_drafts(store) == []
+
+
+def raced(folder: Path, store: Store, rounds: int = 3) -> None:
+    """Of several that take over one run at the same moment, exactly one gets it, and the others say so in a line."""
+    for number in range(rounds):
+        experiment = f"raced-{number}"
+        child = begun(folder, store, experiment, slowly(train(store.root, LONG, experiment), 0.02))
+        child.send(signal.SIGKILL)
+        child.wait()
+        (draft,) = list_drafts(store)
+        start = time.time() + 0.3
+
+        def take(run_id: str = draft.run_id, start: float = start) -> None:
+            while time.time() < start:
+                pass
+            resume(open_store(store.root), run_id)
+
+        takers = [fork(folder, take) for _ in range(3)]
+        codes = sorted(taker.wait() for taker in takers)
+        assert codes == [0, 2, 2], "".join(taker.text() for taker in takers)
+        assert all(taker.text().count("\n") == 1 for taker in takers if taker.code == 2)
+        done(folder, partial(same_numbers, store, experiment, TWIN))
+        assert list_drafts(store) == []
+
+
+def suspended(folder: Path, store: Store) -> None:
+    """A trainer that was suspended, taken for dead, and wakes while another trains its run, ends without harm."""
+    first = begun(folder, store, "suspended", slowly(train(store.root, LONG, "suspended"), 0.02))
+    first.send(signal.SIGSTOP)
+    wait_for(first.is_stopped, "the trainer to stop")
+    (draft,) = list_drafts(store)
+    taker = fork(folder, slowly(elsewhere(train(store.root, LONG, "suspended")), 0.02))
+    wait_for(lambda: not draft.folder.exists() or taker.ended(), "the run to be taken over")
+    wait_for(lambda: epochs_of(store, "suspended") > 5 or taker.ended(), "the taker to train")
+    assert not taker.ended(), taker.text()
+    first.send(signal.SIGCONT)
+    assert first.wait() == 2, first.text()
+    owner = f"process {taker.pid} on elsewhere"
+    assert first.text() == (
+        f"error: run {draft.run_id} was taken over by {owner} and goes on there: this process writes nothing more\n"
+    )
+    assert taker.wait() == 0, taker.text()
+    done(folder, partial(same_numbers, store, "suspended", TWIN))
+
+
+def suspended_at_commit(folder: Path, store: Store, step: int = 6) -> int:
+    """The same for a trainer that is suspended at an operation of its commit. Returns at how many it was."""
+    count, at = 0, 1
+    while True:
+        experiment = f"committing-{at}"
+
+        def commit(at: int = at, experiment: str = experiment) -> None:
+            Struck(at, signal.SIGSTOP).install_at_commit()
+            train(store.root, LONG, experiment)()
+
+        first = fork(folder, commit)
+        wait_for(lambda first=first: first.is_stopped() or first.ended(), "the trainer to stop")  # type: ignore[misc]
+        if first.ended():
+            assert first.code == 0, first.text()
+            return count
+        before = finished(store, experiment)
+        if not before:
+            done(folder, elsewhere(train(store.root, LONG, experiment)))
+        first.send(signal.SIGCONT)
+        assert first.wait() == (0 if before else 2), first.text()
+        if not before:
+            assert "was taken over and finished by another process: this one writes nothing more" in first.text()
+        done(folder, partial(same_numbers, store, experiment, TWIN))
+        count, at = count + 1, at + step
+
+
+SCENARIOS: dict[str, Callable[[Path, Store], Any]] = {
+    "signals": signals,
+    "twice": twice,
+    "contended": contended,
+    "raced": raced,
+    "suspended": suspended,
+    "suspended-at-commit": suspended_at_commit,
+    "suspended-at-every-operation": partial(suspended_at_commit, step=1),
+}
+
+
+def run(folder: Path, scenarios: Iterable[str]) -> dict[str, Any]:
+    """Run scenarios in a store of their own. AssertionError if a promise is broken."""
+    root = folder / "store"
+    done(folder, lambda: tiny_store(root) and None)
+    done(folder, train(root, LONG, TWIN))
+    return {scenario: SCENARIOS[scenario](folder, open_store(root)) for scenario in scenarios}
+
+
+if __name__ == "__main__":
+    run(Path(sys.argv[1]), sys.argv[2:])
