@@ -14,6 +14,9 @@ def command(
         float,
         typer.Option("--older-than", min=0, help="Minutes for which unowned files are taken for work in progress."),
     ] = 60.0,
+    migrate: Annotated[
+        bool, typer.Option("--migrate", help="Bring a store of an earlier version to this one.")
+    ] = False,
     store: StoreOption = None,
 ) -> None:
     """Check every promise the store makes, and say how to mend what is broken.
@@ -22,7 +25,12 @@ def command(
     """
     from milstore.store import doctor, open_store
     from milstore.store.findings import DAMAGE, LEFTOVER
+    from milstore.store.folder import find_store
+    from milstore.store.migrations import migrate as migrate_store
 
+    if migrate:
+        done = migrate_store(find_store(store))
+        say("\n".join(f"migrated from {step}" for step in done) or "the store is of this version already")
     opened = open_store(store)
     findings = doctor.check(opened, young=older_than * 60)
     if mend:

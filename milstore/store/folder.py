@@ -86,7 +86,23 @@ def default_root() -> Path:
 
 
 def open_store(path: str | Path | None = None) -> Store:
-    """Open the store in a folder (default: MILSTORE_STORE, else ./data). StoreError if there is none."""
+    """Open the store in a folder (default: MILSTORE_STORE, else ./data).
+
+    Raises:
+        StoreError: there is none, or it is of another version than this milstore.
+    """
+    store = find_store(path)
+    version = store.manifest()["version"]
+    if version < SCHEMA_VERSION:
+        raise StoreError(
+            f"the store at {store.root} has version {version}, this milstore has {SCHEMA_VERSION}: "
+            "milstore doctor --migrate brings it up to date"
+        )
+    return store
+
+
+def find_store(path: str | Path | None = None) -> Store:
+    """The store in a folder, also one of an earlier version. StoreError if there is none, or it is of a later one."""
     root = Path(path) if path is not None else default_root()
     store = Store(root.resolve())
     if not store.manifest_path.is_file():

@@ -1,0 +1,100 @@
+"""Stores of earlier versions open, or are brought up to date by numbered steps."""
+
+import shutil
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from milstore.asking import ask
+from milstore.cli.main import main
+from milstore.errors import StoreError
+from milstore.schema import SCHEMA_VERSION
+from milstore.store import Store, migrations, open_store
+from milstore.store import folder as folder_module
+from milstore.store.cohort import edit_cohort
+from milstore.store.doctor import check
+from milstore.store.findings import NOTE
+from milstore.store.migrations import STEPS, migrate
+from milstore.store.selection import Choice
+from tests.test_layout import ROOT
+
+KEPT = ROOT / "tests" / "stores"
+
+
+@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
+def test_a_store_that_was_kept_answers(version: int, tmp_path: Path) -> None:
+    """The small store that each version wrote migrates, keeps every promise, and gives the answer that it gave then."""
+    shutil.copytree(KEPT / f"version-{version}", tmp_path / "store")
+    migrate(folder_module.find_store(tmp_path / "store"))
+    store = open_store(tmp_path / "store")
+    assert [finding for finding in check(store) if finding.kind != NOTE] == []
+    rows = ask(store, "top-patches", Choice(cases=("10",)), {"pct": 30}).records()
+    assert [(r["stain"], r["slice_idx"], r["top_patches"]) for r in rows] == [
+        ("h&e", 0, 1),
+        ("h&e", 1, 0),
+        ("sox10", 0, 2),
+    ]
+
+
+def test_every_earlier_version_has_a_step() -> None:
+    """From each version that was ever released a step leads on."""
+    assert sorted(STEPS) == list(range(1, SCHEMA_VERSION))
+
+
+@pytest.fixture
+def newer(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """This milstore is two versions later, and renames a class on the way to each."""
+    done: list[int] = []
+
+    def step(version: int) -> migrations.Step:
+        def migrate_once(store: Store) -> None:
+            done.append(version)
+
+        return migrate_once
+
+    for module in (migrations, folder_module):
+        monkeypatch.setattr(module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
+    for version in (SCHEMA_VERSION, SCHEMA_VERSION + 1):
+        monkeypatch.setitem(STEPS, version, step(version))
+    return done
+
+
+def test_steps_are_done_in_order_and_once(three: Store, newer: list[int]) -> None:
+    """An older store is refused with the command that mends it; the command does each step once."""
+    with pytest.raises(StoreError, match="milstore doctor --migrate brings it up to date"):
+        open_store(three.root)
+    assert main(["doctor", "--migrate", "--store", str(three.root), "--quiet"]) == 0
+    assert newer == [SCHEMA_VERSION, SCHEMA_VERSION + 1]
+    assert open_store(three.root).manifest()["version"] == SCHEMA_VERSION + 2
+    assert migrate(open_store(three.root)) == []
+
+
+def test_a_step_that_failed_is_done_again(three: Store, newer: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that dies leaves the version below it, and the next try repeats it."""
+    whole = STEPS[SCHEMA_VERSION + 1]
+
+    def fail(store: Store) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setitem(STEPS, SCHEMA_VERSION + 1, fail)
+    with pytest.raises(OSError, match="No space"):
+        migrate(three)
+    assert three.manifest()["version"] == SCHEMA_VERSION + 1
+    monkeypatch.setitem(STEPS, SCHEMA_VERSION + 1, whole)
+    assert len(migrate(three)) == 1
+
+
+def test_a_gap_is_named(three: Store, newer: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that no step leads from is refused, and the store stays as it is."""
+    monkeypatch.delitem(STEPS, SCHEMA_VERSION)
+    with pytest.raises(StoreError, match=f"nothing leads from version {SCHEMA_VERSION}"):
+        migrate(three)
+    assert three.manifest()["version"] == SCHEMA_VERSION
+
+
+def test_an_edit_keeps_the_version(three: Store) -> None:
+    """Ordinary edits write the version that they know."""
+    with edit_cohort(three) as edit:
+        edit.replace("classes", pa.table({"label": [0, 1], "class_name": ["a", "b"]}))
+    assert three.manifest()["version"] == SCHEMA_VERSION
