@@ -62,7 +62,9 @@ class Cohort:
 
 def _read_file(path: Path) -> pa.Table:
     try:
-        return pq.read_table(path, partitioning=None)
+        # Not read_table, which imports pandas.
+        with pq.ParquetFile(path) as file:
+            return file.read()
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
 
@@ -105,13 +107,7 @@ def edit_cohort(store: Store) -> Iterator[CohortEdit]:
     Raises:
         DataError: at the end of the block, a key has no partner in the table that it refers to.
     """
-    lock_path = store.manifest_path.parent / ".lock"
-    try:
-        # Group-writable, so that colleagues can take the lock after us.
-        lock = FileLock(lock_path, mode=0o664)
-    except OSError as error:  # pragma: no cover - a read-only store
-        raise StoreError(f"{lock_path} cannot be written: {error.strerror}") from error
-    with _held(lock, lock_path):
+    with locked_cohort(store):
         edit = CohortEdit(read_cohort(store))
         yield edit
         try:
@@ -125,11 +121,16 @@ def edit_cohort(store: Store) -> Iterator[CohortEdit]:
 
 
 @contextlib.contextmanager
-def _held(lock: FileLock, path: Path) -> Iterator[None]:
+def locked_cohort(store: Store) -> Iterator[None]:
+    """Nobody else changes the cohort in this block. StoreError if this user may not."""
+    # Group-writable, so that colleagues can take the lock after us.
+    lock = FileLock(store.manifest_path.parent / ".lock", mode=0o664)
     try:
         lock.acquire()
     except OSError as error:
-        raise StoreError(f"the store cannot be changed: {path} cannot be written ({error.strerror})") from error
+        raise StoreError(
+            f"the store cannot be changed: {lock.lock_file} cannot be written ({error.strerror})"
+        ) from error
     try:
         yield
     finally:
