@@ -1,5 +1,6 @@
 """Interrupts, suspends and contends for trainings, in real processes: `python -m tests.interrupting FOLDER SCENARIO …`."""
 
+import json
 import signal
 import socket
 import sys
@@ -200,4 +201,4 @@ def run(folder: Path, scenarios: Iterable[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]), sys.argv[2:])
+    sys.stdout.write(json.dumps(run(Path(sys.argv[1]), sys.argv[2:])) + "\n")
