@@ -193,7 +193,7 @@ class PackTarget:
 
     def write(self, first_row: int, vectors: Vectors) -> None:
         """Put vectors (n, D), of the pack's dtype, into rows first_row … first_row + n - 1."""
-        data = memoryview(np.ascontiguousarray(vectors, self.dtype)).cast("B")
+        data = np.ascontiguousarray(vectors, self.dtype).reshape(-1).view(np.uint8).data
         place = self.offset + first_row * self.n_features * np.dtype(self.dtype).itemsize
         with Path(self.path).open("r+b", buffering=0) as stream:
             stream.seek(place)
@@ -215,7 +215,9 @@ class PackedFeatures:
     def patches(self) -> pa.Table:
         """The patches (case_id, stain, slice_idx, patch_idx) in the order of the rows."""
         try:
-            return pq.read_table(self.folder / ROWS, columns=list(PLACE), partitioning=None)
+            # Not read_table, which imports pandas.
+            with pq.ParquetFile(self.folder / ROWS) as file:
+                return file.read(columns=list(PLACE))
         except (OSError, pa.ArrowInvalid) as error:
             raise StoreError(f"{self.folder / ROWS} cannot be read ({error}): run milstore doctor") from error
 

@@ -125,8 +125,10 @@ def name_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> dict[str, Bag]
     names = encoded.dictionary.to_pylist()
     stains = sorted(names)
     code_of = np.array([stains.index(name) for name in names], dtype=np.int64)
-    stain_code = code_of[encoded.indices.to_numpy()] if len(encoded) else np.empty(0, dtype=np.int64)
-    place_N3 = np.stack([stain_code, *(_int64(packed.patches[name]) for name in ("slice_idx", "patch_idx"))], axis=1)
+    stain_code = code_of[_int64(encoded.indices)] if len(encoded) else np.empty(0, dtype=np.int64)
+    place_N3 = np.stack(
+        [stain_code, *(_int64(packed.patches[name].combine_chunks()) for name in ("slice_idx", "patch_idx"))], axis=1
+    )
     nothing = torch.empty(0, packed.n_features, dtype=getattr(torch, packed.dtype))
     return {
         case_id: _bag(case_id, stains, place_N3[slice(*packed.case_rows[case_id])], nothing)
@@ -191,6 +193,7 @@ def _bag(case_id: str, stains: list[str], place_N3: Ints, feature_ND: Tensor) ->
     )
 
 
-def _int64(column: pa.ChunkedArray) -> Ints:
-    numbers: Ints = column.to_numpy().astype(np.int64)
+def _int64(column: pa.Array) -> Ints:
+    # Not to_numpy, which imports pandas.
+    numbers: Ints = np.from_dlpack(column).astype(np.int64)
     return numbers

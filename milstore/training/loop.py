@@ -20,6 +20,7 @@ from milstore.store.names import named, natural_key
 from milstore.training.bags import Bag, BagSource, Float32Rows, feature_moments
 from milstore.training.config import TrainingConfig, given_class_weights
 from milstore.training.model import AttentionMIL, Standardiser, unevenness
+from milstore.training.optimiser import AdamW
 from milstore.training.progress import Watcher
 from milstore.training.randomness import Purpose, generator, torch_seed
 
@@ -74,9 +75,7 @@ class Training:
             self.model.standardise.shift_D.copy_(mean_D)
             self.model.standardise.scale_D.copy_(1 / deviation_D)
         self.model.to(device)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        self.optimizer = AdamW(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
         self.scheduler = ReduceLROnPlateau(
             self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience
         )

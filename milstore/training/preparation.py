@@ -4,13 +4,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pyarrow.compute as pc
-
 from milstore.errors import ConflictError, UsageError
 from milstore.store.cohort import Cohort
 from milstore.store.features import PackedFeatures
 from milstore.store.folder import Store
-from milstore.store.lens import connect
+from milstore.store.lens import connect, execute
 from milstore.store.names import check_name, named, natural_key, nearest
 from milstore.store.runs import list_drafts
 from milstore.training.config import config_hash, default_experiment, differences
@@ -85,9 +83,12 @@ def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: in
     Raises:
         ConflictError: a case has no label.
     """
-    rows = cohort.table("splits")
-    rows = rows.filter(pc.and_(pc.equal(rows["split_set"], split_set), pc.equal(rows["split"], split)))
-    subset_of = dict(zip(rows["case_id"].to_pylist(), rows["subset"].to_pylist(), strict=True))
+    # Not by Arrow's filter: to compare with a Python value, it imports pandas.
+    subset_of = {
+        row["case_id"]: row["subset"]
+        for row in cohort.table("splits").to_pylist()
+        if (row["split_set"], row["split"]) == (split_set, split)
+    }
     cases = cohort.table("cases")
     label_of = dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
     unlabelled = [case_id for case_id in sorted(subset_of, key=natural_key) if label_of.get(case_id) is None]
@@ -167,9 +168,11 @@ _KNOWN = (
 
 def known_runs(store: Store, experiment: str) -> list[dict[str, Any]]:
     """Each run of an experiment, unfinished ones included: run_id, finished, and what it was trained on and how."""
-    query = f"select run_id, {', '.join(_KNOWN)}, true as finished from runs where experiment = ? order by all"
+    query = (
+        f"select run_id, {', '.join(_KNOWN)}, true as finished from runs where experiment = $experiment order by all"
+    )
     with connect(store) as con:
-        finished: list[dict[str, Any]] = con.execute(query, [experiment]).to_arrow_table().to_pylist()
+        finished: list[dict[str, Any]] = execute(con, query, {"experiment": experiment}).to_arrow_table().to_pylist()
     there = {run["run_id"] for run in finished}
     unfinished = [
         {**{key: draft.facts.get(key) for key in _KNOWN}, "run_id": draft.run_id, "finished": False}
