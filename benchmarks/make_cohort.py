@@ -98,9 +98,7 @@ def _write_tables(store: Store, labels: dict[str, int], slices: pa.Table) -> Non
 def _write_features(store: Store, labels: dict[str, int], shape: Shape, rng: np.random.Generator) -> None:
     with edit_cohort(store) as edit:
         patches = edit.table("patches").select(["case_id", "stain", "slice_idx", "patch_idx"])
-        with FeaturePack(
-            store, encoder=ENCODER, n_features=shape.features, dtype="float16", patches=patches
-        ) as pack:
+        with FeaturePack(store, encoder=ENCODER, n_features=shape.features, dtype="float16", patches=patches) as pack:
             label_N = np.array([labels[case_id] for case_id in pack.patches["case_id"].to_pylist()])
             for first in range(0, len(label_N), 1000):
                 pack.write(first, _vectors(label_N[first : first + 1000], shape.features, rng))
