@@ -11,7 +11,7 @@ import duckdb
 from milstore import queries
 from milstore.errors import DataError, UsageError
 from milstore.store.folder import Store
-from milstore.store.lens import connect, execute
+from milstore.store.lens import connect, connect_for, execute, mentions, narrow, widen
 from milstore.store.names import normal_case_id
 from milstore.store.runs import find_run_id
 from milstore.store.sandbox import DEFAULT_TIMEOUT, check_foreign, first_line, lock_down, time_limit
@@ -90,9 +90,12 @@ class Result:
         return answer_html(self)
 
 
-def connect_locked(store: Store) -> duckdb.DuckDBPyConnection:
-    """A connection of the lens from which everything but reading the store has been taken."""
-    con = connect(store)
+def connect_locked(store: Store, sql: str | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection of the lens from which everything but reading the store has been taken.
+
+    With `sql` it is made for that statement alone, and `narrow` must say of which runs.
+    """
+    con = connect(store) if sql is None else connect_for(store, sql)
     lock_down(con, store)
     return con
 
@@ -130,8 +133,15 @@ def ask(
         values["case"] = normal_case_id(choice.cases[0])
     bound = query.bind(values)
     compared = _name_runs(store, query, bound)
-    con = con or connect_locked(store)
+    # What milstore asks itself looks only at the runs that were selected; a group's own SQL may look at any.
+    narrowed = query.built_in and not mentions(query.sql, "out_of_fold")
+    if con is None:
+        con = connect_locked(store, query.sql if narrowed else None)
+    else:
+        widen(con)
     selection = select(con, store, choice, over_runs=query.over_runs, compared=compared)
+    if narrowed:
+        narrow(con, store, query.sql, selection.answering, selection.cases)
     with time_limit(con, timeout):
         if not query.built_in:
             check_foreign(con, query.sql)

@@ -7,50 +7,64 @@
 -- columns: run_id, case_id, subset, true_label, pred_label, stain, slice_idx, top_patches, slice_patches, lift, stain_top_patches, stain_patches, stain_lift, case_top_patches, case_patches
 -- report: top_patches.report
 
-with slices_of_case as (
-    select
-        run_id,
-        case_id,
-        selection.subset,
-        stain,
-        slice_idx,
-        any_value(n_patches) as case_patches,
-        count(*) as slice_patches,
-        count(*) filter (
-            where rank <= coalesce($top::integer, greatest(1, floor(n_patches * $pct::double / 100)))
-        ) as top_patches
+with top_of_slice as (
+    select run_id, case_id, stain, slice_idx, count(*) as top_patches
     from attention
-    join selection using (run_id, case_id)
+    where
+        rank <= coalesce($top::integer, greatest(1, n_patches * $pct::double / 100))
+        -- The same for the largest case: a number that is known before the file is read, so that most rows are skipped.
+        and rank <= coalesce(
+            $top::integer, ceil(greatest(1, getvariable('largest_case') * $pct::double / 100))::integer, 2147483647
+        )
     group by all
 ),
 
-with_parents as (
-    select
-        *,
-        sum(top_patches) over (partition by run_id, case_id, stain)::bigint as stain_top_patches,
-        sum(slice_patches) over (partition by run_id, case_id, stain)::bigint as stain_patches,
-        sum(top_patches) over (partition by run_id, case_id)::bigint as case_top_patches
+slices_of_case as (
+    select run_id, case_id, stain, slice_idx, coalesce(top_patches, 0) as top_patches, evaluated as slice_patches
+    from coverage
+    join selection using (run_id, case_id)
+    left join top_of_slice using (run_id, case_id, stain, slice_idx)
+    where evaluated > 0
+),
+
+stains_of_case as (
+    select run_id, case_id, stain, sum(top_patches)::bigint as stain_top_patches, sum(slice_patches)::bigint as stain_patches
     from slices_of_case
+    group by all
+),
+
+cases_asked as (
+    select run_id, case_id, sum(stain_top_patches)::bigint as case_top_patches, sum(stain_patches)::bigint as case_patches
+    from stains_of_case
+    group by all
+),
+
+stains_described as (
+    select *
+    from stains_of_case
+    join cases_asked using (run_id, case_id)
+    join selection using (run_id, case_id)
+    join predictions using (run_id, case_id)
+    left join cases using (case_id)
+    left join stains using (stain)
 )
 
 select
-    with_parents.run_id,
-    with_parents.case_id,
-    with_parents.subset,
-    predictions.true_label,
-    predictions.pred_label,
-    with_parents.stain,
-    with_parents.slice_idx,
-    with_parents.top_patches,
-    with_parents.slice_patches,
-    (with_parents.top_patches * case_patches) / (case_top_patches * slice_patches) as lift,
+    run_id,
+    case_id,
+    stains_described.subset,
+    true_label,
+    pred_label,
+    stain,
+    slice_idx,
+    top_patches,
+    slice_patches::bigint as slice_patches,
+    (top_patches * case_patches) / (case_top_patches * slice_patches) as lift,
     stain_top_patches,
     stain_patches,
     (stain_top_patches * case_patches) / (case_top_patches * stain_patches) as stain_lift,
     case_top_patches,
     case_patches
-from with_parents
-join predictions using (run_id, case_id)
-left join cases using (case_id)
-left join stains using (stain)
+from slices_of_case
+join stains_described using (run_id, case_id, stain)
 order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, slice_idx

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from milstore.errors import DataError, StoreError, UsageError
 from milstore.store import Store
-from milstore.store.attention import checked_attention, rank_attention
+from milstore.store.attention import check_coverage, checked_attention, rank_attention
 from milstore.store.files import sha256_of
 from milstore.store.runs import begin_run, find_run_id, list_drafts, mint_run_id, open_draft, read_run, run_ids
 from tests.making import RUN_FACTS, THREE_LABELS, levels, make_run
@@ -85,6 +85,25 @@ def test_broken_attention_is_refused_whole(three: Store, broken: Callable[[pa.Ta
     assert message in str(refused.value)
     assert snapshot(three.runs) == before
     assert [draft.run_id for draft in list_drafts(three)] == ["new"]
+
+
+def test_coverage_that_counts_otherwise_is_refused() -> None:
+    """A slice's patches that were evaluated are those that have attention: questions count on it."""
+    attention = checked_attention(levels({("2", "h&e", 0, 0): 1.0, ("2", "melan", 0, 0): 3.0})).table
+
+    def check(**evaluated: int) -> None:
+        rows = [{"case_id": "2", "stain": s, "slice_idx": 0, "evaluated": n} for s, n in evaluated.items()]
+        rows[0]["stain"] = "h&e"
+        types = [("case_id", pa.string()), ("stain", pa.string()), ("slice_idx", pa.int32()), ("evaluated", pa.int32())]
+        check_coverage(pa.Table.from_pylist(rows, pa.schema(types)), attention)
+
+    check(he=1, melan=1, sox10=0)
+    with pytest.raises(DataError, match="2 patches of case '2', melan, slice 0 were evaluated, and 1 have attention"):
+        check(he=1, melan=2)
+    with pytest.raises(DataError, match="0 patches of case '2', melan, slice 0 were evaluated, and 1 have attention"):
+        check(he=1)
+    with pytest.raises(DataError, match="3 patches of case '2', sox10, slice 0 were evaluated, and 0 have attention"):
+        check(he=1, melan=1, sox10=3)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.schema.arrow import arrow_schema
@@ -33,6 +34,10 @@ class Attention:
         """SHA-256 over the identities of the patches; runs that agree can be compared patch by patch."""
         return places_fingerprint(self._rows, self._places)
 
+    def largest_case(self) -> int:
+        """Patches of the case that has most."""
+        return int(pc.max(self.table["n_patches"]).as_py() or 0)
+
 
 def rank_attention(table: pa.Table) -> pa.Table:
     """The attention rows with `rank` and `n_patches`, sorted by case id (bytes) and rank.
@@ -48,8 +53,8 @@ def rank_attention(table: pa.Table) -> pa.Table:
 
 def _ranking(table: pa.Table, known: Places) -> tuple[Index, Index, Index]:
     """Row of each patch in the order of case and rank, and in that order the rank and the case's number of patches."""
-    first = starts(known.case_N)
-    counts = np.diff(np.append(first, len(known.case_N)))
+    first = starts(known.cases)
+    counts = np.diff(np.append(first, len(known.cases)))
     first_N = np.repeat(first, counts)
     within_N = np.arange(len(first_N)) - first_N
     effective_N = known.ordered(table["effective_attention"].to_numpy())
@@ -110,7 +115,7 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
     )
     if min(weights.min(initial=0.0) for weights in (stain, slice_, patch, effective)) < 0:
         raise DataError("attention has a negative weight")
-    cases, stains, slices = starts(known.case_N), starts(known.stain_N), starts(known.slice_N)
+    cases, stains, slices = starts(known.cases), starts(known.stains), starts(known.slices)
     for level, weights, first in (("stain", stain, stains), ("slice", slice_, slices)):
         if not np.isin(np.flatnonzero(weights[1:] != weights[:-1]) + 1, first, assume_unique=True).all():
             raise DataError(f"{level}_attention differs between patches of one {level}")
@@ -121,7 +126,9 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
         worst = int(np.argmax(np.abs(sums - 1))) if len(sums) else 0
         if len(sums) and abs(sums[worst] - 1) > TOLERANCE:
             case_id = rows["case_id"][int(known.rows(begin[worst : worst + 1])[0])].as_py()
-            raise DataError(f"{level}_attention sums to {sums[worst]:.6f} over a {parent} of case {case_id!r}, not to 1")
+            raise DataError(
+                f"{level}_attention sums to {sums[worst]:.6f} over a {parent} of case {case_id!r}, not to 1"
+            )
 
     check_sums("patch", "slice", patch, slices, slices)
     check_sums("slice", "stain", slice_[slices], np.searchsorted(slices, stains), stains)
@@ -130,6 +137,21 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
     # float32 is a thousand times finer than the tolerance.
     if np.any(np.abs(stain * slice_ * patch - effective) > TOLERANCE * np.maximum(effective, np.float32(1e-3))):
         raise DataError("effective_attention is not stain x slice x patch attention")
+
+
+def check_coverage(coverage: pa.Table, attention: pa.Table) -> None:
+    """DataError if `evaluated` of a slice is not the number of its patches that have attention."""
+    keys = list(PLACE[:3])
+    counted = attention.group_by(keys).aggregate([([], "count_all")])
+    stated = coverage.filter(pc.greater(coverage["evaluated"], 0)).select([*keys, "evaluated"])
+    both = stated.join(counted, keys, join_type="full outer")
+    wrong = both.filter(pc.fill_null(pc.not_equal(both["evaluated"], both["count_all"]), True))
+    if wrong.num_rows:
+        row = wrong.slice(0, 1).to_pylist()[0]
+        raise DataError(
+            f"coverage says that {row['evaluated'] or 0} patches of case {row['case_id']!r}, {row['stain']}, "
+            f"slice {row['slice_idx']} were evaluated, and {row['count_all'] or 0} have attention"
+        )
 
 
 def check_predictions(predictions: pa.Table, probabilities: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from milstore.errors import MilstoreError
 from milstore.schema.columns import columns
-from milstore.store.attention import PLACE, check_predictions, checked_attention
+from milstore.store.attention import check_coverage, check_predictions, checked_attention
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, read_cohort
 from milstore.store.features import PACK, ROWS, VECTORS, open_features, packed_fingerprint
@@ -24,6 +24,7 @@ from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.folder import NO_RUN, Store
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.lease import read_lease, run_id_of
+from milstore.store.places import PLACE
 from milstore.store.runs import RUN_FILE, TABLES, read_run, run_ids
 
 YOUNG = 3600.0
@@ -186,10 +187,13 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
     for name in ("epochs", "coverage"):
         checked_table(name, tables[name])
     check_predictions(tables["predictions"], tables["probabilities"])
+    check_coverage(tables["coverage"], tables["attention"])
     attention = checked_attention(tables["attention"])
     ranked = attention.table
     if not ranked.equals(tables["attention"].select(ranked.column_names).cast(ranked.schema)):
         raise ValueError("attention is not sorted by case and rank")
+    if facts["files"]["attention.parquet"].get("largest_case", attention.largest_case()) != attention.largest_case():
+        raise ValueError("the largest case of attention is not that of run.json")
     if attention.fingerprint() != facts["patches_fingerprint"]:
         raise ValueError("the patches of attention are not those of run.json")
     if set(ranked["case_id"].to_pylist()) != set(tables["predictions"]["case_id"].to_pylist()):

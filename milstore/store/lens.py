@@ -19,10 +19,17 @@ _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
     """A connection in which every table of the schema is a view."""
-    con = duckdb.connect()
-    # DuckDB draws its bar on stdout, where the data goes.
-    con.execute("set enable_progress_bar = false")
+    con = _quiet()
     con.execute(view_statements(store))
+    return con
+
+
+def _quiet() -> duckdb.DuckDBPyConnection:
+    """A connection without a progress bar, which DuckDB draws on stdout, where the data goes."""
+    con = duckdb.connect()
+    # In a notebook there is none, and to say so is an error.
+    if con.execute("select current_setting('enable_progress_bar')").fetchall() == [(True,)]:
+        con.execute("set enable_progress_bar = false")
     return con
 
 
@@ -31,7 +38,7 @@ def connect_for(store: Store, sql: str) -> duckdb.DuckDBPyConnection:
 
     `narrow` puts in the runs that answer. Looking for all runs takes time where there are thousands.
     """
-    con = duckdb.connect()
+    con = _quiet()
     manifest = store.manifest()
     known = columns("cohort")
     needless = {name for name in known if name != "cases" and not mentions(sql, name)}
@@ -46,16 +53,21 @@ def mentions(sql: str, name: str) -> bool:
     return re.search(rf"\b{re.escape(name)}\b", sql) is not None
 
 
-def narrow(con: duckdb.DuckDBPyConnection, store: Store, sql: str, run_ids: Sequence[str]) -> None:
+def narrow(
+    con: duckdb.DuckDBPyConnection, store: Store, sql: str, run_ids: Sequence[str], case_ids: Sequence[str] = ()
+) -> None:
     """Let a statement that mentions tables of runs see these runs alone, by temporary views over their files.
 
-    DuckDB would find them by itself, after looking into every run's folder.
+    With `case_ids` it sees these cases alone. DuckDB would find runs and cases by itself, but only after looking into
+    every run's folder, and not through every kind of statement.
     """
-    views = [
-        _view(name, of, _run_source(name, of, _listed(store, run_ids, name)), kind="temp view")
-        for name, of in columns("run").items()
-        if mentions(sql, name)
-    ]
+    views = []
+    for name, of in columns("run").items():
+        if mentions(sql, name):
+            source = rows_of_runs(store, run_ids, name)
+            if case_ids and "case_id" in of:
+                source = f"{source} where case_id in ({', '.join(literal(case) for case in case_ids)})"
+            views.append(_view(name, of, source, kind="temp view"))
     if views:
         con.execute("\n".join(views))
 

@@ -25,25 +25,25 @@ Index = npt.NDArray[np.int64]
 class Places:
     """Where each patch stands among the others."""
 
-    order_N: Index | None
-    """Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx. None: as the rows are."""
-    case_N: Index
-    """In that order: number of the case, and so on. Numbers differ where what they stand for differs, and only there."""
-    stain_N: Index
-    slice_N: Index
-    patch_N: Index
+    order: Index | None
+    """(N,) Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx. None: as the rows are."""
+    cases: Index
+    """(N,) In that order: number of the case, and so on. Numbers differ where what they stand for differs, and only there."""
+    stains: Index
+    slices: Index
+    patches: Index
 
     def ordered(self, values_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A column of the table, in the order of the patches."""
-        return values_N if self.order_N is None else values_N[self.order_N]
+        return values_N if self.order is None else values_N[self.order]
 
     def rows(self, at: Index) -> Index:
         """Rows of the table at these positions of the order."""
-        return at if self.order_N is None else self.order_N[at]
+        return at if self.order is None else self.order[at]
 
     def has_doubles(self) -> bool:
         """Whether a patch stands in more than one row."""
-        return bool(np.any(self.patch_N[1:] == self.patch_N[:-1]))
+        return bool(np.any(self.patches[1:] == self.patches[:-1]))
 
 
 def places(table: pa.Table) -> Places:
@@ -92,7 +92,7 @@ def places_fingerprint(table: pa.Table, known: Places | None = None) -> str:
     known = known or places(table)
     place = table.select(list(PLACE))
     digest = hashlib.sha256()
-    hash_places(digest, place if known.order_N is None else place.take(pa.array(known.order_N)))
+    hash_places(digest, place if known.order is None else place.take(pa.array(known.order)))
     return digest.hexdigest()
 
 
@@ -109,8 +109,8 @@ def _joined(values: pa.Array) -> Any:
     """The texts of the values with NUL between them, as bytes."""
     first = _changes(values)
     if len(first) * 8 > len(values):
-        texts = values.cast(pa.string())
-        return pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(texts)], pa.int32()), texts), "\0")[0].as_buffer()
+        texts = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values.cast(pa.string()))
+        return pc.binary_join(texts, "\0")[0].as_buffer()
     counts = np.diff(np.append(first, len(values))).tolist()
     repeated = zip(values.take(pa.array(first)).to_pylist(), counts, strict=True)
     return b"".join(f"{value}\0".encode() * count for value, count in repeated)[:-1]

@@ -5,6 +5,7 @@ The decision becomes the table `selection(run_id, case_id, subset)`, and every q
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 import duckdb
@@ -12,9 +13,9 @@ import duckdb
 from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
 from milstore.store.folder import Store
-from milstore.store.lens import literal
+from milstore.store.lens import literal, rows_of_runs, value
 from milstore.store.names import named, nearest, normal_case_id
-from milstore.store.runs import find_run_id
+from milstore.store.runs import find_run_id, read_run, run_ids
 
 ALL = "all"
 _SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test"}
@@ -43,6 +44,11 @@ class Selection:
     title: str
     """Such as `experiment mil-1a2b3c, seed 0, test subsets, 2 of 5 splits`."""
     runs: tuple[str, ...]
+    """Ids of the runs that were chosen."""
+    answering: tuple[str, ...]
+    """Ids of those from which a case is taken."""
+    cases: tuple[str, ...]
+    """The cases that were asked for; none means all."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -53,7 +59,9 @@ class _Run(NamedTuple):
     split: int
     n_splits: int
     seed: int
-    finished_at: object
+    finished_at: str
+    largest_case: int | None
+    """Patches of its largest case; None if it does not say."""
 
 
 def select(
@@ -85,44 +93,73 @@ def select(
     if compared and (choice.run, choice.experiment, choice.seed) != (None, None, None):
         raise UsageError("the runs to compare are named already: leave out --run, --experiment and --seed")
     if compared:
-        runs, title = [_run(con, run_id) for run_id in compared], f"runs {' and '.join(compared)}"
+        runs, title = [_run(store, run_id) for run_id in compared], f"runs {' and '.join(compared)}"
     else:
-        runs, title = _runs(con, store, choice, over_runs=over_runs)
+        runs, title = _runs(store, choice, over_runs=over_runs)
     single = choice.run is not None or bool(compared)
     subset = choice.subset or (ALL if over_runs else "test")
     cases = tuple(dict.fromkeys(normal_case_id(case) for case in choice.cases))
-    _fill(con, runs, subset, cases)
-    notes = _add_asked(con, runs, choice, cases) if cases else []
+    predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
+    _fill(con, predictions, subset, cases)
+    notes = _add_asked(con, predictions, runs, choice, cases) if cases else []
+    rows = con.execute("select run_id, array_agg(distinct subset) from selection group by run_id").fetchall()
     if choice.subset is not None or not over_runs:
-        title += f", {_subset_title(con, subset, single=single)}"
+        title += f", {_subset_title({name for _, names in rows for name in names}, subset, single=single)}"
     missing = "" if single else _missing_splits(runs)
     if missing:
         title += f", {missing}"
         notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
-    if con.execute("select count(*) from selection").fetchall() == [(0,)]:
-        raise UsageError(f"{title}: no case is in it; choose another --subset")
-    return Selection(title, tuple(run.run_id for run in runs), notes)
-
-
-_FIELDS = ", ".join(_Run._fields)
-
-
-def _run(con: duckdb.DuckDBPyConnection, run_id: str) -> _Run:
-    rows = con.execute(f"select {_FIELDS} from runs where run_id = {literal(run_id)}").fetchall()
     if not rows:
-        raise StoreError(f"run {run_id} has no readable run.json: run milstore doctor")
-    return _Run(*rows[0])
+        raise UsageError(f"{title}: no case is in it; choose another --subset")
+    _set_largest(con, runs)
+    answering = tuple(sorted(run_id for run_id, _ in rows))
+    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
 
 
-def _runs(con: duckdb.DuckDBPyConnection, store: Store, choice: Choice, *, over_runs: bool) -> tuple[list[_Run], str]:
+def _set_largest(con: duckdb.DuckDBPyConnection, runs: list[_Run]) -> None:
+    """The variable `largest_case`: the most patches that a case can have here, null if that is not known."""
+    sizes = [run.largest_case for run in runs]
+    con.execute(f"set variable largest_case = {value(None if None in sizes else max(filter(None, sizes), default=0))}")
+
+
+def _run(store: Store, run_id: str) -> _Run:
+    facts = read_run(store, run_id)
+    try:
+        largest = facts["files"]["attention.parquet"].get("largest_case")
+        run = _Run(**{name: facts[name] for name in _Run._fields if name != "largest_case"}, largest_case=largest)
+        return run._replace(finished_at=_in_utc(run.finished_at))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"run {run_id} has no readable run.json ({error}): run milstore doctor") from error
+
+
+def _in_utc(text: str) -> str:
+    """A time as text that sorts as time does."""
+    time = datetime.fromisoformat(text)
+    return (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)).isoformat(timespec="microseconds")
+
+
+def _finished(store: Store) -> list[_Run]:
+    """Every finished run. Their files are small: two thousand are read in a tenth of a second."""
+    found = []
+    for run_id in run_ids(store):
+        try:
+            found.append(_run(store, run_id))
+        except StoreError:
+            # Deleted while we looked, or damaged.
+            if store.run_folder(run_id).exists():
+                raise
+    return found
+
+
+def _runs(store: Store, choice: Choice, *, over_runs: bool) -> tuple[list[_Run], str]:
     """The runs that answer, and how to call them."""
     if choice.run is not None:
         run_id = find_run_id(store, choice.run)
-        return [_run(con, run_id)], f"run {run_id}"
-    finished = [_Run(*row) for row in con.execute(f"select {_FIELDS} from runs").fetchall()]
+        return [_run(store, run_id)], f"run {run_id}"
+    finished = _finished(store)
     if not finished:
         raise StoreError(f"the store at {store.root} holds no finished run: train one with milstore train --split 1")
-    experiment = choice.experiment or max(finished, key=lambda run: (str(run.finished_at), run.run_id)).experiment
+    experiment = choice.experiment or max(finished, key=lambda run: (run.finished_at, run.run_id)).experiment
     of_experiment = [run for run in finished if run.experiment == experiment]
     if not of_experiment:
         known = {run.experiment for run in finished}
@@ -148,9 +185,7 @@ def _seed(runs: list[_Run], asked: int | None) -> int:
 
 def _newest(runs: list[_Run]) -> list[_Run]:
     """The newest run of each split, in the order of the splits."""
-    by_split = {
-        (run.split_set, run.split): run for run in sorted(runs, key=lambda run: (str(run.finished_at), run.run_id))
-    }
+    by_split = {(run.split_set, run.split): run for run in sorted(runs, key=lambda run: (run.finished_at, run.run_id))}
     return [by_split[split] for split in sorted(by_split)]
 
 
@@ -159,20 +194,15 @@ def _missing_splits(runs: list[_Run]) -> str:
     return f"{there} of {runs[0].n_splits} splits" if there < runs[0].n_splits else ""
 
 
-def _among(runs: list[_Run]) -> str:
-    # Literals, so that DuckDB opens the folders of these runs alone.
-    return f"run_id in {_listed(run.run_id for run in runs)}"
-
-
-def _fill(con: duckdb.DuckDBPyConnection, runs: list[_Run], subset: str, cases: tuple[str, ...]) -> None:
-    conditions = [_among(runs)]
+def _fill(con: duckdb.DuckDBPyConnection, predictions: str, subset: str, cases: tuple[str, ...]) -> None:
+    conditions = ["true"]
     if subset != ALL:
         conditions.append(f"subset = {literal(subset)}")
     if cases:
         conditions.append(f"case_id in {_listed(cases)}")
     con.execute(
         "create or replace temp table selection as "
-        f"select run_id, case_id, subset from predictions where {' and '.join(conditions)}"
+        f"select run_id, case_id, subset from {predictions} where {' and '.join(conditions)}"
     )
 
 
@@ -180,14 +210,16 @@ def _listed(texts: Iterable[str]) -> str:
     return f"({', '.join(literal(text) for text in texts)})"
 
 
-def _add_asked(con: duckdb.DuckDBPyConnection, runs: list[_Run], choice: Choice, cases: tuple[str, ...]) -> list[str]:
+def _add_asked(
+    con: duckdb.DuckDBPyConnection, predictions: str, runs: list[_Run], choice: Choice, cases: tuple[str, ...]
+) -> list[str]:
     """Take cases that were asked for and are in no test subset from validation, else from training."""
     found = {case for (case,) in con.execute("select distinct case_id from selection").fetchall()}
     missing = [case for case in cases if case not in found]
     if not missing:
         return []
     rows = con.execute(
-        f"select case_id, subset, run_id from predictions where {_among(runs)} and case_id in {_listed(missing)}"
+        f"select case_id, subset, run_id from {predictions} where case_id in {_listed(missing)}"
     ).fetchall()
     order = {run.run_id: i for i, run in enumerate(runs)}
     places = sorted(rows, key=lambda row: (("test", "val", "train").index(row[1]), order[row[2]]))
@@ -195,7 +227,7 @@ def _add_asked(con: duckdb.DuckDBPyConnection, runs: list[_Run], choice: Choice,
     for case in missing:
         mine = [row for row in places if row[0] == case]
         if not mine:
-            raise UsageError(_unknown_case(con, case, runs))
+            raise UsageError(_unknown_case(con, predictions, case))
         if choice.subset is not None:
             raise UsageError(
                 f"case {case} is not in the {choice.subset} subset, but in {mine[0][1]}: say --subset {mine[0][1]}"
@@ -207,15 +239,14 @@ def _add_asked(con: duckdb.DuckDBPyConnection, runs: list[_Run], choice: Choice,
     return notes
 
 
-def _unknown_case(con: duckdb.DuckDBPyConnection, case: str, runs: list[_Run]) -> str:
-    known = [row[0] for row in con.execute(f"select distinct case_id from predictions where {_among(runs)}").fetchall()]
+def _unknown_case(con: duckdb.DuckDBPyConnection, predictions: str, case: str) -> str:
+    known = [row[0] for row in con.execute(f"select distinct case_id from {predictions}").fetchall()]
     in_cohort = con.execute(f"select count(*) from cases where case_id = {literal(case)}").fetchall() != [(0,)]
     if in_cohort:
         return f"case {case!r} is in the cohort, but no run that answers has predicted it"
     return f"there is no case {case!r}: {nearest(case, known)}"
 
 
-def _subset_title(con: duckdb.DuckDBPyConnection, subset: str, *, single: bool) -> str:
-    present = [row[0] for row in con.execute("select distinct subset from selection").fetchall()]
+def _subset_title(present: set[str], subset: str, *, single: bool) -> str:
     words = [_SUBSET_WORDS[name] for name in SUBSETS if name in present] or [subset]
     return " and ".join(words) + (" subset" if single and len(words) == 1 else " subsets")

@@ -3,6 +3,7 @@
 import shutil
 import stat
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,8 @@ import pyarrow as pa
 
 from milstore.errors import DataError
 from milstore.schema.columns import columns
-from milstore.store.attention import check_predictions, checked_attention
-from milstore.store.files import sha256_of, sync_file, sync_folder, write_json, write_parquet
+from milstore.store.attention import Attention, check_coverage, check_predictions, checked_attention
+from milstore.store.files import put_parquet, sha256_of, sync_file, sync_folder, write_json
 from milstore.store.integrity import checked_table
 from milstore.store.runs import RUN_FILE, WEIGHTS
 
@@ -23,8 +24,7 @@ class Checked:
 
     tables: dict[str, pa.Table]
     """By name, as they are stored."""
-    patches_fingerprint: str
-    """Of the patches that have attention."""
+    attention: Attention
 
 
 def checked_tables(
@@ -35,14 +35,16 @@ def checked_tables(
     ranked = checked_attention(attention)
     if set(ranked.table["case_id"].unique().to_pylist()) != set(predictions["case_id"].to_pylist()):
         raise DataError("predictions and attention are not of the same cases")
+    coverage = checked_table("coverage", coverage)
+    check_coverage(coverage, ranked.table)
     tables = {
         "epochs": checked_table("epochs", epochs),
         "predictions": predictions,
         "probabilities": probabilities,
         "attention": ranked.table,
-        "coverage": checked_table("coverage", coverage),
+        "coverage": coverage,
     }
-    return Checked(tables, ranked.fingerprint())
+    return Checked(tables, ranked)
 
 
 def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Callable[[Path], None] | None) -> Path:
@@ -61,20 +63,22 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
     staging = draft_folder / "commit"
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir()
-    files: dict[str, dict[str, Any]] = {}
-    for name, table in checked.tables.items():
-        write_parquet(table, staging / f"{name}.parquet")
-        files[f"{name}.parquet"] = {"rows": table.num_rows}
-    if weights is not None:
-        weights(staging / WEIGHTS)
-        sync_file(staging / WEIGHTS)
-        files[WEIGHTS] = {}
-    for name, entry in files.items():
-        entry["bytes"] = (staging / name).stat().st_size
-        entry["sha256"] = sha256_of(staging / name)
+    # Files are hashed and brought to the disk while the next is written.
+    with ThreadPoolExecutor(2) as side:
+        fingerprint = side.submit(checked.attention.fingerprint)
+        settled: dict[str, Future[dict[str, Any]]] = {}
+        for name, table in checked.tables.items():
+            path = staging / f"{name}.parquet"
+            put_parquet(table, path)
+            settled[path.name] = side.submit(_settled, path, rows=table.num_rows)
+        if weights is not None:
+            weights(staging / WEIGHTS)
+            settled[WEIGHTS] = side.submit(_settled, staging / WEIGHTS)
+        files = {name: entry.result() for name, entry in settled.items()}
+    files["attention.parquet"]["largest_case"] = checked.attention.largest_case()
     run = {
         **run,
-        "patches_fingerprint": checked.patches_fingerprint,
+        "patches_fingerprint": fingerprint.result(),
         "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else "",
     }
     facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}
@@ -83,6 +87,13 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
         path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
     sync_folder(staging)
     return staging
+
+
+def _settled(path: Path, **facts: Any) -> dict[str, Any]:
+    """What run.json says of a file, after waiting until it is on the disk."""
+    hashed = sha256_of(path)
+    sync_file(path)
+    return {**facts, "bytes": path.stat().st_size, "sha256": hashed}
 
 
 def _known(run: dict[str, Any], name: str) -> Any:
