@@ -18,7 +18,9 @@ COMMANDS = {
     "init": Entry("init", "Make an empty store."),
     "info": Entry("info", "Show what is in the store."),
     "doctor": Entry("doctor", "Check every promise the store makes, and say how to mend what is broken."),
-    "ingest": Entry("ingest", "Take labels, patches, features, splits and runs into the store. A second time changes nothing."),
+    "ingest": Entry(
+        "ingest", "Take labels, patches, features, splits and runs into the store. A second time changes nothing."
+    ),
     "encode": Entry("encode", "Compute features from the patch images with a built-in encoder."),
     "splits": Entry("splits", "Make, show and check train/val/test splits."),
     "train": Entry("train", "Train a model on one split, or on all, and store the run."),

@@ -139,7 +139,12 @@ PATCHES = Table(
 PATCH_ROOTS = Table(
     "patch_roots",
     METADATA,
-    Column("root", String, primary_key=True, comment="folder that patches.file is relative to: absolute, or below the store"),
+    Column(
+        "root",
+        String,
+        primary_key=True,
+        comment="folder that patches.file is relative to: absolute, or below the store",
+    ),
     comment="Where the patch images lie; at most one row.",
     info={"group": "cohort"},
 )

@@ -50,7 +50,10 @@ def test_the_rival_sees_the_same_cases_from_files_and_from_memory(tmp_path: Path
         for (stain, feature_ND), (from_stain, from_ND) in zip(slices, from_slices, strict=True):
             assert stain == from_stain
             assert torch.equal(feature_ND, from_ND)
-    losses = [Rival(16, replace(training.CONFIG, dropout=0.0), {"1": 0, "2": 1}).epoch(each) for each in (held, from_files(files))]
+    losses = [
+        Rival(16, replace(training.CONFIG, dropout=0.0), {"1": 0, "2": 1}).epoch(each)
+        for each in (held, from_files(files))
+    ]
     assert losses[0] == losses[1] > 0
 
 
