@@ -41,6 +41,17 @@ def test_a_case_reads_back_to_the_last_bit(store: Store, vectors: Vectors) -> No
     assert read.tobytes() == vectors.tobytes()
 
 
+def test_numbers_of_any_width_are_taken(store: Store) -> None:
+    """Slice and patch numbers that a caller counted in int64 are the same patches."""
+    with edit_cohort(store) as edit:
+        patches = edit.table("patches")
+        wide = patches.set_column(3, "patch_idx", patches["patch_idx"].cast("int64"))
+        with FeaturePack(store, encoder="e", n_features=1, dtype="float32", patches=wide) as made:
+            made.write(0, np.zeros((patches.num_rows, 1)))
+            made.commit(edit, source="by hand")
+    assert open_features(store, read_cohort(store)).patches.num_rows == patches.num_rows
+
+
 def test_rows_are_named(store: Store) -> None:
     """Row 0 is the first patch of the first case by bytes, and the file is a plain npy matrix."""
     vectors = np.arange(2 * len(THREE_PATCHES), dtype=np.float32).reshape(-1, 2)

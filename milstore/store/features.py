@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from milstore.errors import ConflictError, DataError, StoreError, UsageError
+from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort, CohortEdit
 from milstore.store.files import sha256_of, sync_file, sync_folder, write_json, write_parquet
 from milstore.store.folder import Store
@@ -55,7 +56,9 @@ class FeaturePack:
         self.encoder = encoder
         self.n_features = n_features
         self.dtype = np.dtype(dtype)
-        self.patches: pa.Table = patches.select(list(PLACE)).sort_by([(c, "ascending") for c in PLACE]).combine_chunks()
+        # Callers count in any width of integer.
+        places = patches.select(list(PLACE)).cast(pa.schema([arrow_schema("patches").field(c) for c in PLACE]))
+        self.patches: pa.Table = places.sort_by([(c, "ascending") for c in PLACE]).combine_chunks()
         check_unique("features", self.patches, list(PLACE))
         self._store = store
         self._staging = store.root / "features" / f".{encoder}.{uuid4().hex}.tmp"

@@ -1,12 +1,10 @@
 """Files that are there whole or not at all: temporary name, fsync, rename, fsync of the folder."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,6 +15,8 @@ _REPEATED = ("stain_attention", "slice_attention")
 
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
+    import hashlib
+
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -41,6 +41,8 @@ def _sync(path: Path, flags: int) -> None:
 
 def temporary_sibling(path: Path) -> Path:
     """A name beside `path` that nobody else uses. Files of such names are leftovers if no writer lives."""
+    from uuid import uuid4
+
     # Not tempfile: its files are readable by their owner alone, and a store is shared by a group.
     return path.with_name(f".{path.name}.{uuid4().hex}.tmp")
 

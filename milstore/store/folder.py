@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
 from milstore.store.files import write_whole
-from milstore.store.settings import FILE, Settings, read_settings, settings_text
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from milstore.store.settings import Settings
+
+SETTINGS_FILE = "milstore.toml"
+"""What the group sets for its store."""
 NO_RUN = "_none"
 """Name of the run folder without rows that lets views over all runs work before the first run. No run can be called so."""
 
@@ -27,9 +30,11 @@ class Store:
     """Absolute path of the folder, links resolved."""
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """The group's settings, from milstore.toml."""
-        return read_settings(self.root / FILE)
+        from milstore.store.settings import read_settings
+
+        return read_settings(self.root / SETTINGS_FILE)
 
     @property
     def manifest_path(self) -> Path:
@@ -113,20 +118,21 @@ def find_store(path: str | Path | None = None) -> Store:
     return store
 
 
-def create_store(path: str | Path, settings: Settings | None = None) -> Store:
+def create_store(path: str | Path, settings: "Settings | None" = None) -> Store:
     """Make an empty store in a folder, which may exist. A store that is already there is opened as it is."""
     store = Store(Path(path).resolve())
     if store.manifest_path.is_file():
         return open_store(path)
     from milstore.store.cohort import begin_cohort
     from milstore.store.runs import make_placeholder
+    from milstore.store.settings import Settings, settings_text
 
     try:
         for folder in (store.manifest_path.parent, store.root / "patches", store.root / "features", store.running):
             folder.mkdir(parents=True, exist_ok=True)
-        if settings is not None or not (store.root / FILE).exists():
+        if settings is not None or not (store.root / SETTINGS_FILE).exists():
             text = settings_text(settings or Settings())
-            write_whole(store.root / FILE, lambda temporary: _write_text(temporary, text))
+            write_whole(store.root / SETTINGS_FILE, lambda temporary: _write_text(temporary, text))
         make_placeholder(store)
         begin_cohort(store)
     except OSError as error:

@@ -6,7 +6,6 @@ business of `milstore.store.drafts`.
 
 import json
 import os
-import secrets
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,6 +41,8 @@ TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
 
 def mint_run_id(experiment: str, split: int, seed: int) -> str:
     """A run id that nobody has: `<experiment>-s<split>-<seed>-<utc time>-<4 hex>`."""
+    import secrets
+
     check_name(experiment, "experiment")
     return f"{experiment}-s{split}-{seed}-{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(2)}"
 
