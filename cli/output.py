@@ -1,7 +1,6 @@
 """What commands print: data to stdout, everything else to stderr, and data never as markup."""
 
 import sys
-import unicodedata
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ if TYPE_CHECKING:
 
 _state = {"quiet": False}
 _WIDEST = 100_000
+_ABSENT = "–"
 
 
 def set_quiet(quiet: bool) -> bool:
@@ -36,6 +36,10 @@ def printable(text: str) -> str:
     >>> printable("a\\x1b[31mb\\nc")
     'a[31mb c'
     """
+    if text.isascii() and text.isprintable():
+        return text
+    import unicodedata
+
     spaced = text.replace("\n", " ").replace("\t", " ")
     return "".join(letter for letter in spaced if unicodedata.category(letter) not in ("Cc", "Cf", "Cs"))
 
@@ -61,7 +65,42 @@ def console(*, stderr: bool = False) -> "Console":
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """A table for people, to stdout. Numbers stand to the right, with four significant digits."""
-    console().print(make_table(columns, rows, title))
+    rows = list(rows)
+    plain = None if title or sys.stdout.isatty() else plain_table(columns, rows)
+    if plain is None:
+        console().print(make_table(columns, rows, title))
+    else:
+        sys.stdout.write(plain)
+
+
+def plain_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str | None:
+    """What rich would write of a table into a pipe, without importing rich; None where it is better asked: a letter may
+    not be one wide, or a text has spaces around it, or a column is empty."""
+    cells = [list(columns), *([cell(value) for value in row] for row in rows)]
+    if not all(
+        (text.isascii() and text.isprintable() and text == text.strip()) or text == _ABSENT
+        for row in cells
+        for text in row
+    ):
+        return None
+    widths = [max(len(text) for text in column) for column in zip(*cells, strict=True)]
+    if not all(widths):
+        return None
+    right = [_is_numeric(row[i] for row in rows) for i in range(len(columns))]
+    lines = [
+        "   ".join(
+            text.rjust(width) if to_right else text.ljust(width)
+            for text, width, to_right in zip(row, widths, right, strict=True)
+        )
+        for row in cells
+    ]
+    wide = sum(widths) + 3 * (len(widths) - 1)
+    framed = ["", lines[0], "─" * wide, *lines[1:], ""]
+    return "".join(f" {line:{wide}} \n" for line in framed)
+
+
+def _is_numeric(values: Iterable[Any]) -> bool:
+    return all(isinstance(value, int | float) or value is None for value in values)
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> "Table":
@@ -73,7 +112,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     rows = list(rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(printable(title)) if title else None)
     for i, column in enumerate(columns):
-        numeric = all(isinstance(row[i], int | float) or row[i] is None for row in rows)
+        numeric = _is_numeric(row[i] for row in rows)
         # Never cut an identifier or a number; words may wrap.
         table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
     for row in rows:
@@ -84,7 +123,7 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
 def cell(value: Any) -> str:
     """A value as people read it."""
     if value is None:
-        return "–"
+        return _ABSENT
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

@@ -10,10 +10,10 @@ import duckdb
 
 from milstore import queries
 from milstore.errors import DataError, UsageError
+from milstore.store.finished import find_run_id
 from milstore.store.folder import Store
 from milstore.store.lens import connect, connect_for, execute, mentions, narrow, widen
 from milstore.store.names import normal_case_id
-from milstore.store.runs import find_run_id
 from milstore.store.sandbox import DEFAULT_TIMEOUT, check_foreign, first_line, lock_down, time_limit
 from milstore.store.selection import Choice, select
 

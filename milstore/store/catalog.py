@@ -5,7 +5,6 @@ survive. Where somebody holds the file, the refresh is put off; the next command
 """
 
 import json
-import logging
 import os
 from contextlib import closing
 from typing import Any
@@ -17,8 +16,6 @@ from milstore.schema.columns import columns, view_text
 from milstore.store.files import write_json
 from milstore.store.folder import Store
 from milstore.store.lens import cohort_views, feature_views, identifier, literal, run_views
-
-log = logging.getLogger("milstore")
 
 LARGEST_TABLE = 1_000_000
 """Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
@@ -66,7 +63,9 @@ def refresh(store: Store) -> list[str]:
             _rebuild(con, store, stamp)
         write_json(_stamp_path(store), stamp)
     except (duckdb.IOException, PermissionError) as error:
-        log.debug("refresh put off: %s", error)
+        import logging
+
+        logging.getLogger("milstore").debug("refresh put off: %s", error)
         return [f"{store.database.name} is in use elsewhere: it will be brought up to date by a later command"]
     except (duckdb.Error, OSError) as error:
         return [f"{store.database} could not be brought up to date ({str(error).splitlines()[0]}): run milstore doctor"]

@@ -11,8 +11,8 @@ from typing import Any
 import duckdb
 
 from milstore.schema.columns import Columns, columns, view_text
+from milstore.store.finished import RUN_FILE
 from milstore.store.folder import Store
-from milstore.store.runs import RUN_FILE
 
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 

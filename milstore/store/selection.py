@@ -12,10 +12,10 @@ import duckdb
 
 from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
+from milstore.store.finished import find_run_id, read_run, run_ids
 from milstore.store.folder import Store
 from milstore.store.lens import literal, rows_of_runs, value
 from milstore.store.names import named, nearest, normal_case_id
-from milstore.store.runs import find_run_id, read_run, run_ids
 
 ALL = "all"
 _SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test"}

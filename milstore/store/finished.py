@@ -1,0 +1,46 @@
+"""Finished runs, found and read: what a question needs of them, and therefore quick to import."""
+
+import json
+import os
+from typing import Any
+
+from milstore.errors import StoreError, UsageError
+from milstore.store.folder import NO_RUN, Store
+from milstore.store.names import nearest
+
+RUN_FILE = "run.json"
+WEIGHTS = "weights.safetensors"
+TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
+"""The tables of a run that are Parquet files."""
+
+
+def run_ids(store: Store) -> list[str]:
+    """The finished runs, by id."""
+    with os.scandir(store.runs) as entries:
+        names = [entry.name.removeprefix("run_id=") for entry in entries if entry.name.startswith("run_id=")]
+    return sorted(name for name in names if name != NO_RUN)
+
+
+def find_run_id(store: Store, prefix: str) -> str:
+    """The finished run whose id is `prefix`, or begins so. UsageError if there is none, or more than one."""
+    ids = run_ids(store)
+    if prefix in ids:
+        return prefix
+    found = [run_id for run_id in ids if run_id.startswith(prefix)] if prefix else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"run {prefix!r} is ambiguous: {nearest(prefix, found)}")
+    raise UsageError(f"there is no finished run {prefix!r}: {nearest(prefix, ids)}")
+
+
+def read_run(store: Store, run_id: str) -> dict[str, Any]:
+    """Everything that a finished run's `run.json` says. StoreError if it cannot be read."""
+    # Text, not a Path: of thousands of runs, making the paths takes longer than reading.
+    path = f"{store.root}/runs/run_id={run_id}/{RUN_FILE}"
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            facts: dict[str, Any] = json.loads(stream.read())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+    return facts
