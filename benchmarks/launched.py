@@ -57,6 +57,13 @@ def seconds_to_first_epoch(store: Store, threads: int) -> float:
     sys.exit(f"milstore train ended before its first epoch: {''.join(said)}")
 
 
+def seconds_to_import() -> float:
+    """What a process takes that imports torch and ends."""
+    started = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    return time.perf_counter() - started
+
+
 def memory_and_speed(store: Store, threads: int, limit: int) -> Measured:
     """Train two epochs within a limit and two without, each in a fresh process; the second epoch is timed."""
     limited, free = (_trained(store, threads, memory) for memory in (str(limit), None))

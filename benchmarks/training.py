@@ -10,6 +10,7 @@ import argparse
 import os
 import platform
 import re
+import statistics
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -21,21 +22,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.launched import memory_and_speed, seconds_to_first_epoch
+from benchmarks.launched import memory_and_speed, seconds_to_first_epoch, seconds_to_import
 from benchmarks.make_cohort import Shape, make_cohort
 from benchmarks.rival import Rival, from_files, in_slices, write_patch_files
 from benchmarks.rounds import Timed, in_rounds
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import VECTORS, PackedFeatures, empty_vectors, open_features
-from milstore.training.bags import Bag, BagsInMemory, BagSource, make_bag
+from milstore.training.bags import Bag, BagsInMemory, BagSource, make_bag, name_bags
 from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import evaluate
 from milstore.training.loop import SplitCases, Training
 from milstore.training.preparation import plan_split
 from milstore.training.progress import Watcher
 from milstore.training.provenance import cpu_model, repeatable_arithmetic
-from milstore.training.streaming import open_bags
+from milstore.training.streaming import BagsReadAhead, open_bags
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(epochs=10**6, patience=10**6)
@@ -197,26 +198,53 @@ def loading_rows(bench: Bench) -> Iterator[Row]:
             while stream.readinto(room):
                 pass
 
-    timed = in_rounds(
-        {"load": lambda: open_bags(bench.packed, bench.packed.case_rows, CPU), "whole": whole, "again": again},
-        max(bench.rounds, 9),
-    )
+    def touch() -> None:
+        """Have the system find the memory that the next contender gets: on a virtual machine that can take longest."""
+        empty_vectors(*shape).reshape(-1).view(np.uint8)[::4096] = 1
+
+    everybody = list(bench.packed.case_rows)
+    reading = BagsReadAhead(bench.packed, name_bags(bench.packed, everybody))
+
+    def ahead() -> None:
+        for _ in reading.in_order(everybody):
+            pass
+
+    contenders = {
+        "touch": touch,
+        "load": lambda: open_bags(bench.packed, everybody, CPU),
+        "touch again": touch,
+        "whole": whole,
+        "ahead": ahead,
+        "again": again,
+    }
+    timed = in_rounds(contenders, max(bench.rounds, 9))
     size = path.stat().st_size / 1e9
-    for name, what in (("whole", "into as much fresh memory"), ("again", "through 8 MB used again, as dd does")):
-        ratio = 1 / timed.ratio("load", name)
+    for name, bare, what in (
+        ("load", "whole", "loading {} of packed features / readinto of the file into as much fresh memory"),
+        (
+            "ahead",
+            "again",
+            "reading {} case by case into rooms used again / readinto through 8 MB used again, as dd does",
+        ),
+    ):
+        ratio = 1 / timed.ratio(name, bare)
         yield Row(
-            f"loading {size:.2f} GB of packed features: speed / readinto of the file {what}, page cache warm",
-            f"{ratio:.2f} × (processor time {1 / timed.cpu_ratio('load', name):.2f} ×)",
+            what.format(f"{size:.2f} GB") + ": speed, page cache warm",
+            f"{ratio:.2f} × (processor time {1 / timed.cpu_ratio(name, bare):.2f} ×)",
             "≥ 0.8 ×",
             ratio >= 0.8,
-            f"{timed.seconds('load'):.2f} against {timed.seconds(name):.2f}",
+            f"{timed.seconds(name):.2f} against {timed.seconds(bare):.2f}",
         )
-    seconds = sorted(seconds_to_first_epoch(bench.store, bench.threads) for _ in range(bench.rounds))
-    median = seconds[len(seconds) // 2]
+    starts = [(seconds_to_first_epoch(bench.store, bench.threads), seconds_to_import()) for _ in range(bench.rounds)]
+    seconds = statistics.median(each for each, _ in starts)
+    ratio = statistics.median(each / bare for each, bare in starts)
     yield Row(
-        f"`milstore train` to its first epoch, {bench.shape.cases} cases", f"{median:.1f} s", "≤ 3 s", median <= 3,
-        f"{seconds[0]:.1f} to {seconds[-1]:.1f}",
-    )  # fmt: skip
+        f"`milstore train` to its first epoch, {bench.shape.cases} cases",
+        f"{seconds:.1f} s, {ratio:.2f} × a bare `import torch`",
+        "≤ 3 s",
+        seconds <= 3,
+        f"{seconds:.1f} against {statistics.median(bare for _, bare in starts):.1f}",
+    )
 
 
 def memory_rows(bench: Bench) -> Iterator[Row]:
