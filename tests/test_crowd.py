@@ -3,7 +3,10 @@
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 
 import duckdb
 import pytest
@@ -14,6 +17,7 @@ from milstore.store.cohort import read_cohort
 from milstore.store.doctor import check
 from milstore.store.runs import run_ids
 from tests.crowd import RUNS_EACH, STOP
+from tests.making import three_case_store
 from tests.test_layout import ROOT
 
 TRAINERS, READERS = 8, 4
@@ -44,10 +48,19 @@ def test_a_crowd_loses_nothing(three: Store) -> None:
         assert con.sql("select class_name from classes where label = 1").fetchall() == [("high-grade 9",)]
 
 
-def test_a_group_shares_a_store(three: Store) -> None:
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that every user gets to, which pytest's own are not."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_a_group_shares_a_store(open_folder: Path) -> None:
     """As an ordinary user of the group: committed runs cannot be changed or removed, and new runs can be committed."""
     if os.geteuid() != 0:
         pytest.skip("trying as another user needs root")
+    three = three_case_store(open_folder / "three")
     program = (
         # Everything is imported before, for the ordinary user may not be able to read the interpreter's libraries.
         "import os, sys; from tests.crowd import *; store = open_store(Path(sys.argv[1])); train(store, 0)\n"
@@ -64,8 +77,6 @@ def test_a_group_shares_a_store(three: Store) -> None:
         "    except PermissionError: pass\n"
         "assert ask(store, 'top-patches', Choice(run='crowd-1-0')).rows()\n"
     )
-    for folder in [three.root.parents[i] for i in range(3)]:
-        folder.chmod(0o755)
     for path in [three.root, *three.root.rglob("*")]:
         if "run_id=exp" not in str(path):
             path.chmod(0o777 if path.is_dir() else 0o666)
