@@ -39,7 +39,7 @@ docs: $(READY)
 	$(BIN)/python -m milstore.report.showcase $(GALLERY)
 
 bench: $(READY)
-	$(BIN)/python benchmarks/musk1.py
+	$(BIN)/python -m benchmarks
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

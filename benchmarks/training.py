@@ -8,8 +8,6 @@ FOLDER keeps the cohort and the rival's files from one time to the next. Every r
 
 import argparse
 import os
-import platform
-import re
 import statistics
 import sys
 import tempfile
@@ -24,6 +22,7 @@ from torch import Tensor
 
 from benchmarks.launched import memory_and_speed, seconds_to_first_epoch, seconds_to_import
 from benchmarks.make_cohort import Shape, make_cohort
+from benchmarks.page import HEAD, Row, machine, put_on_page, table
 from benchmarks.rival import Rival, from_files, in_slices, write_patch_files
 from benchmarks.rounds import Timed, in_rounds
 from milstore.store import Store
@@ -35,29 +34,12 @@ from milstore.training.evaluation import evaluate
 from milstore.training.loop import SplitCases, Training
 from milstore.training.preparation import plan_split
 from milstore.training.progress import Watcher
-from milstore.training.provenance import cpu_model, repeatable_arithmetic
+from milstore.training.provenance import repeatable_arithmetic
 from milstore.training.streaming import BagsReadAhead, open_bags
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(epochs=10**6, patience=10**6)
 """The defaults, and no end."""
-PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-BEGIN, END = "<!-- training: begin -->", "<!-- training: end -->"
-
-
-@dataclass(frozen=True)
-class Row:
-    """A line of the table."""
-
-    what: str
-    measured: str
-    wanted: str
-    reached: bool | None
-    seconds: str
-
-    def __str__(self) -> str:
-        verdict = {True: "yes", False: "**no**", None: "–"}[self.reached]
-        return f"| {self.what} | {self.measured} | {self.wanted} | {verdict} | {self.seconds} |"
 
 
 @dataclass(frozen=True)
@@ -341,27 +323,17 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "linear": linear_rows,
     "gpu": gpu_rows,
 }
-HEAD = "| what | measured | wanted | reached | seconds |\n| --- | --- | --- | --- | --- |"
 
 
 def about(bench: Bench, load_before: float) -> str:
     """The machine, the sizes, and how busy it was."""
     return (
-        f"{cpu_model()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, torch {torch.__version__}; "
+        f"{machine('torch')}; "
         f"{bench.threads} thread{'s' if bench.threads > 1 else ''}; {bench.shape.cases} cases, "
         f"{bench.packed.patches.num_rows:,} patches of {bench.shape.features} float16 features, "
         f"{len(bench.cases.of('train'))} cases in training; medians of {bench.rounds} rounds; "
         f"load average {load_before:.1f} before and {os.getloadavg()[0]:.1f} after."
     )
-
-
-def put_on_page(text: str, page: Path = PAGE) -> None:
-    """Put the text into the training part of the page, and leave the rest."""
-    before = page.read_text(encoding="utf-8") if page.exists() else f"# Performance\n\n## Training\n\n{BEGIN}\n{END}\n"
-    pattern = re.compile(f"{re.escape(BEGIN)}.*?{re.escape(END)}", re.DOTALL)
-    if not pattern.search(before):
-        before = f"{before.rstrip()}\n\n## Training\n\n{BEGIN}\n{END}\n"
-    page.write_text(pattern.sub(lambda _: f"{BEGIN}\n{text}\n{END}", before), encoding="utf-8")
 
 
 def main(words: list[str] | None = None) -> None:
@@ -390,10 +362,10 @@ def main(words: list[str] | None = None) -> None:
         for part in options.only.split(","):
             for row in PARTS[part](bench):
                 print(row, flush=True)
-                rows.append(str(row))
+                rows.append(row)
     print(f"\n{about(bench, load)}")
     if options.page:
-        put_on_page("\n".join([about(bench, load), "", HEAD, *rows]))
+        put_on_page("Training", table(about(bench, load), rows))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import torch
 
 from benchmarks import training
 from benchmarks.make_cohort import Shape, make_cohort
+from benchmarks.page import put_on_page
 from benchmarks.rival import Rival, from_files, in_slices, write_patch_files
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
@@ -33,9 +34,10 @@ def test_the_page_keeps_its_other_parts(tmp_path: Path) -> None:
     page = tmp_path / "performance.md"
     page.write_text("# Performance\n\n## Asking\n\nfast\n")
     for text in ("one", r"two \1"):
-        training.put_on_page(text, page)
+        put_on_page("Training", text, page)
     assert page.read_text() == (
-        f"# Performance\n\n## Asking\n\nfast\n\n## Training\n\n{training.BEGIN}\ntwo \\1\n{training.END}\n"
+        "# Performance\n\n## Asking\n\nfast\n\n## Training\n\n"
+        "<!-- training: begin -->\ntwo \\1\n<!-- training: end -->\n"
     )
 
 
