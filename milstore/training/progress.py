@@ -118,8 +118,9 @@ class Bars(Watcher):
         self._progress.reset(self._cases)
 
     def end(self) -> None:
-        """Leaves the bars as they are."""
+        """Leaves the bar of the epochs as it is; the one of the cases has nothing more to say."""
         if self._progress is not None:
+            self._progress.update(self._cases, visible=False)
             self._progress.stop()
             self._progress = None
 
