@@ -140,3 +140,12 @@ def test_a_good_file_is_read(name: str, tmp_path: Path) -> None:
     suffix, write, read = READERS[name]
     write(tmp_path / f"x{suffix}")
     read(tmp_path / f"x{suffix}")
+
+
+def test_texts_of_a_parquet_file_are_texts(tmp_path: Path) -> None:
+    """Bytes that are no UTF-8 where a Parquet file declares texts are refused by name, not met later."""
+    path = tmp_path / "bags.parquet"
+    pq.write_table(pa.table({"bag": ["case-one", "2"], "i": [0, 1], "f": [1.0, 2.0]}), path, compression="none")
+    path.write_bytes(path.read_bytes().replace(b"case-one", b"case\xffone"))
+    with pytest.raises(DataError, match="bags.parquet cannot be read as a table of numbers .*UTF8"):
+        read_bags(path, bag_column="bag", index_column="i", label_column=None)

@@ -51,7 +51,10 @@ def _read_parquet(path: Path) -> pa.Table:
         size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
         if size > LARGEST:
             raise DataError(f"{path} declares {size} bytes: that is too large for one table")
-        return file.read()
+        table = file.read()
+    # Parquet's texts are taken as they are, and what follows ends on bytes that are no UTF-8.
+    table.validate(full=True)
+    return table
 
 
 def _read_csv(path: Path, texts: Sequence[str]) -> pa.Table:

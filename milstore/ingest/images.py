@@ -1,5 +1,6 @@
 """Sizes of patch images, from their headers alone: no pixel is decoded, whatever an image claims to be."""
 
+import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,9 @@ FORMATS = ("PNG", "JPEG", "TIFF")
 EXTENSIONS = ("png", "jpg", "jpeg", "tif", "tiff")
 _LARGEST_SIDE = 1 << 15
 _CHUNK = 1000
+
+# Pillow logs what is wrong with a TIFF beside raising it; without a handler that would be a second line on the terminal.
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 def image_sizes(
