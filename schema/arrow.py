@@ -1,26 +1,19 @@
 """Arrow schemas of the tables: what the Parquet files of a store look like."""
 
 from functools import cache
-from typing import Any
 
 import pyarrow as pa
-from sqlalchemy import BigInteger, DateTime, Double, Float, Integer, String
-from sqlalchemy.types import TypeEngine
 
-from milstore.schema.tables import METADATA
+from milstore.schema.columns import GROUPS, columns, required
 
-
-def _arrow_type(column_type: TypeEngine[Any]) -> pa.DataType:
-    # Subclasses first: BigInteger is an Integer, Double is a Float.
-    by_type: list[tuple[type[TypeEngine[Any]], pa.DataType]] = [
-        (BigInteger, pa.int64()),
-        (Integer, pa.int32()),
-        (Double, pa.float64()),
-        (Float, pa.float32()),
-        (DateTime, pa.timestamp("us")),
-        (String, pa.string()),
-    ]
-    return next(arrow for kind, arrow in by_type if isinstance(column_type, kind))
+_TYPES = {
+    "BIGINT": pa.int64(),
+    "INTEGER": pa.int32(),
+    "DOUBLE": pa.float64(),
+    "FLOAT": pa.float32(),
+    "TIMESTAMP": pa.timestamp("us"),
+    "VARCHAR": pa.string(),
+}
 
 
 @cache
@@ -29,9 +22,13 @@ def arrow_schema(table: str) -> pa.Schema:
 
     A run's tables have no `run_id` here: it is the name of the folder that the file lies in.
     """
-    definition = METADATA.tables[table]
-    in_file = [c for c in definition.columns if not (c.name == "run_id" and definition.info["group"] == "run")]
-    return pa.schema([pa.field(c.name, _arrow_type(c.type), nullable=bool(c.nullable)) for c in in_file])
+    group = next(group for group in GROUPS if table in columns(group))
+    needed = required(table)
+    return pa.schema(
+        pa.field(name, _TYPES[kind], nullable=name not in needed)
+        for name, kind in columns(group)[table].items()
+        if (group, name) != ("run", "run_id")
+    )
 
 
 def empty(table: str) -> pa.Table:

@@ -7,9 +7,9 @@ from pathlib import Path
 from sqlalchemy import Table
 from sqlalchemy.schema import CreateTable
 
+from milstore.schema.columns import GROUPS, REQUIRED
 from milstore.schema.tables import tables
 
-GROUPS = ("cohort", "features", "run")
 _TITLES = {
     "cohort": "The cohort",
     "features": "Features",
@@ -30,10 +30,13 @@ def duckdb_type(sql_type: str) -> str:
 
 
 def columns_json() -> str:
-    """Tables by group, and their columns with types."""
-    content = {
+    """Tables by group, and their columns with types; then the columns of each table that are never null."""
+    content: dict[str, dict[str, dict[str, str] | list[str]]] = {
         group: {t.name: {c.name: duckdb_type(str(c.type)) for c in t.columns} for t in tables(group)}
         for group in GROUPS
+    }
+    content[REQUIRED] = {
+        t.name: [c.name for c in t.columns if not c.nullable] for group in GROUPS for t in tables(group)
     }
     return json.dumps(content, indent=1) + "\n"
 
