@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from milstore.analysis.concentration import report
+from milstore.analysis.correlation import spearman
 from milstore.asking import ask
 from milstore.store import Store
 from milstore.store.selection import Choice
@@ -110,3 +113,18 @@ def test_more_than_two_classes(tmp_path: Path) -> None:
         ("x", "right", 0.5, 0.75), ("y", "right", 0.4, 0.5), ("z", "wrong", 0.9, 0.8),
     ]  # fmt: skip
     drawn(store, "concentration")
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), min_size=3, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_rho_and_p_value_are_those_of_scipy(pairs: list[tuple[int, int]]) -> None:
+    """With ties or without."""
+    x, y = ([pair[side] for pair in pairs] for side in (0, 1))
+    found = spearman(x, y)
+    if min(len(set(x)), len(set(y))) == 1:
+        assert found == (None, None, len(x))
+        return
+    expected = spearmanr(x, y)
+    assert found.rho == pytest.approx(expected.statistic, abs=1e-14)
+    # Where rho is 1 but for rounding, what is left of a p-value is rounding too.
+    assert found.p_value == pytest.approx(expected.pvalue, rel=1e-9, abs=1e-7)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score, roc_curve
 
-from milstore.analysis.roc import area, bootstrap_interval
+from milstore.analysis.roc import area, bootstrap_interval, corners
 from milstore.asking import ask
 from milstore.errors import UsageError
 from milstore.store import Store
@@ -125,6 +126,20 @@ def test_the_bootstrap_draws_within_the_classes(cases: list[tuple[int, bool]]) -
     # Two samples of 400 draws of a coarse distribution: their ends agree within a step or two of it.
     assert (low, high) == pytest.approx(np.quantile(drawn_areas, [0.025, 0.975]), abs=0.26)
     assert low - 1e-9 <= float(np.median(drawn_areas)) <= high + 1e-9
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.booleans()), min_size=2, max_size=40))
+@settings(max_examples=200, deadline=None)
+def test_curve_and_area_are_those_of_scikit_learn(cases: list[tuple[int, bool]]) -> None:
+    """The corners are the same to the last bit, and the areas agree."""
+    score_N = np.array([score / 7 for score, _ in cases])
+    positive_N = np.array([positive for _, positive in cases])
+    if positive_N.all() or not positive_N.any():
+        assert area((score_N, positive_N)) is None
+        return
+    assert area((score_N, positive_N)) == pytest.approx(roc_auc_score(positive_N, score_N), rel=1e-14)
+    for ours, theirs in zip(corners((score_N, positive_N)), roc_curve(positive_N, score_N), strict=True):
+        assert ours.tolist() == theirs.tolist()
 
 
 def test_its_chart(tmp_path: Path) -> None:

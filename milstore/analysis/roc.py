@@ -24,13 +24,42 @@ _BLOCK = 2_000_000
 
 
 def area(scored: Scored) -> float | None:
-    """Area under the ROC curve, 0 to 1; None where it is undefined, because a class has no case."""
-    from sklearn.metrics import roc_auc_score
+    """Area under the ROC curve, 0 to 1; None where it is undefined, because a class has no case.
 
-    score_N, positive_N = scored
-    if positive_N.all() or not positive_N.any():
+    It is the share of pairs in which the positive case scores higher, ties counted half (Hanley & McNeil 1982).
+    scikit-learn's gives the same, and takes longer to import than most questions to answer.
+    """
+    _, positives_U, negatives_U = _counted(scored)
+    pairs = positives_U.sum() * negatives_U.sum()
+    if not pairs:
         return None
-    return float(roc_auc_score(positive_N, score_N))
+    # Twice the pairs are whole numbers.
+    below_U = 2 * np.cumsum(negatives_U) - negatives_U
+    return float((positives_U * below_U).sum() / (2 * pairs))
+
+
+def _counted(scored: Scored) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The scores there are, from the lowest up, and how many of each class have each."""
+    score_N, positive_N = scored
+    score_U, place_N = np.unique(score_N, return_inverse=True)
+    positives_U = np.bincount(place_N[positive_N], minlength=len(score_U))
+    negatives_U = np.bincount(place_N[~positive_N], minlength=len(score_U))
+    return score_U, positives_U, negatives_U
+
+
+def corners(scored: Scored) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """The corners of a ROC curve: false and true positive rate, and the threshold from which both are called.
+
+    Points on a line between two others are left out. At the start nothing is called positive, and the threshold is
+    infinite. Both classes must have cases.
+    """
+    score_U, positives_U, negatives_U = _counted(scored)
+    true_P, false_P = (np.append(0, np.cumsum(counts[::-1])) for counts in (positives_U, negatives_U))
+    threshold_P = np.append(np.inf, score_U[::-1])
+    # The start, the first threshold and the end stay; between them, a point where the next step is another than the last.
+    turns = np.diff(true_P[1:], 2).astype(bool) | np.diff(false_P[1:], 2).astype(bool)
+    kept = np.concatenate(([True, True], turns, [True])) if len(score_U) > 1 else slice(None)
+    return false_P[kept] / false_P[-1], true_P[kept] / true_P[-1], threshold_P[kept]
 
 
 def mean_area(groups: Sequence[Scored]) -> tuple[float | None, int]:
@@ -69,10 +98,7 @@ def bootstrap_interval(
 
 def _drawn_areas(scored: Scored, draws: int, random: np.random.Generator) -> NDArray[np.float64]:
     """Area of each draw: of all pairs, the share in which the positive case scores higher, ties counted half."""
-    score_N, positive_N = scored
-    score_U, place_N = np.unique(score_N, return_inverse=True)
-    positives_U = np.bincount(place_N[positive_N], minlength=len(score_U))
-    negatives_U = np.bincount(place_N[~positive_N], minlength=len(score_U))
+    score_U, positives_U, negatives_U = _counted(scored)
     block = max(1, _BLOCK // len(score_U))
     found = []
     for start in range(0, draws, block):
@@ -147,16 +173,14 @@ def _mean_row(groups: Sequence[Scored]) -> dict[str, Any]:
 
 
 def _curve_rows(curve: str, scored: Scored) -> list[dict[str, Any]]:
-    from sklearn.metrics import roc_curve
-
-    score_N, positive_N = scored
+    _, positive_N = scored
     low, high = bootstrap_interval([scored])
     facts = {"curve": curve, "auc": area(scored), "low": low, "high": high}
     facts["note"] = MIXED if curve == POOLED else None
     facts |= {"positives": int(positive_N.sum()), "negatives": int((~positive_N).sum())}
     if facts["auc"] is None:
         return [facts]
-    false_P, true_P, threshold_P = roc_curve(positive_N, score_N)
+    false_P, true_P, threshold_P = corners(scored)
     return [
         {
             **facts,

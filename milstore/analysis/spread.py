@@ -24,10 +24,10 @@ def expected_ratio(slice_sizes: Sequence[int], k: int) -> float:
     >>> expected_ratio([1, 1], 1), round(expected_ratio([3, 1], 2), 6)
     (0.5, 0.75)
     """
-    from scipy.stats import hypergeom
-
-    size_G = np.asarray(slice_sizes)
-    none_G = hypergeom.pmf(0, size_G.sum(), size_G, k)
+    size_G = np.asarray(slice_sizes, np.float64)
+    left_K = size_G.sum() - np.arange(k)
+    # C(n - m, k) / C(n, k) is the chance that each of k draws in turn misses the slice: (n - m - i) / (n - i).
+    none_G = np.prod(np.maximum(0, left_K - size_G[:, None]) / left_K, axis=1)
     return float(np.mean(1 - none_G))
 
 
