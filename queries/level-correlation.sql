@@ -5,58 +5,157 @@
 -- grain: one row per run, case and level
 -- columns: case_id, true_class, outcome, error, n_patches, level, pearson, spearman, undefined, pearson_all, spearman_all, subset, run_id
 
-with weights as (
-    select
-        run_id,
-        case_id,
-        selection.subset,
-        stain,
-        slice_idx,
-        n_patches,
-        effective_attention::double as effective,
-        unnest(['patch', 'slice', 'stain']) as level,
-        unnest([patch_attention, slice_attention, stain_attention])::double as weight
-    from attention
-    join selection using (run_id, case_id)
+with cases_asked as (
+    select *, row_number() over (order by run_id, case_id) as case_number
+    from selection
 ),
 
+weights as (
+    select
+        case_number,
+        stain,
+        slice_idx,
+        attention.n_patches,
+        patch_attention::double as patch_weight,
+        slice_attention::double as slice_weight,
+        stain_attention::double as stain_weight,
+        effective_attention::double as effective
+    from attention
+    join cases_asked using (run_id, case_id)
+),
+
+-- Ranks are over all patches, case after case: within a case they are its own plus what stands before it, which no
+-- correlation sees. One sort of all is much quicker than one for each case.
 ranked as (
     select
         *,
-        rank() over (partition by run_id, case_id, level order by weight)
-        + (count(*) over (partition by run_id, case_id, level, weight) - 1) / 2 as weight_rank,
-        rank() over (partition by run_id, case_id, level order by effective)
-        + (count(*) over (partition by run_id, case_id, level, effective) - 1) / 2 as effective_rank,
-        rank() over (partition by level order by weight)
-        + (count(*) over (partition by level, weight) - 1) / 2 as weight_rank_all,
-        rank() over (partition by level order by effective)
-        + (count(*) over (partition by level, effective) - 1) / 2 as effective_rank_all
+        rank() over by_patch + (count(*) over (by_patch range current row) - 1) / 2 as patch_rank,
+        rank() over by_effective + (count(*) over (by_effective range current row) - 1) / 2 as effective_rank,
+        rank() over by_patch_of_all + (count(*) over (by_patch_of_all range current row) - 1) / 2 as patch_rank_all,
+        rank() over by_effective_of_all
+        + (count(*) over (by_effective_of_all range current row) - 1) / 2 as effective_rank_all
     from weights
+    window
+        by_patch as (order by case_number, patch_weight),
+        by_effective as (order by case_number, effective),
+        by_patch_of_all as (order by patch_weight),
+        by_effective_of_all as (order by effective)
+),
+
+-- All patches of a slice have its weight and its stain's: their rank follows from the number of patches.
+slices_of_case as (
+    select
+        case_number,
+        stain,
+        slice_idx,
+        any_value(slice_weight) as slice_weight,
+        any_value(stain_weight) as stain_weight,
+        count(*) as patches
+    from weights
+    group by all
+),
+
+slices_ranked as (
+    select
+        case_number,
+        stain,
+        slice_idx,
+        sum(patches) over by_slice - sum(patches) over (by_slice range current row) / 2 as slice_rank,
+        sum(patches) over by_stain - sum(patches) over (by_stain range current row) / 2 as stain_rank,
+        sum(patches) over by_slice_of_all - sum(patches) over (by_slice_of_all range current row) / 2 as slice_rank_all,
+        sum(patches) over by_stain_of_all - sum(patches) over (by_stain_of_all range current row) / 2 as stain_rank_all
+    from slices_of_case
+    window
+        by_slice as (order by case_number, slice_weight),
+        by_stain as (order by case_number, stain_weight),
+        by_slice_of_all as (order by slice_weight),
+        by_stain_of_all as (order by stain_weight)
+),
+
+correlated as (
+    select *
+    from ranked
+    join slices_ranked using (case_number, stain, slice_idx)
 ),
 
 -- Over weights that are all the same a correlation is undefined, whatever rounding makes of it.
 of_case as (
     select
-        run_id,
-        case_id,
-        subset,
-        level,
+        case_number,
         any_value(n_patches) as n_patches,
-        count(distinct stain) as stains,
-        count(distinct (stain, slice_idx)) as slices,
-        min(weight) < max(weight) as weight_varies,
-        weight_varies and min(effective) < max(effective) as both_vary,
-        if(both_vary, least(1, greatest(-1, corr(weight, effective))), null) as pearson,
-        if(both_vary, least(1, greatest(-1, corr(weight_rank, effective_rank))), null) as spearman
-    from ranked
-    group by run_id, case_id, subset, level
+        min(effective) < max(effective) as effective_varies,
+        [
+            {
+                'level': 'patch',
+                'weight_varies': min(patch_weight) < max(patch_weight),
+                'pearson': corr(patch_weight, effective),
+                'spearman': corr(patch_rank, effective_rank)
+            },
+            {
+                'level': 'slice',
+                'weight_varies': min(slice_weight) < max(slice_weight),
+                'pearson': corr(slice_weight, effective),
+                'spearman': corr(slice_rank, effective_rank)
+            },
+            {
+                'level': 'stain',
+                'weight_varies': min(stain_weight) < max(stain_weight),
+                'pearson': corr(stain_weight, effective),
+                'spearman': corr(stain_rank, effective_rank)
+            }
+        ] as levels
+    from correlated
+    group by case_number
+),
+
+of_all as (
+    select
+        min(effective) < max(effective) as effective_varies,
+        [
+            {
+                'level': 'patch',
+                'weight_varies': min(patch_weight) < max(patch_weight),
+                'pearson_all': corr(patch_weight, effective),
+                'spearman_all': corr(patch_rank_all, effective_rank_all)
+            },
+            {
+                'level': 'slice',
+                'weight_varies': min(slice_weight) < max(slice_weight),
+                'pearson_all': corr(slice_weight, effective),
+                'spearman_all': corr(slice_rank_all, effective_rank_all)
+            },
+            {
+                'level': 'stain',
+                'weight_varies': min(stain_weight) < max(stain_weight),
+                'pearson_all': corr(stain_weight, effective),
+                'spearman_all': corr(stain_rank_all, effective_rank_all)
+            }
+        ] as levels
+    from correlated
+),
+
+slices_counted as (
+    select case_number, count(distinct stain) as stains, count(*) as slices
+    from slices_of_case
+    group by case_number
+),
+
+levels_of_case as (
+    select * exclude (levels), unnest(levels, recursive := true)
+    from of_case
+    join slices_counted using (case_number)
+),
+
+levels_of_all as (
+    select effective_varies, unnest(levels, recursive := true)
+    from of_all
 ),
 
 explained as (
     select
         *,
         case
-            when both_vary then null
+            when weight_varies and effective_varies then null
             when n_patches = 1 then 'one patch'
             when level = 'stain' and stains = 1 then 'one stain'
             when level = 'slice' and slices = stains then 'one slice a stain'
@@ -64,17 +163,7 @@ explained as (
             when weight_varies then 'effective attention is even'
             else level || ' attention is even'
         end as undefined
-    from of_case
-),
-
-of_all as (
-    select
-        level,
-        min(weight) < max(weight) and min(effective) < max(effective) as both_vary,
-        if(both_vary, least(1, greatest(-1, corr(weight, effective))), null) as pearson_all,
-        if(both_vary, least(1, greatest(-1, corr(weight_rank_all, effective_rank_all))), null) as spearman_all
-    from ranked
-    group by level
+    from levels_of_case
 )
 
 select
@@ -84,16 +173,17 @@ select
     error,
     explained.n_patches,
     explained.level,
-    pearson,
-    spearman,
+    if(undefined is null, least(1, greatest(-1, pearson)), null) as pearson,
+    if(undefined is null, least(1, greatest(-1, spearman)), null) as spearman,
     undefined,
-    pearson_all,
-    spearman_all,
-    explained.subset,
-    explained.run_id
+    if(of_all.weight_varies and of_all.effective_varies, least(1, greatest(-1, pearson_all)), null) as pearson_all,
+    if(of_all.weight_varies and of_all.effective_varies, least(1, greatest(-1, spearman_all)), null) as spearman_all,
+    cases_asked.subset,
+    run_id
 from explained
-join of_all using (level)
+join levels_of_all as of_all using (level)
+join cases_asked using (case_number)
 join predictions using (run_id, case_id)
 left join classes as true_classes on true_classes.label = true_label
 left join cases using (case_id)
-order by case_order nulls last, case_id, run_id, level
+order by case_order nulls last, case_id, run_id, explained.level
