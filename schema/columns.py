@@ -6,17 +6,27 @@
 import json
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, NamedTuple
 
 Columns = dict[str, str]
 """Name of each column -> its DuckDB type."""
 
 GROUPS = ("cohort", "features", "run")
 """Kinds of tables: what the group works on, its features, and what trainings write."""
-REQUIRED = "required"
-"""Key in `columns.json` of the columns that are never null."""
+RULES = "rules"
+"""Key in `columns.json` of what holds for a table beside its columns' types."""
 SUBSETS = ("train", "val", "test")
 """The three parts of a split, in the order in which they are shown."""
+
+
+class Reference(NamedTuple):
+    """Columns of a table that name a row of another."""
+
+    columns: list[str]
+    table: str
+    """The other table."""
+    targets: list[str]
+    """Its columns, one for each."""
 
 
 @cache
@@ -30,9 +40,24 @@ def columns(group: str) -> dict[str, Columns]:
     return found
 
 
+def known_tables() -> tuple[str, ...]:
+    """Names of all tables."""
+    return tuple(_content()[RULES])
+
+
 def required(table: str) -> frozenset[str]:
     """The columns of a table that are never null."""
-    return frozenset(_content()[REQUIRED][table])
+    return frozenset(_content()[RULES][table]["required"])
+
+
+def primary_key(table: str) -> list[str]:
+    """The columns that identify a row of a table."""
+    return list(_content()[RULES][table]["key"])
+
+
+def references(table: str) -> list[Reference]:
+    """Where a table's columns must name rows of another."""
+    return [Reference(**each) for each in _content()[RULES][table]["references"]]
 
 
 def view_text(name: str) -> str:

@@ -3,11 +3,12 @@
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import Table
 from sqlalchemy.schema import CreateTable
 
-from milstore.schema.columns import GROUPS, REQUIRED
+from milstore.schema.columns import GROUPS, RULES
 from milstore.schema.tables import tables
 
 _TITLES = {
@@ -30,15 +31,30 @@ def duckdb_type(sql_type: str) -> str:
 
 
 def columns_json() -> str:
-    """Tables by group, and their columns with types; then the columns of each table that are never null."""
-    content: dict[str, dict[str, dict[str, str] | list[str]]] = {
+    """Tables by group, and their columns with types; then the rules of each table."""
+    content: dict[str, dict[str, Any]] = {
         group: {t.name: {c.name: duckdb_type(str(c.type)) for c in t.columns} for t in tables(group)}
         for group in GROUPS
     }
-    content[REQUIRED] = {
-        t.name: [c.name for c in t.columns if not c.nullable] for group in GROUPS for t in tables(group)
-    }
+    content[RULES] = {t.name: _rules(t) for group in GROUPS for t in tables(group)}
     return json.dumps(content, indent=1) + "\n"
+
+
+def _rules(table: Table) -> dict[str, Any]:
+    """Which columns are never null, which are the key, and which refer to which columns of another table."""
+    references = [
+        {
+            "columns": [key.parent.name for key in constraint.elements],
+            "table": constraint.referred_table.name,
+            "targets": [key.column.name for key in constraint.elements],
+        }
+        for constraint in table.foreign_key_constraints
+    ]
+    return {
+        "required": [c.name for c in table.columns if not c.nullable],
+        "key": [c.name for c in table.primary_key],
+        "references": sorted(references, key=lambda reference: reference["columns"]),
+    }
 
 
 def catalog_sql(names: set[str]) -> str:

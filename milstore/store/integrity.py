@@ -8,18 +8,17 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.schema.arrow import arrow_schema
-from milstore.schema.tables import METADATA
+from milstore.schema.columns import known_tables, primary_key, references
 from milstore.store.names import clip, named
 
 
 def key_columns(name: str) -> list[str]:
     """Primary key of a table, as its file has it: for a table that the schema does not know, every column."""
-    definition = METADATA.tables.get(name)
-    if definition is None:
+    if name not in known_tables():
         return []
     if name in ("attention", "features"):
         return ["case_id", "stain", "slice_idx", "patch_idx"]
-    return [column.name for column in definition.primary_key if column.name != "run_id"]
+    return [column for column in primary_key(name) if column != "run_id"]
 
 
 def checked_table(name: str, table: pa.Table) -> pa.Table:
@@ -30,7 +29,7 @@ def checked_table(name: str, table: pa.Table) -> pa.Table:
     Raises:
         DataError: a column is missing or does not fit its type, a value is null that may not be, or a key stands twice.
     """
-    if name not in METADATA.tables:
+    if name not in known_tables():
         return _sorted(table.combine_chunks(), table.column_names)
     table = fitted(name, table)
     keys = key_columns(name)
@@ -86,13 +85,9 @@ def check_references(read: Callable[[str], pa.Table], known: Iterable[str], chan
     `read` gives a table by its name.
     """
     for name in known:
-        for constraint in METADATA.tables[name].foreign_key_constraints:
-            target = constraint.referred_table.name
-            if not {name, target} & changed:
-                continue
-            columns = [key.parent.name for key in constraint.elements]
-            targets = [key.column.name for key in constraint.elements]
-            _check_reference(name, read(name).select(columns), target, read(target).select(targets))
+        for columns, target, targets in references(name):
+            if {name, target} & changed:
+                _check_reference(name, read(name).select(columns), target, read(target).select(targets))
 
 
 def _check_reference(name: str, table: pa.Table, target: str, partners: pa.Table) -> None:
