@@ -17,16 +17,17 @@ from milstore.store import Store
 from milstore.store.attention import check_coverage, checked_attention, rank_attention
 from milstore.store.files import sha256_of
 from milstore.store.runs import begin_run, find_run_id, list_drafts, mint_run_id, open_draft, read_run, run_ids
-from tests.making import RUN_FACTS, THREE_LABELS, levels, make_run
+from tests.making import RUN_FACTS, THREE_LABELS, Patch, levels, make_run
 from tests.test_store_cohort import snapshot
 
 ATTENTION = {("2", "h&e", 0, 0): 1.0, ("2", "h&e", 0, 1): 3.0, ("2", "melan", 0, 0): 4.0}
 
 
-def test_ranks_follow_the_stored_value_and_ties_the_identity() -> None:
+@pytest.mark.parametrize("arranged", [list, sorted])
+def test_ranks_follow_the_stored_value_and_ties_the_identity(arranged: Callable[[list[Patch]], list[Patch]]) -> None:
     """Rank 1 is the highest; equal values go by stain, slice and patch; cases are sorted by bytes."""
-    rows = {("b", "h&e", 0, 1): 1.0, ("b", "h&e", 0, 0): 1.0, ("b", "a", 0, 5): 1.0, ("B", "h&e", 0, 0): 1.0}
-    ranked = rank_attention(levels(rows))
+    rows = [("b", "h&e", 0, 1), ("b", "h&e", 0, 0), ("b", "a", 0, 5), ("B", "h&e", 0, 0)]
+    ranked = rank_attention(levels(dict.fromkeys(arranged(rows), 1.0)))
     assert [tuple(row.values()) for row in ranked.select(["case_id", "stain", "patch_idx", "rank", "n_patches"]).to_pylist()] == [
         ("B", "h&e", 0, 1, 1),
         ("b", "a", 5, 1, 3),
@@ -89,7 +90,7 @@ def test_broken_attention_is_refused_whole(three: Store, broken: Callable[[pa.Ta
 
 def test_coverage_that_counts_otherwise_is_refused() -> None:
     """A slice's patches that were evaluated are those that have attention: questions count on it."""
-    attention = checked_attention(levels({("2", "h&e", 0, 0): 1.0, ("2", "melan", 0, 0): 3.0})).table
+    attention = checked_attention(levels({("2", "h&e", 0, 0): 1.0, ("2", "melan", 0, 0): 3.0}))
 
     def check(**evaluated: int) -> None:
         rows = [{"case_id": "2", "stain": s, "slice_idx": 0, "evaluated": n} for s, n in evaluated.items()]

@@ -1,6 +1,7 @@
 """Ranks and invariants of the tables that a run writes."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,10 +26,15 @@ Weights = npt.NDArray[np.float32]
 class Attention:
     """Attention that kept every promise: its rows as they are stored, and the fingerprint of their patches."""
 
-    table: pa.Table
-    """Fitted to the schema, sorted by case id (bytes) and rank."""
+    stored: pa.Table
+    """As it is written: sorted by case id (bytes) and rank, its texts as dictionaries, which are written sooner."""
     _rows: pa.Table
     _places: Places
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """As it is read again: fitted to the schema."""
+        return self.stored.cast(arrow_schema("attention"))
 
     def fingerprint(self) -> str:
         """SHA-256 over the identities of the patches; runs that agree can be compared patch by patch."""
@@ -36,7 +42,19 @@ class Attention:
 
     def largest_case(self) -> int:
         """Patches of the case that has most."""
-        return int(pc.max(self.table["n_patches"]).as_py() or 0)
+        return int(pc.max(self.stored["n_patches"]).as_py() or 0)
+
+    def case_ids(self) -> set[str]:
+        """The cases that have attention."""
+        first = self._places.rows(starts(self._places.cases))
+        return set(self._rows["case_id"].take(pa.array(first)).to_pylist())
+
+    def slices(self) -> pa.Table:
+        """case_id, stain and slice_idx of the slices that have attention, and `counted`, the patches that have it."""
+        first = starts(self._places.slices)
+        counted = np.diff(np.append(first, self._rows.num_rows))
+        slices = self._rows.select(list(PLACE[:3])).take(pa.array(self._places.rows(first)))
+        return slices.append_column("counted", pa.array(counted))
 
 
 def rank_attention(table: pa.Table) -> pa.Table:
@@ -48,18 +66,19 @@ def rank_attention(table: pa.Table) -> pa.Table:
     effective = table["effective_attention"].cast(pa.float32())
     table = table.set_column(table.column_names.index("effective_attention"), "effective_attention", effective)
     table = table.select([name for name in table.column_names if name not in RANKS])
-    return _ranked(table, *_ranking(table, places(table)))
+    known = places(table)
+    ranked = _ranked(table, known, *_ranking(table, known))
+    return ranked.cast(pa.schema([*table.schema, *((name, pa.int32()) for name in RANKS)]))
 
 
 def _ranking(table: pa.Table, known: Places) -> tuple[Index, Index, Index]:
-    """Row of each patch in the order of case and rank, and in that order the rank and the case's number of patches."""
+    """Place of each patch in the order of `known`, by case and rank, with its rank and its case's number of patches."""
     first = starts(known.cases)
     counts = np.diff(np.append(first, len(known.cases)))
     first_N = np.repeat(first, counts)
     within_N = np.arange(len(first_N)) - first_N
     effective_N = known.ordered(table["effective_attention"].to_numpy())
-    by_rank_N = known.rows(first_N + _by_rank(effective_N, within_N, first))
-    return by_rank_N, within_N + 1, np.repeat(counts, counts)
+    return first_N + _by_rank(effective_N, within_N, first), within_N + 1, np.repeat(counts, counts)
 
 
 def _by_rank(effective_N: npt.NDArray[np.float32], within_N: Index, first: Index) -> Index:
@@ -76,11 +95,24 @@ def _by_rank(effective_N: npt.NDArray[np.float32], within_N: Index, first: Index
     return key_N & 0x7FFFFFFF
 
 
-def _ranked(table: pa.Table, by_rank_N: Index, rank_N: Index, n_patches_N: Index) -> pa.Table:
-    table = table.take(pa.array(by_rank_N))
-    for name, values in zip(RANKS, (rank_N, n_patches_N), strict=True):
-        table = table.append_column(name, pa.array(values.astype(np.int32)))
-    return table
+def _ranked(table: pa.Table, known: Places, by_rank_N: Index, rank_N: Index, n_patches_N: Index) -> pa.Table:
+    rows = pa.array(known.rows(by_rank_N))
+    columns = {
+        # By rank a patch moves among those of its case.
+        "case_id": _texts(table["case_id"], known, known.cases),
+        "stain": _texts(table["stain"], known, known.stains).take(pa.array(by_rank_N)),
+        **{name: table[name].take(rows) for name in table.column_names if name not in PLACE[:2]},
+        **{name: pa.array(values.astype(np.int32)) for name, values in zip(RANKS, (rank_N, n_patches_N), strict=True)},
+    }
+    return pa.table(columns).select([*table.column_names, *RANKS])
+
+
+def _texts(column: pa.ChunkedArray, known: Places, group_N: Index) -> pa.DictionaryArray:
+    """A column in the order of `known`, as a dictionary; its value is one within a group."""
+    first = starts(group_N)
+    of_group = column.take(pa.array(known.rows(first))).combine_chunks().dictionary_encode()
+    counts = np.diff(np.append(first, len(group_N)))
+    return pa.DictionaryArray.from_arrays(np.repeat(np.asarray(of_group.indices), counts), of_group.dictionary)
 
 
 def checked_attention(table: pa.Table) -> Attention:
@@ -93,18 +125,20 @@ def checked_attention(table: pa.Table) -> Attention:
     rows = fitted("attention", table, left_out=RANKS)
     known = places(rows)
     by_rank_N, rank_N, n_patches_N = _ranking(rows, known)
-    if "rank" in table.column_names and not _same_ranks(table["rank"], by_rank_N, rank_N):
+    if "rank" in table.column_names and not _same_ranks(table["rank"], known.rows(by_rank_N), rank_N):
         raise DataError("attention comes with ranks that are not those of its values: leave rank and n_patches out")
     if known.has_doubles():
         check_unique("attention", rows, list(PLACE))
     _check_levels(rows, known)
-    ranked = _ranked(rows, by_rank_N, rank_N, n_patches_N).cast(arrow_schema("attention"))
-    return Attention(ranked.combine_chunks(), rows, known)
+    ranked = _ranked(rows, known, by_rank_N, rank_N, n_patches_N)
+    types = {field.name: field.type for field in ranked.schema}
+    stored = pa.schema([field.with_type(types[field.name]) for field in arrow_schema("attention")])
+    return Attention(ranked.select(stored.names).cast(stored).combine_chunks(), rows, known)
 
 
-def _same_ranks(given: pa.ChunkedArray, by_rank_N: Index, rank_N: Index) -> bool:
+def _same_ranks(given: pa.ChunkedArray, row_N: Index, rank_N: Index) -> bool:
     of_row_N = np.empty(len(rank_N), np.int32)
-    of_row_N[by_rank_N] = rank_N
+    of_row_N[row_N] = rank_N
     return bool(given.cast(pa.int32()).combine_chunks().equals(pa.array(of_row_N)))
 
 
@@ -139,18 +173,17 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
         raise DataError("effective_attention is not stain x slice x patch attention")
 
 
-def check_coverage(coverage: pa.Table, attention: pa.Table) -> None:
+def check_coverage(coverage: pa.Table, attention: Attention) -> None:
     """DataError if `evaluated` of a slice is not the number of its patches that have attention."""
     keys = list(PLACE[:3])
-    counted = attention.group_by(keys).aggregate([([], "count_all")])
     stated = coverage.filter(pc.greater(coverage["evaluated"], 0)).select([*keys, "evaluated"])
-    both = stated.join(counted, keys, join_type="full outer")
-    wrong = both.filter(pc.fill_null(pc.not_equal(both["evaluated"], both["count_all"]), True))
+    both = stated.join(attention.slices(), keys, join_type="full outer")
+    wrong = both.filter(pc.fill_null(pc.not_equal(both["evaluated"], both["counted"]), True))
     if wrong.num_rows:
         row = wrong.slice(0, 1).to_pylist()[0]
         raise DataError(
             f"coverage says that {row['evaluated'] or 0} patches of case {row['case_id']!r}, {row['stain']}, "
-            f"slice {row['slice_idx']} were evaluated, and {row['count_all'] or 0} have attention"
+            f"slice {row['slice_idx']} were evaluated, and {row['counted'] or 0} have attention"
         )
 
 

@@ -7,6 +7,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,12 @@ from milstore.store.folder import NO_RUN, Store
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.lease import read_lease, run_id_of
 from milstore.store.places import PLACE
+from milstore.store.removal import make_writable
 from milstore.store.runs import RUN_FILE, TABLES, read_run, run_ids
 
 YOUNG = 3600.0
 """Seconds during which a file without an owner may still be somebody's who is writing."""
-_COPY_BACK = "restore it from a backup, or remove the run with milstore runs delete and train it again"
+_COPY_BACK = "restore it from a backup, or remove the run by milstore runs delete {} and train it again"
 _INGEST_AGAIN = "restore it from a backup, or ingest it again with --replace"
 
 Report = Callable[[str], None]
@@ -60,11 +62,14 @@ def mend(findings: list[Finding]) -> list[Finding]:
     for finding in findings:
         if finding.kind != LEFTOVER or finding.remove is None:
             continue
-        if finding.remove.is_dir() and not finding.remove.is_symlink():
-            shutil.rmtree(finding.remove, ignore_errors=True)
-        else:
-            finding.remove.unlink(missing_ok=True)
-        removed.append(finding)
+        # What cannot be removed, as what another user left, is found again.
+        with suppress(OSError):
+            if finding.remove.is_dir() and not finding.remove.is_symlink():
+                make_writable(finding.remove)
+                shutil.rmtree(finding.remove)
+            else:
+                finding.remove.unlink(missing_ok=True)
+            removed.append(finding)
     return removed
 
 
@@ -143,13 +148,17 @@ def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str) -> I
 
 
 def _run(store: Store, run_id: str) -> Iterator[Finding]:
-    folder = store.run_folder(run_id)
-    broken = list(_attempt(folder / RUN_FILE, store, _COPY_BACK, lambda: _facts(store, run_id)))
+    folder, mend = store.run_folder(run_id), _COPY_BACK.format(run_id)
+    broken = list(_attempt(folder / RUN_FILE, store, mend, lambda: _facts(store, run_id)))
     if broken:
         yield from broken
         return
     facts = read_run(store, run_id)
-    broken = [finding for name, entry in facts["files"].items() for finding in _run_file(store, folder / name, entry)]
+    broken = [
+        _damage(store, folder / name, found, mend)
+        for name, entry in facts["files"].items()
+        for found in _run_file(folder / name, entry)
+    ]
     yield from broken
     for path in sorted(folder.iterdir()):
         if path.name != RUN_FILE and path.name not in facts["files"]:
@@ -160,7 +169,7 @@ def _run(store: Store, run_id: str) -> Iterator[Finding]:
                 mend="remove it by hand",
             )
     if not broken:
-        yield from _attempt(folder, store, _COPY_BACK, lambda: _invariants(folder, facts))
+        yield from _attempt(folder, store, mend, lambda: _invariants(folder, facts))
 
 
 def _facts(store: Store, run_id: str) -> None:
@@ -172,13 +181,14 @@ def _facts(store: Store, run_id: str) -> None:
         raise ValueError("run.json does not name every file of a run")
 
 
-def _run_file(store: Store, path: Path, entry: dict[str, Any]) -> Iterator[Finding]:
+def _run_file(path: Path, entry: dict[str, Any]) -> Iterator[str]:
+    """What is wrong with a file of a run."""
     if not path.is_file():
-        yield _damage(store, path, "the file is missing", _COPY_BACK)
+        yield "the file is missing"
     elif path.stat().st_size != entry["bytes"] or sha256_of(path) != entry["sha256"]:
-        yield _damage(store, path, "the file is not what was stored (SHA-256 differs)", _COPY_BACK)
+        yield "the file is not what was stored (SHA-256 differs)"
     elif "rows" in entry and pq.read_metadata(path).num_rows != entry["rows"]:
-        yield _damage(store, path, "the file has another number of rows than run.json says", _COPY_BACK)
+        yield "the file has another number of rows than run.json says"
 
 
 def _invariants(folder: Path, facts: dict[str, Any]) -> None:
@@ -187,8 +197,8 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
     for name in ("epochs", "coverage"):
         checked_table(name, tables[name])
     check_predictions(tables["predictions"], tables["probabilities"])
-    check_coverage(tables["coverage"], tables["attention"])
     attention = checked_attention(tables["attention"])
+    check_coverage(tables["coverage"], attention)
     ranked = attention.table
     if not ranked.equals(tables["attention"].select(ranked.column_names).cast(ranked.schema)):
         raise ValueError("attention is not sorted by case and rank")
@@ -222,18 +232,43 @@ def _drafts(store: Store) -> Iterator[Finding]:
         elif not facts.is_file():
             yield _leftover(store, folder, "a run that died before it had begun")
         else:
-            yield from _attempt(facts, store, "train that split anew", lambda facts=facts: _json(facts))  # type: ignore[misc]
-            lease = read_lease(folder)
-            what = "an unfinished run that nobody trains at the moment"
-            if lease is not None:
-                what = f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}"
-            if lease is None or lease.is_stale():
-                go_on = f"continue it with milstore train --resume {run_id}"
-                yield Finding(kind=NOTE, where=_below(store, folder), what=what, mend=go_on)
+            yield from _draft(store, folder, run_id)
 
 
-def _json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
+    """What is to be said of an unfinished run: never that it is left over."""
+    remove = f"remove it by milstore runs delete {run_id}"
+    broken = list(
+        _attempt(folder / "draft.json", store, f"{remove}, and train that split anew", lambda: _began(folder))
+    )
+    if broken:
+        yield from broken
+        return
+    yield from _attempt(folder / "epochs.jsonl", store, f"{remove}, and train that split anew", lambda: _epochs(folder))
+    lease, error = read_lease(folder), _began(folder).get("error")
+    if lease is not None and not lease.is_stale():
+        return
+    what = "an unfinished run that nobody trains at the moment"
+    if error:
+        what = f"failed: {error}"
+    elif lease is not None:
+        what = f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}"
+    go_on = f"continue it with milstore train --resume {run_id}, or {remove}"
+    yield Finding(kind=NOTE, where=_below(store, folder), what=what, mend=go_on)
+
+
+def _began(folder: Path) -> dict[str, Any]:
+    """The facts that an unfinished run began with. ValueError if they are none."""
+    facts = json.loads((folder / "draft.json").read_text(encoding="utf-8"))
+    if not isinstance(facts, dict):
+        raise ValueError("draft.json does not say how the run began")
+    return facts
+
+
+def _epochs(folder: Path) -> None:
+    path = folder / "epochs.jsonl"
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        json.loads(line)["epoch"]
 
 
 def _leftover(store: Store, path: Path, what: str) -> Finding:

@@ -77,16 +77,22 @@ def write_parquet(table: "pa.Table", path: Path) -> None:
 
 def put_parquet(table: "pa.Table", path: Path) -> None:
     """Write a Parquet file, without waiting until it is on the disk."""
-    import pyarrow as pa
     import pyarrow.parquet as pq
 
+    pq.write_table(table, path, **parquet_options(table))
+
+
+def parquet_options(table: "pa.Table") -> dict[str, Any]:
+    """How `pyarrow.parquet.write_table` writes this table in every store."""
+    import pyarrow as pa
+
     noisy = [field.name for field in table.schema if pa.types.is_float32(field.type) and field.name not in _REPEATED]
-    pq.write_table(
-        table,
-        path,
-        compression="zstd",
+    return {
+        "compression": "zstd",
         # A patch's attention is close to noise in its low bits: splitting the bytes lets zstd find what repeats.
-        use_byte_stream_split=noisy or False,
-        use_dictionary=[field.name for field in table.schema if field.name not in noisy],
-        row_group_size=1 << 17,
-    )
+        "use_byte_stream_split": noisy or False,
+        "use_dictionary": [field.name for field in table.schema if field.name not in noisy],
+        "row_group_size": 1 << 17,
+        # A dictionary is a way to write texts; they are to be read as texts.
+        "store_schema": not any(pa.types.is_dictionary(field.type) for field in table.schema),
+    }

@@ -23,7 +23,7 @@ class Checked:
     """What a run is to hold, after every invariant was found to hold."""
 
     tables: dict[str, pa.Table]
-    """By name, as they are stored."""
+    """By name, as they are written."""
     attention: Attention
 
 
@@ -33,16 +33,17 @@ def checked_tables(
     """The tables of a run, as they are stored. DataError where an invariant does not hold."""
     predictions, probabilities = check_predictions(predictions, probabilities)
     ranked = checked_attention(attention)
-    if set(ranked.table["case_id"].unique().to_pylist()) != set(predictions["case_id"].to_pylist()):
+    if ranked.case_ids() != set(predictions["case_id"].to_pylist()):
         raise DataError("predictions and attention are not of the same cases")
     coverage = checked_table("coverage", coverage)
-    check_coverage(coverage, ranked.table)
+    check_coverage(coverage, ranked)
     tables = {
         "epochs": checked_table("epochs", epochs),
         "predictions": predictions,
         "probabilities": probabilities,
-        "attention": ranked.table,
         "coverage": coverage,
+        # Last, for it takes longest: what comes before is brought to the disk meanwhile.
+        "attention": ranked.stored,
     }
     return Checked(tables, ranked)
 
@@ -67,13 +68,13 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
     with ThreadPoolExecutor(2) as side:
         fingerprint = side.submit(checked.attention.fingerprint)
         settled: dict[str, Future[dict[str, Any]]] = {}
+        if weights is not None:
+            weights(staging / WEIGHTS)
+            settled[WEIGHTS] = side.submit(_settled, staging / WEIGHTS)
         for name, table in checked.tables.items():
             path = staging / f"{name}.parquet"
             put_parquet(table, path)
             settled[path.name] = side.submit(_settled, path, rows=table.num_rows)
-        if weights is not None:
-            weights(staging / WEIGHTS)
-            settled[WEIGHTS] = side.submit(_settled, staging / WEIGHTS)
         files = {name: entry.result() for name, entry in settled.items()}
     files["attention.parquet"]["largest_case"] = checked.attention.largest_case()
     run = {
