@@ -7,6 +7,7 @@ import altair as alt
 import pytest
 
 from milstore import queries
+from milstore.charts import scripts
 from milstore.charts.drawing import Drawing
 from milstore.charts.page import figure_html, page_html, script_json
 from milstore.charts.save import as_html
@@ -101,3 +102,24 @@ def test_a_chart_loads_no_address_from_its_data(chromium: Browser, tmp_path: Pat
     assert chromium.evaluate("document.querySelectorAll('figure image').length") == 2
     hrefs = "[...document.querySelectorAll('figure image')].map(i => i.getAttribute('href') || i.getAttribute('xlink:href'))"
     assert [url for url in chromium.evaluate(hrefs) if url and "example" in url] == []
+
+
+def test_the_scripts_of_a_page_are_put_together_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is kept is used again; what was damaged is made anew; where nothing can be kept, it is made each time."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
+    made: list[str] = []
+
+    def bundle(_snippet: str, **_: object) -> str:
+        made.append(f"script {len(made)}")
+        return made[-1]
+
+    monkeypatch.setattr(scripts.vlc, "javascript_bundle", bundle)
+    assert [scripts.chart_scripts() for _ in range(2)] == ["script 0", "script 0"]
+    (file,) = (tmp_path / "kept").rglob("*.js")
+    for damage in (file.read_bytes()[:-1], b"", b"\xff", b"alert(1)"):
+        file.write_bytes(damage)
+        assert [scripts.chart_scripts() for _ in range(2)] == [made[-1]] * 2
+    assert len(made) == 5
+    (tmp_path / "file").write_text("no folder")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    assert [scripts.chart_scripts() for _ in range(2)] == ["script 5", "script 6"]

@@ -8,17 +8,15 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
-import altair as alt
-import vl_convert as vlc
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from milstore import __version__
+from milstore.charts.scripts import chart_scripts
 
 _UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
@@ -62,26 +60,6 @@ def script_json(content: Any) -> Markup:
     return Markup(text)  # noqa: S704 - made safe above
 
 
-def vegalite_version() -> str:
-    """The version of Vega-Lite that Altair writes, as vl-convert names it."""
-    wanted = alt.SCHEMA_VERSION.removeprefix("v").rsplit(".", 1)[0]
-    known: list[str] = vlc.get_vegalite_versions()
-    return wanted if wanted in known else known[-1]
-
-
-@cache
-def _bundle() -> Future[str]:
-    """Vega, Vega-Lite and Vega-Embed as one script, which takes two seconds to be put together."""
-    return ThreadPoolExecutor(1).submit(
-        lambda: vlc.javascript_bundle("window.vegaEmbed = vegaEmbed;", vl_version=vegalite_version())
-    )
-
-
-def begin_bundle() -> None:
-    """Begin to put the scripts of a page together, for one who has other things to do first."""
-    _bundle()
-
-
 def resource(package: str, name: str) -> str:
     """A file that lies beside a package's modules."""
     return files(package).joinpath(name).read_text(encoding="utf-8")
@@ -109,7 +87,7 @@ def page_html(title: str, body: Markup, *, style: str = "", scripts: Sequence[st
         style: CSS after that of all pages.
         scripts: scripts that run before the charts are drawn, and can listen for `drawn` on their figures.
     """
-    charts = [_bundle().result(), *scripts, resource("milstore.charts", "embed.js")]
+    charts = [chart_scripts(), *scripts, resource("milstore.charts", "embed.js")]
     return (
         _environment()
         .get_template("page.html")

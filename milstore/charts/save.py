@@ -10,7 +10,8 @@ import vl_convert as vlc
 from markupsafe import Markup
 
 from milstore.charts.drawing import Drawing
-from milstore.charts.page import figure_html, fold_html, page_html, vegalite_version
+from milstore.charts.page import figure_html, fold_html, page_html
+from milstore.charts.scripts import vegalite_version
 from milstore.errors import DataError, UsageError
 from milstore.store.files import write_whole
 

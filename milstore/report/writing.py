@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-from milstore.charts.page import begin_bundle
 from milstore.charts.save import write_bytes
 from milstore.errors import UsageError
 from milstore.report.building import Report, build_report
@@ -38,7 +37,6 @@ def write_report(
         report = build_report(store, choice, for_markdown=True, jobs=jobs)
         write_markdown(report, path)
     else:
-        begin_bundle()
         report = build_report(store, choice, jobs=jobs)
         write_bytes(path, report_html(report).encode())
     return report
