@@ -28,7 +28,7 @@ COMMANDS = {
     "plot": Entry("plot", "Draw the answer to a question, as a page, a picture or Vega-Lite."),
     "report": Entry("report", "Write everything about an experiment or a run as one page."),
     "sql": Entry("sql", "Ask one SQL statement, read-only."),
-    "runs": Entry("runs", "List, follow and show runs."),
+    "runs": Entry("runs", "List, follow, show and delete runs."),
 }
 
 

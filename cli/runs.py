@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 
     from milstore.launching.states import RunState
 
-app = typer.Typer(help="List, follow and show runs.", rich_markup_mode=None, add_completion=False, no_args_is_help=True)
+app = typer.Typer(
+    help="List, follow, show and delete runs.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
+)
 
 _COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job")
 
@@ -167,3 +169,30 @@ def show(
     rows += [(f"config.{name}", str(value)) for name, value in config.items()]
     rows += [(name, f"{entry['bytes']} bytes, sha256 {entry['sha256']}") for name, entry in files.items()]
     show_table(["fact", "value"], [(name, str(value)) for name, value in rows])
+
+
+@app.command()
+def delete(
+    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of finished or unfinished runs.")],
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Delete runs for good: says what goes, and asks first."""
+    from milstore.cli.opening import open_current
+    from milstore.errors import UsageError
+    from milstore.store.removal import delete_run, removable
+
+    opened = open_current(store)
+    found = [removable(opened, run_id) for run_id in dict.fromkeys(runs)]
+    for run in found:
+        kind = "finished" if run.finished else "unfinished"
+        say(f"{kind} run {run.run_id}: {run.n_files} files, {run.n_bytes / 1e6:.1f} MB")
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nothing is deleted unasked: add --yes")
+        if not typer.confirm("Delete for good?", err=True):
+            say("nothing is deleted")
+            return
+    for run in found:
+        delete_run(opened, run)
+        say(f"deleted {run.run_id}")

@@ -7,6 +7,12 @@ class MilstoreError(Exception):
     exit_code = 2
 
 
+def in_a_line(error: BaseException) -> str:
+    """What an error says, in one line; one that is no user's to mend with its kind."""
+    text = " ".join(str(error).split())
+    return text if isinstance(error, MilstoreError) else f"{type(error).__name__}: {text}"
+
+
 class UsageError(MilstoreError):
     """An option, a name or a parameter that does not fit."""
 

@@ -58,10 +58,10 @@ def elsewhere(draft: RunDraft, age: float = 0.0) -> Lease:
     return theirs
 
 
-def die_in(store: Store, after: int = 8, **options: Any) -> RunDraft:
+def die_in(store: Store, after: int = 8, split: int = 1, **options: Any) -> RunDraft:
     """A training that died after some cases."""
     with pytest.raises(Killed):
-        train(store, SMALL, 1, **{"threads": 1, **options}, watcher=Strike(after, die))
+        train(store, SMALL, split, **{"threads": 1, **options}, watcher=Strike(after, die))
     (draft,) = list_drafts(store)
     return draft
 
@@ -373,7 +373,8 @@ def test_the_doctor_names_unfinished_runs_by_their_id(store: Store) -> None:
     assert again.is_taken_over
     (finding,) = (each for each in doctor.check(store, young=0) if each.where.startswith("running/"))
     assert (finding.kind, finding.where) == (NOTE, f"running/{again.folder.name}")
-    assert finding.mend == f"continue it with milstore train --resume {draft.run_id}"
+    go_on, remove = f"milstore train --resume {draft.run_id}", f"milstore runs delete {draft.run_id}"
+    assert finding.mend == f"continue it with {go_on}, or remove it by {remove}"
     doctor.mend(doctor.check(store, young=0))
     assert list_drafts(store) == [again]
     (again.folder / "draft.json").write_text("{")

@@ -162,7 +162,7 @@ def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
 
 def _unfinished(draft: RunDraft, entry: _Entry | None, queue: dict[str, str] | None) -> RunState:
     rows, facts = draft.epochs(), draft.facts
-    state, note = _judge(read_lease(draft.folder), entry, queue, draft.run_id)
+    state, note = _judge(read_lease(draft.folder), entry, queue, draft)
     epochs = _most_epochs(facts)
     pace = [row["seconds"] for row in rows[-_PACE_OF:]]
     lowest = min(rows, key=lambda row: row["val_loss"], default=None)
@@ -217,22 +217,23 @@ def _submitted(entry: _Entry, queue: dict[str, str] | None) -> RunState:
 
 
 def _judge(
-    lease: Lease | None, entry: _Entry | None, queue: dict[str, str] | None, run_id: str | None
+    lease: Lease | None, entry: _Entry | None, queue: dict[str, str] | None, draft: RunDraft | None
 ) -> tuple[State, str]:
     """State and note of a run that is not finished: a living lease says most, then the queue, then what was written."""
     if lease is not None and not lease.is_stale():
         return "running", lease.owner
-    go_on = f"milstore train --resume {run_id}"
-    if entry is None:
-        return "interrupted", go_on
-    at_work = _at_work(entry, queue)
+    at_work = _at_work(entry, queue) if entry is not None else None
     if at_work is not None:
         return at_work
-    if entry.known.get("state") == "failed":
+    if draft is not None and draft.error:
+        return "failed", draft.error
+    # A run that was continued since, by whomever, says so itself.
+    if entry is not None and entry.known.get("state") == "failed" and (draft is None or "error" not in draft.facts):
         return "failed", str(entry.known.get("error"))
-    if run_id is not None:
-        return "interrupted", go_on
-    return "failed", f"it ended before its training began: see {entry.launch.folder}"
+    if draft is not None:
+        return "interrupted", f"milstore train --resume {draft.run_id}"
+    where = f": see {entry.launch.folder}" if entry is not None else ""
+    return "failed", f"it ended before its training began{where}"
 
 
 def _at_work(entry: _Entry, queue: dict[str, str] | None) -> tuple[State, str] | None:

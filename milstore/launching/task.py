@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milstore.errors import Interrupted, MilstoreError, StoreError, UsageError
+from milstore.errors import Interrupted, MilstoreError, StoreError, UsageError, in_a_line
 from milstore.launching.records import Launch, Process, SplitRecord, read_launch
 from milstore.store import Store, open_store
 from milstore.store.runs import list_drafts, run_ids
@@ -64,7 +64,7 @@ class Task:
             record.update(state="interrupted", error=str(stop))
             raise
         except Exception as error:
-            record.update(state="failed", error=_in_a_line(error))
+            record.update(state="failed", error=in_a_line(error))
             raise
         record.update(state="done", run_id=run_id)
         return run_id
@@ -111,7 +111,7 @@ class Task:
         result: RunResult
         options = {"threads": _given_threads(), **facts["options"]}
         if any(draft.run_id == run_id for draft in list_drafts(store)):
-            kept = {name: value for name, value in options.items() if name in {"checkpoint_minutes", "memory"}}
+            kept = {name: value for name, value in options.items() if name in _RESUMING}
             result = training.resume(store, str(run_id), **kept, watcher=watcher)
         else:
             if known["starts"] > 1:
@@ -173,11 +173,6 @@ def _given_threads() -> int | None:
     """The CPUs that SLURM gave to the task. It need not bind the process to them, so torch would take all there are."""
     given = os.environ.get("SLURM_CPUS_PER_TASK", "")
     return int(given) if given.isdigit() else None
-
-
-def _in_a_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, MilstoreError) else f"{type(error).__name__}: {text}"
 
 
 def _log(text: str) -> None:

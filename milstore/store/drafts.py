@@ -66,6 +66,22 @@ class RunDraft:
             write_json(self.folder / _DRAFT_FILE, changed)
         return replace(self, facts=changed)
 
+    def record_error(self, text: str) -> None:
+        """Write down why the training of it ended, as far as the disk lets it, and it is still this process's own.
+
+        What was written since it was read stays: only the fact `error` is changed.
+        """
+        with suppress(StoreError, OSError):
+            on_disk = _read(self.store, self.folder)
+            if on_disk is not None:
+                on_disk.update_facts(error=text)
+
+    @property
+    def error(self) -> str | None:
+        """Why the last training of it ended, if it ended by an error."""
+        error = self.facts.get("error")
+        return str(error) if error else None
+
     def epochs(self) -> list[dict[str, Any]]:
         """The rows of the epochs that have ended, in order."""
         try:
@@ -294,6 +310,8 @@ def _read(store: Store, folder: Path) -> RunDraft | None:
     path = folder / _DRAFT_FILE
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict):
+            raise ValueError("it holds no facts")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:

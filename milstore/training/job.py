@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from milstore.errors import Interrupted
+from milstore.errors import Interrupted, in_a_line
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
 from milstore.store.folder import Store, default_root
@@ -24,7 +24,7 @@ from milstore.training.checkpoint import read_checkpoint, write_checkpoint, writ
 from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import attention_table, coverage_table, evaluate, prediction_tables
 from milstore.training.interruption import Interruption
-from milstore.training.loop import Training
+from milstore.training.loop import DivergedError, Training
 from milstore.training.preparation import SplitPlan
 from milstore.training.progress import Watcher
 from milstore.training.provenance import code_version, cpu_model, device_name, find_device, repeatable_arithmetic
@@ -86,13 +86,23 @@ class Job:
                     raise self._interrupted(
                         draft, "at once; what was trained since the last checkpoint is lost"
                     ) from None
+                except DivergedError as error:
+                    draft.record_error(in_a_line(error))
+                    raise DivergedError(
+                        f"{error}; milstore runs delete {draft.run_id}{store_option(self.store)} removes this run"
+                    ) from error
+                except Interrupted:
+                    raise
+                except Exception as error:
+                    draft.record_error(in_a_line(error))
+                    raise
 
     def _hold(self, training: Training, draft: RunDraft, hold: Hold) -> RunResult:
         if draft.is_taken_over:
             state = read_checkpoint(draft, training.device)
             if state is not None:
                 training.load(state)
-            draft = draft.update_facts(restarts=draft.facts["restarts"] + 1)
+            draft = draft.update_facts(restarts=draft.facts["restarts"] + 1, error=None)
         self._fit(training, draft, hold)
         return self._commit(training, draft)
 

@@ -27,6 +27,10 @@ from milstore.training.randomness import Purpose, generator, torch_seed
 CHECKPOINT_FORMAT = 1
 
 
+class DivergedError(UsageError):
+    """The loss is NaN or infinite: going on, or beginning again in the same way, comes to the same."""
+
+
 @dataclass(frozen=True)
 class SplitCases:
     """The cases of one split, with the labels that the run is told."""
@@ -105,7 +109,7 @@ class Training:
         Returns whether the epoch ended: false if `stop` said so after a case, where `state()` can be kept.
 
         Raises:
-            UsageError: the loss is NaN or infinite.
+            DivergedError: the loss is NaN or infinite.
         """
         started = time.perf_counter()
         epoch = len(self.history) + 1
@@ -173,7 +177,7 @@ class Training:
         self, epoch: int, train_loss: float, train_accuracy: float, val_loss: float, val_accuracy: float
     ) -> None:
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            raise UsageError(f"the loss is {train_loss + val_loss} in epoch {epoch}: train with a lower --lr")
+            raise DivergedError(f"the loss is {train_loss + val_loss} in epoch {epoch}: train with a lower --lr")
         row = {
             "epoch": epoch,
             "train_loss": train_loss,

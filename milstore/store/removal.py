@@ -1,0 +1,103 @@
+"""Deleting runs, finished or not: it can be said first what goes, and every reader sees a run wholly or not at all."""
+
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from milstore.errors import StoreError, UsageError
+from milstore.store.drafts import RunDraft, claim_draft
+from milstore.store.files import sync_folder, temporary_sibling
+from milstore.store.finished import run_ids
+from milstore.store.folder import Store
+from milstore.store.lease import run_id_of
+from milstore.store.names import nearest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Removable:
+    """A run that is there to be deleted."""
+
+    run_id: str
+    folder: Path
+    finished: bool
+    n_files: int
+    n_bytes: int
+
+
+def removable(store: Store, run_id: str) -> Removable:
+    """What would go with a run. UsageError if there is none of that id.
+
+    An unfinished run need not be readable: one that is damaged is deleted too.
+    """
+    final = store.run_folder(run_id)
+    unfinished = {
+        run_id_of(path): path
+        for path in sorted(store.running.iterdir() if store.running.is_dir() else [])
+        if path.is_dir() and not path.name.startswith(".")
+    }
+    if run_id not in unfinished and run_id not in run_ids(store):
+        raise UsageError(f"there is no run {run_id!r}: {nearest(run_id, [*run_ids(store), *unfinished])}")
+    folder = final if final.is_dir() else unfinished[run_id]
+    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    return Removable(
+        run_id=run_id,
+        folder=folder,
+        finished=folder == final,
+        n_files=len(files),
+        n_bytes=sum(path.stat().st_size for path in files),
+    )
+
+
+def delete_run(store: Store, run: Removable) -> None:
+    """Delete a run for good.
+
+    Raises:
+        ConflictError: a living process trains it.
+        UsageError: it was finished since.
+        StoreError: it is somebody else's, or the disk refuses.
+    """
+    _refuse_somebody_elses(run)
+    if not run.finished:
+        # Claimed, so that a trainer that was only suspended finds nothing to write to.
+        draft, _ = claim_draft(RunDraft(store, run.run_id, {}, run.folder))
+        draft.remove()
+        return
+    gone = temporary_sibling(run.folder)
+    try:
+        run.folder.rename(gone)
+        sync_folder(store.runs)
+        make_writable(gone)
+        shutil.rmtree(gone)
+    except OSError as error:
+        if run.folder.is_dir():
+            raise StoreError(f"run {run.run_id} cannot be deleted: {run.folder}: {error.strerror}") from error
+        raise StoreError(
+            f"run {run.run_id} is deleted, but its files are still in {gone} ({error.strerror}): "
+            "milstore doctor --mend --older-than 0 removes them"
+        ) from error
+
+
+def make_writable(folder: Path) -> None:
+    """Let the owner of a folder, as of a committed run, remove what is in it."""
+    for path in [folder, *folder.rglob("*")]:
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+
+
+def _refuse_somebody_elses(run: Removable) -> None:
+    try:
+        owner = run.folder.stat().st_uid
+    except OSError as error:
+        raise UsageError(f"there is no run {run.run_id!r} any more") from error
+    if os.geteuid() not in (0, owner):
+        raise StoreError(f"run {run.run_id} is another user's ({_user(owner)}): only its owner can delete it")
+
+
+def _user(number: int) -> str:
+    import pwd
+
+    try:
+        return pwd.getpwuid(number).pw_name
+    except KeyError:
+        return f"user {number}"
