@@ -240,7 +240,7 @@ def test_a_flipped_bit_is_found(place: Place, capsys: pytest.CaptureFixture[str]
     data[at + 5] ^= 1
     before = contents(place.store)
     assert milstore(place.store, *vector(bytes(data))(place)) == 2
-    assert "the checksum of its 0 does not fit" in capsys.readouterr().err
+    assert "the checksum of its '0' does not fit" in capsys.readouterr().err
     assert contents(place.store) == before
 
 

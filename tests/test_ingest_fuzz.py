@@ -147,5 +147,5 @@ def test_texts_of_a_parquet_file_are_texts(tmp_path: Path) -> None:
     path = tmp_path / "bags.parquet"
     pq.write_table(pa.table({"bag": ["case-one", "2"], "i": [0, 1], "f": [1.0, 2.0]}), path, compression="none")
     path.write_bytes(path.read_bytes().replace(b"case-one", b"case\xffone"))
-    with pytest.raises(DataError, match="bags.parquet cannot be read as a table of numbers .*UTF8"):
+    with pytest.raises(DataError, match=r"bags.parquet cannot be read as a table of numbers .*UTF8"):
         read_bags(path, bag_column="bag", index_column="i", label_column=None)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from milstore.errors import DataError
+from milstore.store.names import clip
 
 Vector = npt.NDArray[np.floating]
 
@@ -124,7 +125,9 @@ def _by_torch(data: bytes, name: str) -> Vector:
     except Exception as error:
         raise DataError(f"{name} is damaged: make it anew") from error
     if wrong is not None:
-        raise DataError(f"{name} is damaged: the checksum of its {wrong.rpartition('/')[2]} does not fit, make it anew")
+        raise DataError(
+            f"{name} is damaged: the checksum of its {clip(wrong.rpartition('/')[2])!r} does not fit, make it anew"
+        )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
