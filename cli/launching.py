@@ -8,6 +8,7 @@ import typer
 from milstore.cli.output import say, show_table
 from milstore.errors import UsageError
 from milstore.store import Store
+from milstore.store.folder import store_option
 from milstore.training.config import TrainingConfig
 
 LAUNCHERS = ("none", "local", "slurm")
@@ -136,8 +137,6 @@ def _tell_submitted(store: Store, launched: Any) -> None:
 
 
 def _tell_followed(store: Store, launched: Any) -> None:
-    from milstore.training.experiment import store_option
-
     where = store_option(store)
     say(f"follow: milstore runs watch{where}, or milstore runs list{where}")
     say(f"logs:   {launched.folder}")
@@ -145,7 +144,6 @@ def _tell_followed(store: Store, launched: Any) -> None:
 
 def _show_finished(store: Store, launched: Any) -> None:
     from milstore.store.runs import read_run
-    from milstore.training.experiment import store_option
 
     runs = [read_run(store, launched.record(split).read()["run_id"]) for split in launched.facts["splits"]]
     columns = ["split", "run_id", "best_epoch", "n_epochs", "seconds"]

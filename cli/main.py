@@ -31,6 +31,8 @@ COMMANDS = {
     "runs": Entry("runs", "List, follow, show and delete runs."),
 }
 
+_CTRL_C = 130
+
 
 class Root(LazyGroup):
     """The group of all commands."""
@@ -85,6 +87,9 @@ def _run(words: list[str], *, debug: bool) -> int:
         fail(str(error))
         return error.exit_code
     except typer.Exit as leave:
+        if leave.exit_code == _CTRL_C:
+            # What typer makes of it, without a word.
+            fail("stopped")
         return leave.exit_code
     except typer.TyperException as error:
         # An option or argument that does not fit: typer's own words, in our one line.
@@ -97,7 +102,7 @@ def _run(words: list[str], *, debug: bool) -> int:
         return int(getattr(error, "exit_code", 2))
     except (typer.Abort, KeyboardInterrupt):
         fail("stopped")
-        return 130
+        return _CTRL_C
     except BrokenPipeError:
         # The reader of a pipe, such as head, has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -4,17 +4,22 @@ import inspect
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from milstore.cli.launching import JobsOption, LauncherOption, check_launcher, launch, slurm_options, take_slurm
 from milstore.cli.options import QuietOption, StoreOption
 from milstore.cli.output import console, is_quiet, say, show_table
-from milstore.errors import UsageError
-from milstore.store import open_store
+from milstore.errors import Interrupted, UsageError
+from milstore.store import Store, open_store
+from milstore.store.folder import store_option
 from milstore.training.config import TrainingConfig, field_help, option_name, read_config
+from milstore.training.interruption import Interruption
 from milstore.training.memory import parse_memory
+
+if TYPE_CHECKING:
+    from milstore.training import RunResult
 
 
 def _with_more_options(function: Callable[..., None]) -> Callable[..., None]:
@@ -107,25 +112,45 @@ def command(
         "checkpoint_minutes": checkpoint_minutes,
         "memory": memory,
     }
-    if launcher != "none":
+    if launcher == "slurm":
         launch(opened, settings, splits, launcher, jobs, slurm, **facts)
         return
-
-    from milstore import training
-    from milstore.training.experiment import store_option
-    from milstore.training.progress import Watcher, watcher
-
-    watch = Watcher() if quiet or is_quiet() else watcher(say, console(stderr=True))
-    if resume is not None:
-        going_on = {name: facts[name] for name in ("checkpoint_minutes", "memory")}
-        results = [training.resume(opened, resume, **going_on, watcher=watch)]
-        _show(results[0])
-    else:
-        results = training.train_all(opened, settings, splits, **facts, watcher=watch, committed=_show)
+    # From here on, for importing torch takes seconds in which a signal may come.
+    with Interruption() as interruption:
+        if launcher == "local":
+            launch(opened, settings, splits, launcher, jobs, slurm, **facts)
+            return
+        results = _train(opened, settings, splits, resume, facts, interruption, quiet=quiet or is_quiet())
     if results:
         say(f"next: milstore query top-patches --run {results[-1].run_id}{store_option(opened)}")
     else:
         say("every split is finished: --fresh trains them again")
+
+
+def _train(
+    opened: Store,
+    settings: TrainingConfig,
+    splits: list[int] | None,
+    resume: str | None,
+    facts: dict[str, Any],
+    interruption: Interruption,
+    *,
+    quiet: bool,
+) -> "list[RunResult]":
+    from milstore import training
+    from milstore.training.progress import Watcher, watcher
+
+    # Named before it is looked whether to stop: this imports torch.
+    train_all, go_on = training.train_all, training.resume
+    watch = Watcher() if quiet else watcher(say, console(stderr=True))
+    if interruption.requested:
+        raise Interrupted("stopped before the training began: the same command begins it")
+    if resume is not None:
+        going_on = {name: facts[name] for name in ("checkpoint_minutes", "memory")}
+        result = go_on(opened, resume, **going_on, watcher=watch)
+        _show(result)
+        return [result]
+    return train_all(opened, settings, splits, **facts, watcher=watch, committed=_show)
 
 
 def _number(split: str) -> int:
@@ -135,7 +160,7 @@ def _number(split: str) -> int:
         raise UsageError(f"--split {split!r}: give a number or all") from None
 
 
-def _show(result: Any) -> None:
+def _show(result: "RunResult") -> None:
     classes = [each.class_name for each in result.subsets[0].classes]
     rows = []
     for subset in result.subsets:

@@ -160,9 +160,11 @@ def numbers(store: Store, run_id: str) -> dict[str, Any]:
 
 
 def same_numbers(store: Store, experiment: str, twin: str) -> None:
-    """AssertionError unless the one run of an experiment is equal to the one of another."""
-    (ours,), (theirs,) = finished(store, experiment), finished(store, twin)
-    here, there = numbers(store, ours), numbers(store, theirs)
-    for name, value in there.items():
-        equal = here[name].equals(value) if hasattr(value, "equals") else here[name] == value
-        assert equal, f"{name} of {ours} differs from {theirs}"
+    """AssertionError unless the run of each split of an experiment is equal to that of another."""
+    # In the order of the splits, which their ids begin with.
+    for ours, theirs in zip(finished(store, experiment), finished(store, twin), strict=True):
+        here, there = numbers(store, ours), numbers(store, theirs)
+        for name, value in there.items():
+            equal = here[name].equals(value) if hasattr(value, "equals") else here[name] == value
+            assert equal, f"{name} of {ours} differs from {theirs}"
+    assert finished(store, experiment), f"{experiment} has no finished run"

@@ -6,6 +6,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,44 @@ def signals(folder: Path, store: Store) -> None:
         assert f"note: unfinished run {draft.run_id} goes on; --fresh begins another" in again.text()
         assert finished(store, experiment) == [draft.run_id]
         done(folder, partial(same_numbers, store, experiment, TWIN))
+
+
+def signals_to_all(folder: Path, store: Store) -> None:
+    """The same for --split all in one process, and side by side: each split that had begun is left free, and goes on."""
+    both = {"none": ("--split", "all"), "local": ("--split", "all", "--launcher", "local", "--jobs", "2")}
+    config = replace(LONG, epochs=80, min_epochs=80)
+    done(folder, command(store.root, "twin-all", *both["none"], config=config))
+    for launcher, words in both.items():
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+            experiment = f"{launcher}-{number}"
+            work = command(store.root, experiment, *words, config=config)
+            child = begun(folder, store, experiment, slowly(work, 0.01))
+            child.send(number)
+            assert child.wait() == 75, child.text()
+            left = [each for each in list_drafts(store) if each.facts["experiment"] == experiment]
+            assert left, child.text()
+            assert all(read_lease(draft.folder) is None for draft in left)
+        done(folder, work)
+        assert {draft.run_id for draft in left} <= set(finished(store, experiment))
+        done(folder, partial(same_numbers, store, experiment, "twin-all"))
+
+
+def twice_side_by_side(folder: Path, store: Store) -> None:
+    """A second Ctrl-C to the launcher ends its processes at once, and the same command goes on after their epochs."""
+    words = ("--split", "all", "--launcher", "local", "--jobs", "2")
+    work = command(store.root, "twice-local", *words, config=replace(LONG, epochs=5000, min_epochs=5000))
+    child = begun(folder, store, "twice-local", work)
+    child.send(signal.SIGINT)
+    time.sleep(0.05)
+    child.send(signal.SIGINT)
+    assert child.wait() == 75, child.text()
+    assert "error: stopped " in child.text()
+    left = [each for each in list_drafts(store) if each.facts["experiment"] == "twice-local"]
+    assert left
+    for draft in left:
+        lease = read_lease(draft.folder)
+        assert lease is None or lease.is_stale()
+        draft.remove()
 
 
 def twice(folder: Path, store: Store) -> None:
@@ -183,6 +222,8 @@ def suspended_at_commit(folder: Path, store: Store, step: int = 6) -> int:
 
 SCENARIOS: dict[str, Callable[[Path, Store], Any]] = {
     "signals": signals,
+    "signals-to-all": signals_to_all,
+    "twice-side-by-side": twice_side_by_side,
     "twice": twice,
     "contended": contended,
     "raced": raced,

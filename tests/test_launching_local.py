@@ -95,7 +95,10 @@ def test_a_signal_to_the_launcher_interrupts_every_split(store: Store) -> None:
         process.terminate()
         said = process.stdout.read()
     assert process.returncode == 75
-    assert said == "stopped with 2 of 2 splits unfinished: milstore runs list names them\n"
+    assert said == (
+        "stopped with 2 of 2 splits unfinished: go on with the same command, "
+        f"milstore runs list --store {store.root} names them\n"
+    )
     (draft,) = list_drafts(store)
     assert draft.checkpoint_path.exists()
     assert [(row.state, row.split, row.run_id) for row in states(store)][-1] == ("interrupted", 1, draft.run_id)
@@ -134,7 +137,7 @@ def test_a_task_writes_down_why_it_failed(store: Store) -> None:
         "the store has no features of encoder 'absent': there is noise",
     )
     with pytest.raises(UsageError, match=r"split 1 failed, failed: .*; its log is .*split-1\.log"):
-        local._result(launch)
+        local._result(store, launch)
 
 
 def test_a_limit_that_comes_before_the_training_ends_in_a_failure(store: Store) -> None:

@@ -110,8 +110,8 @@ def test_a_run_that_nobody_trains_is_interrupted(three: Store) -> None:
         json.dumps({"host": lease.host, "token": "t", "heartbeat": lease.heartbeat, "pid": 1 << 22, "started": 1.0})
     )
     assert short(unfinished(three)) == [
-        ("interrupted", "new-1", 1, None, "milstore train --resume new-1"),
-        ("interrupted", "new-2", 2, None, "milstore train --resume new-2"),
+        ("interrupted", "new-1", 1, None, f"milstore train --resume new-1 --store {three.root}"),
+        ("interrupted", "new-2", 2, None, f"milstore train --resume new-2 --store {three.root}"),
     ]
 
 
@@ -150,7 +150,7 @@ def test_a_job_that_was_queued_again_waits(three: Store) -> None:
     (row,) = unfinished(three, queue(_7_0="PENDING"))
     assert (row.state, row.epoch, row.job_id, row.note) == ("waiting", 2, "7_0", "queued again, goes on by itself")
     (row,) = unfinished(three, queue())
-    assert (row.state, row.note) == ("interrupted", "milstore train --resume new-1")
+    assert (row.state, row.note) == ("interrupted", f"milstore train --resume new-1 --store {three.root}")
 
 
 def test_processes_of_this_machine_are_asked_after(three: Store) -> None:
@@ -222,7 +222,7 @@ def test_list_tells_every_state(three: Store, capsys: pytest.CaptureFixture[str]
     assert main(["runs", "list", *store]) == 0
     out, err = capsys.readouterr()
     assert "interrupted   new-1      2 of 5   45 s" in out
-    assert err == "interrupted: new-1: milstore train --resume new-1\n"
+    assert err == f"interrupted: new-1: milstore train --resume new-1 --store {three.root}\n"
     assert main(["runs", "list", "-f", "csv", *store]) == 0
     rows = capsys.readouterr().out.splitlines()
     assert rows[0].startswith("state,run_id,experiment,split_set,split,seed,pooling,epoch,epochs,eta_seconds,")
@@ -249,5 +249,5 @@ def test_watch_prints_lines_where_there_is_no_terminal(
     assert main(["runs", "watch", "--store", str(three.root), "--interval", "0.1"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "running: new-1: epoch 2 of 5, 45 s left at most",
-        "interrupted: new-1: milstore train --resume new-1",
+        f"interrupted: new-1: milstore train --resume new-1 --store {three.root}",
     ]

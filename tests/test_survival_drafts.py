@@ -373,8 +373,10 @@ def test_the_doctor_names_unfinished_runs_by_their_id(store: Store) -> None:
     assert again.is_taken_over
     (finding,) = (each for each in doctor.check(store, young=0) if each.where.startswith("running/"))
     assert (finding.kind, finding.where) == (NOTE, f"running/{again.folder.name}")
-    go_on, remove = f"milstore train --resume {draft.run_id}", f"milstore runs delete {draft.run_id}"
-    assert finding.mend == f"continue it with {go_on}, or remove it by {remove}"
+    this = f"{draft.run_id} --store {store.root}"
+    assert (
+        finding.mend == f"continue it with milstore train --resume {this}, or remove it by milstore runs delete {this}"
+    )
     doctor.mend(doctor.check(store, young=0))
     assert list_drafts(store) == [again]
     (again.folder / "draft.json").write_text("{")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ import typer
 
 from milstore.cli import runs as runs_command
 from milstore.cli.main import main
-from milstore.errors import ConflictError, StoreError, UsageError
+from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.launching.states import states
 from milstore.store import Store, doctor
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE
@@ -23,7 +24,9 @@ from milstore.store.lease import write_lease
 from milstore.store.removal import delete_run, removable
 from milstore.store.runs import RunDraft, list_drafts, run_ids
 from milstore.training import resume, train
+from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
+from milstore.training.progress import Watcher
 from tests.test_layout import ROOT
 from tests.test_survival_drafts import die_in
 from tests.test_training_runs import assert_same_numbers
@@ -75,15 +78,16 @@ def test_a_run_whose_training_failed_says_why(
     assert capsys.readouterr().out == f"failed: {draft.run_id}: {line}\n"
     (finding,) = (each for each in doctor.check(store) if each.where.startswith("running/"))
     assert (finding.kind, finding.what) == (NOTE, f"failed: {line}")
-    assert finding.mend == (
-        f"continue it with milstore train --resume {draft.run_id}, or remove it by milstore runs delete {draft.run_id}"
+    this = f"{draft.run_id} --store {store.root}"
+    assert (
+        finding.mend == f"continue it with milstore train --resume {this}, or remove it by milstore runs delete {this}"
     )
     # Killed now, it is interrupted, and no longer failed.
     monkeypatch.setattr(RunDraft, "append_epoch", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         resume(store, draft.run_id)
     monkeypatch.undo()
-    assert told(store) == [("interrupted", f"milstore train --resume {draft.run_id}")]
+    assert told(store) == [("interrupted", f"milstore train --resume {this}")]
     assert_same_numbers(train(store, SMALL, 1, threads=1), train(store, SMALL, 1, threads=1))
     assert [state for state, _ in told(store)] == ["done", "done"]
 
@@ -133,6 +137,35 @@ def test_divergence_is_a_line_wherever_it_is_trained(store: Store) -> None:
         train(store, replace(SMALL, lr=1e30), 1, threads=1)
 
 
+# --- a signal that comes early ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"])
+def test_a_signal_before_the_training_began_ends_with_75(
+    store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """While torch is imported a signal is noted too: nothing is begun, and a batch script queues itself again."""
+
+    def strike(*_: object) -> Watcher:
+        signal.raise_signal(getattr(signal, name))
+        return Watcher()
+
+    monkeypatch.setattr("milstore.training.progress.watcher", strike)
+    assert main(["train", "--store", str(store.root), "--split", "1"]) == 75
+    assert capsys.readouterr().err == "error: stopped before the training began: the same command begins it\n"
+    assert list_drafts(store) == []
+
+
+def test_what_was_asked_before_is_asked_within() -> None:
+    """A signal that came before the training took the signals over stops it at its first case."""
+    with Interruption() as outer:
+        signal.raise_signal(signal.SIGUSR1)
+        with pytest.raises(Interrupted) as stopped, Interruption() as inner:
+            assert (outer.requested, inner.requested, inner.signal) == (True, True, signal.SIGUSR1)
+            raise Interrupted("stopped")
+    assert stopped.value.signal == signal.SIGUSR1
+
+
 # --- deleting ---------------------------------------------------------------------------------------------------------
 
 
@@ -177,7 +210,8 @@ def test_a_damaged_unfinished_run_is_named_and_can_be_deleted(store: Store, spoi
     path.write_text(spoil(path.read_text()))
     (finding,) = (each for each in doctor.check(store, young=0) if each.where.startswith("running/"))
     assert (finding.kind, finding.where) == (DAMAGE, f"running/{draft.folder.name}/draft.json")
-    assert finding.mend == f"remove it by milstore runs delete {draft.run_id}, and train that split anew"
+    delete = f"milstore runs delete {draft.run_id} --store {store.root}"
+    assert finding.mend == f"remove it by {delete}, and train that split anew"
     with pytest.raises(StoreError, match=r"draft\.json cannot be read .*: run milstore doctor"):
         train(store, SMALL, 1, threads=1)
     delete_run(store, removable(store, draft.run_id))

@@ -45,6 +45,14 @@ def test_signals_and_contenders(tmp_path: Path) -> None:
     work("tests.interrupting", str(tmp_path), "signals", "twice", "contended")
 
 
+def test_signals_to_several_splits(tmp_path: Path) -> None:
+    """With --split all in one process, and side by side by --launcher local, each of four signals ends with exit 75, and
+
+    the same command ends in the numbers of an uninterrupted one; a second Ctrl-C to the launcher ends all at once.
+    """
+    work("tests.interrupting", str(tmp_path), "signals-to-all", "twice-side-by-side")
+
+
 def test_takeovers(tmp_path: Path) -> None:
     """One of several takers gets a run; a suspended trainer whose run was taken over wakes, says so and harms nothing,
 

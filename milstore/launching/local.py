@@ -13,6 +13,7 @@ import milstore
 from milstore.errors import Interrupted, UsageError
 from milstore.launching.records import Launch
 from milstore.store import Store
+from milstore.store.folder import store_option
 from milstore.training.interruption import Interruption
 
 Tell = Callable[[str], None]
@@ -57,14 +58,20 @@ def run_side_by_side(store: Store, launch: Launch, jobs: int, tell: Tell = lambd
                 if interruption.requested:
                     _warn(running, told)
                 for split in [split for split, process in running.items() if process.poll() is not None]:
-                    del running[split]
+                    code = running.pop(split).returncode
+                    if split in told and code == -signal.SIGTERM:
+                        # Not yet so far that it could have written that down itself.
+                        _stopped(launch, split)
                     tell(f"split {split}: {_outcome(launch, split)}")
                 time.sleep(_LOOK_EVERY if running else 0)
-        except BaseException:
-            for process in running.values():
-                process.kill()
+        except BaseException as error:
+            _kill(launch, running)
+            if isinstance(error, KeyboardInterrupt) and interruption.requested:
+                raise Interrupted(
+                    "stopped at once; what was trained since the last checkpoints is lost: go on with the same command"
+                ) from None
             raise
-    return _result(launch)
+        return _result(store, launch)
 
 
 def _start(store: Store, launch: Launch, split: int) -> "subprocess.Popen[bytes]":
@@ -88,6 +95,19 @@ def _warn(running: "dict[int, subprocess.Popen[bytes]]", told: set[int]) -> None
         told.add(split)
 
 
+def _kill(launch: Launch, running: "dict[int, subprocess.Popen[bytes]]") -> None:
+    for split, process in running.items():
+        process.kill()
+        process.wait()
+        _stopped(launch, split)
+
+
+def _stopped(launch: Launch, split: int) -> None:
+    """Write down that a process was ended by its launcher, unless it wrote down more."""
+    if launch.record(split).read().get("state") in (None, "running"):
+        launch.record(split).update(state="interrupted", error="stopped at once")
+
+
 def _outcome(launch: Launch, split: int) -> str:
     known = launch.record(split).read()
     state = known.get("state")
@@ -98,7 +118,7 @@ def _outcome(launch: Launch, split: int) -> str:
     return f"its process died: see {log_file(launch, split)}"
 
 
-def _result(launch: Launch) -> list[str]:
+def _result(store: Store, launch: Launch) -> list[str]:
     splits = launch.facts["splits"]
     known = {split: launch.record(split).read() for split in splits}
     failed = [split for split in splits if known[split].get("state") in ("failed", "running")]
@@ -109,6 +129,7 @@ def _result(launch: Launch) -> list[str]:
     unfinished = [split for split in splits if known[split].get("state") != "done"]
     if unfinished:
         raise Interrupted(
-            f"stopped with {len(unfinished)} of {len(splits)} splits unfinished: milstore runs list names them"
+            f"stopped with {len(unfinished)} of {len(splits)} splits unfinished: go on with the same command, "
+            f"milstore runs list{store_option(store)} names them"
         )
     return [known[split]["run_id"] for split in splits]

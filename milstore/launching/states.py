@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
-from milstore.store.folder import Store
+from milstore.store.folder import Store, store_option
 from milstore.store.lease import Lease, read_lease
 from milstore.store.runs import RunDraft, list_drafts, read_run, run_ids
 
@@ -231,7 +231,7 @@ def _judge(
     if entry is not None and entry.known.get("state") == "failed" and (draft is None or "error" not in draft.facts):
         return "failed", str(entry.known.get("error"))
     if draft is not None:
-        return "interrupted", f"milstore train --resume {draft.run_id}"
+        return "interrupted", f"milstore train --resume {draft.run_id}{store_option(draft.store)}"
     where = f": see {entry.launch.folder}" if entry is not None else ""
     return "failed", f"it ended before its training began{where}"
 

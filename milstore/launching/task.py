@@ -16,6 +16,7 @@ from milstore.errors import Interrupted, MilstoreError, StoreError, UsageError, 
 from milstore.launching.records import Launch, Process, SplitRecord, read_launch
 from milstore.store import Store, open_store
 from milstore.store.runs import list_drafts, run_ids
+from milstore.training.interruption import Interruption
 from milstore.training.progress import Lines
 
 if TYPE_CHECKING:
@@ -184,7 +185,9 @@ def main(words: list[str]) -> int:
     """The program of a child of the local launcher: trains a split and returns what `milstore train` would."""
     store, folder, split = words
     try:
-        Task(store=store, folder=folder, split=int(split))()
+        # A warning may come while torch is imported, too.
+        with Interruption():
+            Task(store=store, folder=folder, split=int(split))()
     except MilstoreError as error:
         _log(f"error: {error}")
         return error.exit_code

@@ -22,7 +22,7 @@ from milstore.store.cohort import Cohort, content_hash, read_cohort
 from milstore.store.features import PACK, ROWS, VECTORS, open_features, packed_fingerprint
 from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
-from milstore.store.folder import NO_RUN, Store
+from milstore.store.folder import NO_RUN, Store, store_option
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.lease import read_lease, run_id_of
 from milstore.store.places import PLACE
@@ -148,7 +148,7 @@ def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str) -> I
 
 
 def _run(store: Store, run_id: str) -> Iterator[Finding]:
-    folder, mend = store.run_folder(run_id), _COPY_BACK.format(run_id)
+    folder, mend = store.run_folder(run_id), _COPY_BACK.format(f"{run_id}{store_option(store)}")
     broken = list(_attempt(folder / RUN_FILE, store, mend, lambda: _facts(store, run_id)))
     if broken:
         yield from broken
@@ -237,7 +237,8 @@ def _drafts(store: Store) -> Iterator[Finding]:
 
 def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
     """What is to be said of an unfinished run: never that it is left over."""
-    remove = f"remove it by milstore runs delete {run_id}"
+    where = store_option(store)
+    remove = f"remove it by milstore runs delete {run_id}{where}"
     broken = list(
         _attempt(folder / "draft.json", store, f"{remove}, and train that split anew", lambda: _began(folder))
     )
@@ -253,7 +254,7 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
         what = f"failed: {error}"
     elif lease is not None:
         what = f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}"
-    go_on = f"continue it with milstore train --resume {run_id}, or {remove}"
+    go_on = f"continue it with milstore train --resume {run_id}{where}, or {remove}"
     yield Finding(kind=NOTE, where=_below(store, folder), what=what, mend=go_on)
 
 

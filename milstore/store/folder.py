@@ -90,6 +90,11 @@ def default_root() -> Path:
     return Path(os.environ.get("MILSTORE_STORE") or "data")
 
 
+def store_option(store: Store) -> str:
+    """The option that a command needs to find the store, with a space before it; nothing if it finds it by itself."""
+    return "" if store.root == default_root().resolve() else f" --store {store.root}"
+
+
 def open_store(path: str | Path | None = None) -> Store:
     """Open the store in a folder (default: MILSTORE_STORE, else ./data).
 

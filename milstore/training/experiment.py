@@ -15,7 +15,7 @@ from milstore.training import continuing, preparation
 from milstore.training.bags import BagSource
 from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash
 from milstore.training.interruption import Interruption
-from milstore.training.job import Job, store_option, utc_now
+from milstore.training.job import Job, utc_now
 from milstore.training.memory import parse_memory
 from milstore.training.preparation import SplitPlan
 from milstore.training.progress import Watcher
@@ -23,7 +23,7 @@ from milstore.training.provenance import find_device, usable_threads
 from milstore.training.streaming import open_bags
 from milstore.training.summary import RunResult
 
-__all__ = ["CHECKPOINT_MINUTES", "resume", "store_option", "train", "train_all"]
+__all__ = ["CHECKPOINT_MINUTES", "resume", "train", "train_all"]
 
 CHECKPOINT_MINUTES = 10.0
 """How old the last checkpoint may become within an epoch, unless told otherwise."""

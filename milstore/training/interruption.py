@@ -15,7 +15,8 @@ class Interruption:
     """While entered, SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 only set `requested`; a second Ctrl-C stops at once.
 
     An `Interrupted` that leaves it carries the signal that came first: a job is queued again after a warning, and not
-    after it was cancelled. Outside the main thread, where Python takes no signal handlers, nothing is caught.
+    after it was cancelled. One that is entered within another takes over what was asked before. Outside the main
+    thread, where Python takes no signal handlers, nothing is caught.
     """
 
     def __init__(self) -> None:
@@ -28,6 +29,10 @@ class Interruption:
         """Take the signals over."""
         if threading.current_thread() is threading.main_thread():
             self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+        for handler in self._before.values():
+            outer = getattr(handler, "__self__", None)
+            if isinstance(outer, Interruption) and outer.requested:
+                self.requested, self.signal = True, outer.signal
         return self
 
     def __exit__(
@@ -37,7 +42,7 @@ class Interruption:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if isinstance(error, Interrupted):
-            error.signal = self.signal
+            error.signal = error.signal or self.signal
 
     def settle(self) -> None:
         """What is left to do takes a moment: one more Ctrl-C is not to interrupt the leaving."""

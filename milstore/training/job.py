@@ -15,7 +15,7 @@ import pyarrow as pa
 from milstore.errors import Interrupted, in_a_line
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
-from milstore.store.folder import Store, default_root
+from milstore.store.folder import Store, store_option
 from milstore.store.lease import Hold
 from milstore.store.runs import RunDraft, begin_run, claim_draft, mint_run_id
 from milstore.training import preparation
@@ -29,11 +29,6 @@ from milstore.training.preparation import SplitPlan
 from milstore.training.progress import Watcher
 from milstore.training.provenance import code_version, cpu_model, device_name, find_device, repeatable_arithmetic
 from milstore.training.summary import RunResult, summarise
-
-
-def store_option(store: Store) -> str:
-    """The option that a command needs to find the store, with a space before it; nothing if it finds it by itself."""
-    return "" if store.root == default_root().resolve() else f" --store {store.root}"
 
 
 def utc_now() -> str:
