@@ -18,6 +18,7 @@ from milstore.training.interruption import Interruption
 
 Tell = Callable[[str], None]
 _LOOK_EVERY = 0.2
+_NOT_BEGUN = "stopped before its training began: launch it again"
 
 
 def log_file(launch: Launch, split: int) -> Path:
@@ -66,11 +67,15 @@ def run_side_by_side(store: Store, launch: Launch, jobs: int, tell: Tell = lambd
                 time.sleep(_LOOK_EVERY if running else 0)
         except BaseException as error:
             _kill(launch, running)
+            for split in waiting:
+                _stopped(launch, split)
             if isinstance(error, KeyboardInterrupt) and interruption.requested:
                 raise Interrupted(
                     "stopped at once; what was trained since the last checkpoints is lost: go on with the same command"
                 ) from None
             raise
+        for split in waiting:
+            _stopped(launch, split)
         return _result(store, launch)
 
 
@@ -105,7 +110,7 @@ def _kill(launch: Launch, running: "dict[int, subprocess.Popen[bytes]]") -> None
 def _stopped(launch: Launch, split: int) -> None:
     """Write down that a process was ended by its launcher, unless it wrote down more."""
     if launch.record(split).read().get("state") in (None, "running"):
-        launch.record(split).update(state="interrupted", error="stopped at once")
+        launch.record(split).update(state="interrupted", error=_NOT_BEGUN)
 
 
 def _outcome(launch: Launch, split: int) -> str:

@@ -232,6 +232,8 @@ def _judge(
         return "failed", str(entry.known.get("error"))
     if draft is not None:
         return "interrupted", f"milstore train --resume {draft.run_id}{store_option(draft.store)}"
+    if entry is not None and entry.known.get("state") == "interrupted":
+        return "interrupted", str(entry.known.get("error"))
     where = f": see {entry.launch.folder}" if entry is not None else ""
     return "failed", f"it ended before its training began{where}"
 
