@@ -6,6 +6,7 @@ new features are a new folder, and the `encoders` table says which one counts.
 
 import hashlib
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +27,8 @@ from milstore.store.files import sha256_of, sync_file, sync_folder, write_json, 
 from milstore.store.folder import Store
 from milstore.store.integrity import check_unique
 from milstore.store.names import check_name, named, nearest
+from milstore.store.packtarget import PackTarget, Vectors
+from milstore.store.places import hash_places
 
 PLACE = ("case_id", "stain", "slice_idx", "patch_idx")
 """The columns that identify a patch."""
@@ -33,8 +36,6 @@ DTYPES = ("float16", "float32")
 VECTORS = "vectors.npy"
 ROWS = "rows.parquet"
 PACK = "pack.json"
-
-Vectors = npt.NDArray[np.floating]
 
 
 class FeaturePack:
@@ -68,12 +69,13 @@ class FeaturePack:
         """Open the file."""
         try:
             self._staging.mkdir(parents=True)
-            self._matrix = np.lib.format.open_memmap(
-                self._staging / VECTORS, "w+", self.dtype, (self.patches.num_rows, self.n_features)
-            )
+            shape = (self.patches.num_rows, self.n_features)
+            matrix = np.lib.format.open_memmap(self._staging / VECTORS, "w+", self.dtype, shape)
         except OSError as error:
             shutil.rmtree(self._staging, ignore_errors=True)
             raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
+        self.target = PackTarget(str(self._staging / VECTORS), int(matrix.offset), self.n_features, self.dtype.name)
+        """Where other processes may put rows, by `PackTarget.write`; `accept` them here afterwards."""
         return self
 
     def __exit__(
@@ -100,13 +102,8 @@ class FeaturePack:
             raise DataError(
                 f"features of {self._name(first_row + int(np.argmin(finite)))} hold NaN or infinity: make them anew"
             )
-        self._matrix[first_row:last_row] = stored
+        self.target.write(first_row, stored)
         self._written[first_row:last_row] = True
-
-    @property
-    def target(self) -> "PackTarget":
-        """Where other processes may put rows, by `PackTarget.write`; `accept` them here afterwards."""
-        return PackTarget(str(self._staging / VECTORS), int(self._matrix.offset), self.n_features, self.dtype.name)
 
     def accept(self, first_row: int, count: int) -> None:
         """Take it that another process has put rows first_row … first_row + count - 1 in place."""
@@ -161,47 +158,26 @@ class FeaturePack:
         edit.replace("encoders", pa.Table.from_pylist([*others, row]))
 
     def _finish(self) -> str:
-        self._matrix.flush()
-        del self._matrix
-        fingerprint = packed_fingerprint(self._staging, self.patches)
-        sync_file(self._staging / VECTORS)
+        # Hashed twice and brought to the disk at the same time: each takes as long as the others.
+        with ThreadPoolExecutor(2) as side:
+            synced = side.submit(sync_file, self._staging / VECTORS)
+            hashed = side.submit(sha256_of, self._staging / VECTORS)
+            fingerprint = packed_fingerprint(self._staging, self.patches)
+            synced.result()
+            hashes = {VECTORS: hashed.result()}
         rows = self.patches.append_column("row", pa.array(np.arange(self.patches.num_rows), pa.int64()))
         encoder = pa.array([self.encoder] * rows.num_rows, pa.string())
         write_parquet(rows.add_column(0, "encoder", encoder), self._staging / ROWS)
-        hashes = {name: sha256_of(self._staging / name) for name in (VECTORS, ROWS)}
-        write_json(self._staging / PACK, {"sha256": hashes})
+        write_json(self._staging / PACK, {"sha256": {**hashes, ROWS: sha256_of(self._staging / ROWS)}})
         return fingerprint
 
 
 def packed_fingerprint(folder: Path, patches: pa.Table) -> str:
     """SHA-256 over the patches of a pack, in the order of its rows, and the bytes of its matrix."""
     digest = hashlib.sha256()
-    for column in PLACE:
-        digest.update(("\0".join(str(value) for value in patches[column].to_pylist()) + "\n").encode())
+    hash_places(digest, patches)
     with (folder / VECTORS).open("rb") as stream:
-        while block := stream.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class PackTarget:
-    """The file of a pack that is being written, for processes that fill parts of it."""
-
-    path: str
-    offset: int
-    """Bytes before the first row."""
-    n_features: int
-    dtype: str
-
-    def write(self, first_row: int, vectors: Vectors) -> None:
-        """Put vectors (n, D), of the pack's dtype, into rows first_row … first_row + n - 1."""
-        data = np.ascontiguousarray(vectors, self.dtype).reshape(-1).view(np.uint8).data
-        place = self.offset + first_row * self.n_features * np.dtype(self.dtype).itemsize
-        with Path(self.path).open("r+b", buffering=0) as stream:
-            stream.seek(place)
-            while data.nbytes:
-                data = data[stream.write(data) :]
+        return hashlib.file_digest(stream, lambda: digest).hexdigest()
 
 
 @dataclass(frozen=True)

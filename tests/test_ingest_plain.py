@@ -1,0 +1,130 @@
+"""Files laid out as one that was understood: the short way to their numbers says what the long one says."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, example, given, settings
+
+from milstore.errors import DataError
+from milstore.ingest import pieces
+from milstore.ingest.ptfile import vector_from_pt
+from milstore.ingest.ptplain import PlainFile, plain_file
+from milstore.store.packtarget import PackTarget
+from tests.spoiling import tensor
+from tests.test_ingest_fuzz import CHANGES, damaged
+
+WIDTH = 40
+GOOD = tensor(torch.arange(float(WIDTH)))
+
+
+def understood(data: bytes) -> PlainFile:
+    plain = plain_file(data)
+    assert plain is not None
+    return plain
+
+
+def is_like(plain: PlainFile, data: bytes) -> bool:
+    """What `pieces` asks of a file that it has read."""
+    numbers = slice(plain.start, plain.start + plain.n_bytes)
+    frame = data[: numbers.start] + data[numbers.stop :]
+    return len(data) == plain.size and plain.is_like(frame, memoryview(data)[numbers])
+
+
+@settings(max_examples=500, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(changes=CHANGES)
+@example(changes=[("set", understood(GOOD).start, 1)])
+@example(changes=[("set", GOOD.index(b"FloatStorage"), ord("H"))])
+@example(changes=[("set", GOOD.rindex(b"PK\1\2") + 1, 0)])
+def test_what_is_taken_for_alike_is_read_alike(changes: list[tuple[str, int, int]]) -> None:
+    """Whatever bytes change, a file that passes is a plain file whose numbers lie where they are looked for."""
+    plain, data = understood(GOOD), damaged(GOOD, changes)
+    if is_like(plain, data):
+        found = np.frombuffer(data, plain.dtype, plain.length, plain.start)
+        assert vector_from_pt(data, "x").tobytes() == found.tobytes()
+    else:
+        assert data != GOOD
+
+
+@pytest.mark.parametrize(
+    ("other", "alike"),
+    [
+        (tensor(torch.arange(float(WIDTH)) + 1), True),
+        (tensor(torch.arange(float(WIDTH)).half()), False),
+        (tensor(torch.arange(float(WIDTH)).double()), False),
+        (tensor(torch.arange(float(WIDTH)).int()), False),
+        (tensor(torch.arange(float(WIDTH + 1))), False),
+        (tensor({"a": torch.arange(float(WIDTH))}), False),
+        (GOOD[:-1], False),
+    ],
+)
+def test_only_the_same_form_is_alike(other: bytes, alike: bool) -> None:
+    """Other numbers are alike; another type, another length or a cut file is not."""
+    assert is_like(understood(GOOD), other) == alike
+
+
+def test_a_machine_of_the_other_byte_order_is_not_alike() -> None:
+    """Such a file says so in front of its numbers, and its numbers would be read wrongly."""
+    foreign = GOOD.replace(b"little", b"big   ", 1)
+    assert len(foreign) == len(GOOD)
+    assert not is_like(understood(GOOD), foreign)
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> PackTarget:
+    (tmp_path / "matrix").touch()
+    return PackTarget(str(tmp_path / "matrix"), 0, WIDTH, "float32")
+
+
+def save(folder: Path, values: dict[str, torch.Tensor]) -> list[str]:
+    for name, value in values.items():
+        torch.save(value, folder / f"{name}.pt")
+    return [f"{name}.pt" for name in values]
+
+
+def packed(folder: Path, files: list[str], target: PackTarget) -> np.ndarray:
+    assert pieces.pack_piece(pieces.Piece(str(folder), files, 0, files[0], target))
+    return np.fromfile(target.path, target.dtype).reshape(-1, WIDTH)
+
+
+def test_files_of_all_forms_side_by_side_reach_their_rows(tmp_path: Path, target: PackTarget) -> None:
+    """Plain files, renamed ones, wider ones and dicts between each other: each row is that file's vector."""
+    rng = np.random.default_rng(0)
+    expected = rng.normal(size=(12, WIDTH)).astype(np.float32)
+    values = {f"f{i:02}": torch.from_numpy(row) for i, row in enumerate(expected)}
+    values["f03"] = {"feature": values["f03"]}  # type: ignore[assignment]
+    values["f05"] = values["f05"].double()
+    files = save(tmp_path, values)
+    # Its folder inside has another length of name, so that nothing lies where it does in the others.
+    torch.save(values["f07"], tmp_path / "a_longer_name.pt")
+    (tmp_path / "a_longer_name.pt").rename(tmp_path / "f07.pt")
+    assert packed(tmp_path, files, target).tobytes() == expected.tobytes()
+
+
+def test_files_alike_are_read_once(tmp_path: Path, target: PackTarget, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of files of one form only the first takes the long way."""
+    files = save(tmp_path, {f"f{i}": torch.full((WIDTH,), float(i)) for i in range(5)})
+    read: list[str] = []
+    whole = pieces._whole
+    monkeypatch.setattr(pieces, "_whole", lambda root, file: (read.append(file), whole(root, file))[1])
+    assert packed(tmp_path, files, target)[:, 0].tolist() == [0, 1, 2, 3, 4]
+    assert read == ["f0.pt"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-30]), "f3.pt is damaged"),
+        (lambda path: path.write_bytes(b""), "f3.pt is empty"),
+        (lambda path: path.unlink(), "f3.pt cannot be read: No such file"),
+        (lambda path: torch.save(torch.zeros(WIDTH + 1), path), "f3.pt has 41 numbers and f0.pt has 40"),
+        (lambda path: torch.save(torch.full((WIDTH,), torch.nan), path), "f3.pt holds NaN"),
+    ],
+)
+def test_a_bad_file_among_good_ones_is_named(tmp_path: Path, target: PackTarget, spoil, message: str) -> None:  # type: ignore[no-untyped-def]
+    """The short way hides nothing: the error is that of the long one."""
+    files = save(tmp_path, {f"f{i}": torch.full((WIDTH,), float(i)) for i in range(5)})
+    spoil(tmp_path / "f3.pt")
+    with pytest.raises(DataError, match=message):
+        packed(tmp_path, files, target)
