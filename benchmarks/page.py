@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from milstore.training.provenance import cpu_model
-
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 SECTIONS = ("Training", "Storing", "Asking")
 HEAD = "| what | measured | wanted | reached | seconds |\n| --- | --- | --- | --- | --- |"
@@ -40,6 +38,9 @@ class Row:
 
 def machine(*packages: str) -> str:
     """What was measured on, and the versions of the packages that the figures depend on."""
+    # Not above, for it imports torch, which is not to be in every benchmark's processes.
+    from milstore.training.provenance import cpu_model
+
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
     return (
         f"{cpu_model()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}, "

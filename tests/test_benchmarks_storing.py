@@ -1,0 +1,40 @@
+"""The timings of storing run, at a size that proves nothing but that; no time is asserted."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import storing
+from benchmarks.bare import Readers, load_tensors, read_bytes
+from milstore.store import open_store
+from milstore.store.runs import run_ids
+
+TOY = ["--cases", "20", "--patches", "2000", "--vectors", "60", "--features", "8", "--rounds", "1"]
+
+
+@pytest.mark.slow
+def test_every_part_gives_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each part ends with a line of the table, twice: from files that it makes, and from those that are there."""
+    for _ in range(2):
+        storing.main([str(tmp_path), *TOY])
+        rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
+        assert len(rows) == 6
+        assert all(line.count(" | ") == 4 for line in rows)
+    # What was stored for the timing goes, what was made for it stays.
+    assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
+        "names-20x2000",
+        "runs-20x2000",
+        "vectors-60x8",
+    ]
+    assert run_ids(open_store(tmp_path / "runs-20x2000")) == []
+
+
+def test_bare_reading_reads_everything(tmp_path: Path) -> None:
+    """The bounds read every byte, and every number."""
+    names = storing.patch_names(2, 5)
+    storing.make_vectors(tmp_path / "vectors", names, 3)
+    files = [f"{name}.pt" for name in names]
+    size = sum((tmp_path / "vectors" / file).stat().st_size for file in files)
+    with Readers(1) as readers:
+        assert readers.read(read_bytes, str(tmp_path / "vectors"), files) == size
+        assert readers.read(load_tensors, str(tmp_path / "vectors"), files) == 5 * 3
