@@ -1,9 +1,10 @@
 """Asking: a question by its name, or SQL of one's own, and the answer."""
 
 import importlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -12,7 +13,7 @@ from milstore import queries
 from milstore.errors import DataError, UsageError
 from milstore.store.finished import find_run_id
 from milstore.store.folder import Store
-from milstore.store.lens import connect, connect_for, execute, mentions, narrow, widen
+from milstore.store.lens import connect, connect_bare, execute, mentions, narrow, put_cohort, widen
 from milstore.store.names import normal_case_id
 from milstore.store.sandbox import DEFAULT_TIMEOUT, check_foreign, first_line, lock_down, time_limit
 from milstore.store.selection import Choice, select
@@ -95,7 +96,22 @@ def connect_locked(store: Store, sql: str | None = None) -> duckdb.DuckDBPyConne
 
     With `sql` it is made for that statement alone, and `narrow` must say of which runs.
     """
-    con = connect(store) if sql is None else connect_for(store, sql)
+    if sql is not None:
+        con = _locked_database(store, os.getpid()).cursor()
+        put_cohort(con, store, sql)
+        return con
+    con = connect(store)
+    lock_down(con, store)
+    return con
+
+
+@lru_cache(maxsize=8)
+def _locked_database(store: Store, _process: int) -> duckdb.DuckDBPyConnection:
+    """The empty database that a process asks its questions in, one after another: making one takes longer than most
+    answers. Each question has a cursor, with views and tables of its own. A forked process makes another, since
+    DuckDB's threads are not forked.
+    """
+    con = connect_bare()
     lock_down(con, store)
     return con
 

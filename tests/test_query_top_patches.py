@@ -1,6 +1,7 @@
 """`top-patches`: which stains and slices a case's most attended patches come from."""
 
 import csv
+import os
 from collections import Counter
 from importlib.resources import files
 from pathlib import Path
@@ -166,3 +167,15 @@ def test_its_chart_of_many(attended: Attended) -> None:
     """A row a case, whatever the number of classes."""
     spec = drawn(attended.store, "top-patches")
     assert {row["case_id"] for rows in spec["datasets"].values() for row in rows} == set(attended.attention["case_id"])
+
+
+def test_answers_do_not_disturb_each_other(three: Store) -> None:
+    """Two questions that are asked before either is read; and one that is asked in a forked process."""
+    first, second = (ask(three, "top-patches", Choice(cases=(case,))) for case in ("2", "46"))
+    assert {row["case_id"] for row in second.records()} == {"46"}
+    assert {row["case_id"] for row in first.records()} == {"2"}
+    child = os.fork()
+    if not child:
+        right = {row["case_id"] for row in ask(three, "top-patches", Choice(cases=("10",))).records()} == {"10"}
+        os._exit(0 if right else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -19,13 +19,13 @@ _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
     """A connection in which every table of the schema is a view."""
-    con = _quiet()
+    con = connect_bare()
     con.execute(view_statements(store))
     return con
 
 
-def _quiet() -> duckdb.DuckDBPyConnection:
-    """A connection without a progress bar, which DuckDB draws on stdout, where the data goes."""
+def connect_bare() -> duckdb.DuckDBPyConnection:
+    """A connection in which nothing is, and without a progress bar, which DuckDB draws on stdout, where the data goes."""
     con = duckdb.connect()
     # In a notebook there is none, and to say so is an error.
     if con.execute("select current_setting('enable_progress_bar')").fetchall() == [(True,)]:
@@ -33,19 +33,17 @@ def _quiet() -> duckdb.DuckDBPyConnection:
     return con
 
 
-def connect_for(store: Store, sql: str) -> duckdb.DuckDBPyConnection:
-    """A connection for one statement: of the cohort it has `cases` and what the text mentions, of the runs nothing.
+def put_cohort(con: duckdb.DuckDBPyConnection, store: Store, sql: str) -> None:
+    """Give a connection temporary views for one statement: `cases`, and what of the cohort the text mentions.
 
     `narrow` puts in the runs that answer. Looking for all runs takes time where there are thousands.
     """
-    con = _quiet()
     manifest = store.manifest()
-    known = columns("cohort")
-    needless = {name for name in known if name != "cases" and not mentions(sql, name)}
-    con.execute("\n".join(cohort_views(store, manifest, needless)))
+    needless = {name for name in columns("cohort") if name != "cases" and not mentions(sql, name)}
+    views = cohort_views(store, manifest, needless, kind="temp view")
     if mentions(sql, "features"):
-        con.execute("\n".join(feature_views(store, manifest)))
-    return con
+        views += feature_views(store, manifest, kind="temp view")
+    con.execute("\n".join(views))
 
 
 def mentions(sql: str, name: str) -> bool:
@@ -93,32 +91,34 @@ def view_statements(store: Store) -> str:
     return "\n".join([*cohort_views(store, manifest), *feature_views(store, manifest), *run_views(store)])
 
 
-def cohort_views(store: Store, manifest: dict[str, Any], leave_out: Collection[str] = ()) -> list[str]:
+def cohort_views(
+    store: Store, manifest: dict[str, Any], leave_out: Collection[str] = (), *, kind: str = "view"
+) -> list[str]:
     """The cohort's tables, and tables of the store's own that the schema does not know."""
     known = columns("cohort")
     entries = manifest["tables"]
     views = [
-        _view(name, of, _parquet(store, entries[name]["file"]) if name in entries else _nothing(of))
+        _view(name, of, _parquet(store, entries[name]["file"]) if name in entries else _nothing(of), kind)
         for name, of in known.items()
         if name not in leave_out
     ]
     views += [
-        f"create or replace view {identifier(name)} as select * from {_parquet(store, entry['file'])};"
+        f"create or replace {kind} {identifier(name)} as select * from {_parquet(store, entry['file'])};"
         for name, entry in entries.items()
         if name not in known
     ]
     return views
 
 
-def feature_views(store: Store, manifest: dict[str, Any]) -> list[str]:
+def feature_views(store: Store, manifest: dict[str, Any], *, kind: str = "view") -> list[str]:
     """Which patches have features, over the packs that the cohort names."""
     of = columns("features")["features"]
     entry = manifest["tables"].get("encoders")
     if entry is None or not entry["rows"]:
-        return [_view("features", of, _nothing(of))]
+        return [_view("features", of, _nothing(of), kind)]
     folders = duckdb.sql(f"select folder from {_parquet(store, entry['file'])} order by encoder").fetchall()
     files = ", ".join(literal(f"{store.root}/{folder}/rows.parquet") for (folder,) in folders)
-    return [_view("features", of, f"read_parquet([{files}], hive_partitioning = false)")]
+    return [_view("features", of, f"read_parquet([{files}], hive_partitioning = false)", kind)]
 
 
 def run_views(store: Store) -> list[str]:
