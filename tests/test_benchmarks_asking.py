@@ -1,0 +1,69 @@
+"""The timings of asking run, at a size that proves nothing but that; no time is asserted."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks import asking
+from benchmarks.commands import bare_program, milstore, python, run_program
+from benchmarks.files import Rival, answer_of_rival, write_files
+from benchmarks.make_runs import Shape, make_runs
+from milstore.asking import connect_locked
+from milstore.store import Store
+from milstore.store.finished import run_ids
+from tests.making import three_case_store
+
+TOY = ["--runs", "10", "--patches", "600", "--cases", "15", "--small", "5", "--rival-runs", "2", "--window-runs", "2"]
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """Five runs of 15 cases, and beside them what stands for the demo."""
+    folder = tmp_path_factory.mktemp("asking")
+    demo = three_case_store(folder / "demo")
+    for number in (4, 5):
+        (demo.run_folder(f"exp-s{number}-0")).symlink_to(demo.run_folder("exp-s1-0"))
+    return make_runs(folder / "large", Shape(runs=10, cases=15, patches=600))
+
+
+@pytest.mark.slow
+def test_every_part_gives_its_rows(
+    toy: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each part ends with lines of the table."""
+    # Every chart as a command takes half a minute; two stand for all.
+    monkeypatch.setattr(asking, "charted", lambda: ("recall", "slice-map", "top-patches"))
+    asking.main([str(toy.root.parent), *TOY, "--rounds", "1"])
+    out, _ = capsys.readouterr()
+    rows = [line for line in out.splitlines() if line.startswith("| ")][2:]
+    assert len(rows) == 3 + 3 + 4 + 4 + 4 + 1
+    assert all(line.count(" | ") == 4 for line in rows)
+    assert "not drawn: slice-map" in out
+
+
+def test_the_bare_program_gives_the_answer_of_the_command(toy: Store) -> None:
+    """Both print the same numbers: the command as a table for programs, the bare one with tabs."""
+    command = run_program(milstore("query", "top-patches", "--case", "7", "--format", "csv", "--store", str(toy.root)))
+    bare = run_program(python(bare_program(toy, "7")))
+    assert [line.split("\t") for line in bare.splitlines()] == [line.split(",") for line in command.splitlines()[1:]]
+    assert len(bare.splitlines()) > 3
+
+
+@pytest.mark.parametrize("kind", ["npz", "csv"])
+@pytest.mark.parametrize("case", [None, "7"])
+def test_the_rival_gives_our_answer(toy: Store, tmp_path: Path, kind: str, case: str | None) -> None:
+    """From files without ranks pandas counts the same top patches."""
+    runs = run_ids(toy)[:2]
+    rival = Rival(write_files(toy, runs, tmp_path, kind), case)
+    where = "true" if case is None else f"case_id = '{case}'"
+    sql = f"select run_id, stain, count(*) from attention where {where} and {asking.TOP} group by all"
+    ours = {(run, stain): n for run, stain, n in connect_locked(toy).execute(sql).fetchall() if run in runs}
+    assert answer_of_rival(rival) == ours
+    with pytest.raises(SystemExit, match="the rival's answer is not ours"):
+        asking.check_same([(run, stain, n + 1) for (run, stain), n in ours.items()], rival)
+
+
+def test_a_program_that_fails_ends_the_timing() -> None:
+    """Nothing is timed that did not do its work."""
+    with pytest.raises(SystemExit, match=r"(?s)failed: .*no such thing"):
+        run_program(python("raise ValueError('no such thing')"))
