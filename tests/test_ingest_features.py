@@ -1,6 +1,8 @@
 """Features from files a patch, files a slice, and tables of a benchmark."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -8,8 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
+from filelock import FileLock
 
 from milstore.errors import ConflictError, DataError, UsageError
+from milstore.ingest import packing
 from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store
@@ -111,6 +115,53 @@ def test_tensors_of_every_plain_shape_are_one_vector(store: Store, tmp_path: Pat
     torch.save(tensors[4], folder / f"{NAMES[4]}.pt", _use_new_zipfile_serialization=False)
     ingest_features(store, folder, encoder="e")
     assert vectors(store) == EXPECTED
+
+
+def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
+    """Let something happen once, after the next vectors were read and before they are stored."""
+    pack_vectors = packing.vectors.pack_vectors
+
+    def packed_meanwhile(*given: Any, **options: Any) -> None:
+        pack_vectors(*given, **options)
+        monkeypatch.undo()
+        happens()
+
+    monkeypatch.setattr(packing.vectors, "pack_vectors", packed_meanwhile)
+
+
+def test_the_store_is_open_to_others_while_files_are_read(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for the reading, and what others store meanwhile is kept."""
+
+    def others() -> None:
+        FileLock(store.manifest_path.parent / ".lock").acquire(timeout=0).lock.release()
+        ingest_patches(store, make_images(tmp_path / "images", ("case_99_match_1_he_patch1",)))
+        ingest_features(store, make_vectors(tmp_path / "other", NAMES[:2], width=2), encoder="other")
+
+    meanwhile(monkeypatch, others)
+    report = ingest_features(store, make_vectors(tmp_path / "vectors"), encoder="e")
+    assert vectors(store) == EXPECTED
+    assert (report.patches, report.without, report.cases_without) == (5, 1, ("99",))
+    assert len(vectors(store, "other")) == 2
+
+
+@pytest.mark.parametrize("create", [False, True])
+def test_patches_that_changed_while_files_were_read_are_not_confused(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, create: bool
+) -> None:
+    """A slice that joined in front of others moved them: features that were packed for their old numbers are refused."""
+    meanwhile(
+        monkeypatch,
+        lambda: ingest_patches(store, make_images(tmp_path / "images", ("case_7_first_he_patch1",)), names_only=True),
+    )
+    with pytest.raises(ConflictError, match="changed while features of e were packed: ingest them again"):
+        ingest_features(store, make_vectors(tmp_path / "vectors"), encoder="e", create_patches=create)
+    cohort = read_cohort(store)
+    assert (cohort.table("patches").num_rows, cohort.table("encoders").num_rows) == (6, 0)
+    assert not list((store.root / "features").iterdir())
+    ingest_features(store, tmp_path / "vectors", encoder="e")
+    assert sorted(vectors(store)) == [("52", "h&e", 0, 3), ("52", "h&e", 0, 12), ("52", "melan", 0, 1), *(("7", "h&e", i, 4) for i in (1, 2))]  # fmt: skip
 
 
 def write_slice(path: Path, patch_idx: list[int], rows: np.ndarray, coords: np.ndarray | None = None) -> None:

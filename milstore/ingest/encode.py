@@ -141,6 +141,7 @@ def encode_patches(
             pack.write(done, vectors)
             done += len(vectors)
             progress("encoding", done, len(files))
+        pack.finish()
         with edit_cohort(store) as edit:
             pack.commit(edit, source=_source(encoder))
     return EncodeReport(

@@ -12,7 +12,7 @@ from milstore.ingest.packing import Job, pack_bags, pack_patch_files, pack_slice
 from milstore.ingest.progress import Progress, silent
 from milstore.ingest.walk import Found, find_files
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort import CohortEdit, read_cohort
 from milstore.store.names import check_name, counted, named, natural_key
 
 
@@ -78,7 +78,8 @@ def ingest_features(
     patch without its number; or (c) with `bag_column` and `index_column` one table, CSV or Parquet, of a whole MIL
     benchmark: every column not named is a feature, and a bag becomes a case with one slice of one stain.
 
-    Vectors are stored as float16 if all of them are, else as float32.
+    Vectors are stored as float16 if all of them are, else as float32. The store is open to others while files of (a) and
+    (b) are read.
 
     Args:
         store: the store.
@@ -98,7 +99,8 @@ def ingest_features(
         UsageError: options that do not go together.
         DataError: a damaged file, vectors of differing length, NaN or infinity, a feature without its patch; nothing is
             stored then.
-        ConflictError: the encoder has other features in the store, and `replace` is not given.
+        ConflictError: the encoder has other features in the store, and `replace` is not given; or the patches were
+            changed meanwhile.
     """
     path = Path(path)
     check_name(encoder, "encoder")
@@ -107,19 +109,19 @@ def ingest_features(
     if bag_column is not None and index_column is None:
         raise UsageError("--bag-column needs --index-column: the number of an instance is its identity in the bag")
     found = None if bag_column is not None else _found(path)
-    with edit_cohort(store) as edit:
-        job = Job(store, edit, encoder, str(path.resolve()), create_patches, replace, jobs, progress)
-        if bag_column is not None and index_column is not None:
-            packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain)
-        elif found is not None and found.files[0].rpartition(".")[2].lower() in vectors.EXTENSIONS:
-            packed = pack_patch_files(job, found)
-        else:
-            assert found is not None
-            packed = pack_slice_files(job, found)
-        all_patches = edit.table("patches")
+    plan = CohortEdit(read_cohort(store))
+    job = Job(store, plan, encoder, str(path.resolve()), create_patches, replace, jobs, progress)
+    if bag_column is not None and index_column is not None:
+        packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain)
+    elif found is not None and found.files[0].rpartition(".")[2].lower() in vectors.EXTENSIONS:
+        packed = pack_patch_files(job, found)
+    else:
+        assert found is not None
+        packed = pack_slice_files(job, found)
+    all_patches = packed.edit.table("patches")
     missing = set(pc.unique(all_patches["case_id"]).to_pylist()) - set(pc.unique(packed.patches["case_id"]).to_pylist())
     return FeaturesReport(
-        changed=edit.changed,
+        changed=packed.edit.changed,
         source=str(path),
         encoder=encoder,
         patches=packed.patches.num_rows,
@@ -129,7 +131,7 @@ def ingest_features(
         cases_without=tuple(sorted(missing, key=natural_key)),
         created=packed.created,
         dropped_encoders=tuple(packed.dropped),
-        notes=tuple(edit.notes),
+        notes=tuple(packed.edit.notes),
     )
 
 

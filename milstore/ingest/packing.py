@@ -1,5 +1,6 @@
 """The three ways in which features come in, each ending in a pack."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from milstore.errors import DataError, UsageError
+from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest import slicefile, vectors
 from milstore.ingest.bags import read_bags
 from milstore.ingest.labels import Labelled, put_labels
@@ -21,7 +22,7 @@ from milstore.ingest.putting import put_patches
 from milstore.ingest.slices import SliceBook
 from milstore.ingest.walk import Found
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.features import PLACE, FeaturePack
 from milstore.store.names import clip, named, natural_key
 from milstore.store.pattern import PLACES
@@ -35,7 +36,8 @@ class Job:
     """What the three ways have in common."""
 
     store: Store
-    edit: CohortEdit
+    plan: CohortEdit
+    """The cohort as it was at the beginning. It is not committed: files are read without keeping others from the store."""
     encoder: str
     source: str
     create: bool
@@ -53,6 +55,20 @@ class Packed:
     patches: pa.Table
     created: int
     dropped: list[str]
+    edit: CohortEdit
+    """What was committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Patches of features, found in a cohort or made in it."""
+
+    rows: pa.Table
+    """With their slice_idx, in the order of a pack."""
+    created: int
+    """How many were made."""
+    dropped: list[str]
+    """Encoders that were dropped for it."""
 
 
 def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
@@ -67,12 +83,9 @@ def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
     return names.table
 
 
-def _placed(job: Job, table: pa.Table) -> tuple[pa.Table, int, list[str]]:
-    """The rows with their slice_idx, in the order of a pack; how many patches were made; encoders dropped.
-
-    `table` has the columns of `read_names`; its files are those of the features.
-    """
-    known, slices = job.edit.table("patches"), job.edit.table("slices")
+def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
+    """The patches of a table with the columns of `read_names`, whose files are those of the features."""
+    known, slices = edit.table("patches"), edit.table("slices")
     book = SliceBook()
     old = sorted_side(book, book.ids_by_idx(known, slices), known)
     new = sorted_side(book, book.ids_by_name(table), table)
@@ -88,38 +101,53 @@ def _placed(job: Job, table: pa.Table) -> tuple[pa.Table, int, list[str]]:
         without_files = table.set_column(
             table.column_names.index("file"), "file", pa.nulls(table.num_rows, pa.string())
         )
-        result, dropped = put_patches(job.store, job.edit, without_files, None, replace=job.replace, whole=False)
+        result, dropped = put_patches(job.store, edit, without_files, None, replace=job.replace, whole=False)
         created = result.new
     order = [(name, "ascending") for name in PLACE]
     joined = table.select(["case_id", "stain", "slice_name", "patch_idx", "file"]).join(
-        job.edit.table("slices").select(["case_id", "stain", "slice_name", "slice_idx"]),
+        edit.table("slices").select(["case_id", "stain", "slice_name", "slice_idx"]),
         ["case_id", "stain", "slice_name"],
     )
-    return joined.sort_by(order).combine_chunks(), created, dropped
+    return _Placed(joined.sort_by(order).combine_chunks(), created, dropped)
 
 
 def pack_patch_files(job: Job, found: Found) -> Packed:
     """(a) one file a patch."""
-    rows, created, dropped = _placed(job, _read_names(job, found, whole_slices=False))
-    files = rows["file"].to_pylist()
+    names = _read_names(job, found, whole_slices=False)
+    placed = _placed(job, job.plan, names)
+    files = placed.rows["file"].to_pylist()
     first = vectors.read_vector(found.root, files[0])
-    for dtype in ("float16", "float32"):
-        if dtype == "float16" and first.dtype != np.float16:
-            continue
-        with FeaturePack(job.store, encoder=job.encoder, n_features=len(first), dtype=dtype, patches=rows) as pack:
-            try:
-                vectors.pack_vectors(pack, found.root, files, jobs=job.jobs, progress=job.progress)
-            except vectors.NotHalf:
-                continue
-            _commit(job, pack)
-            break
-    return Packed(len(first), dtype, rows, created, dropped)
+    if first.dtype == np.float16:
+        # One that is not half shows when much is done, but is rare.
+        with contextlib.suppress(vectors.NotHalf):
+            return _pack_vectors(job, found, names, placed, _pack(job, placed, len(first), "float16"))
+    return _pack_vectors(job, found, names, placed, _pack(job, placed, len(first), "float32"))
 
 
-def _commit(job: Job, pack: FeaturePack) -> None:
+def _pack(job: Job, placed: _Placed, n_features: int, dtype: str) -> FeaturePack:
+    return FeaturePack(job.store, encoder=job.encoder, n_features=n_features, dtype=dtype, patches=placed.rows)
+
+
+def _pack_vectors(job: Job, found: Found, names: pa.Table, placed: _Placed, pack_of: FeaturePack) -> Packed:
+    with pack_of as pack:
+        files = placed.rows["file"].to_pylist()
+        vectors.pack_vectors(pack, found.root, files, jobs=job.jobs, progress=job.progress)
+        return _commit(job, pack, names, placed)
+
+
+def _commit(job: Job, pack: FeaturePack, names: pa.Table, placed: _Placed) -> Packed:
+    """Put what was packed without the cohort's lock into the cohort as it is by now."""
     job.progress("storing", 0, 1)
-    pack.commit(job.edit, source=job.source, replace=job.replace)
+    pack.finish()
+    with edit_cohort(job.store) as edit:
+        now = _placed(job, edit, names)
+        if not now.rows.equals(placed.rows):
+            raise ConflictError(
+                f"the patches of the store were changed while features of {job.encoder} were packed: ingest them again"
+            )
+        pack.commit(edit, source=job.source, replace=job.replace)
     job.progress("storing", 1, 1)
+    return Packed(pack.n_features, pack.dtype.name, now.rows, now.created, now.dropped, edit)
 
 
 def pack_slice_files(job: Job, found: Found) -> Packed:
@@ -133,11 +161,11 @@ def pack_slice_files(job: Job, found: Found) -> Packed:
     stated = [slicefile.declared(path) for path in paths]
     _check_declared(job, names, paths, stated)
     indices = [slicefile.read_index(path) for path in paths]
-    rows, created, dropped = _placed(job, _expanded(names, indices))
+    expanded = _expanded(names, indices)
+    placed = _placed(job, job.plan, expanded)
+    first_row = _first_rows(placed.rows)
     dtype = "float16" if all(each.half for each in stated) else "float32"
-    pack_of = FeaturePack(job.store, encoder=job.encoder, n_features=stated[0].width, dtype=dtype, patches=rows)
-    first_row = _first_rows(rows)
-    with pack_of as pack:
+    with _pack(job, placed, stated[0].width, dtype) as pack:
         for done, (path, index) in enumerate(zip(paths, indices, strict=True), start=1):
             file = names["file"][done - 1].as_py()
             try:
@@ -147,8 +175,7 @@ def pack_slice_files(job: Job, found: Found) -> Packed:
                     f"{clip(str(path), 200)}: {error}" if str(path) not in str(error) else str(error)
                 ) from error
             job.progress("packing features", done, len(paths))
-        _commit(job, pack)
-    return Packed(stated[0].width, dtype, rows, created, dropped)
+        return _commit(job, pack, expanded, placed)
 
 
 def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[slicefile.Declared]) -> None:
@@ -163,7 +190,7 @@ def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Se
         return
     counts = {
         (row["case_id"], row["stain"], row["slice_name"]): row["n_patches"]
-        for row in job.edit.table("slices").to_pylist()
+        for row in job.plan.table("slices").to_pylist()
     }
     for row, path, each in zip(names.to_pylist(), paths, stated, strict=True):
         known = counts.get((row["case_id"], row["stain"], row["slice_name"]), 0)
@@ -232,19 +259,22 @@ def pack_bags(
             "row", pc.cast(pa.array(np.arange(1, count + 1)), pa.string()), f"of {path.name}", " "
         ),
     }
-    if bags.labels:
-        _put_bag_labels(job, path, bags.labels, label_map)
-    rows, created, dropped = _placed(dataclasses.replace(job, create=True), pa.table(columns))
-    order = np.array([int(file.split()[1]) - 1 for file in rows["file"].to_pylist()])
-    dtype = bags.features.dtype.name
-    pack_of = FeaturePack(job.store, encoder=job.encoder, n_features=bags.features.shape[1], dtype=dtype, patches=rows)
-    with pack_of as pack:
-        pack.write(0, bags.features[order])
-        _commit(job, pack)
-    return Packed(bags.features.shape[1], dtype, rows, created, dropped)
+    with edit_cohort(job.store) as edit:
+        if bags.labels:
+            _put_bag_labels(job, edit, path, bags.labels, label_map)
+        placed = _placed(dataclasses.replace(job, create=True), edit, pa.table(columns))
+        order = np.array([int(file.split()[1]) - 1 for file in placed.rows["file"].to_pylist()])
+        with _pack(job, placed, bags.features.shape[1], bags.features.dtype.name) as pack:
+            pack.write(0, bags.features[order])
+            job.progress("storing", 0, 1)
+            pack.commit(edit, source=job.source, replace=job.replace)
+    job.progress("storing", 1, 1)
+    return Packed(pack.n_features, pack.dtype.name, placed.rows, placed.created, placed.dropped, edit)
 
 
-def _put_bag_labels(job: Job, path: Path, labels: dict[str, str], label_map: Mapping[str, str] | None) -> None:
+def _put_bag_labels(
+    job: Job, edit: CohortEdit, path: Path, labels: dict[str, str], label_map: Mapping[str, str] | None
+) -> None:
     present = sorted(set(labels.values()), key=natural_key)
     label_map = {label: label for label in present} if label_map is None else label_map
     absent = [label for label in label_map if label not in present]
@@ -253,4 +283,4 @@ def _put_bag_labels(job: Job, path: Path, labels: dict[str, str], label_map: Map
         wrong = f"names label {named(absent)}, which no bag has" if absent else f"lacks the label {named(unmapped)}"
         raise DataError(f"--map {wrong}: {path} has {named(present)}")
     labelled = Labelled({case: label_map[label] for case, label in labels.items()}, labels)
-    put_labels(job.edit, labelled, list(dict.fromkeys(label_map.values())), str(path), replace=job.replace)
+    put_labels(edit, labelled, list(dict.fromkeys(label_map.values())), str(path), replace=job.replace)

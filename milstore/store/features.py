@@ -64,6 +64,7 @@ class FeaturePack:
         self._store = store
         self._staging = store.root / "features" / f".{encoder}.{uuid4().hex}.tmp"
         self._written = np.zeros(self.patches.num_rows, dtype=bool)
+        self._fingerprint: str | None = None
 
     def __enter__(self) -> Self:
         """Open the file."""
@@ -113,6 +114,25 @@ class FeaturePack:
         place = {column: self.patches[column][row].as_py() for column in PLACE}
         return "case {case_id}, {stain}, slice {slice_idx}, patch {patch_idx}".format(**place)
 
+    def finish(self) -> str:
+        """Hash what was written and bring it to the disk, which takes a while and needs no lock. The fingerprint.
+
+        Raises:
+            DataError: rows were not written.
+            StoreError: the disk refuses.
+        """
+        if self._fingerprint is None:
+            if not self._written.all():
+                raise DataError(
+                    f"{int((~self._written).sum())} patches got no feature, "
+                    f"such as {self._name(int(np.argmin(self._written)))}"
+                )
+            try:
+                self._fingerprint = self._settle()
+            except OSError as error:
+                raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
+        return self._fingerprint
+
     def commit(self, edit: CohortEdit, *, source: str, replace: bool = True) -> None:
         """Put the pack into the store and its row into the edit; it counts once the edit is committed.
 
@@ -121,17 +141,10 @@ class FeaturePack:
             ConflictError: the encoder has other features in the store, and `replace` is not given.
             StoreError: the disk refuses.
         """
-        if not self._written.all():
-            raise DataError(
-                f"{int((~self._written).sum())} patches got no feature, such as {self._name(int(np.argmin(self._written)))}"
-            )
+        fingerprint = self.finish()
         unknown = self.patches.join(edit.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
         if unknown.num_rows:
             raise DataError(f"{unknown.num_rows} features have no patch in the store: ingest the patches first")
-        try:
-            fingerprint = self._finish()
-        except OSError as error:
-            raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
         others = [old for old in edit.table("encoders").to_pylist() if old["encoder"] != self.encoder]
         same = [old for old in edit.table("encoders").to_pylist() if old["encoder"] == self.encoder]
         if same and same[0]["fingerprint"] == fingerprint:
@@ -157,7 +170,7 @@ class FeaturePack:
         }
         edit.replace("encoders", pa.Table.from_pylist([*others, row]))
 
-    def _finish(self) -> str:
+    def _settle(self) -> str:
         # Hashed twice and brought to the disk at the same time: each takes as long as the others.
         with ThreadPoolExecutor(2) as side:
             synced = side.submit(sync_file, self._staging / VECTORS)
