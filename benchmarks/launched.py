@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from milstore.store import Store
 
@@ -66,18 +67,29 @@ def seconds_to_import() -> float:
 
 def memory_and_speed(store: Store, threads: int, limit: int) -> Measured:
     """Train two epochs within a limit and two without, each in a fresh process; the second epoch is timed."""
-    limited, free = (_trained(store, threads, memory) for memory in (str(limit), None))
-    return Measured(limited["peak"], limited["seconds"], free["seconds"])
+    limited, free = (_trained(store, threads=threads, memory=memory, splits=[1]) for memory in (str(limit), None))
+    return Measured(int(limited["peak"]), limited["seconds"], free["seconds"])
 
 
-def _trained(store: Store, threads: int, memory: str | None) -> dict[str, float]:
+def splits_together(store: Store, threads: int) -> tuple[float, float]:
+    """All splits in one process against the first split: bytes read, and most anonymous memory above the imports'."""
+    every, first = (_trained(store, threads=threads, memory=None, splits=splits) for splits in (None, [1]))
+    return every["read"] / first["read"], every["peak"] / first["peak"]
+
+
+def _trained(store: Store, **asked: object) -> dict[str, float]:
     with thrown_away(store) as copy:
-        asked = json.dumps({"store": str(copy), "threads": threads, "memory": memory})
-        program = [sys.executable, "-m", "benchmarks.launched", asked]
+        program = [sys.executable, "-m", "benchmarks.launched", json.dumps({"store": str(copy), **asked})]
         root = Path(__file__).parents[1]
         done = subprocess.run(program, stdout=subprocess.PIPE, text=True, check=True, cwd=root)
     found: dict[str, float] = json.loads(done.stdout)
     return found
+
+
+def _read() -> int:
+    """Bytes that this process has asked the system for, from the disk or its cache."""
+    lines = Path("/proc/self/io").read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("rchar"))
 
 
 def _anonymous() -> int:
@@ -86,14 +98,14 @@ def _anonymous() -> int:
     return next(1024 * int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
 
 
-def _measure(asked: dict[str, object]) -> None:
+def _measure(asked: dict[str, Any]) -> None:
     """The process of `_trained`: imports, then trains while a thread looks at the memory."""
     import threading
 
     import sklearn.metrics  # noqa: F401 - imported at the end of a training, and part of the floor
 
     from milstore.store import open_store
-    from milstore.training import TrainingConfig, train
+    from milstore.training import TrainingConfig, train_all
     from milstore.training.progress import EpochRow, Watcher
 
     class Seconds(Watcher):
@@ -102,7 +114,7 @@ def _measure(asked: dict[str, object]) -> None:
         def epoch(self, row: EpochRow, *, best: bool) -> None:
             self.last = row["seconds"]
 
-    floor = _anonymous()
+    floor, read = _anonymous(), _read()
     peak, ended = [floor], threading.Event()
 
     def watch() -> None:
@@ -111,10 +123,10 @@ def _measure(asked: dict[str, object]) -> None:
 
     watching, seconds = threading.Thread(target=watch, daemon=True), Seconds()
     watching.start()
-    train(
+    train_all(
         open_store(str(asked["store"])),
         TrainingConfig(epochs=2, min_epochs=1),
-        1,
+        asked["splits"],
         threads=asked["threads"],
         memory=asked["memory"],
         device="cpu",
@@ -122,7 +134,7 @@ def _measure(asked: dict[str, object]) -> None:
     )
     ended.set()
     watching.join()
-    print(json.dumps({"peak": peak[0] - floor, "seconds": seconds.last}))
+    print(json.dumps({"peak": peak[0] - floor, "seconds": seconds.last, "read": _read() - read}))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from benchmarks.page import put_on_page
 from benchmarks.rival import Rival, from_files, in_slices, write_patch_files
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
+from milstore.training.products import has_onednn
 from milstore.training.streaming import open_bags
 
 TOY = ["--cases", "20", "--features", "16", "--slice-patches", "4", "8", "--threads", "1", "--rounds", "1"]
@@ -24,7 +25,7 @@ def test_every_part_gives_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture
     training.main([str(tmp_path), *TOY])
     out, err = capsys.readouterr()
     rows = [line for line in out.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 11 + 2 * torch.cuda.is_available()
+    assert len(rows) == 14 + 2 * has_onednn() + 3 * torch.cuda.is_available()
     assert all(line.count(" | ") == 4 for line in rows)
     assert torch.cuda.is_available() or "gpu: skipped, there is no GPU here" in err
 
