@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
+
+from milstore.analysis.arrays import array
 
 
 class RankCorrelation(NamedTuple):
@@ -68,17 +69,19 @@ def with_error_correlation(table: pa.Table, group: str, x: str) -> pa.Table:
         independent: it is null where several runs predicted the same case.
     """
     groups = table[group].to_pylist()
-    statistics = {name: _statistics(table.filter(pc.equal(table[group], name)), x) for name in set(groups)}
+    rows = list(zip(groups, *(table[name].to_pylist() for name in (x, "error", "case_id")), strict=True))
+    statistics = {name: _statistics([row[1:] for row in rows if row[0] == name]) for name in set(groups)}
     types = {"rho": pa.float64(), "p_value": pa.float64(), "n": pa.int64(), "n_cases": pa.int64()}
     for i, (column, kind) in enumerate(types.items()):
-        table = table.append_column(column, pa.array([statistics[name][i] for name in groups], kind))
+        table = table.append_column(column, array([statistics[name][i] for name in groups], kind))
     return table
 
 
-def _statistics(table: pa.Table, x: str) -> tuple[float | None, float | None, int, int]:
+def _statistics(rows: Sequence[tuple[float, float, str]]) -> tuple[float | None, float | None, int, int]:
+    """rho, p_value, n and n_cases of rows of x, error and case."""
     # Attention is stored as floats: sums that agree to six digits are ties, in whatever order they were added up.
-    found = spearman([round(value, 6) for value in table[x].to_pylist()], table["error"].to_pylist())
-    n_cases = len(set(table["case_id"].to_pylist()))
+    found = spearman([round(x, 6) for x, _, _ in rows], [error for _, error, _ in rows])
+    n_cases = len({case_id for _, _, case_id in rows})
     return found.rho, found.p_value if n_cases == found.n else None, found.n, n_cases
 
 

@@ -93,6 +93,8 @@ def balance(table: "pa.Table") -> "pa.Table":
     """
     import pyarrow as pa
 
+    from milstore.analysis.arrays import table as arrow_table
+
     rows = table.to_pylist()
     names = {label: _column(name) for label, name in sorted({(row["true_label"], row["true_class"]) for row in rows})}
     groups: dict[tuple[str, str], dict[str, Any]] = {}
@@ -104,7 +106,7 @@ def balance(table: "pa.Table") -> "pa.Table":
     numbers = [pa.field("split", pa.int32()), pa.field("subset", pa.string())]
     numbers += [pa.field(name, pa.int64()) for name in names.values()]
     schema = pa.schema([*numbers, pa.field("cases", pa.int64()), pa.field("run_id", pa.string())])
-    return pa.Table.from_pylist(list(groups.values()), schema=schema)
+    return arrow_table(list(groups.values()), schema)
 
 
 def _column(class_name: str) -> str:

@@ -171,16 +171,18 @@ def classified(table: "pa.Table") -> "pa.Table":
     """The rows of the query `slice-pattern` with measures and pattern in place of the lists of weights and places."""
     import pyarrow as pa
 
+    from milstore.analysis.arrays import array
+
     lists = ("weights", "xs", "ys")
     found = [_measured(row) for row in table.to_pylist()]
     columns: dict[str, Any] = {
-        "pattern": pa.array([m.pattern for m in found], pa.string()),
-        "peak_share": pa.array([m.peak_share for m in found], pa.float64()),
-        "effective_patches": pa.array([m.effective_patches for m in found], pa.float64()),
-        "longest_run": pa.array([m.longest_run for m in found], pa.int64()),
-        "run_p": pa.array([m.run_p for m in found], pa.float64()),
-        "moran_i": pa.array([m.moran_i for m in found], pa.float64()),
-        "moran_p": pa.array([m.moran_p for m in found], pa.float64()),
+        "pattern": array([m.pattern for m in found], pa.string()),
+        "peak_share": array([m.peak_share for m in found], pa.float64()),
+        "effective_patches": array([m.effective_patches for m in found], pa.float64()),
+        "longest_run": array([m.longest_run for m in found], pa.int64()),
+        "run_p": array([m.run_p for m in found], pa.float64()),
+        "moran_i": array([m.moran_i for m in found], pa.float64()),
+        "moran_p": array([m.moran_p for m in found], pa.float64()),
     }
     kept = table.select([name for name in table.column_names if name not in lists])
     for name, column in columns.items():

@@ -29,6 +29,8 @@ def summary(table: "pa.Table") -> "pa.Table":
     """
     import pyarrow as pa
 
+    from milstore.analysis.arrays import table as arrow_table
+
     outcomes = Outcomes.of(table)
     rows: list[Row] = []
     for label, name in enumerate(outcomes.class_names):
@@ -38,7 +40,7 @@ def summary(table: "pa.Table") -> "pa.Table":
     texts = [(name, pa.string()) for name in ("measure", "true_class", "scope")]
     counts = [(name, pa.int64()) for name in ("right", "cases")]
     values = [(name, pa.float64()) for name in ("value", "low", "high")]
-    return pa.Table.from_pylist(rows, schema=pa.schema([*texts, *counts, *values, ("note", pa.string())]))
+    return arrow_table(rows, pa.schema([*texts, *counts, *values, ("note", pa.string())]))
 
 
 def _recall_rows(outcomes: Outcomes, label: int, name: str) -> list[Row]:

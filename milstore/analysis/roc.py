@@ -128,12 +128,15 @@ def curves(table: "pa.Table", *, positive: int | None = None) -> "pa.Table":
     """
     import pyarrow as pa
 
+    from milstore.analysis.arrays import table as arrow_table
+
     if not table.num_rows:
         raise UsageError(
             f"the runs that answer know no class number {positive}: leave --positive out or take one from 0"
         )
-    score_N = table["score"].to_numpy()
-    positive_N = table["true_label"].to_numpy() == table["positive"].to_numpy()
+    # Not by to_numpy, which imports pandas.
+    score_N, label_N, asked_N = (np.array(table[name].to_pylist()) for name in ("score", "true_label", "positive"))
+    positive_N = label_N == asked_N
     run_N = np.array(table["run_id"].to_pylist(), dtype=object)
     splits = dict(zip(run_N.tolist(), table["split"].to_pylist(), strict=True))
     by_run = {run: (score_N[run_N == run], positive_N[run_N == run]) for run in splits}
@@ -155,7 +158,7 @@ def curves(table: "pa.Table", *, positive: int | None = None) -> "pa.Table":
         + [("positives", pa.int64()), ("negatives", pa.int64())]
         + [("positive_class", pa.string()), ("n_classes", pa.int64()), ("note", pa.string())]
     )
-    return pa.Table.from_pylist([{**row, **facts} for row in rows], schema=schema)
+    return arrow_table([{**row, **facts} for row in rows], schema)
 
 
 def _mean_row(groups: Sequence[Scored]) -> dict[str, Any]:

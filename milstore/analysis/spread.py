@@ -47,6 +47,8 @@ def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
     """
     import pyarrow as pa
 
+    from milstore.analysis.arrays import array
+
     expected = np.array(
         [
             expected_ratio(sizes, k)
@@ -54,7 +56,7 @@ def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
         ],
         dtype=np.float64,
     )
-    ratio, error = table["ratio"].to_numpy(), table["error"].to_pylist()
+    ratio, error = np.array(table["ratio"].to_pylist(), np.float64), table["error"].to_pylist()
     relative = ratio / expected
     n, n_cases = table.num_rows, len(set(table["case_id"].to_pylist()))
     # Rounded, because the same spread by two ways must be a tie and not a rank apart.
@@ -75,13 +77,14 @@ def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
             "touched_slices",
         )
     }
-    columns |= {"ratio": ratio, "expected_ratio": expected, "relative_spread": relative, "error": error}
+    numbers = {"ratio": ratio, "expected_ratio": expected, "relative_spread": relative, "error": error}
+    columns |= {name: array(values, pa.float64()) for name, values in numbers.items()}
     columns |= {name: table[name] for name in ("subset", "split", "run_id")}
     for suffix, correlation in found.items():
         p_value = correlation.p_value if n == n_cases else None
-        columns[f"rho{suffix}"] = pa.array([correlation.rho] * n, pa.float64())
-        columns[f"p_value{suffix}"] = pa.array([p_value] * n, pa.float64())
-    columns |= {"n": pa.array([n] * n, pa.int64()), "n_cases": pa.array([n_cases] * n, pa.int64())}
+        columns[f"rho{suffix}"] = array([correlation.rho] * n, pa.float64())
+        columns[f"p_value{suffix}"] = array([p_value] * n, pa.float64())
+    columns |= {"n": array([n] * n, pa.int64()), "n_cases": array([n_cases] * n, pa.int64())}
     with_statistics = pa.table(columns)
     # A stable sort: ties stay in natural order.
-    return with_statistics.take(pa.array(np.argsort(np.round(relative, 9), kind="stable")))
+    return with_statistics.take(array(np.argsort(np.round(relative, 9), kind="stable"), pa.int64()))
