@@ -8,10 +8,15 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 
 from milstore.errors import DataError
-from milstore.ingest import pieces
+from milstore.ingest import pieces, vectors
+from milstore.ingest.features import ingest_features
 from milstore.ingest.ptfile import vector_from_pt
 from milstore.ingest.ptplain import PlainFile, plain_file
+from milstore.ingest.workers import Crew, mapped
+from milstore.store.cohort import read_cohort
+from milstore.store.features import open_features
 from milstore.store.packtarget import PackTarget
+from tests.ingesting import make_vectors, new_store
 from tests.spoiling import tensor
 from tests.test_ingest_fuzz import CHANGES, damaged
 
@@ -128,3 +133,27 @@ def test_a_bad_file_among_good_ones_is_named(tmp_path: Path, target: PackTarget,
     spoil(tmp_path / "f3.pt")
     with pytest.raises(DataError, match=message):
         packed(tmp_path, files, target)
+
+
+def test_a_crew_packs_what_one_process_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several processes fill one pack, piece by piece, with the same bytes."""
+    monkeypatch.setattr(vectors, "_FEW", 0)
+    monkeypatch.setattr(vectors, "_PIECE_BYTES", 0)
+    store = new_store(tmp_path)
+    names = tuple(f"case_{case}_match_1_he_patch{patch}" for case in (1, 2) for patch in range(100))
+    folder = make_vectors(tmp_path / "vectors", names)
+    for jobs in (1, 2):
+        ingest_features(store, folder, encoder=f"jobs{jobs}", create_patches=True, jobs=jobs)
+    alone, together = (open_features(store, read_cohort(store), f"jobs{jobs}") for jobs in (1, 2))
+    assert alone.fingerprint == together.fingerprint
+    np.save(folder / f"{names[150]}.npy", np.zeros(4, np.float32))
+    with pytest.raises(DataError, match=r"2_match_1_he_patch50\.npy has 4 numbers and .* has 3"):
+        ingest_features(store, folder, encoder="bad", jobs=2)
+
+
+def test_a_crew_gives_outcomes_in_the_order_of_the_tasks() -> None:
+    """Whoever is done first, and with more processes than tasks."""
+    with Crew(3) as crew:
+        assert list(crew.mapped(abs, [-5, 4, -3, 2, 1])) == [5, 4, 3, 2, 1]
+        assert list(crew.mapped(abs, [])) == []
+    assert list(mapped(abs, [], jobs=2)) == []

@@ -113,26 +113,26 @@ def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
 
 def pack_patch_files(job: Job, found: Found) -> Packed:
     """(a) one file a patch."""
-    names = _read_names(job, found, whole_slices=False)
-    placed = _placed(job, job.plan, names)
-    files = placed.rows["file"].to_pylist()
-    first = vectors.read_vector(found.root, files[0])
-    if first.dtype == np.float16:
-        # One that is not half shows when much is done, but is rare.
-        with contextlib.suppress(vectors.NotHalf):
-            return _pack_vectors(job, found, names, placed, _pack(job, placed, len(first), "float16"))
-    return _pack_vectors(job, found, names, placed, _pack(job, placed, len(first), "float32"))
+    with vectors.crew_for(found.files, job.jobs) as crew:
+        names = _read_names(job, found, whole_slices=False)
+        placed = _placed(job, job.plan, names)
+        files = placed.rows["file"].to_pylist()
+        first = vectors.read_vector(found.root, files[0])
+
+        def packed_as(dtype: str) -> Packed:
+            with _pack(job, placed, len(first), dtype) as pack:
+                vectors.pack_vectors(pack, found.root, files, crew=crew, progress=job.progress)
+                return _commit(job, pack, names, placed)
+
+        if first.dtype == np.float16:
+            # One that is not half may show when much is done, but is rare.
+            with contextlib.suppress(vectors.NotHalf):
+                return packed_as("float16")
+        return packed_as("float32")
 
 
 def _pack(job: Job, placed: _Placed, n_features: int, dtype: str) -> FeaturePack:
     return FeaturePack(job.store, encoder=job.encoder, n_features=n_features, dtype=dtype, patches=placed.rows)
-
-
-def _pack_vectors(job: Job, found: Found, names: pa.Table, placed: _Placed, pack_of: FeaturePack) -> Packed:
-    with pack_of as pack:
-        files = placed.rows["file"].to_pylist()
-        vectors.pack_vectors(pack, found.root, files, jobs=job.jobs, progress=job.progress)
-        return _commit(job, pack, names, placed)
 
 
 def _commit(job: Job, pack: FeaturePack, names: pa.Table, placed: _Placed) -> Packed:

@@ -7,24 +7,27 @@ import numpy as np
 
 from milstore.ingest.pieces import Piece, pack_piece, read_vector
 from milstore.ingest.progress import Progress
-from milstore.ingest.workers import mapped
+from milstore.ingest.workers import Crew
 from milstore.store.features import FeaturePack
 
-__all__ = ["EXTENSIONS", "NotHalf", "pack_vectors", "read_vector"]
+__all__ = ["EXTENSIONS", "NotHalf", "crew_for", "pack_vectors", "read_vector"]
 
 EXTENSIONS = ("pt", "npy")
 _PIECE_BYTES = 1 << 23
 _FEW = 2000
 
 
+def crew_for(files: Sequence[str], jobs: int | None) -> Crew:
+    """Processes that read the vectors of so many files."""
+    return Crew(1 if len(files) < _FEW else jobs, pack_piece.__module__)
+
+
 class NotHalf(Exception):  # noqa: N818 - a turn of the work, not a fault
     """A vector is not float16, so that the pack must be float32."""
 
 
-def pack_vectors(
-    pack: FeaturePack, root: Path, files: Sequence[str], *, jobs: int | None = None, progress: Progress
-) -> None:
-    """Put the vectors of files (one a row of `pack.patches`, in that order) into a pack.
+def pack_vectors(pack: FeaturePack, root: Path, files: Sequence[str], *, crew: Crew, progress: Progress) -> None:
+    """Put the vectors of files (one a row of `pack.patches`, in that order) into a pack, read by a crew.
 
     Raises:
         DataError: a file is damaged, its vector has another length than the pack's, or holds NaN or infinity.
@@ -32,7 +35,7 @@ def pack_vectors(
     """
     rows = max(64, _PIECE_BYTES // (pack.n_features * pack.dtype.itemsize))
     tasks = [Piece(str(root), files[i : i + rows], i, files[0], pack.target) for i in range(0, len(files), rows)]
-    for task, half in zip(tasks, mapped(pack_piece, tasks, jobs=1 if len(files) < _FEW else jobs), strict=True):
+    for task, half in zip(tasks, crew.mapped(pack_piece, tasks), strict=True):
         if not half and pack.dtype == np.float16:
             raise NotHalf
         pack.accept(task.first_row, len(task.files))

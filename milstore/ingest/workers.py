@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import TypeVar
+from importlib import import_module
+from types import TracebackType
+from typing import Self, TypeVar
 
 from milstore.errors import DataError
 
@@ -22,22 +24,43 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def mapped(work: Callable[[Task], Outcome], tasks: Sequence[Task], *, jobs: int | None = None) -> Iterator[Outcome]:
-    """The outcomes of all tasks, in their order, from `jobs` processes (default: one a processor, none for one task).
+class Crew:
+    """Processes for work on many files: `jobs` of them (default: one a processor), or none for one job.
 
-    `work` is a function of a module, for each process is started afresh: a forked one would inherit the locks of
-    Arrow's threads. The first error ends everything.
+    They start, and import the module of that name, while whoever wants them prepares their work. Each is started afresh:
+    a forked one would inherit the locks of Arrow's threads.
     """
-    jobs = min(jobs or processors(), len(tasks), _MOST)
-    if jobs <= 1:
-        yield from map(work, tasks)
-        return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+
+    def __init__(self, jobs: int | None, module: str = __name__) -> None:
+        self._jobs = min(jobs or processors(), _MOST)
+        self._module = module
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Self:
+        """Start them."""
+        if self._jobs > 1:
+            self._pool = ProcessPoolExecutor(self._jobs, mp_context=multiprocessing.get_context("spawn"))
+            for _ in range(self._jobs):
+                self._pool.submit(import_module, self._module)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """End them; what they have not begun is not done."""
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def mapped(self, work: Callable[[Task], Outcome], tasks: Sequence[Task]) -> Iterator[Outcome]:
+        """The outcomes of all tasks, in their order. `work` is a function of a module. The first error ends everything."""
+        if self._pool is None:
+            yield from map(work, tasks)
+            return
         waiting: deque[Future[Outcome]] = deque()
         try:
             for task in tasks:
-                waiting.append(pool.submit(work, task))
-                if len(waiting) >= jobs * _AHEAD:
+                waiting.append(self._pool.submit(work, task))
+                if len(waiting) >= self._jobs * _AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -46,3 +69,9 @@ def mapped(work: Callable[[Task], Outcome], tasks: Sequence[Task], *, jobs: int 
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def mapped(work: Callable[[Task], Outcome], tasks: Sequence[Task], *, jobs: int | None = None) -> Iterator[Outcome]:
+    """The outcomes of all tasks, in their order, from a crew of at most one process a task."""
+    with Crew(max(1, min(jobs or processors(), len(tasks))), work.__module__) as crew:
+        yield from crew.mapped(work, tasks)
