@@ -1,0 +1,76 @@
+"""Runs command lines in forked copies of a process that has imported next to nothing, and says what each imported.
+
+A fresh interpreter for each would take several times as long. `python -m tests.nursery` is that process: it reads a
+command line as JSON a line, and answers with its exit code, the heavy packages that it loaded, and what it printed.
+"""
+
+import contextlib
+import io
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+HEAVY = {"torch", "pandas", "altair", "sqlalchemy", "scipy", "sklearn", "skimage", "pyarrow", "numpy"}
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What came of a command."""
+
+    code: int
+    loaded: set[str]
+    """Heavy packages that are loaded at its end."""
+    said: str
+
+
+@dataclass(frozen=True)
+class Nursery:
+    """The process that is forked for each command."""
+
+    process: "subprocess.Popen[str]"
+
+    def run(self, words: list[str]) -> Ended:
+        """Run a command line of milstore to its end."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.flush()
+        code, loaded, said = json.loads(self.process.stdout.readline())
+        return Ended(code, set(loaded), said)
+
+
+@contextlib.contextmanager
+def nursery(root: Path) -> Iterator[Nursery]:
+    """A nursery, ended afterwards."""
+    words = [sys.executable, "-m", "tests.nursery"]
+    with subprocess.Popen(words, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        yield Nursery(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+def _serve() -> None:
+    import milstore.cli.main
+
+    at_first = HEAVY & sys.modules.keys()
+    if at_first:
+        raise RuntimeError(f"the command line itself imports {at_first}")
+    for line in sys.stdin:
+        child = os.fork()
+        if child:
+            os.waitpid(child, 0)
+            continue
+        said = io.StringIO()
+        code: object = "it raised"
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), contextlib.suppress(Exception):
+            code = milstore.cli.main.main(json.loads(line))
+        sys.stdout.write(json.dumps([code, sorted(HEAVY & sys.modules.keys()), said.getvalue()]) + "\n")
+        sys.stdout.flush()
+        os._exit(0)
+
+
+if __name__ == "__main__":
+    _serve()
