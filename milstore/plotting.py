@@ -9,6 +9,7 @@ from altair.utils import schemapi
 from milstore import queries
 from milstore.asking import Result, ask
 from milstore.charts import charted
+from milstore.charts.case_rows import nothing
 from milstore.charts.drawing import Drawing
 from milstore.charts.theme import About
 from milstore.errors import UsageError
@@ -41,7 +42,7 @@ def plot(
         timeout: seconds the question may take.
 
     Raises:
-        UsageError: the question has no chart or no rows, or does not exist, or what it is asked for does not.
+        UsageError: the question has no chart, or does not exist, or what it is asked for does not.
         StoreError: the store holds no finished run.
     """
     return drawing(store, name, choice, values, timeout=timeout).chart
@@ -66,16 +67,16 @@ def drawing(
 def draw(
     store: Store, query: queries.Query, result: Result, choice: Choice, values: Mapping[str, Any] | None = None
 ) -> Drawing:
-    """The chart of an answer that has been given. UsageError if it has no rows."""
+    """The chart of an answer that has been given. Of one without rows it says in words that there is nothing to show."""
     values = dict(values or {})
     module = importlib.import_module(_module(query.name))
     cases = [normal_case_id(case) for case in choice.cases]
     bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
     about = about_of(store, _title(query, cases, bound), result, bound)
     frame = result.df()
-    # A module that has words for an answer without rows draws these.
+    # A module may have better words for it.
     if frame.empty and not hasattr(module, "nothing"):
-        raise UsageError(f"query {query.name} has no rows for {result.title}: there is nothing to draw")
+        return Drawing(query, about, nothing(about, "No row answers this: there is nothing to show."))
     prepare = getattr(module, "prepare", None)
     if prepare is not None:
         frame = prepare(frame, about)

@@ -2,11 +2,12 @@
 
 import json
 from pathlib import Path
+from unittest.mock import ANY
 
 import duckdb
 import pytest
 
-from milstore.asking import Result
+from milstore.asking import Result, ask
 from milstore.charts import charted
 from milstore.cli.main import main
 from milstore.errors import UsageError
@@ -14,6 +15,7 @@ from milstore.plotting import draw, drawing
 from milstore.queries import available, load
 from milstore.store import Store
 from milstore.store.selection import Choice
+from tests.drawing import rows_of, subtitle_of
 
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<svg ", ".html": b"<!doc", ".json": b'{"'}
 
@@ -86,8 +88,12 @@ def test_an_answer_without_rows_is_told_in_words(three: Store) -> None:
     assert "No case is called wrong." in text
 
 
-def test_no_rows_are_no_blank_chart(three: Store) -> None:
-    """Where a chart has no words for an answer without rows, an error names the question."""
-    nothing = Result(lambda fetch: fetch(duckdb.sql("select 1 as run_id where false")), title="run r")
-    with pytest.raises(UsageError, match="query entropy has no rows for run r"):
-        draw(three, load("entropy"), nothing, Choice())
+@pytest.mark.parametrize("name", charted())
+def test_no_rows_are_no_blank_chart(three: Store, name: str) -> None:
+    """Of an answer without rows, each chart says in a sentence that there is nothing to show, and whose answer it is."""
+    asked = load(name)
+    empty = ask(three, name, Choice(cases=("46",))).arrow().slice(0, 0)
+    nothing = Result(lambda fetch: fetch(duckdb.from_arrow(empty)), title="run r")
+    spec = draw(three, asked, nothing, Choice(cases=("46",)), {}).spec
+    assert [row["words"] for row in rows_of(spec)] == [ANY]
+    assert rows_of(spec)[0]["words"].endswith(".") and "run r" in subtitle_of(spec)

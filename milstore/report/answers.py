@@ -131,11 +131,11 @@ def table_of(result: Result, leave_out: Collection[str] = ()) -> Table:
     same = [i for i in range(len(columns)) if len(rows) > 1 and all(row[i] == rows[0][i] for row in rows)]
     shown = [i for i in range(len(columns)) if i not in same and columns[i] not in leave_out]
     return Table(
-        columns=[columns[i].replace("_", " ") for i in shown],
+        columns=[_heading(columns[i], [row[i] for row in rows]) for i in shown],
         rows=[[cell(row[i]) for i in shown] for row in rows[:MOST_ROWS]],
         numeric=[all(isinstance(row[i], int | float) or row[i] is None for row in rows) for i in shown],
         same=[
-            (columns[i].replace("_", " "), cell(rows[0][i]))
+            (_heading(columns[i], [rows[0][i]]), cell(rows[0][i]))
             for i in same
             if rows[0][i] is not None and columns[i] not in leave_out
         ],
@@ -143,18 +143,26 @@ def table_of(result: Result, leave_out: Collection[str] = ()) -> Table:
     )
 
 
+def _heading(column: str, values: Sequence[Any]) -> str:
+    """A column's name as people read it; times are in UTC, and it says so."""
+    name = column.replace("_", " ")
+    return f"{name} (UTC)" if any(isinstance(value, datetime) for value in values) else name
+
+
 def cell(value: Any) -> str:
-    """A value as people read it, numbers with three significant digits.
+    """A value as people read it, numbers with three significant digits, times to the second.
 
     >>> cell(0.123456), cell(1234.5), cell(None), cell(True)
     ('0.123', '1234', '–', 'yes')
+    >>> cell(datetime(2026, 1, 2, 3, 4, 5, 678901))
+    '2026-01-02 03:04:05'
     """
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M}"
+        return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
     return str(value)
