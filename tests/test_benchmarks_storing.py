@@ -18,7 +18,7 @@ def test_every_part_gives_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture
     for _ in range(2):
         storing.main([str(tmp_path), *TOY])
         rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
-        assert len(rows) == 6
+        assert len(rows) == 7
         assert all(line.count(" | ") == 4 for line in rows)
     # What was stored for the timing goes, what was made for it stays.
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [
