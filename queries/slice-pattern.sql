@@ -17,9 +17,9 @@ with slices_of_case as (
         slice_idx,
         count(*) as slice_patches,
         any_value(stain_attention)::double * any_value(slice_attention)::double as slice_effective_attention,
-        list(patch_attention::double order by patch_idx) as weights,
-        list(x::double order by patch_idx) as xs,
-        list(y::double order by patch_idx) as ys
+        -- By their numbers, which come first.
+        list_sort(list({'patch_idx': patch_idx, 'weight': patch_attention::double, 'x': x::double, 'y': y::double}))
+            as of_slice
     from attention
     join selection using (run_id, case_id)
     left join patches using (case_id, stain, slice_idx, patch_idx)
@@ -37,9 +37,9 @@ select
     slices.slice_name,
     slice_patches,
     slice_effective_attention,
-    weights,
-    xs,
-    ys
+    [patch.weight for patch in of_slice] as weights,
+    [patch.x for patch in of_slice] as xs,
+    [patch.y for patch in of_slice] as ys
 from slices_of_case
 join predictions using (run_id, case_id)
 left join classes on classes.label = true_label
