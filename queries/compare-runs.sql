@@ -39,6 +39,20 @@ pairs as (
         )
 ),
 
+cases_asked as (
+    select *, row_number() over (order by run_id, case_id) as case_number
+    from selection
+),
+
+sums as (
+    select run_id, case_id, sum(effective_attention::double) as whole
+    from attention
+    join cases_asked using (run_id, case_id)
+    group by all
+),
+
+-- Ranks are over all rows, case after case: within a case they are its own plus what stands before it, which no
+-- correlation sees. One sort of all is much quicker than one for each case.
 weights as (
     select
         run_id,
@@ -48,11 +62,12 @@ weights as (
         patch_idx,
         n_patches,
         rank <= greatest(1, floor(n_patches * $pct::double / 100)) as is_top,
-        effective_attention::double / sum(effective_attention::double) over (partition by run_id, case_id) as weight,
-        rank() over (partition by run_id, case_id order by effective_attention)
-        + (count(*) over (partition by run_id, case_id, effective_attention) - 1) / 2 as mean_rank
+        effective_attention::double / whole as weight,
+        rank() over by_attention + (count(*) over (by_attention range current row) - 1) / 2 as mean_rank
     from attention
-    join selection using (run_id, case_id)
+    join cases_asked using (run_id, case_id)
+    join sums using (run_id, case_id)
+    window by_attention as (order by case_number, effective_attention)
 ),
 
 cases_of_pairs as (
