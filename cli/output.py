@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 _state = {"quiet": False}
 _WIDEST = 100_000
+_LONGEST_LINE = 4000
 _ABSENT = "–"
 
 
@@ -52,7 +53,9 @@ def say(text: str) -> None:
 
 def fail(message: str) -> None:
     """The one line of an error."""
-    sys.stderr.write(f"error: {printable(message)}\n")
+    shown = printable(message)
+    # Whatever a file may hold, what is said of it stays a line that can be read.
+    sys.stderr.write(f"error: {shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + '…'}\n")
 
 
 def console(*, stderr: bool = False) -> "Console":

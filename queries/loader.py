@@ -198,6 +198,8 @@ def load(name: str, folder: Path | None = None) -> Query:
     if folder is not None and name in own_names(folder):
         path = folder / f"{name}.sql"
         try:
+            if path.exists() and not path.is_file():
+                raise DataError(f"queries/{name}.sql is no plain file: remove it")
             if path.stat().st_size > _LARGEST:
                 raise DataError(f"queries/{name}.sql is larger than {_LARGEST} bytes: that is no question")
             return parse(name, path.read_text(encoding="utf-8-sig"), built_in=False)

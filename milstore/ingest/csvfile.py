@@ -97,7 +97,11 @@ def separator_of(header: str, expected: Sequence[str] = ()) -> str:
     """
 
     def fitness(separator: str) -> tuple[int, int]:
-        names = [name.strip() for name in next(csv.reader([header.rstrip("\r")], delimiter=separator), [])]
+        try:
+            names = [name.strip() for name in next(csv.reader([header.rstrip("\r")], delimiter=separator), [])]
+        except csv.Error:
+            # Reading the whole file says what is wrong with it.
+            return 0, 0
         return sum(name in names for name in expected), len(names)
 
     # max keeps the first of equals, so a single column is read with commas.

@@ -80,8 +80,11 @@ def numbers_of(path: Path, column: pa.ChunkedArray, name: str) -> npt.NDArray[An
 
 
 def texts_of(path: Path, table: pa.Table, name: str) -> pa.Array:
-    """A column as texts without blanks around them. DataError if one is missing."""
-    texts = pc.utf8_trim_whitespace(pc.cast(table[name].combine_chunks(), pa.string()))
+    """A column as texts without blanks around them. DataError if one is missing, or no text."""
+    try:
+        texts = pc.utf8_trim_whitespace(pc.cast(table[name].combine_chunks(), pa.string()))
+    except pa.ArrowException as error:
+        raise DataError(f"{path} has in column {clip(name)!r} what is no text: {clip(str(error), 100)}") from error
     if texts.null_count or pc.any(pc.equal(texts, "")).as_py():
         raise DataError(f"{path} has rows without a value in column {clip(name)!r}: fill or drop them")
     return texts

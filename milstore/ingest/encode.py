@@ -23,6 +23,7 @@ from milstore.ingest.workers import mapped
 from milstore.store import Store
 from milstore.store.cohort import Cohort, edit_cohort, read_cohort
 from milstore.store.features import PLACE, FeaturePack, open_features
+from milstore.store.folder import real_path
 from milstore.store.names import clip, nearest
 from milstore.store.patch_root import patch_root
 
@@ -262,7 +263,7 @@ def _is_inside(root: Path, file: str, *, follow_links: bool) -> bool:
     path = Path(file)
     if path.is_absolute() or ".." in path.parts:
         return False
-    return follow_links or (root / path).resolve().is_relative_to(root.resolve())
+    return follow_links or real_path(root / path).is_relative_to(real_path(root))
 
 
 def _check_kind(shown: str, mode: str, width: int, height: int) -> None:

@@ -13,6 +13,7 @@ from milstore.ingest.progress import Progress, silent
 from milstore.ingest.walk import Found, find_files
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, read_cohort
+from milstore.store.folder import real_path
 from milstore.store.names import check_name, counted, named, natural_key
 
 
@@ -110,7 +111,7 @@ def ingest_features(
         raise UsageError("--bag-column needs --index-column: the number of an instance is its identity in the bag")
     found = None if bag_column is not None else _found(path)
     plan = CohortEdit(read_cohort(store))
-    job = Job(store, plan, encoder, str(path.resolve()), create_patches, replace, jobs, progress)
+    job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
     if bag_column is not None and index_column is not None:
         packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain)
     elif found is not None and found.files[0].rpartition(".")[2].lower() in vectors.EXTENSIONS:
@@ -139,7 +140,7 @@ def _found(path: Path) -> Found:
     """The files of features, all of one way."""
     if path.is_file():
         if path.suffix[1:].lower() in slicefile.EXTENSIONS:
-            return Found(path.resolve().parent, [path.name], [path.stem])
+            return Found(real_path(path).parent, [path.name], [path.stem])
         raise UsageError(
             f"{path} is one file: a table of a benchmark needs --bag-column and --index-column, "
             f"and the features of one slice are {named(slicefile.EXTENSIONS)}"

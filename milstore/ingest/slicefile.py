@@ -111,6 +111,8 @@ def _reported(path: Path) -> Iterator[None]:
         yield
     except DataError:
         raise
+    except PermissionError as error:
+        raise DataError(f"{path} cannot be read: Permission denied") from error
     except Exception as error:
         # zipfile, NumPy, h5py and Arrow raise what they meet.
         reason = clip(str(error).replace("\n", " "), 100)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from milstore.errors import DataError
+from milstore.store.folder import real_path
 from milstore.store.names import clip
 
 
@@ -31,7 +32,7 @@ def find_files(folder: str | Path, extensions: Collection[str], *, follow_links:
     Raises:
         DataError: the folder is missing or a sub-folder cannot be read.
     """
-    root = Path(folder).resolve()
+    root = real_path(folder)
     if not root.is_dir():
         raise DataError(f"{folder} {'is no folder' if root.exists() else 'does not exist'}: name a folder")
     found = Found(root, [], [])

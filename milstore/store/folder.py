@@ -85,6 +85,12 @@ class Store:
         return make_engine(self)
 
 
+def real_path(path: str | Path) -> Path:
+    """An absolute path, links resolved. Links that lead to themselves stay, and are then no file."""
+    # Not Path.resolve, which some Pythons let end such a path in an error of their own.
+    return Path(os.path.realpath(path))
+
+
 def default_root() -> Path:
     """The folder that commands use when none is named: MILSTORE_STORE, else ./data."""
     return Path(os.environ.get("MILSTORE_STORE") or "data")
@@ -92,7 +98,7 @@ def default_root() -> Path:
 
 def store_option(store: Store) -> str:
     """The option that a command needs to find the store, with a space before it; nothing if it finds it by itself."""
-    return "" if store.root == default_root().resolve() else f" --store {store.root}"
+    return "" if store.root == real_path(default_root()) else f" --store {store.root}"
 
 
 def open_store(path: str | Path | None = None) -> Store:
@@ -114,7 +120,7 @@ def open_store(path: str | Path | None = None) -> Store:
 def find_store(path: str | Path | None = None) -> Store:
     """The store in a folder, also one of an earlier version. StoreError if there is none, or it is of a later one."""
     root = Path(path) if path is not None else default_root()
-    store = Store(root.resolve())
+    store = Store(real_path(root))
     if not store.manifest_path.is_file():
         raise StoreError(
             f"there is no store at {root}: make one with milstore init or milstore demo, or name it by --store"
@@ -125,7 +131,7 @@ def find_store(path: str | Path | None = None) -> Store:
 
 def create_store(path: str | Path, settings: "Settings | None" = None) -> Store:
     """Make an empty store in a folder, which may exist. A store that is already there is opened as it is."""
-    store = Store(Path(path).resolve())
+    store = Store(real_path(path))
     if store.manifest_path.is_file():
         return open_store(path)
     from milstore.store.cohort import begin_cohort

@@ -41,6 +41,8 @@ class Settings:
 def read_settings(path: Path) -> Settings:
     """Settings from a milstore.toml; the defaults where it says nothing. DataError if it says what cannot be."""
     try:
+        if path.exists() and not path.is_file():
+            raise DataError(f"{path} is no plain file: mend or remove it")
         if path.stat().st_size > _LARGEST:
             raise DataError(f"{path} is larger than {_LARGEST} bytes: that is no milstore.toml")
         content = tomllib.loads(path.read_text(encoding="utf-8-sig"))

@@ -21,6 +21,8 @@ from milstore.errors import UsageError
 Pooling = Literal["hierarchical", "size-corrected", "flat"]
 Standardise = Literal["none", "train"]
 Keep = Literal["best", "last"]
+_LARGEST = 1 << 20
+"""Bytes that a file of settings may take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -208,7 +210,13 @@ def differences(theirs: str, ours: str) -> list[str]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"--config {path} is no plain file: give a readable TOML file")
+        if path.stat().st_size > _LARGEST:
+            raise UsageError(f"--config {path} is larger than {_LARGEST} bytes: that is no configuration")
         values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except RecursionError as error:
+        raise UsageError(f"--config {path} is nested too deeply: it is a flat file") from error
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror or error}: give a readable TOML file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
