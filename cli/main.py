@@ -13,7 +13,8 @@ import typer
 from milstore import __version__
 from milstore.cli.lazy import Entry, LazyGroup
 from milstore.cli.output import fail, reset_quiet, set_quiet
-from milstore.errors import MilstoreError
+from milstore.deadline import leaving
+from milstore.errors import MilstoreError, UsageError
 
 COMMANDS = {
     "demo": Entry("demo", "Build the bundled demo cohort in the store."),
@@ -96,9 +97,17 @@ def _leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
+def _end_stuck(message: str) -> None:
+    """End the program at once, from any thread. Questions write nothing that could be left half-written."""
+    fail(message)
+    sys.stderr.flush()
+    os._exit(UsageError.exit_code)
+
+
 def _run(words: list[str], *, debug: bool) -> int:
     try:
-        outcome = app(args=words, prog_name="milstore", standalone_mode=False)
+        with leaving(_end_stuck):
+            outcome = app(args=words, prog_name="milstore", standalone_mode=False)
     except MilstoreError as error:
         if debug:
             traceback.print_exc()

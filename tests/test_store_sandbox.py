@@ -1,13 +1,18 @@
 """Foreign SQL reads the store, and does nothing else."""
 
+import subprocess
+import sys
+
 import pytest
 
 from milstore.asking import ask_sql
 from milstore.errors import UsageError
 from milstore.store import Store
+from tests.test_layout import ROOT
 from tests.test_store_cohort import snapshot
 
 READS_ONLY = "only statements that read are taken"
+RUNS_A_TEXT = "runs a text as SQL, which is not taken"
 NO_FILES = "file system operations are disabled by configuration"
 
 ATTACKS = [
@@ -76,8 +81,42 @@ ATTACKS = [
     ("select * from 'https://example.org/x.parquet'", NO_FILES),
     ("from read_parquet('s3://bucket/x.parquet')", NO_FILES),
     ("from sqlite_scan('/tmp/x.db', 't')", "sqlite_scan"),
-    ("from query('drop view cases')", "Expected a single SELECT statement"),
-    ("from query('select * from read_text(''/etc/hostname'')')", NO_FILES),
+    ("from query('drop view cases')", RUNS_A_TEXT),
+    ("from query('select * from read_text(''/etc/hostname'')')", RUNS_A_TEXT),
+    ("from main.\"QUERY\"('select 1')", RUNS_A_TEXT),
+    ("select (from query('select 1'))", RUNS_A_TEXT),
+    (
+        "from json_execute_serialized_sql(json_serialize_sql('with a as (copy (select 1) to ''{root}/x.csv'') select 1'))",
+        RUNS_A_TEXT,
+    ),
+    ("with a as (from json_execute_serialized_sql('{}')) from a", RUNS_A_TEXT),
+    ("pragma json_execute_serialized_sql('{}')", "Error parsing json|Malformed JSON|only statements"),
+    ("from query_table('/etc/passwd')", "does not exist"),
+    ("from query_table(['cases', '/etc/passwd'])", "does not exist"),
+    ("from sniff_csv('/etc/passwd')", NO_FILES),
+    ("from parquet_metadata('/etc/passwd')", NO_FILES),
+    ("from read_duckdb('/tmp/x.duckdb')", f"{NO_FILES}|read_duckdb"),
+    ("from read_csv('file:///etc/passwd')", NO_FILES),
+    ("from read_blob('{root}/runs/../../../../../etc/passwd')", NO_FILES),
+    ("from glob('{root}/../*')", NO_FILES),
+    ("from duckdb_secrets()", NO_FILES),
+    ("from which_secret('s3://bucket/x', 's3')", NO_FILES),
+    ("from duckdb_extensions()", NO_FILES),
+    ("from force_checkpoint()", "Cannot FORCE CHECKPOINT"),
+    ("describe select * from read_csv('/etc/passwd')", NO_FILES),
+    ("explain analyze select * from read_csv('/etc/passwd')", NO_FILES),
+    ("explain prepare p as copy cases to '{root}/x.csv'", READS_ONLY),
+    ("call sniff_csv('/etc/passwd')", READS_ONLY),
+    ("set global allowed_directories = ['/']", READS_ONLY),
+    ("force install httpfs", READS_ONLY),
+    ("update cases set label = 1 returning *", READS_ONLY),
+    ("select * from (insert into cases values (1) returning *)", "syntax error"),
+    ("(select 1) union (copy (select 1) to '{root}/x.csv')", "syntax error"),
+    ("copy from database memory to x", "one statement is taken"),
+    ("select x'00' || getenv('HOME')", "getenv"),
+    ("select nextval('s')", "does not exist"),
+    ("select repeat('x', 100000000000)", "Cannot create a string"),
+    ("select * from range(1000000000)", "took longer than"),
     ("select getenv('HOME')", "getenv"),
     ("from python_variable", "python_variable does not exist"),
     ("pivot cases on label using count(*)", "PIVOT is not taken"),
@@ -110,9 +149,24 @@ def test_an_attack_gets_one_line_and_changes_nothing(store: Store, sql: str, mes
     assert python_variable
 
 
-def test_there_are_at_least_sixty_attacks() -> None:
+def test_there_are_at_least_a_hundred_attacks() -> None:
     """The table of attacks does not shrink unseen."""
-    assert len(ATTACKS) >= 60
+    assert len(ATTACKS) >= 100
+
+
+STUCK = "select list_reduce(range(1, 200000000), lambda x, y: x + y)"
+"""One value that DuckDB computes for minutes, and does not let itself be interrupted in."""
+
+
+def test_a_program_does_not_wait_for_what_cannot_be_interrupted(store: Store) -> None:
+    """The command line ends itself some seconds after the limit, with one line and exit 2."""
+    words = ["sql", STUCK, "--timeout", "0.2", "--store", str(store.root)]
+    done = subprocess.run(
+        [sys.executable, "-c", "from milstore.cli.main import main; main()", *words],
+        cwd=ROOT, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    said = "error: the question took longer than 0.2 s: narrow it, or raise --timeout\n"
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", said)
 
 
 @pytest.mark.parametrize(
@@ -126,7 +180,7 @@ def test_there_are_at_least_sixty_attacks() -> None:
         ("with recursive t as (select 1 as a union all select a + 1 from t where a < 3) select max(a) from t", [(3,)]),
         ("select count(*) from (describe cases)", [(5,)]),
         ("select case_id from out_of_fold where pred_label <> true_label", [("10",)]),
-        ("from query('select 1')", [(1,)]),
+        ("select count(*) from query_table('cases')", [(3,)]),
     ],
 )  # fmt: skip
 def test_reading_is_free(store: Store, sql: str, rows: list[tuple[object, ...]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 import duckdb
 
+from milstore.deadline import last_resort
 from milstore.errors import UsageError
 from milstore.store.folder import Store
 from milstore.store.lens import literal
@@ -21,6 +22,8 @@ DEFAULT_TIMEOUT = 60.0
 """Seconds a question may take."""
 MEMORY_LIMIT = "8GB"
 _LONGEST = 1_000_000
+_RUN_TEXTS = {"query": "write it as a subquery", "json_execute_serialized_sql": "ask the statement itself"}
+"""Functions that run a text as SQL, which the tree of the statement does not show."""
 _QUERY_NODES = {"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE"}
 
 
@@ -83,39 +86,64 @@ def _check_tree(con: duckdb.DuckDBPyConnection, sql: str) -> None:
         if tree.get("error_type") == "parser":
             raise UsageError(clip(" ".join(str(tree.get("error_message")).split()), 300))
         raise UsageError("only statements that read are taken: begin with select, from, with, describe or explain")
+    hidden = next((name for name in _functions(tree["statements"]) if name in _RUN_TEXTS), None)
+    if hidden is not None:
+        raise UsageError(f"{hidden}(…) runs a text as SQL, which is not taken: {_RUN_TEXTS[hidden]}")
     if len(tree["statements"]) != 1 or not _reads_only(tree["statements"]):
         raise UsageError("only statements that read are taken: a part of this one does more")
 
 
 def _reads_only(tree: Any) -> bool:
     """Whether every query node below is one that reads."""
+    kinds = (node.get("type") for node in _nodes(tree))
+    return all(
+        kind in _QUERY_NODES for kind in kinds if isinstance(kind, str) and kind.endswith(("_NODE", "_STATEMENT"))
+    )
+
+
+def _functions(tree: Any) -> Iterator[str]:
+    """Names of the functions that are called below, in lower case."""
+    return (str(node["function_name"]).lower() for node in _nodes(tree) if "function_name" in node)
+
+
+def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
     waiting = [tree]
     while waiting:
         node = waiting.pop()
         if isinstance(node, dict):
-            kind = node.get("type")
-            if isinstance(kind, str) and kind.endswith(("_NODE", "_STATEMENT")) and kind not in _QUERY_NODES:
-                return False
+            yield node
             waiting.extend(node.values())
         elif isinstance(node, list):
             waiting.extend(node)
-    return True
 
 
 @contextlib.contextmanager
 def time_limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
     """Interrupt what the connection does in the block after some seconds. UsageError then."""
-    timer = threading.Timer(seconds, con.interrupt)
+    over = threading.Event()
+    message = f"the question took longer than {seconds:g} s: narrow it, or raise --timeout"
+
+    def stop() -> None:
+        over.set()
+        con.interrupt()
+
+    timer = threading.Timer(seconds, stop)
     timer.daemon = True
     timer.start()
+    last = last_resort(seconds, message)
     try:
         yield
-    except duckdb.InterruptException as error:
-        raise UsageError(f"the question took longer than {seconds:g} s: narrow it, or raise --timeout") from error
+    except duckdb.Error as error:
+        # Interrupted between two fetches, DuckDB speaks of a closed result.
+        if over.is_set():
+            raise UsageError(message) from error
+        raise
     finally:
-        timer.cancel()
-        # A thread that is still ending when the interpreter ends can take the process with it.
-        timer.join()
+        for each in (timer, last):
+            if each is not None:
+                each.cancel()
+                # A thread that is still ending when the interpreter ends can take the process with it.
+                each.join()
 
 
 def first_line(error: Exception) -> str:
