@@ -33,7 +33,7 @@ from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import evaluate
 from milstore.training.loop import SplitCases, Training
 from milstore.training.preparation import plan_split
-from milstore.training.products import has_onednn, times_transposed
+from milstore.training.products import has_onednn, rows_times, summed_over_rows
 from milstore.training.progress import Watcher
 from milstore.training.provenance import repeatable_arithmetic
 from milstore.training.streaming import BagsReadAhead, open_bags
@@ -106,13 +106,12 @@ class Products:
     def forward(self) -> None:
         """By oneDNN, the faster library."""
         for feature_ND in self.features:
-            times_transposed(feature_ND, self.weight_HD)
+            rows_times(feature_ND, self.weight_HD)
 
     def both(self) -> None:
         """The same with the weights' gradient."""
         for feature_ND in self.features:
-            hidden_NH = times_transposed(feature_ND, self.weight_HD)
-            times_transposed(hidden_NH.t(), feature_ND.t())
+            summed_over_rows(rows_times(feature_ND, self.weight_HD), feature_ND)
 
     def forward_by_torch(self) -> None:
         """By torch's own product, which is MKL's, into memory that is used again."""

@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from milstore.training import products
-from milstore.training.products import LEAST_ROWS, Linear, weighted_sums
+from milstore.training.products import ROWS_AT_A_TIME, Linear
 
-ROWS = [LEAST_ROWS - 1, LEAST_ROWS, 3 * LEAST_ROWS + 1]
+ROWS = [ROWS_AT_A_TIME - 1, ROWS_AT_A_TIME, 3 * ROWS_AT_A_TIME + 1]
 
 
 def drawn(*shape: int) -> Tensor:
@@ -33,35 +33,24 @@ def test_a_layer_is_torchs_layer(rows: int, bias: bool) -> None:
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("rows", ROWS)
-def test_weighted_sums_are_products(rows: int) -> None:
-    """Values, and gradients of weights and values, are torch's up to rounding."""
-    mine, its = ([drawn(3, rows), drawn(rows, 20)] for _ in range(2))
-    torch.testing.assert_close(weighted_sums(*mine), its[0] @ its[1])
-    weighted_sums(*mine).square().sum().backward()
-    (its[0] @ its[1]).square().sum().backward()
-    for one, other in zip(mine, its, strict=True):
-        torch.testing.assert_close(one.grad, other.grad, rtol=1e-4, atol=1e-4)
-
-
 @pytest.mark.skipif(not products.has_onednn(), reason="this build of torch has no oneDNN")
-def test_many_rows_on_a_cpu_are_onednns(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few rows, and numbers that are not float32, stay with torch's own products."""
+def test_onednn_meets_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It multiplies whole multiples of rows only; few rows, and numbers that are not float32, stay with torch."""
     asked: list[int] = []
-    whole = products.times_transposed
-    monkeypatch.setattr(products, "times_transposed", lambda *of: asked.append(len(of[0])) or whole(*of))
+    whole = products._times_transposed
+    monkeypatch.setattr(products, "_times_transposed", lambda *of: asked.append(len(of[0])) or whole(*of))
     for rows in ROWS:
         Linear(50, 20)(drawn(rows, 50))
     Linear(50, 20).double()(drawn(100, 50).double())
-    assert asked == ROWS[1:]
+    assert asked == [ROWS_AT_A_TIME, 3 * ROWS_AT_A_TIME]
 
 
 def test_without_onednn_torch_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
     """A build of torch that lacks oneDNN computes the same by its own products."""
     layer, value = Linear(50, 20), drawn(ROWS[-1], 50)
-    there = layer(value), weighted_sums(value.t(), value)
+    there = layer(value)
     monkeypatch.setattr(products, "_HAS_ONEDNN", False)
-    torch.testing.assert_close((layer(value), weighted_sums(value.t(), value)), there, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(layer(value), there, rtol=1e-4, atol=1e-4)
 
 
 def test_the_same_numbers_give_the_same_bits() -> None:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from milstore.training.config import TrainingConfig
-from milstore.training.products import Linear, weighted_sums
+from milstore.training.products import Linear
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +215,7 @@ def attend(score_M: Tensor, value_MH: Tensor, member_KM: Tensor) -> tuple[Tensor
     member = member_KM.to(score_M.dtype)
     # A product with the memberships spreads each group's total over its members: exact, as all else in the sum is 0.
     log_weight_M = score_M - total_K @ member
-    return log_weight_M, total_K, weighted_sums(member * log_weight_M.exp(), value_MH)
+    return log_weight_M, total_K, (member * log_weight_M.exp()) @ value_MH
 
 
 def effective_attention(attention: Attention, slice_GN: Tensor, stain_SG: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ Torch's own float32 products are MKL's, which keeps its widest instructions for 
 every one that has them: on an AMD with AVX-512 it takes half the time. Torch offers it for float32 only as the operator
 that its compiler turns linear layers into. Both compute in float32 throughout, and sum in another order.
 
-Axes, named in suffixes:  M rows   I what is summed over   O columns   K groups
+Axes, named in suffixes:  M rows   I and O columns
 """
 
 from typing import Any
@@ -12,8 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-LEAST_ROWS = 32
-"""Below this, finding oneDNN's kernel takes longer than the product."""
+ROWS_AT_A_TIME = 64
+"""oneDNN multiplies multiples of so many rows, and MKL the rest. For each shape that it meets, oneDNN keeps memory for
+good, megabytes with the gaps that it leaves between others' memory, and every case has its own number of patches."""
 
 
 def has_onednn() -> bool:
@@ -25,61 +26,57 @@ def has_onednn() -> bool:
 _HAS_ONEDNN = has_onednn()
 
 
-def times_transposed(value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
-    """The product (M, O) of a matrix and another's transpose, plus a bias, by oneDNN: float32 on a CPU, no gradient."""
-    product_MO: Tensor = torch.ops.mkldnn._linear_pointwise(value_MI, weight_OI, bias_O, "none", [], "")
-    return product_MO
-
-
 class Linear(nn.Linear):
     """`torch.nn.Linear` for matrices, with the same weights; many rows on a CPU are multiplied by oneDNN."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Values (M, O) of rows (M, I)."""
-        if not _suits_onednn(input):
+        suits = len(input) >= ROWS_AT_A_TIME and input.device.type == "cpu" and input.dtype == torch.float32
+        if not (_HAS_ONEDNN and suits):
             return super().forward(input)
         return _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def weighted_sums(weight_KM: Tensor, value_MO: Tensor) -> Tensor:
-    """The product (K, O); many rows of values on a CPU are multiplied by oneDNN."""
-    if not _suits_onednn(value_MO):
-        return weight_KM @ value_MO
-    return _WeightedSums.apply(weight_KM, value_MO)  # type: ignore[no-any-return, no-untyped-call]
-
-
-def _suits_onednn(value: Tensor) -> bool:
-    return _HAS_ONEDNN and len(value) >= LEAST_ROWS and value.device.type == "cpu" and value.dtype == torch.float32
 
 
 class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
         ctx.save_for_backward(value_MI, weight_OI)
-        return times_transposed(value_MI, weight_OI, bias_O)
+        product_MO = rows_times(value_MI, weight_OI)
+        return product_MO if bias_O is None else product_MO.add_(bias_O)
 
     @staticmethod
     def backward(ctx: Any, gradient_MO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         value_MI, weight_OI = ctx.saved_tensors
         of_value, of_weight, of_bias = ctx.needs_input_grad
         return (
-            times_transposed(gradient_MO, weight_OI.t()) if of_value else None,
-            times_transposed(gradient_MO.t(), value_MI.t()) if of_weight else None,
+            rows_times(gradient_MO, weight_OI.t()) if of_value else None,
+            summed_over_rows(gradient_MO, value_MI) if of_weight else None,
             gradient_MO.sum(0) if of_bias else None,
         )
 
 
-class _WeightedSums(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, weight_KM: Tensor, value_MO: Tensor) -> Tensor:
-        ctx.save_for_backward(weight_KM, value_MO)
-        return times_transposed(weight_KM, value_MO.t())
+def rows_times(value_MI: Tensor, weight_OI: Tensor) -> Tensor:
+    """The product (M, O) of many rows and a matrix transposed: float32 on a CPU, no gradient."""
+    whole = _whole(value_MI)
+    if whole == len(value_MI):
+        return _times_transposed(value_MI, weight_OI)
+    product_MO = value_MI.new_empty(len(value_MI), len(weight_OI))
+    product_MO[:whole] = _times_transposed(value_MI[:whole], weight_OI)
+    torch.mm(value_MI[whole:], weight_OI.t(), out=product_MO[whole:])
+    return product_MO
 
-    @staticmethod
-    def backward(ctx: Any, gradient_KO: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        weight_KM, value_MO = ctx.saved_tensors
-        of_weight, of_value = ctx.needs_input_grad
-        return (
-            times_transposed(gradient_KO, value_MO) if of_weight else None,
-            times_transposed(weight_KM.t(), gradient_KO.t()) if of_value else None,
-        )
+
+def summed_over_rows(gradient_MO: Tensor, value_MI: Tensor) -> Tensor:
+    """The product (O, I) of a matrix transposed and another, over many rows: float32 on a CPU, no gradient."""
+    whole = _whole(value_MI)
+    product_OI = _times_transposed(gradient_MO[:whole].t(), value_MI[:whole].t())
+    return product_OI if whole == len(value_MI) else product_OI.addmm_(gradient_MO[whole:].t(), value_MI[whole:])
+
+
+def _whole(value_MI: Tensor) -> int:
+    return len(value_MI) // ROWS_AT_A_TIME * ROWS_AT_A_TIME
+
+
+def _times_transposed(value_MI: Tensor, weight_OI: Tensor) -> Tensor:
+    product_MO: Tensor = torch.ops.mkldnn._linear_pointwise(value_MI, weight_OI, None, "none", [], "")
+    return product_MO
