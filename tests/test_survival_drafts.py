@@ -22,6 +22,7 @@ from milstore.store.runs import RunDraft, begin_run, claim_draft, list_drafts, o
 from milstore.training import resume, train, train_all
 from milstore.training.checkpoint import read_checkpoint
 from tests.making import RUN_FACTS, levels
+from tests.spoiling import PICKLE, tensor
 from tests.test_training_runs import Killed, Notes, Strike, assert_same_numbers, die, facts, strike
 from tests.training_cohort import SMALL, tiny_store
 
@@ -321,6 +322,29 @@ def test_a_checkpoint_holds_plain_values_and_tensors(store: Store) -> None:
         return {type(value)}
 
     assert kinds(state) <= {str, int, float, bool, type(None), Tensor}
+
+
+@pytest.mark.parametrize("damage", ["a pickle", "empty", "a bit", "cut", "other", "no state"])
+def test_a_damaged_checkpoint_is_named_and_not_gone_on_from(store: Store, damage: str) -> None:
+    """Whatever stands in a checkpoint, it is never run, never taken for right, and the doctor says what to do."""
+    draft = die_in(store)
+    path = draft.checkpoint_path
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    made = {
+        "a pickle": PICKLE,
+        "empty": b"",
+        "a bit": bytes(data),
+        "cut": bytes(data[: len(data) // 2]),
+        "other": tensor({"format": 1, "model": {}}),
+        "no state": tensor([1, 2]),
+    }
+    path.write_bytes(made[damage])
+    found = [(each.kind, each.where) for each in doctor.check(store)]
+    assert ((DAMAGE, f"running/{draft.folder.name}/checkpoint.pt") in found) == (damage not in ("other", "no state"))
+    with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be read \(.*\): train that split anew by --fresh$"):
+        train(store, SMALL, 1, threads=1)
+    assert train(store, SMALL, 1, threads=1, fresh=True).run_id in run_ids(store)
 
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(store: Store) -> None:

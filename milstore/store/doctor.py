@@ -6,6 +6,7 @@ Read slowly and wholly: every file's hash, every table's rows, every invariant. 
 import json
 import shutil
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -246,6 +247,8 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
         yield from broken
         return
     yield from _attempt(folder / "epochs.jsonl", store, f"{remove}, and train that split anew", lambda: _epochs(folder))
+    fresh = f"begin that split anew by --fresh, and {remove}"
+    yield from _attempt(folder / "checkpoint.pt", store, fresh, lambda: _checkpoint(folder))
     lease, error = read_lease(folder), _began(folder).get("error")
     if lease is not None and not lease.is_stale():
         return
@@ -264,6 +267,18 @@ def _began(folder: Path) -> dict[str, Any]:
     if not isinstance(facts, dict):
         raise ValueError("draft.json does not say how the run began")
     return facts
+
+
+def _checkpoint(folder: Path) -> None:
+    path = folder / "checkpoint.pt"
+    if path.exists():
+        try:
+            with zipfile.ZipFile(path) as archive:
+                wrong = archive.testzip()
+        except zipfile.BadZipFile as error:
+            raise ValueError(f"the checkpoint is damaged: {error}") from error
+        if wrong is not None:
+            raise ValueError("the checkpoint is damaged: a checksum in it does not fit")
 
 
 def _epochs(folder: Path) -> None:

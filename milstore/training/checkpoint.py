@@ -1,13 +1,14 @@
 """Checkpoints and weights on disk."""
 
 import json
-import pickle
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from milstore.errors import StoreError
+from milstore.store.names import clip
 from milstore.store.runs import RunDraft
 from milstore.training.loop import Training
 
@@ -27,20 +28,47 @@ def write_checkpoint(draft: RunDraft, training: Training) -> None:
     draft.write_checkpoint(save)
 
 
+def go_on_from_checkpoint(draft: RunDraft, training: Training) -> None:
+    """Let a training go on from the draft's last checkpoint; if it has none yet, it begins anew.
+
+    Raises:
+        StoreError: the file cannot be read, or is not of such a training.
+    """
+    state = read_checkpoint(draft, training.device)
+    if state is None:
+        return
+    try:
+        training.load(state)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise StoreError(_unusable(draft, f"it is not of this training, {_first_line(error)}")) from error
+
+
 def read_checkpoint(draft: RunDraft, device: torch.device) -> dict[str, Any] | None:
     """The state of the draft's last checkpoint, with its tensors on the device; None if it has none yet.
 
     Raises:
-        StoreError: the file cannot be read.
+        StoreError: the file cannot be read, or a checksum in it does not fit.
     """
     path = draft.checkpoint_path
     if not path.exists():
         return None
     try:
+        # torch.load does not look at the checksums of its own format.
+        with zipfile.ZipFile(path) as archive:
+            wrong = archive.testzip()
+        if wrong is not None:
+            raise ValueError(f"the checksum of {Path(wrong).name} does not fit")
         state: dict[str, Any] = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError) as error:
-        raise StoreError(f"{path} cannot be read ({_first_line(error)}): train that split anew by --fresh") from error
+        if not isinstance(state, dict):
+            raise TypeError("it holds no state")
+    except Exception as error:
+        # zipfile and torch raise what they meet in a damaged file.
+        raise StoreError(_unusable(draft, _first_line(error))) from error
     return state
+
+
+def _unusable(draft: RunDraft, why: str) -> str:
+    return f"{draft.checkpoint_path} cannot be read ({clip(why)}): train that split anew by --fresh"
 
 
 def write_weights(path: Path, training: Training, facts: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from milstore.store.lease import Hold
 from milstore.store.runs import RunDraft, begin_run, claim_draft, mint_run_id
 from milstore.training import preparation
 from milstore.training.bags import BagSource
-from milstore.training.checkpoint import read_checkpoint, write_checkpoint, write_weights
+from milstore.training.checkpoint import go_on_from_checkpoint, write_checkpoint, write_weights
 from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import attention_table, coverage_table, evaluate, prediction_tables
 from milstore.training.interruption import Interruption
@@ -94,9 +94,7 @@ class Job:
 
     def _hold(self, training: Training, draft: RunDraft, hold: Hold) -> RunResult:
         if draft.is_taken_over:
-            state = read_checkpoint(draft, training.device)
-            if state is not None:
-                training.load(state)
+            go_on_from_checkpoint(draft, training)
             draft = draft.update_facts(restarts=draft.facts["restarts"] + 1, error=None)
         self._fit(training, draft, hold)
         return self._commit(training, draft)
