@@ -56,8 +56,10 @@ class _Linear(torch.autograd.Function):
 
 
 def rows_times(value_MI: Tensor, weight_OI: Tensor) -> Tensor:
-    """The product (M, O) of many rows and a matrix transposed: float32 on a CPU, no gradient."""
+    """The product (M, O) of rows and a matrix transposed: float32 on a CPU, no gradient."""
     whole = _whole(value_MI)
+    if not whole:
+        return value_MI @ weight_OI.t()
     if whole == len(value_MI):
         return _times_transposed(value_MI, weight_OI)
     product_MO = value_MI.new_empty(len(value_MI), len(weight_OI))
@@ -67,8 +69,10 @@ def rows_times(value_MI: Tensor, weight_OI: Tensor) -> Tensor:
 
 
 def summed_over_rows(gradient_MO: Tensor, value_MI: Tensor) -> Tensor:
-    """The product (O, I) of a matrix transposed and another, over many rows: float32 on a CPU, no gradient."""
+    """The product (O, I) of a matrix transposed and another, over rows: float32 on a CPU, no gradient."""
     whole = _whole(value_MI)
+    if not whole:
+        return gradient_MO.t() @ value_MI
     product_OI = _times_transposed(gradient_MO[:whole].t(), value_MI[:whole].t())
     return product_OI if whole == len(value_MI) else product_OI.addmm_(gradient_MO[whole:].t(), value_MI[whole:])
 
