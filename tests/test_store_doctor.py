@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from milstore.cli.main import main
+from milstore.errors import StoreError
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort
 from milstore.store.doctor import check, mend
@@ -66,6 +67,37 @@ def test_a_flipped_byte_is_found_in_every_file(store: Store) -> None:
         where = path.relative_to(store.root).as_posix()
         assert any(where == each or where.startswith(each + "/") for each in found), where
         path.write_bytes(whole)
+    assert check(store) == []
+
+
+def test_a_flipped_bit_is_found_in_what_a_run_says_of_itself(store: Store) -> None:
+    """Each digit and letter of run.json counts, also where no table could contradict it."""
+    path = store.run_folder("exp-s1-0") / "run.json"
+    whole = path.read_bytes()
+    for at in range(0, len(whole), 13):
+        if whole[at : at + 1].isspace():
+            continue
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        found = [finding.where for finding in check(store) if finding.kind == DAMAGE]
+        assert found, whole[max(0, at - 20) : at + 10]
+        path.write_bytes(whole)
+
+
+def test_a_flipped_bit_is_found_in_the_manifest(store: Store) -> None:
+    """Of the cohort's manifest, what names and describes its tables is found, or the store is refused in a line."""
+    whole = store.manifest_path.read_bytes()
+    # The number of the generation, and what is left of the one before, are nobody's results.
+    ends = (whole.index(b'"fingerprint"'), whole.index(b'"previous"'))
+    for at in range(*ends, 17):
+        if whole[at : at + 1].isspace():
+            continue
+        store.manifest_path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        try:
+            found = [finding.where for finding in check(open_store(store.root)) if finding.kind == DAMAGE]
+        except StoreError as error:
+            found = [str(error)]
+        assert found, whole[max(0, at - 20) : at + 10]
+    store.manifest_path.write_bytes(whole)
     assert check(store) == []
 
 

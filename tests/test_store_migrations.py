@@ -1,9 +1,11 @@
 """Stores of earlier versions open, or are brought up to date by numbered steps."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from milstore.asking import ask
@@ -14,9 +16,11 @@ from milstore.store import Store, migrations, open_store
 from milstore.store import folder as folder_module
 from milstore.store.cohort import edit_cohort
 from milstore.store.doctor import check
+from milstore.store.files import write_json, write_whole
 from milstore.store.findings import NOTE
 from milstore.store.migrations import STEPS, migrate
 from milstore.store.selection import Choice
+from tests.faults import KILL, Faults, forked
 from tests.test_layout import ROOT
 
 KEPT = ROOT / "tests" / "stores"
@@ -83,6 +87,60 @@ def test_a_step_that_failed_is_done_again(three: Store, newer: list[int], monkey
     assert three.manifest()["version"] == SCHEMA_VERSION + 1
     monkeypatch.setitem(STEPS, SCHEMA_VERSION + 1, whole)
     assert len(migrate(three)) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process of its own")
+@pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 13])
+def test_a_migration_that_is_killed_is_done_again(three: Store, newer: list[int], at: int) -> None:
+    """Killed at an operation on the disk, in a step or between two, the store is of one version, and the next try ends."""
+
+    def rename_class(store: Store) -> None:
+        classes = pq.read_table(store.root / store.manifest()["tables"]["classes"]["file"])
+        path = store.root / "cohort" / "classes-new.parquet"
+        write_whole(path, lambda temporary: pq.write_table(classes.slice(0, 1), temporary) and None)
+        write_json(store.manifest_path, {**store.manifest(), "step": store.manifest()["version"]})
+
+    for version in (SCHEMA_VERSION, SCHEMA_VERSION + 1):
+        STEPS[version] = rename_class
+
+    def work() -> int:
+        Faults(at, KILL).install()
+        migrate(three)
+        return 0
+
+    code = forked(work)
+    assert code in (0, 137)
+    assert at > 8 or code == 137
+    version = three.manifest()["version"]
+    assert SCHEMA_VERSION <= version <= SCHEMA_VERSION + 2
+    done = migrate(three)
+    assert len(done) == SCHEMA_VERSION + 2 - version
+    manifest = open_store(three.root).manifest()
+    assert (manifest["version"], manifest["step"]) == (SCHEMA_VERSION + 2, SCHEMA_VERSION + 1)
+
+
+def test_a_newer_store_is_refused_by_every_command(three: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """A store of a later milstore is not touched: one line, exit 2, also where it is to be mended or migrated."""
+    write_json(three.manifest_path, {**three.manifest(), "version": SCHEMA_VERSION + 1})
+    before = three.manifest_path.read_bytes()
+    commands = [
+        "info",
+        "doctor",
+        "doctor --mend",
+        "doctor --migrate",
+        "init",
+        "train --split 1",
+        "runs list",
+        "query recall",
+    ]
+    for words in (*commands, "ingest patches .", "splits make", "sql select"):
+        assert main([*words.split(), "--store", str(three.root)]) == 2, words
+        said = capsys.readouterr().err
+        assert said == (
+            f"error: the store at {three.root} has version {SCHEMA_VERSION + 1}, this milstore knows {SCHEMA_VERSION}: "
+            "upgrade milstore\n"
+        ), words
+    assert three.manifest_path.read_bytes() == before
 
 
 def test_a_gap_is_named(three: Store, newer: list[int], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -175,9 +175,7 @@ def _commit(store: Store, edit: CohortEdit) -> None:
     manifest = {
         "version": SCHEMA_VERSION,
         "generation": old["generation"] + 1,
-        "fingerprint": hashlib.sha256(
-            json.dumps({name: entries[name]["content"] for name in sorted(entries)}).encode()
-        ).hexdigest(),
+        "fingerprint": fingerprint_of(entries),
         "tables": entries,
         # Kept for readers that opened the store a moment ago.
         "previous": sorted({entry["file"] for entry in old["tables"].values()} - {e["file"] for e in entries.values()}),
@@ -185,6 +183,11 @@ def _commit(store: Store, edit: CohortEdit) -> None:
     write_json(store.manifest_path, manifest)
     log.debug("cohort generation %s", manifest["generation"])
     _remove_outdated(store, manifest)
+
+
+def fingerprint_of(entries: Mapping[str, Mapping[str, Any]]) -> str:
+    """SHA-256 over what the tables of a cohort hold, from their entries in the manifest."""
+    return hashlib.sha256(json.dumps({name: entries[name]["content"] for name in sorted(entries)}).encode()).hexdigest()
 
 
 def content_hash(table: pa.Table) -> str:

@@ -19,13 +19,15 @@ from milstore.errors import MilstoreError
 from milstore.schema.columns import columns
 from milstore.store.attention import check_coverage, check_predictions, checked_attention
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
-from milstore.store.cohort import Cohort, content_hash, read_cohort
+from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.features import PACK, ROWS, VECTORS, open_features, packed_fingerprint
 from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
+from milstore.store.finished import OWN_HASH, with_own_hash
 from milstore.store.folder import NO_RUN, Store, store_option
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.lease import read_lease, run_id_of
+from milstore.store.names import named
 from milstore.store.places import PLACE
 from milstore.store.removal import make_writable
 from milstore.store.runs import RUN_FILE, TABLES, read_run, run_ids
@@ -95,6 +97,10 @@ def _attempt(path: Path, store: Store, mend: str, look: Callable[[], Any]) -> It
 
 def _cohort(store: Store) -> Iterator[Finding]:
     cohort = read_cohort(store)
+    broken = list(_attempt(store.manifest_path, store, _INGEST_AGAIN, lambda: _manifest(cohort.manifest)))
+    if broken:
+        yield from broken
+        return
     whole = True
     for name in cohort.names():
         entry = cohort.manifest["tables"][name]
@@ -112,6 +118,16 @@ def _cohort(store: Store) -> Iterator[Finding]:
     )
     for row in cohort.table("encoders").to_pylist():
         yield from _features(store, cohort, row["encoder"], row["fingerprint"])
+
+
+def _manifest(manifest: dict[str, Any]) -> None:
+    """Raise if the manifest contradicts itself."""
+    entries = manifest["tables"]
+    for name, entry in entries.items():
+        if not {"file", "rows", "content", "sha256"} <= entry.keys():
+            raise ValueError(f"the manifest does not say what table {name} is")
+    if fingerprint_of(entries) != manifest["fingerprint"]:
+        raise ValueError("the manifest's fingerprint is not that of its tables")
 
 
 def _table_file(store: Store, cohort: Cohort, name: str, path: Path, entry: dict[str, Any]) -> Iterator[Finding]:
@@ -180,6 +196,15 @@ def _facts(store: Store, run_id: str) -> None:
         raise ValueError(f"run.json is not of this run, or lacks {', '.join(missing) or 'its id'}")
     if set(facts["files"]) < {f"{name}.parquet" for name in TABLES}:
         raise ValueError("run.json does not name every file of a run")
+    unknown = set(facts) - {*columns("run")["runs"], "run_id", "files", OWN_HASH}
+    if unknown:
+        raise ValueError(f"run.json has an entry that no run has: {named(unknown)}")
+    # The first runs say nothing of themselves.
+    if facts.get(OWN_HASH, with_own_hash(facts)[OWN_HASH]) != with_own_hash(facts)[OWN_HASH]:
+        raise ValueError("run.json is not what was stored (its own SHA-256 differs)")
+    for name, entry in facts["files"].items():
+        if not {"bytes", "sha256"} <= entry.keys():
+            raise ValueError(f"run.json does not say what {name} is")
 
 
 def _run_file(path: Path, entry: dict[str, Any]) -> Iterator[str]:

@@ -14,6 +14,19 @@ TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
 """The tables of a run that are Parquet files."""
 
 
+OWN_HASH = "facts_sha256"
+"""Entry of `run.json` that holds the SHA-256 of all its others."""
+
+
+def with_own_hash(facts: dict[str, Any]) -> dict[str, Any]:
+    """What `run.json` says, and the SHA-256 of that."""
+    import hashlib
+
+    others = {name: value for name, value in facts.items() if name != OWN_HASH}
+    text = json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return {**others, OWN_HASH: hashlib.sha256(text.encode()).hexdigest()}
+
+
 def run_ids(store: Store) -> list[str]:
     """The finished runs, by id."""
     with os.scandir(store.runs) as entries:

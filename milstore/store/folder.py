@@ -70,8 +70,11 @@ class Store:
         try:
             manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
             version = int(manifest["version"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self.manifest_path} cannot be read ({error}): run milstore doctor") from error
+            named = [manifest["fingerprint"], *(entry["file"] for entry in manifest["tables"].values())]
+            if not all(isinstance(text, str) for text in named):
+                raise ValueError("it names no files")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{self.manifest_path} cannot be read ({error}): restore it from a backup") from error
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"the store at {self.root} has version {version}, this milstore knows {SCHEMA_VERSION}: upgrade milstore"

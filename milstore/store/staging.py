@@ -14,6 +14,7 @@ from milstore.errors import DataError
 from milstore.schema.columns import columns
 from milstore.store.attention import Attention, check_coverage, check_predictions, checked_attention
 from milstore.store.files import put_parquet, sha256_of, sync_file, sync_folder, write_json
+from milstore.store.finished import with_own_hash
 from milstore.store.integrity import checked_table
 from milstore.store.runs import RUN_FILE, WEIGHTS
 
@@ -83,7 +84,7 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
         "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else "",
     }
     facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}
-    write_json(staging / RUN_FILE, {**facts, "files": files})
+    write_json(staging / RUN_FILE, with_own_hash({**facts, "files": files}))
     for path in staging.iterdir():
         path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
     sync_folder(staging)
