@@ -16,11 +16,15 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
-PARTS = ("kills", "takeovers", "faults", "inputs")
-SCENARIOS = ("signals", "twice", "contended", "raced", "suspended", "suspended-at-every-operation")
+PARTS = ("kills", "takeovers", "faults", "inputs", "attacks", "slurm")
+SCENARIOS = (
+    *("signals", "signals-to-all", "twice", "twice-side-by-side", "contended", "raced", "suspended"),
+    "suspended-at-every-operation",
+)
 
 
 def program(*words: object) -> str:
@@ -51,14 +55,43 @@ def figures(part: str, options: argparse.Namespace) -> dict[str, Any]:
     elif part == "faults":
         said = program("tests.faults", options.step)
         made = {"by": said.partition(", together")[0].strip(), "faults": int(said.split()[-2])}
+    elif part == "attacks":
+        made = json.loads(program("tests.attacking"))
+    elif part == "slurm":
+        made = slurm()
     else:
-        made = json.loads(program("tests.fuzzing", options.inputs, options.seed))
+        made = json.loads(program("tests.fuzzing", options.inputs, options.seed)) | {"tried": tried()}
     return {**made, "seconds": round(time.monotonic() - began)}
+
+
+def tests(*words: str) -> ElementTree.Element:
+    """What some tests came to. SystemExit if one fails."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *words]
+        if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode:
+            sys.exit(f"{' '.join(words)}: a promise is broken, see above")
+        return ElementTree.parse(report).getroot()
+
+
+def tried() -> int:
+    """Files of every kind with every kind of damage, and hostile ones made by hand, offered to the commands."""
+    found = tests("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
+    return len(found.findall(".//testcase")) - len(found.findall(".//skipped"))
+
+
+def slurm() -> dict[str, Any]:
+    """How many tests on a real SLURM of one node passed, and why others did not run."""
+    found = tests("-m", "slurm", "tests/test_launching_slurm.py")
+    skipped = found.findall(".//skipped")
+    reasons = {str(each.get("message")) for each in skipped}
+    return {"jobs": len(found.findall(".//testcase")) - len(skipped), "skipped": "; ".join(sorted(reasons))}
 
 
 def page(made: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     """docs/reliability.md."""
-    kills, takeovers, faults, inputs = (made[part] for part in PARTS)
+    kills, takeovers, faults, inputs, attacks, cluster = (made[part] for part in PARTS)
+    on_slurm = f"{cluster['jobs']} tests passed" if cluster["jobs"] else f"not tried here: {cluster['skipped']}"
     where = ", ".join(f"{count} {place}" for place, count in sorted(kills["where"].items()))
     every = "every operation" if options.step == 1 else f"one operation in {options.step}"
     machine = f"{platform.system()} on {platform.machine()}, {os.cpu_count()} CPUs"
@@ -74,6 +107,7 @@ Do not edit: run it again. The tests do the same with smaller numbers.
 | trainers suspended at an operation of their commit, taken over and woken | {takeovers["suspended"]} | 0 | {takeovers["seconds"] / 60:.1f} |
 | faults injected into writes | {faults["faults"]} | 0 | {faults["seconds"] / 60:.1f} |
 | damaged files read | {inputs["inputs"]} | 0 | {inputs["seconds"] / 60:.1f} |
+| SQL statements that try to do more than read | {attacks["attacks"]} | 0 | {attacks["seconds"] / 60:.1f} |
 
 ## Kills
 {kills["trainings"]} trainings were killed {kills["kills"]} times ({where}), the unluckiest {kills["most_kills_of_one"]}
@@ -84,8 +118,9 @@ configurations in turn (the three poolings, a cap on patches, dropout, penalties
 after every case.
 
 ## Signals, contenders and sleepers
-- SIGTERM, SIGINT, SIGUSR1 and SIGUSR2: exit 75, a line that says how to go on, and the same command ends in the twin's bits.
-- A second Ctrl-C stops within the case, with exit 75; nothing but the epoch is lost.
+- SIGTERM, SIGINT, SIGUSR1 and SIGUSR2, to one split, to all in one process and to splits side by side: exit 75, a line
+  that says how to go on, and the same command ends in the twin's bits.
+- A second Ctrl-C stops within the case, with exit 75, one process or several; nothing but the epoch is lost.
 - A run that a living process trains is refused to others by the owner's name; of several that take over a dead one's run
   at the same moment, one gets it.
 - A trainer was suspended at each of the {takeovers["suspended"]} operations of its commit on the disk, another took its
@@ -100,6 +135,18 @@ was to be written, `doctor` finds no damage, mending removes leftovers alone, an
 ## Damaged files
 {inputs["inputs"]} files, of {inputs["readers"]} kinds, with one to four random changes (bytes set, inserted, zeroed, cut
 off): {inputs["refused"]} were refused by one line, the others read as what they say; no reader ended in any other way.
+Besides, {inputs["tried"]} files, of every kind that a command reads and with every kind of damage (empty, cut at every
+tenth, of another kind, a pickle, huge declared shapes, no numbers, duplicates, other encodings, endless names, loops of
+links, not to be read), were offered to the commands: exit 2, one line and a store that is as it was.
+
+## Hostile SQL
+{attacks["attacks"]} statements (writing, reading other files, network, extensions, settings, hidden SQL, endless time and
+memory): each was refused by its message, and not a byte of the store changed.
+
+## SLURM
+On a real SLURM of one node, {on_slurm}: a job that is warned twice, as at its limit, queues itself again and commits the
+run of an unlimited training, bit by bit; five splits as an array commit five runs; a cancelled job stays resumable; a
+batch script of one's own goes on through its limit; what SLURM refuses is a line.
 
 ## What is not promised
 A disk that says that bytes are safe when they are not; a file system on which rename is not atomic. Bits are the same on
