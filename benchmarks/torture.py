@@ -137,7 +137,8 @@ was to be written, `doctor` finds no damage, mending removes leftovers alone, an
 off): {inputs["refused"]} were refused by one line, the others read as what they say; no reader ended in any other way.
 Besides, {inputs["tried"]} files, of every kind that a command reads and with every kind of damage (empty, cut at every
 tenth, of another kind, a pickle, huge declared shapes, no numbers, duplicates, other encodings, endless names, loops of
-links, not to be read), were offered to the commands: exit 2, one line and a store that is as it was.
+links, not to be read), were offered to the commands: exit 2, one line and a store that is as it was; or, where what was
+left is still a file of its kind, it was read.
 
 ## Hostile SQL
 {attacks["attacks"]} statements (writing, reading other files, network, extensions, settings, hidden SQL, endless time and
