@@ -31,7 +31,8 @@ COMMANDS = {
     "plot": Entry("plot", "Draw the answer to a question, as a page, a picture or Vega-Lite."),
     "report": Entry("report", "Write everything about an experiment or a run as one page."),
     "sql": Entry("sql", "Ask one SQL statement, read-only."),
-    "runs": Entry("runs", "List, follow, show and delete runs."),
+    "shell": Entry("shell", "Ask SQL statement after statement, read-only."),
+    "runs": Entry("runs", "List, follow, show, compare and delete runs."),
 }
 
 _CTRL_C = 130

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from milstore.launching.states import RunState
 
 app = typer.Typer(
-    help="List, follow, show and delete runs.", rich_markup_mode=None, add_completion=False, no_args_is_help=True
+    help="List, follow, show, compare and delete runs.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
 )
 
 _COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job")
@@ -169,6 +172,32 @@ def show(
     rows += [(f"config.{name}", str(value)) for name, value in config.items()]
     rows += [(name, f"{entry['bytes']} bytes, sha256 {entry['sha256']}") for name, entry in files.items()]
     show_table(["fact", "value"], [(name, str(value)) for name, value in rows])
+
+
+@app.command()
+def diff(
+    a: Annotated[str, typer.Argument(help="A run id, or how it begins.")],
+    b: Annotated[str, typer.Argument(help="Another run's.")],
+    format_: FormatOption = "table",
+    output: OutputOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Show in what two runs differ: settings, cohort, features, split, code and machine."""
+    from milstore.asking import Result
+    from milstore.cli.answers import write_answer
+    from milstore.cli.opening import open_current
+    from milstore.store.differences import differences
+    from milstore.store.finished import find_run_id, read_run
+
+    opened = open_current(store)
+    found = [find_run_id(opened, run) for run in (a, b)]
+    rows = differences(*(read_run(opened, run_id) for run_id in found))
+    if not rows:
+        say(f"{found[0]} and {found[1]} were trained by the same settings on the same data")
+    # As texts: a column of a file has one type, and facts have many.
+    texts = [(name, *(None if value is None else str(value) for value in values)) for name, *values in rows]
+    answer: Any = _Rows(["fact", *found], texts)
+    write_answer(Result(lambda fetch: fetch(answer)), format_, output)
 
 
 @app.command()

@@ -81,6 +81,7 @@ COMMAND_LINES = {
     **{("plot", name, "-o", "chart.json"): DRAWING | THEN.get(name, NOTHING) for name in charted()},
     ("report", "-o", "report.html"): DRAWING | RANKS,
     **dict.fromkeys((("sql", "select 1"), ("info",), ("runs", "list"), ("runs", "show", "exp-s1-0")), NOTHING),
+    ("runs", "diff", "exp-s1-0", "exp-s1-0"): NOTHING,
     **dict.fromkeys((("doctor",), ("splits", "show"), ("splits", "check")), SHOW),
 }
 """Each command line, and the heavy packages that it may load."""

@@ -119,7 +119,12 @@ def _nodes(tree: Any) -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def time_limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]:
-    """Interrupt what the connection does in the block after some seconds. UsageError then."""
+    """Interrupt what the connection does in the block after some seconds. UsageError then.
+
+    Raises:
+        UsageError: the time is over.
+        KeyboardInterrupt: Ctrl-C, while DuckDB was at work.
+    """
     over = threading.Event()
     message = f"the question took longer than {seconds:g} s: narrow it, or raise --timeout"
 
@@ -137,6 +142,11 @@ def time_limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]
         # Interrupted between two fetches, DuckDB speaks of a closed result.
         if over.is_set():
             raise UsageError(message) from error
+        raise
+    except RuntimeError as error:
+        # What DuckDB makes of Ctrl-C.
+        if str(error) == "Query interrupted":
+            raise KeyboardInterrupt from error
         raise
     finally:
         for each in (timer, last):
