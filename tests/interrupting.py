@@ -1,6 +1,7 @@
 """Interrupts, suspends and contends for trainings, in real processes: `python -m tests.interrupting FOLDER SCENARIO …`."""
 
 import json
+import shutil
 import signal
 import socket
 import sys
@@ -234,11 +235,15 @@ SCENARIOS: dict[str, Callable[[Path, Store], Any]] = {
 
 
 def run(folder: Path, scenarios: Iterable[str]) -> dict[str, Any]:
-    """Run scenarios in a store of their own. AssertionError if a promise is broken."""
+    """Run scenarios, each in a store of its own. AssertionError if a promise is broken."""
     root = folder / "store"
     done(folder, lambda: tiny_store(root) and None)
     done(folder, train(root, LONG, TWIN))
-    return {scenario: SCENARIOS[scenario](folder, open_store(root)) for scenario in scenarios}
+    made = {}
+    for scenario in scenarios:
+        own = shutil.copytree(root, folder / scenario / "store")
+        made[scenario] = SCENARIOS[scenario](folder, open_store(own))
+    return made
 
 
 if __name__ == "__main__":
