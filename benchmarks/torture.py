@@ -163,13 +163,18 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=2000, help="damaged files for each reader")
     parser.add_argument("--seed", type=int, default=0, help="of kills and damage")
     parser.add_argument("--only", choices=PARTS, action="append", help="this part alone; the page is not written then")
+    parser.add_argument("--figures", type=Path, help="keep each part's figures here, and do only what this file lacks")
     parser.add_argument("--output", type=Path, default=PAGE, help="the page")
     options = parser.parse_args()
-    made = {}
-    for part in options.only or PARTS:
+    made: dict[str, dict[str, Any]] = {}
+    if options.figures is not None and options.figures.exists():
+        made = json.loads(options.figures.read_text(encoding="utf-8"))
+    for part in options.only or [each for each in PARTS if each not in made]:
         print(f"{part} …", file=sys.stderr)
         made[part] = figures(part, options)
-        print(f"{part}: {json.dumps(made[part])}")
+        print(f"{part}: {json.dumps(made[part])}", flush=True)
+        if options.figures is not None:
+            options.figures.write_text(json.dumps(made), encoding="utf-8")
     if not options.only:
         options.output.write_text(page(made, options), encoding="utf-8")
         print(f"{options.output} is written", file=sys.stderr)
