@@ -5,9 +5,11 @@ and prints how many faults it injected. Each try is a forked process, so that a 
 """
 
 import errno
+import io
 import os
 import shutil
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,7 @@ class Faults:
             setattr(module, name, self._before(getattr(module, name)))
         # Writers that are not Python: half of what they write is there when they fail.
         Path.write_text = self._halfway(Path.write_text)  # type: ignore[method-assign]
+        Path.write_bytes = self._halfway(Path.write_bytes)  # type: ignore[method-assign]
         pq.write_table = self._halfway(pq.write_table)
         np.lib.format.open_memmap = self._before(np.lib.format.open_memmap)  # type: ignore[assignment]
 
@@ -99,6 +102,14 @@ def features(store: Store) -> None:
             pack.commit(edit, source="faults")
 
 
+def _archive() -> bytes:
+    """An archive with checksums, as a checkpoint is."""
+    made = io.BytesIO()
+    with zipfile.ZipFile(made, "w") as archive:
+        archive.writestr("checkpoint", "after epoch 1")
+    return made.getvalue()
+
+
 def commit(store: Store) -> None:
     """Begin a run, end an epoch, write a checkpoint, commit the run."""
     draft = begin_run(store, "new", {})
@@ -107,7 +118,7 @@ def commit(store: Store) -> None:
         "learning_rate": 1.0, "seconds": 1.0,
     }  # fmt: skip
     draft.append_epoch(epoch)
-    draft.write_checkpoint(lambda path: path.write_text("checkpoint", encoding="utf-8") and None)
+    draft.write_checkpoint(lambda path: path.write_bytes(_archive()) and None)
     place = {"case_id": ["2"], "stain": ["h&e"], "slice_idx": [0], "subset": ["test"]}
     draft.commit(
         dict(RUN_FACTS),
