@@ -106,7 +106,7 @@ Do not edit: run it again. The tests do the same with smaller numbers.
 | trainings killed by SIGKILL | {kills["kills"]} | 0 | {kills["seconds"] / 60:.1f} |
 | trainers suspended at an operation of their commit, taken over and woken | {takeovers["suspended"]} | 0 | {takeovers["seconds"] / 60:.1f} |
 | faults injected into writes | {faults["faults"]} | 0 | {faults["seconds"] / 60:.1f} |
-| damaged files read | {inputs["inputs"]} | 0 | {inputs["seconds"] / 60:.1f} |
+| damaged files read | {inputs["inputs"]:,} | 0 | {inputs["seconds"] / 60:.1f} |
 | SQL statements that try to do more than read | {attacks["attacks"]} | 0 | {attacks["seconds"] / 60:.1f} |
 
 ## Kills
@@ -128,13 +128,14 @@ after every case.
   that run stood.
 
 ## Faults
-At {every} that changes the disk (write, fsync, rename, mkdir, chmod, unlink) during {faults["by"]}: the disk is full,
-the disk is broken, the process is killed. After each, the store opens and holds wholly what it held before or wholly what
+At {every} that changes the disk (write, fsync, rename, mkdir, chmod, unlink) during an
+ingest, a packing of features and a commit ({faults["by"]} faults): the disk is full, the disk is broken, the process
+is killed. After each, the store opens and holds wholly what it held before or wholly what
 was to be written, `doctor` finds no damage, mending removes leftovers alone, and the work can be done again.
 
 ## Damaged files
-{inputs["inputs"]} files, of {inputs["readers"]} kinds, with one to four random changes (bytes set, inserted, zeroed, cut
-off): {inputs["refused"]} were refused by one line, the others read as what they say; no reader ended in any other way.
+{inputs["inputs"]:,} files, of {inputs["readers"]} kinds, with one to four random changes (bytes set, inserted, zeroed, cut
+off): {inputs["refused"]:,} were refused by one line, the others read as what they say; no reader ended in any other way.
 Besides, {inputs["tried"]} files, of every kind that a command reads and with every kind of damage (empty, cut at every
 tenth, of another kind, a pickle, huge declared shapes, no numbers, duplicates, other encodings, endless names, loops of
 links, not to be read), were offered to the commands: exit 2, one line and a store that is as it was; or, where what was
