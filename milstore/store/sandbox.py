@@ -144,8 +144,9 @@ def time_limit(con: duckdb.DuckDBPyConnection, seconds: float) -> Iterator[None]
             raise UsageError(message) from error
         raise
     except RuntimeError as error:
-        # What DuckDB makes of Ctrl-C.
+        # What DuckDB makes of Ctrl-C: its threads go on, and closing the connection would wait for them.
         if str(error) == "Query interrupted":
+            con.interrupt()
             raise KeyboardInterrupt from error
         raise
     finally:
