@@ -109,16 +109,14 @@ def _run(words: list[str], *, debug: bool) -> int:
     try:
         with leaving(_end_stuck):
             outcome = app(args=words, prog_name="milstore", standalone_mode=False)
+        code = outcome if isinstance(outcome, int) else 0
     except MilstoreError as error:
         if debug:
             traceback.print_exc()
         fail(str(error))
         return error.exit_code
     except typer.Exit as leave:
-        if leave.exit_code == _CTRL_C:
-            # What typer makes of it, without a word.
-            fail("stopped")
-        return leave.exit_code
+        code = leave.exit_code
     except typer.TyperException as error:
         # An option or argument that does not fit: typer's own words, in our one line.
         show = getattr(error, "format_message", None)
@@ -145,4 +143,7 @@ def _run(words: list[str], *, debug: bool) -> int:
             traceback.print_exc()
         fail(f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where")
         return 2
-    return outcome if isinstance(outcome, int) else 0
+    if code == _CTRL_C:
+        # What typer makes of Ctrl-C, raised or returned, without a word.
+        fail("stopped")
+    return code
