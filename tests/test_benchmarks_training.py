@@ -10,6 +10,7 @@ from benchmarks import training
 from benchmarks.make_cohort import Shape, make_cohort
 from benchmarks.page import put_on_page
 from benchmarks.rival import Rival, from_files, in_slices, write_patch_files
+from benchmarks.trainings import CONFIG
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from milstore.training.products import has_onednn
@@ -54,8 +55,7 @@ def test_the_rival_sees_the_same_cases_from_files_and_from_memory(tmp_path: Path
             assert stain == from_stain
             assert torch.equal(feature_ND, from_ND)
     losses = [
-        Rival(16, replace(training.CONFIG, dropout=0.0), {"1": 0, "2": 1}).epoch(each)
-        for each in (held, from_files(files))
+        Rival(16, replace(CONFIG, dropout=0.0), {"1": 0, "2": 1}).epoch(each) for each in (held, from_files(files))
     ]
     assert losses[0] == losses[1] > 0
 
