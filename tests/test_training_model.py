@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from milstore.training.bags import Bag, make_bag
 from milstore.training.config import TrainingConfig
-from milstore.training.model import AttentionMIL, CaseOutput, ReluDropout, attend, effective_attention, unevenness
+from milstore.training.model import AttentionMIL, CaseOutput, ReluDropout, effective_attention, unevenness
 
 D = 5
 POOLINGS = ("hierarchical", "size-corrected", "flat")
@@ -172,15 +172,22 @@ def test_gradients_are_finite_with_extreme_scores(pooling: str, gated: bool) -> 
     assert all(bool(each.grad.isfinite().all()) for each in made.parameters() if each.grad is not None)
 
 
-def test_attend_by_hand() -> None:
-    """Two groups of two and one: softmax within each, log-sum-exp of the scores, weighted means."""
-    member_KM = torch.tensor([[True, False, True], [False, True, False]])
-    score_M = torch.tensor([0.0, 5.0, math.log(3)])
-    value_MH = torch.tensor([[4.0], [7.0], [8.0]])
-    log_weight_M, total_K, mean_KH = attend(score_M, value_MH, member_KM)
-    assert log_weight_M.exp().tolist() == pytest.approx([0.25, 1.0, 0.75])
-    assert total_K.tolist() == pytest.approx([math.log(4), 5.0])
-    assert mean_KH.tolist() == [[pytest.approx(7.0)], [pytest.approx(7.0)]]
+@settings(max_examples=30, deadline=None)
+@given(patches=patch_lists(), pooling=st.sampled_from(POOLINGS), more=st.integers(1, 70))
+def test_rows_below_the_patches_count_for_nothing(patches: list[tuple[str, int, int]], pooling: str, more: int) -> None:
+    """Whatever fills up the features changes neither logits nor attention nor any gradient."""
+    made, bag = model(pooling), case(patches)
+    plain_ND = bag.feature_ND.float()
+    results = []
+    for feature_MD in (plain_ND, torch.cat([plain_ND, torch.full((more, D), 7.0)])):
+        made.zero_grad()
+        output = made(feature_MD, bag.slice_GN, bag.stain_SG)
+        uneven = unevenness(output.attention.log_patch_N, bag.slice_GN)
+        (output.logits_C[0] + uneven).backward()
+        gradients = [each.grad.clone() for each in made.parameters() if each.grad is not None]
+        results.append([output.logits_C, output.attention.log_patch_N, output.attention.log_slice_G, *gradients])
+    for one, other in zip(*results, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
 def test_unevenness_by_hand() -> None:

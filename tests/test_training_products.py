@@ -5,9 +5,9 @@ import torch
 from torch import Tensor, nn
 
 from milstore.training import products
-from milstore.training.products import ROWS_AT_A_TIME, Linear
+from milstore.training.products import ROWS_AT_A_TIME, Linear, padded, rows_times
 
-ROWS = [ROWS_AT_A_TIME - 1, ROWS_AT_A_TIME, 3 * ROWS_AT_A_TIME + 1]
+ROWS = [ROWS_AT_A_TIME - 1, ROWS_AT_A_TIME, 3 * ROWS_AT_A_TIME, 3 * ROWS_AT_A_TIME + 1]
 
 
 def drawn(*shape: int) -> Tensor:
@@ -35,19 +35,36 @@ def test_a_layer_is_torchs_layer(rows: int, bias: bool) -> None:
 
 @pytest.mark.skipif(not products.has_onednn(), reason="this build of torch has no oneDNN")
 def test_onednn_meets_few_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It multiplies whole multiples of rows only; few rows, and numbers that are not float32, stay with torch."""
+    """It multiplies whole multiples of rows only; other rows, and numbers that are not float32, stay with torch."""
     asked: list[int] = []
     whole = products._times_transposed
     monkeypatch.setattr(products, "_times_transposed", lambda *of: asked.append(len(of[0])) or whole(*of))
     for rows in ROWS:
         Linear(50, 20)(drawn(rows, 50))
-    Linear(50, 20).double()(drawn(100, 50).double())
+    Linear(50, 20).double()(drawn(ROWS_AT_A_TIME, 50).double())
     assert asked == [ROWS_AT_A_TIME, 3 * ROWS_AT_A_TIME]
+
+
+def test_rows_are_filled_up_to_what_suits() -> None:
+    """By as few as make a multiple; none have none."""
+    assert [padded(rows) for rows in (0, 1, ROWS_AT_A_TIME, ROWS_AT_A_TIME + 1)] == [
+        0, ROWS_AT_A_TIME, ROWS_AT_A_TIME, 2 * ROWS_AT_A_TIME,
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("rows", ROWS)
+@pytest.mark.parametrize("then", ["none", "tanh", "sigmoid"])
+def test_what_follows_a_product_is_torchs(rows: int, then: str) -> None:
+    """A bias and a function come after the product, whichever library multiplies."""
+    value, weight, bias = drawn(rows, 50).detach(), drawn(20, 50).detach(), drawn(20).detach()
+    plain = value @ weight.t() + bias
+    expected = {"none": plain, "tanh": plain.tanh(), "sigmoid": plain.sigmoid()}[then]
+    torch.testing.assert_close(rows_times(value, weight, bias, then), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_without_onednn_torch_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:
     """A build of torch that lacks oneDNN computes the same by its own products."""
-    layer, value = Linear(50, 20), drawn(ROWS[-1], 50)
+    layer, value = Linear(50, 20), drawn(ROWS_AT_A_TIME, 50)
     there = layer(value)
     monkeypatch.setattr(products, "_HAS_ONEDNN", False)
     torch.testing.assert_close(layer(value), there, rtol=1e-4, atol=1e-4)
@@ -55,8 +72,8 @@ def test_without_onednn_torch_multiplies(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_the_same_numbers_give_the_same_bits() -> None:
     """Wherever in memory they lie, as features that are read again lie elsewhere."""
-    layer, values = Linear(300, 70), drawn(200, 300).detach()
-    elsewhere = torch.empty(200 * 300 + 64)[64:].view(200, 300).copy_(values)
+    layer, values = Linear(300, 70), drawn(192, 300).detach()
+    elsewhere = torch.empty(192 * 300 + 64)[64:].view(192, 300).copy_(values)
     results = []
     for value in (values, elsewhere, values.clone()):
         layer.zero_grad()

@@ -16,6 +16,7 @@ from milstore.training import experiment as experiment_module
 from milstore.training import train, train_all
 from milstore.training.bags import BagsInMemory, name_bags
 from milstore.training.memory import memory_text, parse_memory
+from milstore.training.products import padded
 from milstore.training.progress import Watcher
 from milstore.training.streaming import BagsReadAhead, open_bags
 from tests.test_training_runs import Killed, Strike, assert_same_numbers, die
@@ -24,8 +25,9 @@ from tests.training_cohort import LABELS, SMALL, features, tiny_store
 CPU = torch.device("cpu")
 LARGEST = max(len(features(case_id)) for case_id in LABELS)
 ROW = 6 * 2
-LEAST = LARGEST * (2 * ROW + 6 * 4)
-"""Bytes of two of the largest case as float16 and one as float32."""
+WORKING = padded(LARGEST) * 6 * 4
+"""Bytes of the largest case as float32, with the rows that fill it up."""
+LEAST = 2 * LARGEST * ROW + WORKING
 
 
 @pytest.fixture
@@ -77,7 +79,7 @@ def test_any_order_with_any_room(
     folder = tmp_path_factory.getbasetemp() / "any-order"
     store = Store(folder) if folder.exists() else tiny_store(folder)
     packed = open_features(store, read_cohort(store), None)
-    memory = LARGEST * (rooms * ROW + 6 * 4)
+    memory = rooms * LARGEST * ROW + WORKING
     source = BagsReadAhead(packed, name_bags(packed, LABELS), memory=memory)
     for wanted in (order[:stop], order):
         got = source.in_order(order)
@@ -98,7 +100,7 @@ def test_two_readings_at_a_time_do_not_disturb_each_other(packed: PackedFeatures
 
 def test_features_that_fit_stay_in_memory(packed: PackedFeatures) -> None:
     """Only what is above the limit is read anew."""
-    whole = packed.patches.num_rows * ROW + LARGEST * 6 * 4
+    whole = packed.patches.num_rows * ROW + WORKING
     assert isinstance(open_bags(packed, LABELS, CPU), BagsInMemory)
     assert isinstance(open_bags(packed, LABELS, CPU, whole), BagsInMemory)
     assert isinstance(open_bags(packed, LABELS, CPU, whole - 1), BagsReadAhead)

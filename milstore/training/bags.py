@@ -16,6 +16,7 @@ from torch import Tensor
 
 from milstore.store.features import PackedFeatures
 from milstore.store.names import natural_key
+from milstore.training.products import padded
 
 Ints = npt.NDArray[np.int64]
 
@@ -167,14 +168,19 @@ class Float32Rows:
         self._buffer = torch.empty(0)
 
     def __call__(self, feature_ND: Tensor) -> Tensor:
-        """The features as float32 (N, D); on a GPU, whose allocator is fast, a tensor of their own."""
-        if feature_ND.dtype == torch.float32:
-            return feature_ND
+        """The features as float32 (M, D), on a CPU with rows of zeros below them that make M suit its products."""
         if feature_ND.device.type != "cpu":
             return feature_ND.float()
-        if self._buffer.numel() < feature_ND.numel():
-            self._buffer = torch.empty(feature_ND.numel())
-        return self._buffer[: feature_ND.numel()].view(feature_ND.shape).copy_(feature_ND)
+        n, d = feature_ND.shape
+        m = padded(n)
+        if feature_ND.dtype == torch.float32 and m == n:
+            return feature_ND
+        if self._buffer.numel() < m * d:
+            self._buffer = torch.empty(m * d)
+        feature_MD = self._buffer[: m * d].view(m, d)
+        feature_MD[:n] = feature_ND
+        feature_MD[n:] = 0
+        return feature_MD
 
 
 def _bag(case_id: str, stains: list[str], place_N3: Ints, feature_ND: Tensor) -> Bag:

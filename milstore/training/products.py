@@ -7,14 +7,18 @@ that its compiler turns linear layers into. Both compute in float32 throughout, 
 Axes, named in suffixes:  M rows   I and O columns
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-ROWS_AT_A_TIME = 64
-"""oneDNN multiplies multiples of so many rows, and MKL the rest. For each shape that it meets, oneDNN keeps memory for
-good, megabytes with the gaps that it leaves between others' memory, and every case has its own number of patches."""
+ROWS_AT_A_TIME = 32
+"""oneDNN multiplies whole multiples of so many rows; other numbers of rows are left to torch's own product. For each
+shape that it meets, oneDNN keeps memory for good, megabytes with the gaps that it leaves between others' memory, and
+every case has its own number of patches. Who has many rows therefore fills them up: see `padded`."""
+
+_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh_, "sigmoid": torch.sigmoid_}
 
 
 def has_onednn() -> bool:
@@ -26,14 +30,16 @@ def has_onednn() -> bool:
 _HAS_ONEDNN = has_onednn()
 
 
+def padded(rows: int) -> int:
+    """How many rows there are once they are filled up to what oneDNN multiplies: a multiple of ROWS_AT_A_TIME."""
+    return -(-rows // ROWS_AT_A_TIME) * ROWS_AT_A_TIME
+
+
 class Linear(nn.Linear):
-    """`torch.nn.Linear` for matrices, with the same weights; many rows on a CPU are multiplied by oneDNN."""
+    """`torch.nn.Linear` for matrices, with the same weights, by the faster product."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Values (M, O) of rows (M, I)."""
-        suits = len(input) >= ROWS_AT_A_TIME and input.device.type == "cpu" and input.dtype == torch.float32
-        if not (_HAS_ONEDNN and suits):
-            return super().forward(input)
         return _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
 
 
@@ -41,10 +47,10 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
         ctx.save_for_backward(value_MI, weight_OI)
-        product_MO = rows_times(value_MI, weight_OI)
-        return product_MO if bias_O is None else product_MO.add_(bias_O)
+        return rows_times(value_MI, weight_OI, bias_O)
 
     @staticmethod
+    @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient_MO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         value_MI, weight_OI = ctx.saved_tensors
         of_value, of_weight, of_bias = ctx.needs_input_grad
@@ -55,32 +61,26 @@ class _Linear(torch.autograd.Function):
         )
 
 
-def rows_times(value_MI: Tensor, weight_OI: Tensor) -> Tensor:
-    """The product (M, O) of rows and a matrix transposed: float32 on a CPU, no gradient."""
-    whole = _whole(value_MI)
-    if not whole:
-        return value_MI @ weight_OI.t()
-    if whole == len(value_MI):
-        return _times_transposed(value_MI, weight_OI)
-    product_MO = value_MI.new_empty(len(value_MI), len(weight_OI))
-    product_MO[:whole] = _times_transposed(value_MI[:whole], weight_OI)
-    torch.mm(value_MI[whole:], weight_OI.t(), out=product_MO[whole:])
-    return product_MO
+def rows_times(value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, then: str = "none") -> Tensor:
+    """The product (M, O) of rows and a matrix transposed, plus a bias, then none, tanh or sigmoid; no gradient."""
+    if _suits(value_MI):
+        return _times_transposed(value_MI, weight_OI, bias_O, then)
+    product_MO = nn.functional.linear(value_MI, weight_OI, bias_O)
+    return product_MO if then == "none" else _IN_PLACE[then](product_MO)
 
 
 def summed_over_rows(gradient_MO: Tensor, value_MI: Tensor) -> Tensor:
-    """The product (O, I) of a matrix transposed and another, over rows: float32 on a CPU, no gradient."""
-    whole = _whole(value_MI)
-    if not whole:
-        return gradient_MO.t() @ value_MI
-    product_OI = _times_transposed(gradient_MO[:whole].t(), value_MI[:whole].t())
-    return product_OI if whole == len(value_MI) else product_OI.addmm_(gradient_MO[whole:].t(), value_MI[whole:])
+    """The product (O, I) of a matrix transposed and another, over rows; no gradient."""
+    if _suits(value_MI):
+        return _times_transposed(gradient_MO.t(), value_MI.t())
+    return gradient_MO.t() @ value_MI
 
 
-def _whole(value_MI: Tensor) -> int:
-    return len(value_MI) // ROWS_AT_A_TIME * ROWS_AT_A_TIME
+def _suits(value_MI: Tensor) -> bool:
+    on_cpu = value_MI.device.type == "cpu" and value_MI.dtype == torch.float32
+    return _HAS_ONEDNN and on_cpu and len(value_MI) > 0 and len(value_MI) % ROWS_AT_A_TIME == 0
 
 
-def _times_transposed(value_MI: Tensor, weight_OI: Tensor) -> Tensor:
-    product_MO: Tensor = torch.ops.mkldnn._linear_pointwise(value_MI, weight_OI, None, "none", [], "")
+def _times_transposed(value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, then: str = "none") -> Tensor:
+    product_MO: Tensor = torch.ops.mkldnn._linear_pointwise(value_MI, weight_OI, bias_O, then, [], "")
     return product_MO
