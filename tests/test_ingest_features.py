@@ -18,7 +18,7 @@ from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
-from milstore.store.features import open_features
+from milstore.store.features import FeaturePack, open_features
 from tests.ingesting import NAMES, contents, make_images, make_vectors, new_store
 
 SLICES = {
@@ -162,6 +162,25 @@ def test_patches_that_changed_while_files_were_read_are_not_confused(
     assert not list((store.root / "features").iterdir())
     ingest_features(store, tmp_path / "vectors", encoder="e")
     assert sorted(vectors(store)) == [("52", "h&e", 0, 3), ("52", "h&e", 0, 12), ("52", "melan", 0, 1), *(("7", "h&e", i, 4) for i in (1, 2))]  # fmt: skip
+
+
+def test_a_table_is_packed_without_keeping_others_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the packing of a table, and what others store meanwhile is kept, labels too."""
+    store = new_store(tmp_path)
+    (tmp_path / "t.csv").write_text(TABLE)
+    finish = FeaturePack.finish
+
+    def finish_meanwhile(pack: FeaturePack) -> str:
+        monkeypatch.undo()
+        FileLock(store.manifest_path.parent / ".lock").acquire(timeout=0).lock.release()
+        ingest_patches(store, make_images(tmp_path / "images", ("case_99_match_1_he_patch1",)))
+        return finish(pack)
+
+    monkeypatch.setattr(FeaturePack, "finish", finish_meanwhile)
+    ingest_features(store, tmp_path / "t.csv", encoder="e", bag_column="bag", index_column="i", label_column="y")
+    cases = read_cohort(store).table("cases").select(["case_id", "source_label"]).to_pylist()
+    assert [tuple(case.values()) for case in cases] == [("1", "a"), ("10", "b"), ("2", "b"), ("99", None)]
+    assert len(vectors(store)) == 4
 
 
 def write_slice(path: Path, patch_idx: list[int], rows: np.ndarray, coords: np.ndarray | None = None) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
+from threading import Thread
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -35,6 +36,7 @@ class Crew:
         self._jobs = min(jobs or processors(), _MOST)
         self._module = module
         self._pool: ProcessPoolExecutor | None = None
+        self._ending: Thread | None = None
 
     def __enter__(self) -> Self:
         """Start them."""
@@ -48,8 +50,16 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End them; what they have not begun is not done."""
-        if self._pool is not None:
+        if self._ending is not None:
+            self._ending.join()
+        elif self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def dismiss(self) -> None:
+        """Let them end while other work goes on: no more comes for them."""
+        if self._pool is not None:
+            self._ending = Thread(target=self._pool.shutdown)
+            self._ending.start()
 
     def mapped(self, work: Callable[[Task], Outcome], tasks: Sequence[Task]) -> Iterator[Outcome]:
         """The outcomes of all tasks, in their order. `work` is a function of a module. The first error ends everything."""
