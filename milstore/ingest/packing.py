@@ -24,7 +24,7 @@ from milstore.ingest.slices import SliceBook
 from milstore.ingest.walk import Found
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort
-from milstore.store.features import FeaturePack
+from milstore.store.features import FeaturePack, open_features, other_features
 from milstore.store.names import clip, named, natural_key
 from milstore.store.pattern import PLACES
 
@@ -122,6 +122,7 @@ def pack_patch_files(job: Job, found: Found) -> Packed:
         placed = put(job.plan)
         files = placed.rows["file"].to_pylist()
         first = vectors.read_vector(found.root, files[0])
+        _refuse_others(job, placed, 0, first)
 
         def packed_as(dtype: str) -> Packed:
             with _pack(job, placed, len(first), dtype) as pack:
@@ -138,6 +139,15 @@ def pack_patch_files(job: Job, found: Found) -> Packed:
 
 def _pack(job: Job, placed: _Placed, n_features: int, dtype: str) -> FeaturePack:
     return FeaturePack(job.store, encoder=job.encoder, n_features=n_features, dtype=dtype, patches=placed.rows)
+
+
+def _refuse_others(job: Job, placed: _Placed, row: int, vector: vectors.Vector) -> None:
+    """ConflictError if one vector tells that the store has other features of the encoder, before all are packed."""
+    known = next((each for each in job.plan.table("encoders").to_pylist() if each["encoder"] == job.encoder), None)
+    if job.replace or known is None:
+        return
+    if open_features(job.store, job.plan.base, job.encoder).cannot_be(placed.rows, row, vector):
+        raise other_features(known)
 
 
 def _commit(job: Job, pack: FeaturePack, put: Put, placed: _Placed) -> Packed:
@@ -179,7 +189,10 @@ def pack_slice_files(job: Job, found: Found) -> Packed:
         for done, (path, index) in enumerate(zip(paths, indices, strict=True), start=1):
             file = names["file"][done - 1].as_py()
             try:
-                pack.write(first_row[file], slicefile.read_features(path, index))
+                read = slicefile.read_features(path, index)
+                if done == 1:
+                    _refuse_others(job, placed, first_row[file], read[0])
+                pack.write(first_row[file], read)
             except DataError as error:
                 raise DataError(
                     f"{clip(str(path), 200)}: {error}" if str(path) not in str(error) else str(error)
@@ -278,6 +291,7 @@ def pack_bags(
 
     placed = put(job.plan)
     order = np.array([int(file.split()[1]) - 1 for file in placed.rows["file"].to_pylist()])
+    _refuse_others(job, placed, 0, bags.features[order[0]])
     with _pack(job, placed, bags.features.shape[1], bags.features.dtype.name) as pack:
         pack.write(0, bags.features[order])
         return _commit(job, pack, put, placed)

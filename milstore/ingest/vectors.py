@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from milstore.ingest.pieces import Piece, pack_piece, read_vector
+from milstore.ingest.pieces import Piece, Vector, pack_piece, read_vector
 from milstore.ingest.progress import Progress
 from milstore.ingest.workers import Crew
 from milstore.store.features import FeaturePack
 
-__all__ = ["EXTENSIONS", "NotHalf", "crew_for", "pack_vectors", "read_vector"]
+__all__ = ["EXTENSIONS", "NotHalf", "Vector", "crew_for", "pack_vectors", "read_vector"]
 
 EXTENSIONS = ("pt", "npy")
 _PIECE_BYTES = 1 << 23

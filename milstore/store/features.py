@@ -6,6 +6,7 @@ new features are a new folder, and the `encoders` table says which one counts.
 
 import hashlib
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -179,10 +180,7 @@ class FeaturePack:
         if same and same[0]["fingerprint"] == fingerprint:
             return
         if same and not replace:
-            raise ConflictError(
-                f"the store has other features of {self.encoder} ({same[0]['n_patches']} patches, "
-                f"{same[0]['n_features']} numbers each): use another name, or --replace"
-            )
+            raise other_features(same[0])
         folder = self._store.root / "features" / self.encoder / fingerprint[:12]
         if not folder.exists():
             folder.parent.mkdir(exist_ok=True)
@@ -222,6 +220,14 @@ def _begun_fingerprint(patches: pa.Table) -> Any:
     digest = hashlib.sha256()
     hash_places(digest, patches)
     return digest
+
+
+def other_features(known: Mapping[str, Any]) -> ConflictError:
+    """That an encoder, given by its row, cannot have two kinds of features."""
+    return ConflictError(
+        f"the store has other features of {known['encoder']} ({known['n_patches']} patches, "
+        f"{known['n_features']} numbers each): use another name, or --replace"
+    )
 
 
 @dataclass(frozen=True)
@@ -265,6 +271,22 @@ class PackedFeatures:
         if matrix.shape != (self.patches.num_rows, self.n_features) or matrix.dtype.name != self.dtype:
             raise StoreError(f"{path} holds {matrix.shape} {matrix.dtype}: run milstore doctor")
         return int(matrix.offset)
+
+    def cannot_be(self, patches: pa.Table, row: int, vector: Vectors) -> bool:
+        """Whether features of `patches` (as a pack orders them), with this vector (D,) in a row, are others than these.
+
+        False where it takes all vectors to tell, or where these cannot be read.
+        """
+        if (self.n_features,) != vector.shape or (self.dtype == "float16" and vector.dtype != np.float16):
+            return True
+        try:
+            if not self.patches.equals(patches.select(list(PLACE)).cast(self.patches.schema)):
+                return True
+            stored = np.load(self.folder / VECTORS, mmap_mode="r", allow_pickle=False)[row]
+        except (StoreError, OSError, ValueError, IndexError):
+            return False
+        with np.errstate(over="ignore"):
+            return not np.array_equal(stored, vector.astype(self.dtype))
 
     def read(self, case_id: str, into: Vectors | None = None) -> Vectors:
         """Vectors (N, D) of a case, in the order of its rows, in one sequential read.
