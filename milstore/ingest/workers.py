@@ -33,16 +33,17 @@ class Crew:
     """
 
     def __init__(self, jobs: int | None, module: str = __name__) -> None:
-        self._jobs = min(jobs or processors(), _MOST)
+        self.jobs = min(jobs or processors(), _MOST)
+        """How many there are; one works in this process."""
         self._module = module
         self._pool: ProcessPoolExecutor | None = None
         self._ending: Thread | None = None
 
     def __enter__(self) -> Self:
         """Start them."""
-        if self._jobs > 1:
-            self._pool = ProcessPoolExecutor(self._jobs, mp_context=multiprocessing.get_context("spawn"))
-            for _ in range(self._jobs):
+        if self.jobs > 1:
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=multiprocessing.get_context("spawn"))
+            for _ in range(self.jobs):
                 self._pool.submit(import_module, self._module)
         return self
 
@@ -70,7 +71,7 @@ class Crew:
         try:
             for task in tasks:
                 waiting.append(self._pool.submit(work, task))
-                if len(waiting) >= self._jobs * _AHEAD:
+                if len(waiting) >= self.jobs * _AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
