@@ -1,6 +1,6 @@
 -- Generated from milstore.schema.tables: do not edit.
 
-CREATE TABLE classes (
+CREATE TABLE IF NOT EXISTS classes (
     label INTEGER NOT NULL,
     class_name VARCHAR NOT NULL,
     PRIMARY KEY (label),
@@ -13,7 +13,7 @@ comment on column classes."label" is 'number of the class, from 0';
 
 comment on column classes."class_name" is 'name of the class, such as benign';
 
-CREATE TABLE encoders (
+CREATE TABLE IF NOT EXISTS encoders (
     encoder VARCHAR NOT NULL,
     n_features INTEGER NOT NULL,
     dtype VARCHAR NOT NULL,
@@ -40,7 +40,7 @@ comment on column encoders."folder" is 'folder of the packed file, below the sto
 
 comment on column encoders."source" is 'where the features came from';
 
-CREATE TABLE patch_roots (
+CREATE TABLE IF NOT EXISTS patch_roots (
     root VARCHAR NOT NULL,
     PRIMARY KEY (root)
 );
@@ -49,7 +49,7 @@ comment on table patch_roots is 'Where the patch images lie; at most one row.';
 
 comment on column patch_roots."root" is 'folder that patches.file is relative to: absolute, or below the store';
 
-CREATE TABLE split_sets (
+CREATE TABLE IF NOT EXISTS split_sets (
     split_set VARCHAR NOT NULL,
     n_splits INTEGER NOT NULL,
     source VARCHAR NOT NULL,
@@ -64,7 +64,7 @@ comment on column split_sets."n_splits" is 'how many splits it has';
 
 comment on column split_sets."source" is 'where it came from: the files'' names, or how it was drawn';
 
-CREATE TABLE stains (
+CREATE TABLE IF NOT EXISTS stains (
     stain VARCHAR NOT NULL,
     stain_order INTEGER NOT NULL,
     PRIMARY KEY (stain)
@@ -76,7 +76,7 @@ comment on column stains."stain" is 'canonical name of the stain, such as h&e';
 
 comment on column stains."stain_order" is 'position of the stain in tables and charts, from 0';
 
-CREATE TABLE cases (
+CREATE TABLE IF NOT EXISTS cases (
     case_id VARCHAR NOT NULL,
     case_order INTEGER NOT NULL,
     label INTEGER,
@@ -98,7 +98,7 @@ comment on column cases."class_name" is 'name of its class; null while no label 
 
 comment on column cases."source_label" is 'the label as it stood in the label file, such as 3';
 
-CREATE TABLE slices (
+CREATE TABLE IF NOT EXISTS slices (
     case_id VARCHAR NOT NULL,
     stain VARCHAR NOT NULL,
     slice_idx INTEGER NOT NULL,
@@ -121,7 +121,7 @@ comment on column slices."slice_name" is 'the slice''s name as the files give it
 
 comment on column slices."n_patches" is 'patches of the slice';
 
-CREATE TABLE splits (
+CREATE TABLE IF NOT EXISTS splits (
     split_set VARCHAR NOT NULL,
     split INTEGER NOT NULL,
     case_id VARCHAR NOT NULL,

@@ -1,6 +1,6 @@
 -- Generated from milstore.schema.tables: do not edit.
 
-CREATE TABLE patches (
+CREATE TABLE IF NOT EXISTS patches (
     case_id VARCHAR NOT NULL,
     stain VARCHAR NOT NULL,
     slice_idx INTEGER NOT NULL,

@@ -61,7 +61,7 @@ def catalog_sql(names: set[str]) -> str:
     """DDL of tables that milstore.duckdb holds, with their keys and comments."""
     parts = ["-- Generated from milstore.schema.tables: do not edit."]
     for table in (table for table in tables("cohort") if table.name in names):
-        ddl = str(CreateTable(table)).strip().replace("DATETIME", "TIMESTAMP").replace("\t", "    ")
+        ddl = str(CreateTable(table, if_not_exists=True)).strip().replace("DATETIME", "TIMESTAMP").replace("\t", "    ")
         parts.append("\n".join(line.rstrip() for line in ddl.splitlines()) + ";")
         parts += comments(table, "table")
     return "\n\n".join(parts) + "\n"

@@ -18,7 +18,7 @@ from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
-from milstore.store.features import open_features
+from milstore.store.features import FeaturePack, open_features
 from tests.ingesting import NAMES, contents, make_images, make_vectors, new_store
 
 SLICES = {
@@ -164,6 +164,25 @@ def test_patches_that_changed_while_files_were_read_are_not_confused(
     assert sorted(vectors(store)) == [("52", "h&e", 0, 3), ("52", "h&e", 0, 12), ("52", "melan", 0, 1), *(("7", "h&e", i, 4) for i in (1, 2))]  # fmt: skip
 
 
+def test_a_table_is_packed_without_keeping_others_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody waits for the packing of a table, and what others store meanwhile is kept, labels too."""
+    store = new_store(tmp_path)
+    (tmp_path / "t.csv").write_text(TABLE)
+    finish = FeaturePack.finish
+
+    def finish_meanwhile(pack: FeaturePack) -> str:
+        monkeypatch.undo()
+        FileLock(store.manifest_path.parent / ".lock").acquire(timeout=0).lock.release()
+        ingest_patches(store, make_images(tmp_path / "images", ("case_99_match_1_he_patch1",)))
+        return finish(pack)
+
+    monkeypatch.setattr(FeaturePack, "finish", finish_meanwhile)
+    ingest_features(store, tmp_path / "t.csv", encoder="e", bag_column="bag", index_column="i", label_column="y")
+    cases = read_cohort(store).table("cases").select(["case_id", "source_label"]).to_pylist()
+    assert [tuple(case.values()) for case in cases] == [("1", "a"), ("10", "b"), ("2", "b"), ("99", None)]
+    assert len(vectors(store)) == 4
+
+
 def write_slice(path: Path, patch_idx: list[int], rows: np.ndarray, coords: np.ndarray | None = None) -> None:
     """The features of a slice in the format of the path's extension."""
     arrays = {"features": rows, "patch_idx": np.array(patch_idx)} | ({} if coords is None else {"coords": coords})
@@ -229,6 +248,55 @@ def test_a_second_time_changes_nothing(store: Store, tmp_path: Path) -> None:
     assert contents(store) == before
     assert ingest_features(store, tmp_path / "vectors", encoder="e", replace=True).changed
     assert vectors(store)["52", "h&e", 0, 3] == [0, 0, 0]
+
+
+def other_width(folder: Path) -> Path:
+    return make_vectors(folder, width=4)
+
+
+def other_numbers(folder: Path) -> Path:
+    make_vectors(folder)
+    np.save(folder / f"{NAMES[0]}.npy", np.array([0, 1, 3], np.float32))
+    return folder
+
+
+def other_patches(folder: Path) -> Path:
+    return make_vectors(folder, NAMES[1:])
+
+
+def other_slices(folder: Path) -> Path:
+    make_slices(folder, ".npz")
+    for name, patch_idx in SLICES.items():
+        write_slice(folder / f"{name}.npz", patch_idx, np.ones((len(patch_idx), 3)))
+    return folder
+
+
+@pytest.mark.parametrize("make", [other_width, other_numbers, other_patches, other_slices])
+def test_other_features_of_an_encoder_are_refused_before_they_are_packed(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], Path]
+) -> None:
+    """A name that stands for other features costs no packing, where one vector tells; --replace is not hindered."""
+    ingest_features(store, make_vectors(tmp_path / "vectors"), encoder="e")
+    before, folder = contents(store), make(tmp_path / "others")
+    written: list[object] = []
+    write, accept = FeaturePack.write, FeaturePack.accept
+    monkeypatch.setattr(FeaturePack, "write", lambda *given: (written.append(given), write(*given)))
+    monkeypatch.setattr(FeaturePack, "accept", lambda *given: (written.append(given), accept(*given)))
+    message = r"^the store has other features of e \(5 patches, 3 numbers each\): use another name, or --replace$"
+    with pytest.raises(ConflictError, match=message):
+        ingest_features(store, folder, encoder="e")
+    assert (written, contents(store)) == ([], before)
+    assert ingest_features(store, folder, encoder="e", replace=True).changed
+
+
+def test_another_table_under_the_same_name_is_refused(tmp_path: Path) -> None:
+    """Features of a table, too."""
+    store, columns = new_store(tmp_path), {"bag_column": "bag", "index_column": "i"}
+    (tmp_path / "t.csv").write_text("bag,i,f0\n1,0,1\n1,1,2\n")
+    (tmp_path / "u.csv").write_text("bag,i,f0\n1,0,3\n1,1,2\n")
+    ingest_features(store, tmp_path / "t.csv", encoder="e", **columns)  # type: ignore[arg-type]
+    with pytest.raises(ConflictError, match=r"other features of e \(2 patches, 1 numbers each\)"):
+        ingest_features(store, tmp_path / "u.csv", encoder="e", **columns)  # type: ignore[arg-type]
 
 
 def test_patches_without_a_feature_are_reported(store: Store, tmp_path: Path) -> None:

@@ -1,5 +1,8 @@
 """Files laid out as one that was understood: the short way to their numbers says what the long one says."""
 
+import errno
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -112,9 +115,52 @@ def test_files_alike_are_read_once(tmp_path: Path, target: PackTarget, monkeypat
     files = save(tmp_path, {f"f{i}": torch.full((WIDTH,), float(i)) for i in range(5)})
     read: list[str] = []
     whole = pieces._whole
-    monkeypatch.setattr(pieces, "_whole", lambda root, file: (read.append(file), whole(root, file))[1])
+    monkeypatch.setattr(pieces, "_whole", lambda file, path: (read.append(Path(path).name), whole(file, path))[1])
     assert packed(tmp_path, files, target)[:, 0].tolist() == [0, 1, 2, 3, 4]
     assert read == ["f0.pt"]
+
+
+def open_files() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+def nothing(descriptor: int, buffers: Sequence[memoryview]) -> int:
+    raise BlockingIOError
+
+
+def a_part(descriptor: int, buffers: Sequence[memoryview]) -> int:
+    return os.readv(descriptor, buffers[:1])
+
+
+def unknown(descriptor: int, buffers: Sequence[memoryview]) -> int:
+    raise OSError(errno.EOPNOTSUPP, "this file system always waits")
+
+
+@pytest.mark.parametrize("in_memory", [nothing, a_part, unknown])
+def test_files_that_are_on_the_disk_are_waited_for_together(
+    tmp_path: Path,
+    target: PackTarget,
+    monkeypatch: pytest.MonkeyPatch,
+    in_memory: Callable[[int, Sequence[memoryview]], int],
+) -> None:
+    """Of files that are not in memory, or not wholly, each is asked for before any is waited for."""
+    files = save(tmp_path, {f"f{i}": torch.full((WIDTH,), float(i)) for i in range(9)})
+    preadv, happened = os.preadv, list[str]()
+
+    def watched(descriptor: int, buffers: Sequence[memoryview], offset: int, flags: int = 0) -> int:
+        if flags:
+            return in_memory(descriptor, buffers)
+        happened.append("wait")
+        return preadv(descriptor, buffers, offset)
+
+    monkeypatch.setattr(pieces, "_TOGETHER", 5)
+    monkeypatch.setattr(os, "preadv", watched)
+    monkeypatch.setattr(os, "posix_fadvise", lambda *_: happened.append("ask"))
+    before = open_files()
+    assert packed(tmp_path, files, target)[:, 0].tolist() == list(range(9))
+    # The first file of all is not yet known to be like others.
+    assert happened == ["ask"] * 5 + ["wait"] * 4 + ["ask"] * 4 + ["wait"] * 4
+    assert open_files() == before
 
 
 @pytest.mark.parametrize(
@@ -131,8 +177,10 @@ def test_a_bad_file_among_good_ones_is_named(tmp_path: Path, target: PackTarget,
     """The short way hides nothing: the error is that of the long one."""
     files = save(tmp_path, {f"f{i}": torch.full((WIDTH,), float(i)) for i in range(5)})
     spoil(tmp_path / "f3.pt")
+    before = open_files()
     with pytest.raises(DataError, match=message):
         packed(tmp_path, files, target)
+    assert open_files() == before
 
 
 def test_a_crew_packs_what_one_process_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,14 +8,17 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from milstore.schema.columns import columns
 from milstore.schema.tables import METADATA
 from milstore.store import Store, catalog
 from milstore.store.catalog import is_behind, refresh
 from milstore.store.cohort import edit_cohort
+from milstore.store.features import FeaturePack
 from milstore.store.folder import open_store
 from tests.making import THREE_LABELS, levels, make_run
 
@@ -59,10 +62,10 @@ def test_every_table_is_there_with_its_comment(three: Store) -> None:
         comments = dict(
             con.sql("select table_name, comment from duckdb_tables() union all select view_name, comment from duckdb_views() where not internal").fetchall()
         )  # fmt: skip
-        columns = con.sql("select table_name, column_name, comment from duckdb_columns() where not internal").fetchall()
+        found = con.sql("select table_name, column_name, comment from duckdb_columns() where not internal").fetchall()
     for table in METADATA.sorted_tables:
         assert comments[table.name] == table.comment
-        ours = {name: comment for of, name, comment in columns if of == table.name}
+        ours = {name: comment for of, name, comment in found if of == table.name}
         assert ours == {column.name: column.comment for column in table.columns}
 
 
@@ -86,6 +89,47 @@ def test_an_ingest_refreshes_in_place_and_keeps_own_tables(three: Store) -> None
         assert con.sql("select note from my_notes").fetchall() == [("odd",)]
         assert con.sql("select count(*) from my_view").fetchall() == [(3,)]
         assert con.sql("select class_name from classes order by label").fetchall() == [("benign",), ("melanoma",)]
+
+
+def held(store: Store) -> dict[str, list[tuple[object, ...]]]:
+    """The rows of every table of the cohort, in milstore.duckdb."""
+    with closing(duckdb.connect(str(store.database), read_only=True)) as con:
+        return {name: con.sql(f"select * from {name} order by all").fetchall() for name in columns("cohort")}
+
+
+def test_only_what_changed_is_copied_again(three: Store) -> None:
+    """Features do not touch the patch table, which may be large; labels do, for it refers to the cases.
+
+    What is in the tables is what a database made from nothing holds.
+    """
+    truth = held(three)["patches"]
+    with closing(duckdb.connect(str(three.database))) as con:
+        con.execute("update patches set x = 77")
+    marked = held(three)["patches"]
+    with edit_cohort(three) as edit:
+        patches = edit.table("patches")
+        with FeaturePack(three, encoder="e", n_features=1, dtype="float16", patches=patches) as pack:
+            pack.write(0, np.ones((patches.num_rows, 1)))
+            pack.commit(edit, source="here")
+    assert edit.notes == []
+    assert (len(held(three)["encoders"]), held(three)["patches"]) == (1, marked)
+    rename_class(three, "melanoma")
+    assert held(three)["patches"] == truth
+    refreshed = held(three)
+    three.database.unlink()
+    assert refresh(three) == []
+    assert held(three) == refreshed
+
+
+def test_a_database_that_does_not_say_what_it_holds_is_made_anew(three: Store) -> None:
+    """As those of earlier versions are."""
+    expected = held(three)
+    with closing(duckdb.connect(str(three.database))) as con:
+        con.execute("alter table milstore_catalog drop column contents")
+        con.execute("delete from patches")
+    (three.manifest_path.parent / "catalog.json").unlink()
+    assert refresh(three) == []
+    assert held(three) == expected
 
 
 def test_a_held_file_puts_the_refresh_off(three: Store) -> None:

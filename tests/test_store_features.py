@@ -1,5 +1,6 @@
 """Packed features come back as they went in."""
 
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from milstore.errors import DataError, StoreError, UsageError
-from milstore.store import Store
+from milstore.store import Store, settling
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.features import VECTORS, FeaturePack, Vectors, open_features
+from milstore.store.features import VECTORS, FeaturePack, Vectors, open_features, packed_fingerprint
 from tests.making import THREE_LABELS, THREE_PATCHES, make_store
 from tests.test_store_cohort import snapshot
 
@@ -80,6 +81,66 @@ def test_a_pack_must_be_full(store: Store) -> None:
         with made, pytest.raises(DataError, match="18 patches got no feature, such as case 10, h&e, slice 0, patch 1"):
             made.write(0, np.zeros((1, 2)))
             made.commit(edit, source="")
+
+
+def test_a_row_is_written_once(store: Store) -> None:
+    """What was written may have been hashed already: a second vector of a patch is refused by the patch's name."""
+    with edit_cohort(store) as edit:
+        made = FeaturePack(store, encoder="e", n_features=2, dtype="float32", patches=edit.table("patches"))
+    with made:
+        made.write(1, np.zeros((2, 2)))
+        for again in (lambda: made.write(0, np.zeros((2, 2))), lambda: made.accept(2, 1)):
+            with pytest.raises(DataError, match=r"case 10, h&e, slice 0, patch [12] got two features"):
+                again()
+
+
+@pytest.mark.parametrize("rows", [(0, 3, 9, 13), (9, 0, 13, 3)])
+def test_what_settles_early_is_what_is_stored(
+    store: Store, monkeypatch: pytest.MonkeyPatch, rows: tuple[int, ...]
+) -> None:
+    """Rows are hashed while others are still missing, in whatever order they come: the fingerprint is the whole file's."""
+    monkeypatch.setattr(settling, "_STEP", 1)
+    ends = dict(zip(sorted(rows), [*sorted(rows)[1:], len(THREE_PATCHES)], strict=True))
+    vectors = np.arange(2 * len(THREE_PATCHES), dtype=np.float32).reshape(-1, 2)
+    with edit_cohort(store) as edit:
+        patches = edit.table("patches")
+        with FeaturePack(store, encoder="e", n_features=2, dtype="float32", patches=patches) as made:
+            for row in rows:
+                made.write(row, vectors[row : ends[row]])
+            made.commit(edit, source="by hand")
+    features = open_features(store, read_cohort(store))
+    assert np.array_equal(np.load(features.folder / VECTORS), vectors)
+    assert features.fingerprint == packed_fingerprint(features.folder, features.patches)
+
+
+@pytest.mark.parametrize("refused", [0, 1, 2])
+def test_a_disk_that_refused_once_is_not_trusted(store: Store, monkeypatch: pytest.MonkeyPatch, refused: int) -> None:
+    """A system tells of a failed write once, to whoever waits first: that is remembered to the end."""
+    before = snapshot(store.root)
+    asked = []
+
+    def sync(path: Path) -> None:
+        asked.append(path)
+        if len(asked) == refused + 1:
+            raise OSError(errno.EIO, "the disk is broken")
+
+    monkeypatch.setattr(settling, "_STEP", 1)
+    monkeypatch.setattr(settling, "sync_file", sync)
+    with edit_cohort(store) as edit:
+        made = FeaturePack(store, encoder="e", n_features=2, dtype="float32", patches=edit.table("patches"))
+    with made, pytest.raises(StoreError, match=r"features cannot be written to .*: the disk is broken"):
+        for row in range(len(THREE_PATCHES)):
+            made.write(row, np.zeros((1, 2)))
+            wait_for(made)
+        made.finish()
+    assert snapshot(store.root) == before
+
+
+def wait_for(pack: FeaturePack) -> None:
+    """Let the disk have had its say."""
+    assert pack._settling is not None
+    for sync in pack._settling._syncs:
+        sync.exception()
 
 
 def test_the_encoder_may_be_left_out_while_there_is_one(store: Store) -> None:

@@ -118,6 +118,24 @@ def _patches(book: SliceBook, keys: Ids, slice_ids: Ids, slice_idx: Ids, content
     return pa.table({**place, **{name: content[name] for name in content.column_names}})
 
 
+def in_pack_order(book: SliceBook, side: Side, slices: pa.Table) -> pa.Table:
+    """Patches as a pack orders them, each with its place and its file: case_id, stain, slice_idx, patch_idx, file.
+
+    `slices` is a cohort's table, which has every slice of the side.
+    """
+    rows = zip(*(slices[name].to_pylist() for name in ("case_id", "stain", "slice_idx", "slice_name")), strict=True)
+    slice_idx = np.zeros(len(book.keys), np.int64)
+    rank = np.zeros(len(book.keys), np.int64)
+    # The order of texts in Python is that of their bytes in UTF-8.
+    for place, (case_id, stain, number, slice_name) in enumerate(sorted(rows)):
+        if (slice_id := book.find((case_id, stain, slice_name))) is not None:
+            slice_idx[slice_id], rank[slice_id] = number, place
+    # Within a slice the patches are in order.
+    order = np.argsort(rank[side.keys >> _PATCH_BITS], kind="stable")
+    keys = side.keys[order]
+    return _patches(book, keys, keys >> _PATCH_BITS, slice_idx, side.table.select(["file"]).take(pa.array(order)))
+
+
 def _moved(
     book: SliceBook, old_slices: pa.Table, slice_idx: Ids, shrunk: npt.NDArray[np.int64]
 ) -> list[tuple[str, str, str]]:

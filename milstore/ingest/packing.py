@@ -2,8 +2,9 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest import slicefile, vectors
 from milstore.ingest.bags import read_bags
 from milstore.ingest.labels import Labelled, put_labels
-from milstore.ingest.merge import sorted_side
+from milstore.ingest.merge import in_pack_order, sorted_side
 from milstore.ingest.names import read_names
 from milstore.ingest.progress import Progress
 from milstore.ingest.putting import put_patches
@@ -23,7 +24,7 @@ from milstore.ingest.slices import SliceBook
 from milstore.ingest.walk import Found
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort
-from milstore.store.features import PLACE, FeaturePack
+from milstore.store.features import FeaturePack, open_features, other_features
 from milstore.store.names import clip, named, natural_key
 from milstore.store.pattern import PLACES
 
@@ -69,6 +70,12 @@ class _Placed:
     """How many were made."""
     dropped: list[str]
     """Encoders that were dropped for it."""
+    edits: bool
+    """Whether the cohort was edited for it."""
+
+
+Put = Callable[[CohortEdit], _Placed]
+"""Finds the patches of a job's features in an edit, and puts in what is to be put in with them."""
 
 
 def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
@@ -97,32 +104,31 @@ def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
             "ingest the patches first, or use --create-patches where there are no images"
         )
     created, dropped = 0, list[str]()
-    if unknown.any() or any(table[name].null_count < table.num_rows for name in PLACES):
+    edits = bool(unknown.any()) or any(table[name].null_count < table.num_rows for name in PLACES)
+    if edits:
         without_files = table.set_column(
             table.column_names.index("file"), "file", pa.nulls(table.num_rows, pa.string())
         )
         result, dropped = put_patches(job.store, edit, without_files, None, replace=job.replace, whole=False)
         created = result.new
-    order = [(name, "ascending") for name in PLACE]
-    joined = table.select(["case_id", "stain", "slice_name", "patch_idx", "file"]).join(
-        edit.table("slices").select(["case_id", "stain", "slice_name", "slice_idx"]),
-        ["case_id", "stain", "slice_name"],
-    )
-    return _Placed(joined.sort_by(order).combine_chunks(), created, dropped)
+    return _Placed(in_pack_order(book, new, edit.table("slices")), created, dropped, edits)
 
 
 def pack_patch_files(job: Job, found: Found) -> Packed:
     """(a) one file a patch."""
     with vectors.crew_for(found.files, job.jobs) as crew:
         names = _read_names(job, found, whole_slices=False)
-        placed = _placed(job, job.plan, names)
+        put: Put = partial(_placed, job, table=names)
+        placed = put(job.plan)
         files = placed.rows["file"].to_pylist()
         first = vectors.read_vector(found.root, files[0])
+        _refuse_others(job, placed, 0, first)
 
         def packed_as(dtype: str) -> Packed:
             with _pack(job, placed, len(first), dtype) as pack:
                 vectors.pack_vectors(pack, found.root, files, crew=crew, progress=job.progress)
-                return _commit(job, pack, names, placed)
+                crew.dismiss()
+                return _commit(job, pack, put, placed)
 
         if first.dtype == np.float16:
             # One that is not half may show when much is done, but is rare.
@@ -135,12 +141,25 @@ def _pack(job: Job, placed: _Placed, n_features: int, dtype: str) -> FeaturePack
     return FeaturePack(job.store, encoder=job.encoder, n_features=n_features, dtype=dtype, patches=placed.rows)
 
 
-def _commit(job: Job, pack: FeaturePack, names: pa.Table, placed: _Placed) -> Packed:
-    """Put what was packed without the cohort's lock into the cohort as it is by now."""
+def _refuse_others(job: Job, placed: _Placed, row: int, vector: vectors.Vector) -> None:
+    """ConflictError if one vector tells that the store has other features of the encoder, before all are packed."""
+    known = next((each for each in job.plan.table("encoders").to_pylist() if each["encoder"] == job.encoder), None)
+    if job.replace or known is None:
+        return
+    if open_features(job.store, job.plan.base, job.encoder).cannot_be(placed.rows, row, vector):
+        raise other_features(known)
+
+
+def _commit(job: Job, pack: FeaturePack, put: Put, placed: _Placed) -> Packed:
+    """Put what was packed without the cohort's lock into the cohort as it is by now.
+
+    `placed` is what `put` gave for the cohort as it was. Others wait for the lock, so what holds still is not asked anew.
+    """
     job.progress("storing", 0, 1)
     pack.finish()
     with edit_cohort(job.store) as edit:
-        now = _placed(job, edit, names)
+        same = edit.base.fingerprint == job.plan.base.fingerprint and not placed.edits
+        now = placed if same else put(edit)
         if not now.rows.equals(placed.rows):
             raise ConflictError(
                 f"the patches of the store were changed while features of {job.encoder} were packed: ingest them again"
@@ -162,20 +181,24 @@ def pack_slice_files(job: Job, found: Found) -> Packed:
     _check_declared(job, names, paths, stated)
     indices = [slicefile.read_index(path) for path in paths]
     expanded = _expanded(names, indices)
-    placed = _placed(job, job.plan, expanded)
+    put: Put = partial(_placed, job, table=expanded)
+    placed = put(job.plan)
     first_row = _first_rows(placed.rows)
     dtype = "float16" if all(each.half for each in stated) else "float32"
     with _pack(job, placed, stated[0].width, dtype) as pack:
         for done, (path, index) in enumerate(zip(paths, indices, strict=True), start=1):
             file = names["file"][done - 1].as_py()
             try:
-                pack.write(first_row[file], slicefile.read_features(path, index))
+                read = slicefile.read_features(path, index)
+                if done == 1:
+                    _refuse_others(job, placed, first_row[file], read[0])
+                pack.write(first_row[file], read)
             except DataError as error:
                 raise DataError(
                     f"{clip(str(path), 200)}: {error}" if str(path) not in str(error) else str(error)
                 ) from error
             job.progress("packing features", done, len(paths))
-        return _commit(job, pack, expanded, placed)
+        return _commit(job, pack, put, placed)
 
 
 def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[slicefile.Declared]) -> None:
@@ -259,17 +282,19 @@ def pack_bags(
             "row", pc.cast(pa.array(np.arange(1, count + 1)), pa.string()), f"of {path.name}", " "
         ),
     }
-    with edit_cohort(job.store) as edit:
+
+    def put(edit: CohortEdit) -> _Placed:
         if bags.labels:
             _put_bag_labels(job, edit, path, bags.labels, label_map)
         placed = _placed(dataclasses.replace(job, create=True), edit, pa.table(columns))
-        order = np.array([int(file.split()[1]) - 1 for file in placed.rows["file"].to_pylist()])
-        with _pack(job, placed, bags.features.shape[1], bags.features.dtype.name) as pack:
-            pack.write(0, bags.features[order])
-            job.progress("storing", 0, 1)
-            pack.commit(edit, source=job.source, replace=job.replace)
-    job.progress("storing", 1, 1)
-    return Packed(pack.n_features, pack.dtype.name, placed.rows, placed.created, placed.dropped, edit)
+        return dataclasses.replace(placed, edits=placed.edits or bool(bags.labels))
+
+    placed = put(job.plan)
+    order = np.array([int(file.split()[1]) - 1 for file in placed.rows["file"].to_pylist()])
+    _refuse_others(job, placed, 0, bags.features[order[0]])
+    with _pack(job, placed, bags.features.shape[1], bags.features.dtype.name) as pack:
+        pack.write(0, bags.features[order])
+        return _commit(job, pack, put, placed)
 
 
 def _put_bag_labels(

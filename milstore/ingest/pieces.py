@@ -1,5 +1,6 @@
 """One feature vector a patch, each in a file of its own: pieces of a pack, gathered by processes that start quickly."""
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,10 @@ LARGEST = 1 << 26
 """Bytes that the file of one vector may have."""
 _BLOCK_BYTES = 1 << 19
 """What is read before it is looked at and written: little enough to stay in a processor's cache."""
+_TOGETHER = 64
+"""Files that are open at once: those that are not in memory yet are asked for together, and waited for only then."""
+_NOW = getattr(os, "RWF_NOWAIT", 0)
+"""Reads what is in memory and waits for no disk, on systems that can."""
 
 Vector = npt.NDArray[np.floating]
 
@@ -37,28 +42,45 @@ class Piece:
 
 def read_vector(root: str | Path, file: str) -> Vector:
     """The vector (D,) of a `.pt` or `.npy` file. DataError, naming the file, if there is none in it."""
-    return _parser(file)(*_whole(root, file))
-
-
-def _whole(root: str | Path, file: str) -> tuple[bytes, str]:
-    """The bytes of a file, and its name for messages."""
     path = f"{root}/{file}"
-    name = path if len(path) <= 300 else clip(path, 300)
+    descriptor = _opened(path)
     try:
-        # Half the system calls of a file object, a hundred thousand times.
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            size = os.fstat(descriptor).st_size
-            data = os.read(descriptor, size) if size <= LARGEST else b""
-        finally:
-            os.close(descriptor)
+        return _parser(file)(_whole(descriptor, path), _shown(path))
+    finally:
+        os.close(descriptor)
+
+
+def _shown(path: str) -> str:
+    return path if len(path) <= 300 else clip(path, 300)
+
+
+def _opened(path: str) -> int:
+    # Half the system calls of a file object, a hundred thousand times.
+    try:
+        return os.open(path, os.O_RDONLY)
     except OSError as error:
-        raise DataError(f"{name} cannot be read: {error.strerror}") from error
+        raise DataError(f"{_shown(path)} cannot be read: {error.strerror}") from error
+
+
+def _whole(descriptor: int, path: str) -> bytes:
+    """The bytes of a file."""
+    try:
+        size = os.fstat(descriptor).st_size
+        data = os.pread(descriptor, size, 0) if size <= LARGEST else b""
+    except OSError as error:
+        raise DataError(f"{_shown(path)} cannot be read: {error.strerror}") from error
     if size > LARGEST:
-        raise DataError(f"{name} has {size} bytes: that is too large for the vector of one patch")
+        raise DataError(f"{_shown(path)} has {size} bytes: that is too large for the vector of one patch")
     if not data:
-        raise DataError(f"{name} is empty: make it anew")
-    return data, name
+        raise DataError(f"{_shown(path)} is empty: make it anew")
+    return data
+
+
+def _ask_for(descriptor: int) -> None:
+    """Have the system fetch a file, without waiting for it."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _is_pt(file: str) -> bool:
@@ -79,14 +101,10 @@ class _AlikeFiles:
         self._head = memoryview(self._frame)[: plain.start]
         self._tail = memoryview(self._frame)[plain.start :]
 
-    def read(self, path: str, numbers: memoryview) -> bool:
-        """Read a file's numbers; False if it is another kind of file, or cannot be read."""
+    def read(self, descriptor: int, numbers: memoryview, flags: int = 0) -> bool:
+        """Read a file's numbers; False if it is another kind of file, cannot be read, or is not there at once."""
         try:
-            descriptor = os.open(path, os.O_RDONLY)
-            try:
-                size = os.readv(descriptor, (self._head, numbers, self._tail))
-            finally:
-                os.close(descriptor)
+            size = os.preadv(descriptor, (self._head, numbers, self._tail), 0, flags)
         except OSError:
             return False
         return size == self._plain.size and self._plain.is_like(self._frame, numbers)
@@ -100,10 +118,10 @@ def pack_piece(piece: Piece) -> bool:
     dtype = np.dtype(piece.target.dtype)
     rows = max(1, _BLOCK_BYTES // (piece.target.n_features * dtype.itemsize))
     block = np.empty((min(rows, len(piece.files)), piece.target.n_features), dtype)
-    read = _reader(piece, block)
+    reader = _Reader(piece, block)
     for first in range(0, len(piece.files), rows):
         files = piece.files[first : first + rows]
-        if not all(read(row, file) for row, file in enumerate(files)):
+        if not all(reader.read(i, files[i : i + _TOGETHER]) for i in range(0, len(files), _TOGETHER)):
             return False
         vectors = block[: len(files)]
         finite = _finite_rows(vectors)
@@ -116,36 +134,66 @@ def pack_piece(piece: Piece) -> bool:
     return True
 
 
-def _reader(piece: Piece, block: Vector) -> Callable[[int, str], bool]:
-    """What reads a file into a row of the block; False, as `pack_piece`, if its numbers are too wide for that."""
-    width, root = block.shape[1], piece.root
-    half = block.dtype == np.float16
-    rows = [memoryview(row) for row in block.view(np.uint8)]
-    # The folder inside a file is called as the file is, so that those of a length of name are laid out alike.
-    known: dict[int, _AlikeFiles] = {}
+class _Reader:
+    """Reads the files of a piece into rows of a block."""
 
-    def read(row: int, file: str) -> bool:
-        length = len(file) - file.rfind("/")
-        alike = known.get(length)
-        if alike is not None and alike.read(f"{root}/{file}", rows[row]):
-            return True
-        data, name = _whole(root, file)
-        vector = _parser(file)(data, name)
+    def __init__(self, piece: Piece, block: Vector) -> None:
+        self._piece = piece
+        self._block = block
+        self._rows = [memoryview(row) for row in block.view(np.uint8)]
+        # The folder inside a file is called as the file is, so that those of a length of name are laid out alike.
+        self._alike: dict[int, _AlikeFiles] = {}
+
+    def read(self, first: int, files: Sequence[str]) -> bool:
+        """Read files into rows from `first` on. False, as `pack_piece`, if numbers are too wide for the pack.
+
+        A disk takes long to answer but answers many at once, and so does a server: whoever asks for one file after
+        another waits for each.
+        """
+        waiting: list[tuple[int, int]] = []
+        try:
+            for i, file in enumerate(files):
+                descriptor = _opened(f"{self._piece.root}/{file}")
+                if self._read_alike(descriptor, first + i, file, _NOW):
+                    os.close(descriptor)
+                else:
+                    waiting.append((i, descriptor))
+                    _ask_for(descriptor)
+            return all(
+                self._read_alike(descriptor, first + i, files[i]) or self._read_any(descriptor, first + i, files[i])
+                for i, descriptor in waiting
+            )
+        finally:
+            for _, descriptor in waiting:
+                os.close(descriptor)
+
+    def _read_alike(self, descriptor: int, row: int, file: str, flags: int = 0) -> bool:
+        """Read a file that is laid out as one before it; False if it is not, or not there at once."""
+        alike = self._alike.get(_length_of_name(file))
+        return alike is not None and alike.read(descriptor, self._rows[row], flags)
+
+    def _read_any(self, descriptor: int, row: int, file: str) -> bool:
+        """Read any file; False if its numbers are too wide for the pack."""
+        path, width = f"{self._piece.root}/{file}", self._block.shape[1]
+        data = _whole(descriptor, path)
+        vector = _parser(file)(data, _shown(path))
         if len(vector) != width:
             raise DataError(
-                f"{clip(file, 200)} has {len(vector)} numbers and {clip(piece.model, 200)} has {width}: "
+                f"{clip(file, 200)} has {len(vector)} numbers and {clip(self._piece.model, 200)} has {width}: "
                 "the features of one encoder are of one length"
             )
-        if half and vector.dtype.itemsize != 2:
+        if self._block.dtype == np.float16 and vector.dtype.itemsize != 2:
             return False
         with np.errstate(over="ignore"):
-            block[row] = vector
+            self._block[row] = vector
         plain = plain_file(data) if _is_pt(file) else None
-        if plain is not None and plain.dtype == block.dtype.str:
-            known[length] = _AlikeFiles(plain)
+        if plain is not None and plain.dtype == self._block.dtype.str:
+            self._alike[_length_of_name(file)] = _AlikeFiles(plain)
         return True
 
-    return read
+
+def _length_of_name(file: str) -> int:
+    return len(file) - file.rfind("/")
 
 
 def _finite_rows(block: Vector) -> npt.NDArray[np.bool_]:

@@ -5,15 +5,17 @@ from pathlib import Path
 
 import numpy as np
 
-from milstore.ingest.pieces import Piece, pack_piece, read_vector
+from milstore.ingest.pieces import Piece, Vector, pack_piece, read_vector
 from milstore.ingest.progress import Progress
 from milstore.ingest.workers import Crew
 from milstore.store.features import FeaturePack
 
-__all__ = ["EXTENSIONS", "NotHalf", "crew_for", "pack_vectors", "read_vector"]
+__all__ = ["EXTENSIONS", "NotHalf", "Vector", "crew_for", "pack_vectors", "read_vector"]
 
 EXTENSIONS = ("pt", "npy")
 _PIECE_BYTES = 1 << 23
+_PIECES = 8
+"""Pieces for each process, if they are neither much smaller nor much larger than that."""
 _FEW = 2000
 
 
@@ -33,7 +35,9 @@ def pack_vectors(pack: FeaturePack, root: Path, files: Sequence[str], *, crew: C
         DataError: a file is damaged, its vector has another length than the pack's, or holds NaN or infinity.
         NotHalf: the pack is float16 and a vector is not.
     """
-    rows = max(64, _PIECE_BYTES // (pack.n_features * pack.dtype.itemsize))
+    least = max(64, _PIECE_BYTES // (pack.n_features * pack.dtype.itemsize))
+    # A process waits a little for each piece, and at the end for whoever has the last: neither too many nor too few.
+    rows = min(max(least, len(files) // (_PIECES * crew.jobs)), 4 * least)
     tasks = [Piece(str(root), files[i : i + rows], i, files[0], pack.target) for i in range(0, len(files), rows)]
     for task, half in zip(tasks, crew.mapped(pack_piece, tasks), strict=True):
         if not half and pack.dtype == np.float16:

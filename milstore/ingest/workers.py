@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
+from threading import Thread
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -32,15 +33,17 @@ class Crew:
     """
 
     def __init__(self, jobs: int | None, module: str = __name__) -> None:
-        self._jobs = min(jobs or processors(), _MOST)
+        self.jobs = min(jobs or processors(), _MOST)
+        """How many there are; one works in this process."""
         self._module = module
         self._pool: ProcessPoolExecutor | None = None
+        self._ending: Thread | None = None
 
     def __enter__(self) -> Self:
         """Start them."""
-        if self._jobs > 1:
-            self._pool = ProcessPoolExecutor(self._jobs, mp_context=multiprocessing.get_context("spawn"))
-            for _ in range(self._jobs):
+        if self.jobs > 1:
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=multiprocessing.get_context("spawn"))
+            for _ in range(self.jobs):
                 self._pool.submit(import_module, self._module)
         return self
 
@@ -48,8 +51,16 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End them; what they have not begun is not done."""
-        if self._pool is not None:
+        if self._ending is not None:
+            self._ending.join()
+        elif self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+
+    def dismiss(self) -> None:
+        """Let them end while other work goes on: no more comes for them."""
+        if self._pool is not None:
+            self._ending = Thread(target=self._pool.shutdown)
+            self._ending.start()
 
     def mapped(self, work: Callable[[Task], Outcome], tasks: Sequence[Task]) -> Iterator[Outcome]:
         """The outcomes of all tasks, in their order. `work` is a function of a module. The first error ends everything."""
@@ -60,7 +71,7 @@ class Crew:
         try:
             for task in tasks:
                 waiting.append(self._pool.submit(work, task))
-                if len(waiting) >= self._jobs * _AHEAD:
+                if len(waiting) >= self.jobs * _AHEAD:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

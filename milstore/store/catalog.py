@@ -12,7 +12,7 @@ from typing import Any
 import duckdb
 
 from milstore.schema import SCHEMA_VERSION
-from milstore.schema.columns import columns, view_text
+from milstore.schema.columns import columns, references, view_text
 from milstore.store.files import write_json
 from milstore.store.folder import Store
 from milstore.store.lens import cohort_views, feature_views, identifier, literal, run_views
@@ -79,9 +79,11 @@ def _may_write(store: Store) -> bool:
 
 def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any]) -> None:
     manifest = store.manifest()
-    con.execute("begin transaction")
-    _drop_own(con)
     copied = _copied(manifest)
+    contents = {name: manifest["tables"].get(name, {}).get("content") for name in copied}
+    kept = _kept(con, contents, stamp["version"])
+    con.execute("begin transaction")
+    _drop_own(con, kept)
     con.execute(view_text("catalog"))
     if "patches" in copied:
         con.execute(view_text("catalog_patches"))
@@ -89,13 +91,15 @@ def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any]
     for view in [*cohort_views(store, manifest, leave_out=copied), *feature_views(store, manifest), *run_views(store)]:
         con.execute(view)
     for name in copied:
-        if name in manifest["tables"]:
+        if name in manifest["tables"] and name not in kept:
             chosen = ", ".join(identifier(column) for column in columns("cohort")[name])
             path = literal(f"{store.root}/{manifest['tables'][name]['file']}")
             con.execute(f"insert into {identifier(name)} ({chosen}) select {chosen} from read_parquet({path})")
     con.execute(view_text("view_comments"))
-    con.execute(f"create or replace table {_OWN} (fingerprint varchar, root varchar, version integer)")
-    own = f"{literal(stamp['fingerprint'])}, {literal(stamp['root'])}, {stamp['version']}"
+    con.execute(
+        f"create or replace table {_OWN} (fingerprint varchar, root varchar, version integer, contents varchar)"
+    )
+    own = f"{literal(stamp['fingerprint'])}, {literal(stamp['root'])}, {stamp['version']}, {literal(json.dumps(contents))}"
     con.execute(f"insert into {_OWN} values ({own})")
     con.execute(f"comment on table {_OWN} is 'Which state of the store the tables of this file were made from.'")
     con.execute("commit")
@@ -107,13 +111,30 @@ def _copied(manifest: dict[str, Any]) -> list[str]:
     return [name for name in columns("cohort") if name != "patches" or rows <= LARGEST_TABLE]
 
 
-def _drop_own(con: duckdb.DuckDBPyConnection) -> None:
-    """Drop what an earlier refresh made, and nothing of the user's."""
+def _kept(con: duckdb.DuckDBPyConnection, contents: dict[str, str | None], version: int) -> set[str]:
+    """The tables that need not be made anew: an earlier refresh put the same into them, and into those they refer to.
+
+    A large patch table takes longer to copy than all else that a refresh does, and most commands leave it as it was.
+    """
+    try:
+        rows = con.execute(f"select contents from {_OWN} where version = {version}").fetchall()
+    except duckdb.Error:
+        return set()
+    before = json.loads(rows[0][0]) if rows else {}
+    kept = {name for name, content in contents.items() if name in before and before[name] == content}
+    # A table is made anew with what it refers to, for what others refer to cannot be dropped.
+    while loose := {name for name in kept if not {to.table for to in references(name)} <= kept}:
+        kept -= loose
+    return kept
+
+
+def _drop_own(con: duckdb.DuckDBPyConnection, kept: set[str]) -> None:
+    """Drop what an earlier refresh made, but for the tables that are `kept`, and nothing of the user's."""
     present = con.execute("select table_name, table_type from information_schema.tables where table_schema = 'main'")
     kinds = dict(present.fetchall())
     ours = [*columns("run"), *columns("features"), "out_of_fold", *reversed(columns("cohort"))]
     if kinds and _OWN not in kinds and set(ours) & set(kinds):
         raise duckdb.Error("it holds tables of these names that milstore did not make")
     # Views first: what they were made over may go.
-    for name in sorted((n for n in ours if n in kinds), key=lambda n: kinds[n] != "VIEW"):
+    for name in sorted((n for n in ours if n in kinds and n not in kept), key=lambda n: kinds[n] != "VIEW"):
         con.execute(f"drop {'view' if kinds[name] == 'VIEW' else 'table'} {identifier(name)}")

@@ -6,12 +6,12 @@ new features are a new folder, and the `encoders` table says which one counts.
 
 import hashlib
 import shutil
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 import numpy as np
@@ -23,12 +23,13 @@ import pyarrow.parquet as pq
 from milstore.errors import ConflictError, DataError, StoreError, UsageError
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort, CohortEdit
-from milstore.store.files import sha256_of, sync_file, sync_folder, write_json, write_parquet
+from milstore.store.files import sha256_of, sync_folder, write_json, write_parquet
 from milstore.store.folder import Store
 from milstore.store.integrity import check_unique
 from milstore.store.names import check_name, named, nearest
 from milstore.store.packtarget import PackTarget, Vectors
 from milstore.store.places import hash_places
+from milstore.store.settling import Settling
 
 PLACE = ("case_id", "stain", "slice_idx", "patch_idx")
 """The columns that identify a patch."""
@@ -64,6 +65,9 @@ class FeaturePack:
         self._store = store
         self._staging = store.root / "features" / f".{encoder}.{uuid4().hex}.tmp"
         self._written = np.zeros(self.patches.num_rows, dtype=bool)
+        self._ready = 0
+        """Rows from the first on that are all written."""
+        self._settling: Settling | None = None
         self._fingerprint: str | None = None
 
     def __enter__(self) -> Self:
@@ -72,6 +76,7 @@ class FeaturePack:
             self._staging.mkdir(parents=True)
             shape = (self.patches.num_rows, self.n_features)
             matrix = np.lib.format.open_memmap(self._staging / VECTORS, "w+", self.dtype, shape)
+            self._settling = Settling(self._staging / VECTORS, _begun_fingerprint(self.patches))
         except OSError as error:
             shutil.rmtree(self._staging, ignore_errors=True)
             raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
@@ -83,19 +88,21 @@ class FeaturePack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Remove what was not committed."""
+        if self._settling is not None:
+            self._settling.close()
         shutil.rmtree(self._staging, ignore_errors=True)
 
     def write(self, first_row: int, vectors: Vectors) -> None:
         """Put vectors (n, D) into rows first_row … first_row + n - 1 of `patches`.
 
         Raises:
-            DataError: the width is not D, or a value is NaN or infinite (also when it is too large for float16).
+            DataError: the width is not D, a value is NaN or infinite (also when it is too large for float16), or a row
+                was written before.
         """
         if vectors.ndim != 2 or vectors.shape[1] != self.n_features:
             raise DataError(
                 f"features of {self._name(first_row)} have shape {vectors.shape}, not (n, {self.n_features})"
             )
-        last_row = first_row + len(vectors)
         with np.errstate(over="ignore"):
             stored = vectors.astype(self.dtype, copy=False)
         finite = np.isfinite(stored).all(axis=1)
@@ -103,12 +110,35 @@ class FeaturePack:
             raise DataError(
                 f"features of {self._name(first_row + int(np.argmin(finite)))} hold NaN or infinity: make them anew"
             )
+        self._check_first_time(first_row, len(vectors))
         self.target.write(first_row, stored)
-        self._written[first_row:last_row] = True
+        self._mark(first_row, len(vectors))
 
     def accept(self, first_row: int, count: int) -> None:
-        """Take it that another process has put rows first_row … first_row + count - 1 in place."""
+        """Take it that another process has put rows first_row … first_row + count - 1 in place, and will not again.
+
+        Raises:
+            DataError: a row was written before.
+        """
+        self._check_first_time(first_row, count)
+        self._mark(first_row, count)
+
+    def _check_first_time(self, first_row: int, count: int) -> None:
+        twice = self._written[first_row : first_row + count]
+        if twice.any():
+            raise DataError(f"{self._name(first_row + int(np.argmax(twice)))} got two features")
+
+    def _mark(self, first_row: int, count: int) -> None:
+        """Note that rows are in place, and let those settle that have no gap before them."""
         self._written[first_row : first_row + count] = True
+        left = self._written[self._ready :]
+        self._ready += len(left) if left.all() else int(np.argmin(left))
+        if self._settling is not None:
+            self._settling.settle(self._place(self._ready))
+
+    def _place(self, row: int) -> int:
+        """Bytes of the file in front of a row."""
+        return self.target.offset + row * self.n_features * self.dtype.itemsize
 
     def _name(self, row: int) -> str:
         place = {column: self.patches[column][row].as_py() for column in PLACE}
@@ -150,10 +180,7 @@ class FeaturePack:
         if same and same[0]["fingerprint"] == fingerprint:
             return
         if same and not replace:
-            raise ConflictError(
-                f"the store has other features of {self.encoder} ({same[0]['n_patches']} patches, "
-                f"{same[0]['n_features']} numbers each): use another name, or --replace"
-            )
+            raise other_features(same[0])
         folder = self._store.root / "features" / self.encoder / fingerprint[:12]
         if not folder.exists():
             folder.parent.mkdir(exist_ok=True)
@@ -171,26 +198,36 @@ class FeaturePack:
         edit.replace("encoders", pa.Table.from_pylist([*others, row]))
 
     def _settle(self) -> str:
-        # Hashed twice and brought to the disk at the same time: each takes as long as the others.
-        with ThreadPoolExecutor(2) as side:
-            synced = side.submit(sync_file, self._staging / VECTORS)
-            hashed = side.submit(sha256_of, self._staging / VECTORS)
-            fingerprint = packed_fingerprint(self._staging, self.patches)
-            synced.result()
-            hashes = {VECTORS: hashed.result()}
+        assert self._settling is not None
+        self._settling.end(self._place(self.patches.num_rows))
         rows = self.patches.append_column("row", pa.array(np.arange(self.patches.num_rows), pa.int64()))
         encoder = pa.array([self.encoder] * rows.num_rows, pa.string())
         write_parquet(rows.add_column(0, "encoder", encoder), self._staging / ROWS)
-        write_json(self._staging / PACK, {"sha256": {**hashes, ROWS: sha256_of(self._staging / ROWS)}})
-        return fingerprint
+        # The matrix is in the fingerprint, to the last byte.
+        write_json(self._staging / PACK, {"sha256": {ROWS: sha256_of(self._staging / ROWS)}})
+        return self._settling.result()
 
 
 def packed_fingerprint(folder: Path, patches: pa.Table) -> str:
     """SHA-256 over the patches of a pack, in the order of its rows, and the bytes of its matrix."""
-    digest = hashlib.sha256()
-    hash_places(digest, patches)
+    digest = _begun_fingerprint(patches)
     with (folder / VECTORS).open("rb") as stream:
         return hashlib.file_digest(stream, lambda: digest).hexdigest()
+
+
+def _begun_fingerprint(patches: pa.Table) -> Any:
+    """The hash of `hashlib` that a fingerprint is, before it gets the matrix."""
+    digest = hashlib.sha256()
+    hash_places(digest, patches)
+    return digest
+
+
+def other_features(known: Mapping[str, Any]) -> ConflictError:
+    """That an encoder, given by its row, cannot have two kinds of features."""
+    return ConflictError(
+        f"the store has other features of {known['encoder']} ({known['n_patches']} patches, "
+        f"{known['n_features']} numbers each): use another name, or --replace"
+    )
 
 
 @dataclass(frozen=True)
@@ -234,6 +271,22 @@ class PackedFeatures:
         if matrix.shape != (self.patches.num_rows, self.n_features) or matrix.dtype.name != self.dtype:
             raise StoreError(f"{path} holds {matrix.shape} {matrix.dtype}: run milstore doctor")
         return int(matrix.offset)
+
+    def cannot_be(self, patches: pa.Table, row: int, vector: Vectors) -> bool:
+        """Whether features of `patches` (as a pack orders them), with this vector (D,) in a row, are others than these.
+
+        False where it takes all vectors to tell, or where these cannot be read.
+        """
+        if (self.n_features,) != vector.shape or (self.dtype == "float16" and vector.dtype != np.float16):
+            return True
+        try:
+            if not self.patches.equals(patches.select(list(PLACE)).cast(self.patches.schema)):
+                return True
+            stored = np.load(self.folder / VECTORS, mmap_mode="r", allow_pickle=False)[row]
+        except (StoreError, OSError, ValueError, IndexError):
+            return False
+        with np.errstate(over="ignore"):
+            return not np.array_equal(stored, vector.astype(self.dtype))
 
     def read(self, case_id: str, into: Vectors | None = None) -> Vectors:
         """Vectors (N, D) of a case, in the order of its rows, in one sequential read.
