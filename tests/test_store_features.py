@@ -12,7 +12,9 @@ from hypothesis.extra import numpy as hnp
 from milstore.errors import DataError, StoreError, UsageError
 from milstore.store import Store, settling
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.features import VECTORS, FeaturePack, Vectors, open_features, packed_fingerprint
+from milstore.store.doctor import check
+from milstore.store.features import PACK, ROWS, VECTORS, FeaturePack, Vectors, open_features, packed_fingerprint
+from milstore.store.findings import DAMAGE
 from tests.making import THREE_LABELS, THREE_PATCHES, make_store
 from tests.test_store_cohort import snapshot
 
@@ -163,3 +165,20 @@ def test_a_truncated_pack_is_found(store: Store) -> None:
     path.write_bytes(path.read_bytes()[:-8])
     with pytest.raises(StoreError, match=r"vectors\.npy"):
         open_features(store, read_cohort(store)).read("46")
+
+
+@pytest.mark.parametrize("name", [VECTORS, ROWS, PACK])
+def test_features_that_were_damaged_are_taken_anew(store: Store, name: str) -> None:
+    """Packing the same features in their place mends what doctor found; once more changes nothing."""
+    vectors = np.arange(2 * len(THREE_PATCHES), dtype=np.float32).reshape(-1, 2)
+    pack(store, vectors)
+    damaged = open_features(store, read_cohort(store)).folder / name
+    damaged.chmod(0o644)
+    damaged.write_bytes(damaged.read_bytes()[:-1] + b"\0")
+    assert [found.kind for found in check(store)] == [DAMAGE]
+    pack(store, vectors)
+    assert DAMAGE not in [found.kind for found in check(store)]
+    assert np.array_equal(np.load(open_features(store, read_cohort(store)).folder / VECTORS), vectors)
+    mended = snapshot(store.root)
+    pack(store, vectors)
+    assert snapshot(store.root) == mended

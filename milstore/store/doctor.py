@@ -20,7 +20,7 @@ from milstore.schema.columns import columns
 from milstore.store.attention import check_coverage, check_predictions, checked_attention
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
-from milstore.store.features import PACK, ROWS, open_features, packed_fingerprint
+from milstore.store.features import is_whole, open_features
 from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.finished import OWN_HASH, with_own_hash
@@ -150,10 +150,7 @@ def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str) -> I
     features = open_features(store, cohort, encoder)
 
     def look() -> None:
-        hashes = json.loads((features.folder / PACK).read_text(encoding="utf-8"))["sha256"]
-        # The matrix is in the fingerprint, to the last byte.
-        whole = hashes[ROWS] == sha256_of(features.folder / ROWS)
-        if not whole or packed_fingerprint(features.folder, features.patches) != fingerprint:
+        if not is_whole(features.folder, features.patches, fingerprint):
             raise ValueError(f"the features of {encoder} are not what was stored (SHA-256 differs)")
         unknown = features.patches.join(cohort.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
         if unknown.num_rows:

@@ -5,10 +5,12 @@ new features are a new folder, and the `encoders` table says which one counts.
 """
 
 import hashlib
+import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -177,11 +179,14 @@ class FeaturePack:
             raise DataError(f"{unknown.num_rows} features have no patch in the store: ingest the patches first")
         others = [old for old in edit.table("encoders").to_pylist() if old["encoder"] != self.encoder]
         same = [old for old in edit.table("encoders").to_pylist() if old["encoder"] == self.encoder]
-        if same and same[0]["fingerprint"] == fingerprint:
+        known = bool(same) and same[0]["fingerprint"] == fingerprint
+        if known and not replace:
             return
         if same and not replace:
             raise other_features(same[0])
-        folder = self._store.root / "features" / self.encoder / fingerprint[:12]
+        folder = self._home(fingerprint)
+        if known and self._store.root / same[0]["folder"] == folder:
+            return
         if not folder.exists():
             folder.parent.mkdir(exist_ok=True)
             self._staging.rename(folder)
@@ -197,6 +202,16 @@ class FeaturePack:
         }
         edit.replace("encoders", pa.Table.from_pylist([*others, row]))
 
+    def _home(self, fingerprint: str) -> Path:
+        """Where these features are, or are to be: the first folder of their name that is whole, or is not there."""
+        for number in count(1):
+            folder = self._store.root / "features" / self.encoder / fingerprint[:12]
+            # What is damaged is left as it is: somebody may be reading it.
+            folder = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
+            if not folder.exists() or _holds(folder, self.patches, fingerprint):
+                break
+        return folder
+
     def _settle(self) -> str:
         assert self._settling is not None
         self._settling.end(self._place(self.patches.num_rows))
@@ -206,6 +221,20 @@ class FeaturePack:
         # The matrix is in the fingerprint, to the last byte.
         write_json(self._staging / PACK, {"sha256": {ROWS: sha256_of(self._staging / ROWS)}})
         return self._settling.result()
+
+
+def is_whole(folder: Path, patches: pa.Table, fingerprint: str) -> bool:
+    """Whether a pack is what was stored, to the last byte. OSError, KeyError, TypeError or ValueError if it cannot
+    be read."""
+    hashes = json.loads((folder / PACK).read_text(encoding="utf-8"))["sha256"]
+    return hashes[ROWS] == sha256_of(folder / ROWS) and packed_fingerprint(folder, patches) == fingerprint
+
+
+def _holds(folder: Path, patches: pa.Table, fingerprint: str) -> bool:
+    try:
+        return is_whole(folder, patches, fingerprint)
+    except (OSError, KeyError, TypeError, ValueError):
+        return False
 
 
 def packed_fingerprint(folder: Path, patches: pa.Table) -> str:
