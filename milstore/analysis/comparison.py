@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from milstore.analysis.arrays import array
 from milstore.errors import UsageError
-from milstore.store.places import starts
 
 MEASURES = ("spearman", "jaccard", "cosine", "js_divergence", "kl_divergence")
 EPSILON = 1e-12
@@ -146,9 +145,9 @@ def _mean_ranks(rank_N: NDArray[np.int32], weight_N: Vector) -> Vector:
     """Ranks 1 to N, of which no two are the same, with the mean of them in the place of those of equal weights."""
     by_rank_N = np.empty_like(weight_N)
     by_rank_N[rank_N - 1] = weight_N
-    first = starts(by_rank_N)
-    counts = np.diff(first, append=len(by_rank_N))
-    ranks_N: Vector = np.repeat(first + (counts + 1) / 2, counts)[rank_N - 1]
+    # Where equal weights begin, and where the last of them end.
+    edges = np.flatnonzero(np.concatenate([[True], by_rank_N[1:] != by_rank_N[:-1], [True]]))
+    ranks_N: Vector = np.repeat((edges[:-1] + edges[1:] + 1) / 2, np.diff(edges))[rank_N - 1]
     return ranks_N
 
 

@@ -82,7 +82,7 @@ def _within(outer_N: Index, inner_N: Index, count: int) -> Index:
     return outer_N * count + inner_N
 
 
-def starts(group_N: npt.NDArray[Any]) -> Index:
+def starts(group_N: Index) -> Index:
     """First row of each group, of rows whose groups lie side by side."""
     return np.flatnonzero(np.append(True, group_N[1:] != group_N[:-1])) if len(group_N) else np.zeros(0, np.int64)
 
