@@ -146,16 +146,18 @@ def test_a_committed_run_names_its_files(three: Store) -> None:
     assert not (three.running / "exp-s1-0").exists()
 
 
-def test_texts_of_attention_are_written_bare(three: Store) -> None:
-    """Case and stain, numbers of a few bits in the file, are not compressed, for quicker scans; all else is. They are
-    read as texts."""
+def test_attention_is_written_for_searches(three: Store) -> None:
+    """What every search for a case reads is not compressed, all else is; a group of rows says which cases and ranks it
+    holds; and texts, however written, are read as texts."""
     path = three.run_folder("exp-s1-0") / "attention.parquet"
     group = pq.read_metadata(path).row_group(0)
-    columns = [group.column(i) for i in range(group.num_columns)]
-    bare = [column.path_in_schema for column in columns if column.compression == "UNCOMPRESSED"]
-    assert bare == ["case_id", "stain"]
-    assert {column.compression for column in columns} == {"UNCOMPRESSED", "ZSTD"}
-    assert {pq.read_schema(path).field(name).type for name in bare} == {pa.string()}
+    columns = {name: group.column(i) for i, name in enumerate(pq.read_schema(path).names)}
+    bare = [name for name, column in columns.items() if column.compression == "UNCOMPRESSED"]
+    assert (bare, {columns[name].compression for name in columns if name not in bare}) == (
+        ["case_id", "stain", "n_patches"], {"ZSTD"},
+    )  # fmt: skip
+    assert [name for name, column in columns.items() if column.is_stats_set] == ["case_id", "rank"]
+    assert {pq.read_schema(path).field(name).type for name in ("case_id", "stain")} == {pa.string()}
 
 
 def test_a_file_that_was_replaced_is_read_anew(three: Store) -> None:

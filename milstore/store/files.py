@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 
 _REPEATED = ("stain_attention", "slice_attention")
 """Numbers of which a case has few: a dictionary of them takes a third of the room."""
+_FEW = ("case_id", "stain", "n_patches")
+"""What mostly is the same from row to row, or is one of a few: a dictionary's numbers of some bits, of which zstd saves
+little, and for which every search for a case would wait."""
+_ORDER = ("case_id", "rank")
+"""How attention lies in its file. Of other columns a group holds all sorts, and their least and greatest tell nothing."""
 
 
 def sha256_of(path: Path) -> str:
@@ -87,15 +92,14 @@ def parquet_options(table: "pa.Table") -> dict[str, Any]:
     import pyarrow as pa
 
     noisy = [field.name for field in table.schema if pa.types.is_float32(field.type) and field.name not in _REPEATED]
-    # Texts that are written as dictionaries are numbers of a few bits in the file, in which zstd finds little: bare they
-    # make a file of attention a hundredth larger, and are what a search for a case spends most of its time on.
-    bare = [field.name for field in table.schema if pa.types.is_dictionary(field.type)]
     return {
-        "compression": {name: "none" if name in bare else "zstd" for name in table.schema.names},
+        "compression": {name: "none" if name in _FEW else "zstd" for name in table.schema.names},
         # A patch's attention is close to noise in its low bits: splitting the bytes lets zstd find what repeats.
         "use_byte_stream_split": noisy or False,
         "use_dictionary": [field.name for field in table.schema if field.name not in noisy],
-        "row_group_size": 1 << 17,
+        "write_statistics": list(_ORDER) if set(_ORDER) <= set(table.schema.names) else True,
+        # A case is looked for within a group: larger ones take longer, and of smaller ones there is more to tell.
+        "row_group_size": 1 << 16,
         # A dictionary is a way to write texts; they are to be read as texts.
-        "store_schema": not bare,
+        "store_schema": not any(pa.types.is_dictionary(field.type) for field in table.schema),
     }
