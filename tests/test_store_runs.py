@@ -147,8 +147,8 @@ def test_a_committed_run_names_its_files(three: Store) -> None:
 
 
 def test_attention_is_written_for_searches(three: Store) -> None:
-    """What every search for a case reads is not compressed, all else is; a group of rows says which cases and ranks it
-    holds; and texts, however written, are read as texts."""
+    """What every search for a case reads is not compressed, all else is; a group of rows says which cases, ranks
+    and sizes it holds; and texts, however written, are read as texts."""
     path = three.run_folder("exp-s1-0") / "attention.parquet"
     group = pq.read_metadata(path).row_group(0)
     columns = {name: group.column(i) for i, name in enumerate(pq.read_schema(path).names)}
@@ -156,7 +156,7 @@ def test_attention_is_written_for_searches(three: Store) -> None:
     assert (bare, {columns[name].compression for name in columns if name not in bare}) == (
         ["case_id", "stain", "n_patches"], {"ZSTD"},
     )  # fmt: skip
-    assert [name for name, column in columns.items() if column.is_stats_set] == ["case_id", "rank"]
+    assert [name for name, column in columns.items() if column.is_stats_set] == ["case_id", "rank", "n_patches"]
     assert {pq.read_schema(path).field(name).type for name in ("case_id", "stain")} == {pa.string()}
 
 

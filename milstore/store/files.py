@@ -14,8 +14,9 @@ _REPEATED = ("stain_attention", "slice_attention")
 _FEW = ("case_id", "stain", "n_patches")
 """What mostly is the same from row to row, or is one of a few: a dictionary's numbers of some bits, of which zstd saves
 little, and for which every search for a case would wait."""
-_ORDER = ("case_id", "rank")
-"""How attention lies in its file. Of other columns a group holds all sorts, and their least and greatest tell nothing."""
+_BOUNDED = ("case_id", "rank", "n_patches")
+"""Columns of attention of which a group of rows says its least and greatest: the two that it is in order by, and one
+that is reckoned with, sooner where no sum can overflow. Of the others a group holds all sorts: that tells nothing."""
 
 
 def sha256_of(path: Path) -> str:
@@ -97,7 +98,7 @@ def parquet_options(table: "pa.Table") -> dict[str, Any]:
         # A patch's attention is close to noise in its low bits: splitting the bytes lets zstd find what repeats.
         "use_byte_stream_split": noisy or False,
         "use_dictionary": [field.name for field in table.schema if field.name not in noisy],
-        "write_statistics": list(_ORDER) if set(_ORDER) <= set(table.schema.names) else True,
+        "write_statistics": list(_BOUNDED) if set(_BOUNDED) <= set(table.schema.names) else True,
         # A case is looked for within a group: larger ones take longer, and of smaller ones there is more to tell.
         "row_group_size": 1 << 16,
         # A dictionary is a way to write texts; they are to be read as texts.
