@@ -303,7 +303,7 @@ small runs each has {small.patches:,} patches of {small.cases} cases.
 The rival keeps a file a run, with a row a patch, and reads the columns that it needs: of a `.npz` the arrays of cases
 (whole numbers), stains and effective attention, of a `.csv` the same three columns with their types said. It reads the
 files of {rival_runs} runs, and its time is multiplied by {times:g} to stand for {shape.runs} of them, while ours is of
-all {shape.runs}. Both give the same numbers.
+all {shape.runs}, of a connection that has asked before. Both give the same numbers.
 
 Charts are of what the command takes by default: the test subsets of one seed's five runs, which are the
 {shape.cases:,} cases, each of them once; `compare-runs` compares these five runs, over all of their cases, and not

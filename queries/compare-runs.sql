@@ -5,147 +5,101 @@
 -- all patches the same; Jaccard index of the two sets of greatest(1, floor(n * pct / 100)) top patches; Jensen-Shannon
 -- divergence in bits; Kullback-Leibler divergence from a to b in nats, sum(a ln((a + e) / (b + e))) with e = 1e-12;
 -- p_true_difference is run a's probability of the true class (as run a was told it) less run b's of the same class.
--- grain: one row per pair of runs and case
+-- More than 100 million patches of all runs, or 5 billion comparisons of two patches, are refused.
+-- grain: one row per run and case, with its patches; then one per pair of runs and case
 -- over: runs
 -- param a run = null: a run; compared with --b
 -- param b run = null: another run
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
--- columns: run_a, split_a, seed_a, subset_a, run_b, split_b, seed_b, subset_b, case_id, n_patches, same_patches, spearman, jaccard, cosine, js_divergence, kl_divergence, p_true_difference
--- then: comparison.comparable
+-- columns: run_id, split, seed, subset, case_id, true_label, p_true, probabilities, n_top, patches
+-- then: comparison.compared
 -- report: comparison.report
 
+-- Two that are named stand in their order; of an experiment's, the lower split and seed first.
 with runs_asked as (
-    select run_id, split_set, split, seed
+    select
+        run_id,
+        split,
+        seed,
+        row_number() over (
+            order by list_position([$a::varchar, $b::varchar], run_id), split_set, split, seed, run_id
+        ) as run_number
     from runs
     where run_id in (select run_id from selection)
 ),
 
--- Two that are named stand in their order; of an experiment's, the lower split and seed first.
-pairs as (
+slices_seen as (
+    select stain, slice_idx, row_number() over (order by stain, slice_idx) as slice_number
+    from (select distinct stain, slice_idx from attention)
+),
+
+-- A patch counts once for each pair of runs that saw it.
+sizes as (
+    select sum(patches) as patches, sum(patches * (runs - 1) / 2) as comparisons
+    from (
+        select count(*) as runs, sum(n_patches::bigint) as patches
+        from attention
+        join selection using (run_id, case_id)
+        where rank = 1
+        group by case_id
+    )
+),
+
+-- A hundred runs of a million patches, on two cores, take most of the minute and of the 8 GB that a question may take.
+-- What is more is refused before it is read.
+allowed as (
     select
-        a.run_id as run_a,
-        a.split as split_a,
-        a.seed as seed_a,
-        b.run_id as run_b,
-        b.split as split_b,
-        b.seed as seed_b
-    from runs_asked as a
-    cross join runs_asked as b
-    where
         if(
-            $a::varchar is null,
-            (a.split_set, a.split, a.seed, a.run_id) < (b.split_set, b.split, b.seed, b.run_id),
-            a.run_id = $a::varchar and b.run_id = $b::varchar
-        )
+            patches > 100_000_000 or comparisons > 5_000_000_000,
+            error(
+                format(
+                    '{:,} pairs of runs with {:,} patches are too many to compare: '
+                    'give --seed, two runs by --a and --b, or --case',
+                    (select count(*) * (count(*) - 1) // 2 from runs_asked),
+                    patches::bigint
+                )
+            ),
+            true
+        ) as allowed
+    from sizes
 ),
 
-cases_asked as (
-    select *, row_number() over (order by run_id, case_id) as case_number
-    from selection
-),
-
-sums as (
-    select run_id, case_id, sum(effective_attention::double) as whole
-    from attention
-    join cases_asked using (run_id, case_id)
-    group by all
-),
-
--- Ranks are over all rows, case after case: within a case they are its own plus what stands before it, which no
--- correlation sees. One sort of all is much quicker than one for each case.
-weights as (
+-- A patch's place within its case is one number: numbers are brought into order sooner than texts.
+patches_of_case as (
     select
         run_id,
         case_id,
-        stain,
-        slice_idx,
-        patch_idx,
-        n_patches,
-        rank <= greatest(1, floor(n_patches * $pct::double / 100)) as is_top,
-        effective_attention::double / whole as weight,
-        rank() over by_attention + (count(*) over (by_attention range current row) - 1) / 2 as mean_rank
+        greatest(1, floor(any_value(n_patches) * $pct::double / 100)) as n_top,
+        list({'place': slice_number * 4294967296 + patch_idx, 'rank': rank, 'weight': effective_attention}) as patches
     from attention
-    join cases_asked using (run_id, case_id)
-    join sums using (run_id, case_id)
-    window by_attention as (order by case_number, effective_attention)
-),
-
-cases_of_pairs as (
-    select pairs.*, a.case_id, a.subset as subset_a, b.subset as subset_b
-    from pairs
-    join selection as a on a.run_id = run_a
-    join selection as b on b.run_id = run_b and b.case_id = a.case_id
-),
-
-patches_of_pairs as (
-    select
-        run_a,
-        run_b,
-        a.case_id,
-        a.n_patches,
-        b.n_patches as n_patches_b,
-        a.weight as a,
-        b.weight as b,
-        (a.weight + b.weight) / 2 as middle,
-        a.mean_rank as rank_a,
-        b.mean_rank as rank_b,
-        a.is_top as top_a,
-        b.is_top as top_b
-    from pairs
-    join weights as a on a.run_id = run_a
-    join weights as b
-        on b.run_id = run_b
-        and b.case_id = a.case_id
-        and b.stain = a.stain
-        and b.slice_idx = a.slice_idx
-        and b.patch_idx = a.patch_idx
-),
-
-measures as (
-    select
-        run_a,
-        run_b,
-        case_id,
-        any_value(n_patches) as n_patches,
-        case when min(a) < max(a) and min(b) < max(b) then least(1, greatest(-1, corr(rank_a, rank_b))) end as spearman,
-        count(*) filter (where top_a and top_b) / count(*) filter (where top_a or top_b) as jaccard,
-        least(1, sum(a * b) / sqrt(sum(a * a) * sum(b * b))) as cosine,
-        greatest(
-            0,
-            sum(if(a > 0, a * log2(a / middle), 0)) / 2
-            + sum(if(b > 0, b * log2(b / middle), 0)) / 2
-        ) as js_divergence,
-        sum(a * ln((a + 1e-12) / (b + 1e-12))) as kl_divergence
-    from patches_of_pairs
+    join selection using (run_id, case_id)
+    join slices_seen using (stain, slice_idx)
+    where (select allowed from allowed)
     group by all
-    having count(*) = any_value(n_patches) and count(*) = any_value(n_patches_b)
+),
+
+chances as (
+    select run_id, case_id, list({'label': label, 'probability': probability}) as probabilities
+    from probabilities
+    join selection using (run_id, case_id)
+    group by all
 )
 
 select
-    cases_of_pairs.run_a,
-    split_a,
-    seed_a,
-    subset_a,
-    cases_of_pairs.run_b,
-    split_b,
-    seed_b,
-    subset_b,
-    cases_of_pairs.case_id,
-    measures.n_patches,
-    measures.n_patches is not null as same_patches,
-    spearman,
-    jaccard,
-    cosine,
-    js_divergence,
-    kl_divergence,
-    said_a.p_true - said_b.probability as p_true_difference
-from cases_of_pairs
-join predictions as said_a on said_a.run_id = cases_of_pairs.run_a and said_a.case_id = cases_of_pairs.case_id
-join probabilities as said_b
-    on said_b.run_id = cases_of_pairs.run_b and said_b.case_id = cases_of_pairs.case_id and said_b.label = said_a.true_label
-left join measures
-    on measures.run_a = cases_of_pairs.run_a
-    and measures.run_b = cases_of_pairs.run_b
-    and measures.case_id = cases_of_pairs.case_id
-left join cases on cases.case_id = cases_of_pairs.case_id
-order by split_a, seed_a, cases_of_pairs.run_a, split_b, seed_b, cases_of_pairs.run_b, case_order nulls last, cases_of_pairs.case_id
+    run_id,
+    split,
+    seed,
+    selection.subset,
+    case_id,
+    true_label,
+    p_true,
+    probabilities,
+    n_top,
+    patches
+from selection
+join runs_asked using (run_id)
+join predictions using (run_id, case_id)
+join chances using (run_id, case_id)
+join patches_of_case using (run_id, case_id)
+left join cases using (case_id)
+order by case_order nulls last, case_id, run_number

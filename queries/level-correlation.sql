@@ -16,10 +16,10 @@ weights as (
         stain,
         slice_idx,
         attention.n_patches,
-        patch_attention::double as patch_weight,
-        slice_attention::double as slice_weight,
-        stain_attention::double as stain_weight,
-        effective_attention::double as effective
+        patch_attention as patch_weight,
+        slice_attention as slice_weight,
+        stain_attention as stain_weight,
+        effective_attention as effective
     from attention
     join cases_asked using (run_id, case_id)
 ),
@@ -78,8 +78,9 @@ correlated as (
     join slices_ranked using (case_number, stain, slice_idx)
 ),
 
+-- Of each case, and (where case_number is null) of all at once: each has its own ranks, the others mean nothing there.
 -- Over weights that are all the same a correlation is undefined, whatever rounding makes of it.
-of_case as (
+correlations as (
     select
         case_number,
         any_value(n_patches) as n_patches,
@@ -89,66 +90,37 @@ of_case as (
                 'level': 'patch',
                 'weight_varies': min(patch_weight) < max(patch_weight),
                 'pearson': corr(patch_weight, effective),
-                'spearman': corr(patch_rank, effective_rank)
-            },
-            {
-                'level': 'slice',
-                'weight_varies': min(slice_weight) < max(slice_weight),
-                'pearson': corr(slice_weight, effective),
-                'spearman': corr(slice_rank, effective_rank)
-            },
-            {
-                'level': 'stain',
-                'weight_varies': min(stain_weight) < max(stain_weight),
-                'pearson': corr(stain_weight, effective),
-                'spearman': corr(stain_rank, effective_rank)
-            }
-        ] as levels
-    from correlated
-    group by case_number
-),
-
-of_all as (
-    select
-        min(effective) < max(effective) as effective_varies,
-        [
-            {
-                'level': 'patch',
-                'weight_varies': min(patch_weight) < max(patch_weight),
-                'pearson_all': corr(patch_weight, effective),
+                'spearman': corr(patch_rank, effective_rank),
                 'spearman_all': corr(patch_rank_all, effective_rank_all)
             },
             {
                 'level': 'slice',
                 'weight_varies': min(slice_weight) < max(slice_weight),
-                'pearson_all': corr(slice_weight, effective),
+                'pearson': corr(slice_weight, effective),
+                'spearman': corr(slice_rank, effective_rank),
                 'spearman_all': corr(slice_rank_all, effective_rank_all)
             },
             {
                 'level': 'stain',
                 'weight_varies': min(stain_weight) < max(stain_weight),
-                'pearson_all': corr(stain_weight, effective),
+                'pearson': corr(stain_weight, effective),
+                'spearman': corr(stain_rank, effective_rank),
                 'spearman_all': corr(stain_rank_all, effective_rank_all)
             }
         ] as levels
     from correlated
+    group by grouping sets ((case_number), ())
+),
+
+correlations_of_level as (
+    select * exclude (levels), unnest(levels, recursive := true)
+    from correlations
 ),
 
 slices_counted as (
     select case_number, count(distinct stain) as stains, count(*) as slices
     from slices_of_case
     group by case_number
-),
-
-levels_of_case as (
-    select * exclude (levels), unnest(levels, recursive := true)
-    from of_case
-    join slices_counted using (case_number)
-),
-
-levels_of_all as (
-    select effective_varies, unnest(levels, recursive := true)
-    from of_all
 ),
 
 explained as (
@@ -163,7 +135,14 @@ explained as (
             when weight_varies then 'effective attention is even'
             else level || ' attention is even'
         end as undefined
-    from levels_of_case
+    from correlations_of_level
+    join slices_counted using (case_number)
+),
+
+of_all as (
+    select level, weight_varies and effective_varies as defined, pearson, spearman_all
+    from correlations_of_level
+    where case_number is null
 )
 
 select
@@ -173,15 +152,15 @@ select
     error,
     explained.n_patches,
     explained.level,
-    if(undefined is null, least(1, greatest(-1, pearson)), null) as pearson,
+    if(undefined is null, least(1, greatest(-1, explained.pearson)), null) as pearson,
     if(undefined is null, least(1, greatest(-1, spearman)), null) as spearman,
     undefined,
-    if(of_all.weight_varies and of_all.effective_varies, least(1, greatest(-1, pearson_all)), null) as pearson_all,
-    if(of_all.weight_varies and of_all.effective_varies, least(1, greatest(-1, spearman_all)), null) as spearman_all,
+    if(of_all.defined, least(1, greatest(-1, of_all.pearson)), null) as pearson_all,
+    if(of_all.defined, least(1, greatest(-1, of_all.spearman_all)), null) as spearman_all,
     cases_asked.subset,
     run_id
 from explained
-join levels_of_all as of_all using (level)
+join of_all using (level)
 join cases_asked using (case_number)
 join predictions using (run_id, case_id)
 left join classes as true_classes on true_classes.label = true_label

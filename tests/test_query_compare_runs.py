@@ -1,21 +1,27 @@
 """`compare-runs`: whether two runs look at the same patches; and how a question is over runs."""
 
-from math import log, log2
+from collections.abc import Mapping
+from dataclasses import replace
+from itertools import combinations
+from math import log, log2, sqrt
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy.spatial.distance import cosine, jensenshannon
 from scipy.stats import spearmanr
 
+from milstore import queries
 from milstore.analysis.comparison import report
 from milstore.asking import ask
 from milstore.errors import UsageError
 from milstore.store import Store
+from milstore.store.places import PLACE
 from milstore.store.selection import Choice
 from tests.attended import frame, random_store, rounded
 from tests.drawing import drawn, rows_of, subtitle_of
-from tests.making import Patch, levels, make_run, make_store
+from tests.making import THREE_PATCHES, Patch, levels, make_run, make_store
 
 COLUMNS = [
     "run_a", "split_a", "seed_a", "subset_a", "run_b", "split_b", "seed_b", "subset_b", "case_id", "n_patches",
@@ -154,6 +160,100 @@ def test_agrees_with_scipy(tmp_path: Path, seed: int) -> None:
             assert row.spearman == pytest.approx(spearmanr(p, q).statistic)
         else:
             assert np.isnan(row.spearman)
+
+
+def mean_ranks(weights: Mapping[Patch, float]) -> dict[Patch, float]:
+    """Ranks from 1 for the highest, by counting."""
+    values = list(weights.values())
+    return {
+        patch: sum(each > weight for each in values) + (values.count(weight) + 1) / 2
+        for patch, weight in weights.items()
+    }
+
+
+def expected(a: Mapping[Patch, float], b: Mapping[Patch, float], pct: float) -> list[float | None]:
+    """The measures of a pair by their definitions, patch by patch; all null over different patches."""
+    if set(a) != set(b):
+        return [None] * 5
+    ps, qs = (dict(zip(side, np.array(list(side.values())) / sum(side.values()), strict=True)) for side in (a, b))
+    ranks, tops, middle = (mean_ranks(a), mean_ranks(b)), [], (len(a) + 1) / 2
+    for side in (a, b):
+        # Equal weights are told apart by their places.
+        in_order = sorted(side, key=lambda patch: (-side[patch], patch))
+        tops.append(set(in_order[: max(1, int(len(a) * pct // 100))]))
+    off = [[of_side[patch] - middle for patch in a] for of_side in ranks]
+    spread = [sum(x * x for x in side) for side in off]
+    spearman = sum(x * y for x, y in zip(*off, strict=True)) / sqrt(spread[0] * spread[1]) if all(spread) else None
+    pairs = [(ps[patch], qs[patch]) for patch in a]
+    js = sum(each * log2(2 * each / (p + q)) / 2 for p, q in pairs for each in (p, q) if each > 0)
+    cosine_ = sum(p * q for p, q in pairs) / sqrt(sum(p * p for p, _ in pairs) * sum(q * q for _, q in pairs))
+    kl = sum(p * log((p + 1e-12) / (q + 1e-12)) for p, q in pairs)
+    return [spearman, len(tops[0] & tops[1]) / len(tops[0] | tops[1]), cosine_, js, kl]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_measures_are_those_of_a_plain_loop(tmp_path: Path, seed: int) -> None:
+    """Over every pair of five runs, among weights with ties, zeros and nothing but one value, of runs that saw more or
+    fewer patches of a case, and were told of them in different orders."""
+    random = np.random.default_rng(seed)
+    labels = {"2": 0, "10": 1, "5": 1}
+    patches: list[Patch] = [
+        (case, stain, i, p)
+        for case in labels
+        for stain in ("h&e", "melan")
+        for i in range(2)
+        for p in range(random.integers(1, 9))
+    ]
+    store = make_store(tmp_path / "five", labels, patches)
+    runs: dict[str, pa.Table] = {}
+    chances = {}
+    for number in range(5):
+        # The first of a slice has some weight: a slice without any has no attention within it.
+        weights = {p: float(random.integers(0, 4) ** 2 + (p[3] == 0)) for p in patches}
+        if number == 1:
+            weights |= {p: 1.0 for p in patches if p[0] == "2"}
+        if number in (2, 3):
+            weights = {p: weight for p, weight in weights.items() if p[:2] != ("10", "melan")}
+        if number == 4:
+            weights = {p: weight for p, weight in weights.items() if p[0] != "5" or p[2] == 0}
+        chances[f"exp-s{number + 1}-0"] = {case: (1 - p, p) for case, p in zip(labels, random.random(3), strict=True)}
+        order = random.permutation(len(weights))
+        runs[f"exp-s{number + 1}-0"] = levels({list(weights)[i]: list(weights.values())[i] for i in order})
+    for split, (run, attention) in enumerate(runs.items(), start=1):
+        make_run(
+            store, run, dict.fromkeys(labels, "test"), labels, chances[run], attention, split=split, n_splits=5
+        )  # fmt: skip
+    found = ask(store, "compare-runs", values={"pct": 30}).records()
+    cases = [(a, b, case) for a, b in combinations(runs, 2) for case in ("2", "5", "10")]
+    assert [(row["run_a"], row["run_b"], row["case_id"]) for row in found] == cases
+    for row, (a, b, case) in zip(found, cases, strict=True):
+        measures = expected(*(stored(runs[run], case) for run in (a, b)), pct=30)
+        difference = chances[a][case][labels[case]] - chances[b][case][labels[case]]
+        assert [row[name] for name in COLUMNS[-6:]] == pytest.approx([*measures, difference], abs=1e-9)
+
+
+def stored(attention: pa.Table, case: str) -> dict[Patch, float]:
+    """Effective attention of a case's patches, in the numbers that a file holds."""
+    rows = [row for row in attention.to_pylist() if row["case_id"] == case]
+    return {tuple(row[name] for name in PLACE): float(np.float32(row["effective_attention"])) for row in rows}
+
+
+@pytest.mark.parametrize("bound", ["100_000_000", "5_000_000_000"])
+def test_too_much_is_refused_before_it_is_read(three: Store, monkeypatch: pytest.MonkeyPatch, bound: str) -> None:
+    """More patches, or more comparisons of patches, than a question has memory and time for are one line that says what
+    to do; and a single pair of these runs, or a case, is compared."""
+    asked = queries.load("compare-runs")
+    patches = len(THREE_PATCHES)
+    smaller = asked.sql.replace(bound, str(2 * patches))
+    assert smaller != asked.sql
+    monkeypatch.setattr(queries, "load", lambda *_: replace(asked, sql=smaller))
+    message = (
+        f"3 pairs of runs with {3 * patches} patches are too many to compare: give --seed, two runs by --a and --b"
+    )
+    with pytest.raises(UsageError, match=message):
+        ask(three, "compare-runs").rows()
+    assert len(ask(three, "compare-runs", values={"a": "exp-s1", "b": "exp-s2"}).rows()) == 3
+    assert len(ask(three, "compare-runs", Choice(cases=("46",))).rows()) == 3
 
 
 def test_its_chart_of_pairs(three: Store) -> None:

@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from milstore.asking import connect_locked
 from milstore.errors import DataError, StoreError, UsageError
 from milstore.store import Store
 from milstore.store.attention import check_coverage, checked_attention, rank_attention
-from milstore.store.files import sha256_of
+from milstore.store.files import put_parquet, sha256_of
 from milstore.store.runs import begin_run, find_run_id, list_drafts, mint_run_id, open_draft, read_run, run_ids
 from tests.making import RUN_FACTS, THREE_LABELS, Patch, levels, make_run
 from tests.test_store_cohort import snapshot
@@ -143,6 +144,35 @@ def test_a_committed_run_names_its_files(three: Store) -> None:
         name: value for name, value in RUN_FACTS.items() if name not in ("split_set", "n_splits", "finished_at")
     }
     assert not (three.running / "exp-s1-0").exists()
+
+
+def test_attention_is_written_for_searches(three: Store) -> None:
+    """What every search for a case reads is not compressed, all else is; a group of rows says which cases, ranks
+    and sizes it holds; and texts, however written, are read as texts."""
+    path = three.run_folder("exp-s1-0") / "attention.parquet"
+    group = pq.read_metadata(path).row_group(0)
+    columns = {name: group.column(i) for i, name in enumerate(pq.read_schema(path).names)}
+    bare = [name for name, column in columns.items() if column.compression == "UNCOMPRESSED"]
+    assert (bare, {columns[name].compression for name in columns if name not in bare}) == (
+        ["case_id", "stain", "n_patches"], {"ZSTD"},
+    )  # fmt: skip
+    assert [name for name, column in columns.items() if column.is_stats_set] == ["case_id", "rank", "n_patches"]
+    assert {pq.read_schema(path).field(name).type for name in ("case_id", "stain")} == {pa.string()}
+
+
+def test_a_file_that_was_replaced_is_read_anew(three: Store) -> None:
+    """What a process remembers of a file is not taken for another one of the same name and age."""
+    con = connect_locked(three)
+    sevens = "select count(*) from predictions where run_id = 'exp-s1-0' and true_label = 7"
+    assert con.execute(sevens).fetchall() == [(0,)]
+    path = three.run_folder("exp-s1-0") / "predictions.parquet"
+    table, times = pq.read_table(path, partitioning=None), (path.stat().st_atime_ns, path.stat().st_mtime_ns)
+    at = table.column_names.index("true_label")
+    path.parent.chmod(0o755)
+    path.unlink()
+    put_parquet(table.set_column(at, "true_label", pa.array([7] * 3, pa.int32())), path)
+    os.utime(path, ns=times)
+    assert con.execute(sevens).fetchall() == [(3,)]
 
 
 def test_a_committed_run_is_read_only(three: Store) -> None:

@@ -10,20 +10,25 @@ from numpy.typing import NDArray
 _NUMBERS = {pa.int32(): np.int32, pa.int64(): np.int64, pa.float64(): np.float64}
 
 
-def array(values: Sequence[Any] | NDArray[Any], kind: pa.DataType) -> pa.Array:
+def array(values: Sequence[Any] | NDArray[Any], kind: pa.DataType, valid: NDArray[np.bool_] | None = None) -> pa.Array:
     """An array of texts or numbers, None for what is null.
 
     Args:
         values: of the type, or None.
         kind: string, int32, int64 or float64.
+        valid: which values are not null, of many numbers among which there is no None.
 
     >>> array(["a", None, "ö"], pa.string()).to_pylist(), array([1, None], pa.int64()).to_pylist()
     (['a', None, 'ö'], [1, None])
+    >>> array(np.array([2, 3]), pa.int32(), np.array([True, False])).to_pylist()
+    [2, None]
     """
-    valid = np.array([value is not None for value in values], np.bool_)
+    if valid is None:
+        valid = np.array([value is not None for value in values], np.bool_)
+        values = [0 if value is None else value for value in values] if kind != pa.string() else values
     there = pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
     if kind != pa.string():
-        numbers = np.array([0 if value is None else value for value in values], _NUMBERS[kind])
+        numbers = np.array(values, _NUMBERS[kind])
         return pa.Array.from_buffers(kind, len(valid), [there, pa.py_buffer(numbers.tobytes())])
     texts = [b"" if value is None else value.encode() for value in values]
     ends = np.cumsum([0, *map(len, texts)], dtype=np.int32)

@@ -11,6 +11,12 @@ if TYPE_CHECKING:
 
 _REPEATED = ("stain_attention", "slice_attention")
 """Numbers of which a case has few: a dictionary of them takes a third of the room."""
+_FEW = ("case_id", "stain", "n_patches")
+"""What mostly is the same from row to row, or is one of a few: a dictionary's numbers of some bits, of which zstd saves
+little, and for which every search for a case would wait."""
+_BOUNDED = ("case_id", "rank", "n_patches")
+"""Columns of attention of which a group of rows says its least and greatest: the two that it is in order by, and one
+that is reckoned with, sooner where no sum can overflow. Of the others a group holds all sorts: that tells nothing."""
 
 
 def sha256_of(path: Path) -> str:
@@ -88,11 +94,13 @@ def parquet_options(table: "pa.Table") -> dict[str, Any]:
 
     noisy = [field.name for field in table.schema if pa.types.is_float32(field.type) and field.name not in _REPEATED]
     return {
-        "compression": "zstd",
+        "compression": {name: "none" if name in _FEW else "zstd" for name in table.schema.names},
         # A patch's attention is close to noise in its low bits: splitting the bytes lets zstd find what repeats.
         "use_byte_stream_split": noisy or False,
         "use_dictionary": [field.name for field in table.schema if field.name not in noisy],
-        "row_group_size": 1 << 17,
+        "write_statistics": list(_BOUNDED) if set(_BOUNDED) <= set(table.schema.names) else True,
+        # A case is looked for within a group: larger ones take longer, and of smaller ones there is more to tell.
+        "row_group_size": 1 << 16,
         # A dictionary is a way to write texts; they are to be read as texts.
         "store_schema": not any(pa.types.is_dictionary(field.type) for field in table.schema),
     }

@@ -27,6 +27,8 @@ def connect(store: Store) -> duckdb.DuckDBPyConnection:
 def connect_bare() -> duckdb.DuckDBPyConnection:
     """A connection in which nothing is, and without a progress bar, which DuckDB draws on stdout, where the data goes."""
     con = duckdb.connect()
+    # What stands at the end of a file is read once a process, unless the file was replaced: DuckDB looks.
+    con.execute("set parquet_metadata_cache = true")
     # In a notebook there is none, and to say so is an error.
     if con.execute("select current_setting('enable_progress_bar')").fetchall() == [(True,)]:
         con.execute("set enable_progress_bar = false")
