@@ -36,7 +36,7 @@ def chart(frame: "pd.DataFrame", about: About) -> Any:
     height = alt.Step(step)
     panels = [
         _errors(y, about).properties(width=150, height=height),
-        _bars(bare).properties(width=380, height=height),
+        _bars(bare).properties(width=370, height=height),
         _ratios(bare).properties(width=150, height=height),
     ]
     title = titled(About(title=about.title, subtitle=about.subtitle, notes=notes))
