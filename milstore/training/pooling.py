@@ -86,7 +86,10 @@ def attend(score_M: Tensor, value_MH: Tensor, member_KM: Tensor) -> tuple[Tensor
 
 
 class _Attend(torch.autograd.Function):
-    """The softmax of scores s: log w = s - t of their group, t the log-sum-exp; dt/ds = w; d(mean)/d(log w) = w * value."""
+    """The softmax of scores s: log w = s - t of their group, t the log-sum-exp; dt/ds = w; d(mean)/d(log w) = w * value.
+
+    By torch's products: every case has a shape of its own here, and oneDNN would keep memory for each.
+    """
 
     @staticmethod
     def forward(ctx: Any, score_M: Tensor, value_MH: Tensor, member_KM: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -97,7 +100,7 @@ class _Attend(torch.autograd.Function):
         member = member_KM.to(score_M.dtype)
         ctx.save_for_backward(value_MH, weight_KM, member)
         # A product with the memberships spreads each group's total over its members: exact, as all else in it is 0.
-        return score_M - total_K @ member, total_K, summed_over_rows(weight_KM.t(), value_MH)
+        return score_M - total_K @ member, total_K, weight_KM @ value_MH
 
     @staticmethod
     @once_differentiable
@@ -105,7 +108,6 @@ class _Attend(torch.autograd.Function):
         ctx: Any, of_log_weight_M: Tensor, of_total_K: Tensor, of_mean_KH: Tensor
     ) -> tuple[Tensor, Tensor, None]:
         value_MH, weight_KM, member = ctx.saved_tensors
-        weight_MK = weight_KM.t()
-        of_log_weight_M = of_log_weight_M + (weight_MK * rows_times(value_MH, of_mean_KH)).sum(1)
+        of_log_weight_M = of_log_weight_M + (weight_KM * (of_mean_KH @ value_MH.t())).sum(0)
         of_total_K = of_total_K - member @ of_log_weight_M
-        return of_log_weight_M + weight_MK @ of_total_K, rows_times(weight_MK, of_mean_KH.t()), None
+        return of_log_weight_M + of_total_K @ weight_KM, weight_KM.t() @ of_mean_KH, None
