@@ -132,6 +132,21 @@ def test_a_database_that_does_not_say_what_it_holds_is_made_anew(three: Store) -
     assert held(three) == expected
 
 
+@pytest.mark.parametrize(
+    "statement",
+    ["drop table patches", "delete from patches where patch_idx = 1", "alter table patches drop column x"],
+)
+def test_a_table_that_a_shell_took_from_is_made_anew(three: Store, statement: str) -> None:
+    """Whatever changed in the store: a table that lacks something is not taken for what was put into it."""
+    expected = held(three)["patches"]
+    with closing(duckdb.connect(str(three.database))) as con:
+        con.execute(statement)
+    with edit_cohort(three) as edit:
+        edit.replace("patch_roots", pa.table({"root": ["elsewhere"]}))
+    assert edit.notes == []
+    assert held(three)["patches"] == expected
+
+
 def test_a_held_file_puts_the_refresh_off(three: Store) -> None:
     """While somebody's shell holds the file, an ingest succeeds and says so; the next refresh catches up."""
     holder = subprocess.Popen(

@@ -81,7 +81,10 @@ def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any]
     manifest = store.manifest()
     copied = _copied(manifest)
     contents = {name: manifest["tables"].get(name, {}).get("content") for name in copied}
-    kept = _kept(con, contents, stamp["version"])
+    kept = _kept(con, contents, stamp["version"]) & _untouched(con, manifest)
+    # A table is made anew with what it refers to, for what others refer to cannot be dropped.
+    while loose := {name for name in kept if not {to.table for to in references(name)} <= kept}:
+        kept -= loose
     con.execute("begin transaction")
     _drop_own(con, kept)
     con.execute(view_text("catalog"))
@@ -112,7 +115,7 @@ def _copied(manifest: dict[str, Any]) -> list[str]:
 
 
 def _kept(con: duckdb.DuckDBPyConnection, contents: dict[str, str | None], version: int) -> set[str]:
-    """The tables that need not be made anew: an earlier refresh put the same into them, and into those they refer to.
+    """The tables that need not be made anew, as an earlier refresh put the same into them.
 
     A large patch table takes longer to copy than all else that a refresh does, and most commands leave it as it was.
     """
@@ -121,11 +124,27 @@ def _kept(con: duckdb.DuckDBPyConnection, contents: dict[str, str | None], versi
     except duckdb.Error:
         return set()
     before = json.loads(rows[0][0]) if rows else {}
-    kept = {name for name, content in contents.items() if name in before and before[name] == content}
-    # A table is made anew with what it refers to, for what others refer to cannot be dropped.
-    while loose := {name for name in kept if not {to.table for to in references(name)} <= kept}:
-        kept -= loose
-    return kept
+    return {name for name, content in contents.items() if name in before and before[name] == content}
+
+
+def _untouched(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> set[str]:
+    """The tables that still have their columns, and as many rows as they got: a shell may have dropped or emptied one."""
+    found: dict[str, list[str]] = {}
+    for table, column in con.execute(
+        "select table_name, column_name from duckdb_columns() where schema_name = 'main' "
+        "and table_oid in (select table_oid from duckdb_tables()) order by table_name, column_index"
+    ).fetchall():
+        found.setdefault(table, []).append(column)
+
+    def rows(name: str) -> int:
+        count: int = con.execute(f"select count(*) from {identifier(name)}").fetchall()[0][0]
+        return count
+
+    return {
+        name
+        for name, wanted in columns("cohort").items()
+        if found.get(name) == list(wanted) and rows(name) == manifest["tables"].get(name, {"rows": 0})["rows"]
+    }
 
 
 def _drop_own(con: duckdb.DuckDBPyConnection, kept: set[str]) -> None:
