@@ -98,6 +98,10 @@ class QuestionGroup(TyperGroup):
         """The command of a question."""
         raise NotImplementedError
 
+    def take_of(self, root: Path) -> None:
+        """Take the store's own questions from the one in this folder, and not from the one that is used by default."""
+        self._own = Store(root).queries
+
     def names(self, folder: Path) -> list[str]:
         """Names of the questions; `folder` is the store's own `queries/`."""
         return list(queries.available(folder))
@@ -112,7 +116,7 @@ class QuestionGroup(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The question that is called; a store named on the line brings its own questions."""
-        self._own = Store(named_store(args)).queries
+        self.take_of(named_store(args))
         return super().resolve_command(ctx, args)
 
 

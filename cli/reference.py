@@ -40,6 +40,9 @@ def cli_page() -> str:
 
 
 def _command(name: str, command: Any, parent: Any) -> list[str]:
+    if isinstance(command, QuestionGroup):
+        # There is no store: the pages are of milstore's questions, whatever a store that lies here asks besides.
+        command.take_of(DOCS)
     context = command.make_context(name, [], parent=parent, resilient_parsing=True, terminal_width=WIDTH)
     text = "\n".join(line.rstrip() for line in command.get_help(context).splitlines())
     blocks = [f"## {context.command_path}\n\n```\n{text}\n```\n"]
