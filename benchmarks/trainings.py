@@ -64,11 +64,11 @@ def one_epoch(made: Training) -> None:
 def steps(made: Training) -> Callable[[], None]:
     """The optimiser's steps of an epoch, without validation."""
 
+    order = made.cases.of("train")
+
     def run() -> None:
-        made.model.train()
-        for bag in made.bags.in_order(made.cases.of("train")):
-            made._step(bag, 1)
-            made.position += 1
+        made.train_cases(order, 1, Watcher(), lambda: False)
         made.position = 0
+        made.logits.clear()
 
     return run

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from milstore.training.bags import Bag, make_bag
 from milstore.training.config import TrainingConfig
-from milstore.training.model import AttentionMIL, CaseOutput, ReluDropout, effective_attention, unevenness
+from milstore.training.model import AttentionMIL, CaseOutput, Projector, effective_attention, unevenness
 
 D = 5
 POOLINGS = ("hierarchical", "size-corrected", "flat")
@@ -24,7 +24,7 @@ def model(pooling: str = "hierarchical", classes: int = 2, *, seed: int = 0, **c
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.mul_(3)  # Attention that is far from even.
-    return made.eval()
+    return made
 
 
 def run(made: AttentionMIL, bag: Bag) -> CaseOutput:
@@ -123,8 +123,8 @@ def test_flat_pooling_is_one_softmax_over_the_case(patches: list[tuple[str, int,
     made, bag = model("flat", seed=seed), case(patches)
     output = run(made, bag)
     with torch.no_grad():
-        hidden_NH = made.project(bag.feature_ND.float()).relu()
-        plain_N = made.patch_score(hidden_NH).softmax(0)
+        hidden_NH = made.project(bag.feature_ND.float())
+        plain_N = made.patch_pool(hidden_NH, torch.ones(1, len(hidden_NH), dtype=torch.bool)).log_weight_M.exp()
         logits_C = made.classify(plain_N @ hidden_NH)
     effective_N = effective_attention(output.attention, bag.slice_GN, bag.stain_SG)
     torch.testing.assert_close(effective_N.float(), plain_N, atol=1e-6, rtol=1e-4)
@@ -139,8 +139,8 @@ def test_size_correction_gives_equal_scores_equal_patches(patches: list[tuple[st
     for pooling in ("size-corrected", "hierarchical"):
         made = model(pooling)
         with torch.no_grad():
-            for scorer in (made.patch_score, made.slice_score, made.stain_score):
-                scorer.weigh.weight.zero_()
+            for pool in (made.patch_pool, made.slice_pool, made.stain_pool):
+                pool.weigh.weight.zero_()
         attention = run(made, bag).attention
         effective_N = effective_attention(attention, bag.slice_GN, bag.stain_SG)
         if pooling == "size-corrected":
@@ -164,7 +164,7 @@ def test_gradients_are_finite_with_extreme_scores(pooling: str, gated: bool) -> 
     """Scores far apart, with attention of 0 to the last bit, give finite gradients, the penalties' included."""
     made, bag = model(pooling, gated=gated), case([("h&e", 0, i) for i in range(4)] + [("h&e", 1, 0), ("sox10", 0, 1)])
     with torch.no_grad():
-        made.patch_score.weigh.weight.mul_(1e4)
+        made.patch_pool.weigh.weight.mul_(1e4)
     output = made(bag.feature_ND.float(), bag.slice_GN, bag.stain_SG)
     loss = output.logits_C.sum() + unevenness(output.attention.log_patch_N, bag.slice_GN)
     loss.backward()
@@ -203,38 +203,42 @@ def test_unevenness_by_hand() -> None:
 def test_upper_pools_have_no_weights_with_flat_pooling() -> None:
     """Nothing is trained, counted or stored that flat pooling does not use."""
     names = {name.split(".")[0] for name, _ in model("flat").named_parameters()}
-    assert names == {"project", "patch_score", "classify"}
+    assert names == {"project", "patch_pool", "classify"}
 
 
 @settings(max_examples=30, deadline=None)
 @given(share=st.floats(0, 0.95), seed=st.integers(0, 2**64 - 1), rows=st.integers(1, 40))
 def test_dropout_scales_what_it_keeps(share: float, seed: int, rows: int) -> None:
     """In training an entry is 0 or its ReLU over the share kept, and its gradient likewise; the seed decides which."""
-    activate = ReluDropout(share)
-    before = torch.linspace(-1, 2, rows * 7).view(rows, 7)
+    project = Projector(3, 7, share)
+    feature_MD = torch.linspace(-1, 2, rows * 3).view(rows, 3)
+    before = torch.nn.functional.linear(feature_MD, project.weight, project.bias).detach()
     scale = 65536 / (65536 - round(share * 65536))
 
-    def once() -> tuple[torch.Tensor, torch.Tensor]:
-        activate.seed = seed
-        value = before.clone().requires_grad_()
-        after = activate(value * 1)
+    def once() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        project.zero_grad()
+        after = project(feature_MD, np.random.default_rng(seed))
         after.backward(torch.full_like(after, 2.0))
-        assert value.grad is not None
-        return after.detach(), value.grad
+        assert project.weight.grad is not None and project.bias.grad is not None
+        return after.detach(), project.weight.grad, project.bias.grad
 
-    after, gradient = once()
+    after, of_weight, of_bias = once()
     kept = after > 0
     torch.testing.assert_close(after, torch.where(kept, before * scale, 0))
-    torch.testing.assert_close(gradient, torch.where(kept, 2 * scale, 0.0))
-    assert all(torch.equal(one, other) for one, other in zip((after, gradient), once(), strict=True))
-    activate.eval()
-    assert torch.equal(activate(before.clone()), before.relu())
+    gradient = torch.where(kept, 2 * scale, 0.0)
+    torch.testing.assert_close(of_weight, gradient.t() @ feature_MD)
+    torch.testing.assert_close(of_bias, gradient.sum(0))
+    assert all(torch.equal(one, other) for one, other in zip((after, of_weight, of_bias), once(), strict=True))
+    torch.testing.assert_close(project(feature_MD), before.relu())
 
 
 def test_dropout_drops_the_share_asked_for() -> None:
     """Over many entries the share is met, and neither rows, columns nor neighbours hang together."""
-    activate = ReluDropout(0.3)
-    kept = torch.stack([activate(torch.ones(100, 64)) > 0 for activate.seed in range(50)]).double()
+    project = Projector(1, 64, 0.3)
+    with torch.no_grad():
+        project.bias.fill_(1.0)
+    features = torch.zeros(100, 1)
+    kept = torch.stack([project(features, np.random.default_rng(seed)) > 0 for seed in range(50)]).double()
     assert float(kept.mean()) == pytest.approx(0.7, abs=0.005)
     for axis in (0, 1, 2):
         assert float(

@@ -45,7 +45,9 @@ class Bag:
         return len(self.patch_idx_N)
 
     def to(self, device: torch.device) -> "Bag":
-        """The bag with its tensors on a device."""
+        """The bag with its tensors on a device; the same bag if they are there."""
+        if self.feature_ND.device == device:
+            return self
         return replace(
             self,
             feature_ND=self.feature_ND.to(device, non_blocking=True),
@@ -179,7 +181,7 @@ class Float32Rows:
             self._buffer = torch.empty(m * d)
         feature_MD = self._buffer[: m * d].view(m, d)
         feature_MD[:n] = feature_ND
-        feature_MD[n:] = 0
+        feature_MD[n:].zero_()
         return feature_MD
 
 

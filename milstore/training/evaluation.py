@@ -38,7 +38,6 @@ class CaseResult:
 @torch.no_grad()
 def evaluate(model: AttentionMIL, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> list[CaseResult]:
     """Run the model over cases, all patches of each, in the order given."""
-    model.eval()
     float32 = Float32Rows()
     return [_evaluate_case(model, bag, float32, device) for bag in bags.in_order(case_ids)]
 

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from milstore.errors import DataError, UsageError
@@ -24,7 +25,7 @@ from milstore.training.optimiser import AdamW
 from milstore.training.progress import Watcher
 from milstore.training.randomness import Purpose, generator, torch_seed
 
-CHECKPOINT_FORMAT = 1
+CHECKPOINT_FORMAT = 2
 
 
 class DivergedError(UsageError):
@@ -86,8 +87,8 @@ class Training:
         self.float32 = Float32Rows()
         self.position = 0
         """Cases of the current epoch that are done."""
-        self.sums = torch.zeros(2, dtype=torch.float64, device=device)
-        """Loss and right calls, summed over the current epoch's cases. Read once an epoch: reading waits for a GPU."""
+        self.logits: list[Tensor] = []
+        """Of the current epoch's cases that are done. Looked at once an epoch: looking waits for a GPU."""
         self.epoch_seconds = 0.0
         self.history: list[dict[str, Any]] = []
         """A row of the table `epochs` for each epoch that has ended."""
@@ -115,30 +116,38 @@ class Training:
         epoch = len(self.history) + 1
         train = self.cases.of("train")
         order = [train[i] for i in generator(self.seed, Purpose.ORDER, epoch).permutation(len(train))]
-        self.model.train()
-        for bag in self.bags.in_order(order[self.position :]):
-            self._step(bag, epoch)
-            self.position += 1
-            watcher.case()
-            if stop() and self.position < len(order):
-                self.epoch_seconds += time.perf_counter() - started
-                return False
+        if not self.train_cases(order, epoch, watcher, stop):
+            self.epoch_seconds += time.perf_counter() - started
+            return False
         # On a GPU, the one place of an epoch where the numbers are waited for.
-        losses = torch.cat([self.sums / len(order), self._validate()]).tolist()
+        losses = torch.cat([self._loss_and_accuracy(self.logits, order), self._validate()]).tolist()
         self.epoch_seconds += time.perf_counter() - started
         self._end_epoch(epoch, *losses)
         watcher.epoch(self.history[-1], best=self.config.keep == "best" and self.best_epoch == epoch)
         return True
 
-    def _step(self, bag: Bag, epoch: int) -> None:
-        self.model.activate.seed = torch_seed(self.seed, Purpose.DROPOUT, epoch, self.position)
+    def train_cases(self, order: list[str], epoch: int, watcher: Watcher, stop: Callable[[], bool]) -> bool:
+        """Train on what is left of an epoch's cases. Returns whether that was all: false if `stop` said so before."""
+        # Made together: between two cases, when other things fill the processor's caches, each takes ten times as long.
+        drops = [
+            np.random.default_rng(torch_seed(self.seed, Purpose.DROPOUT, epoch, position))
+            for position in range(self.position, len(order))
+        ]
+        for bag, rng in zip(self.bags.in_order(order[self.position :]), drops, strict=True):
+            self._step(bag, epoch, rng)
+            self.position += 1
+            watcher.case()
+            if stop() and self.position < len(order):
+                return False
+        return True
+
+    def _step(self, bag: Bag, epoch: int, drops: np.random.Generator) -> None:
         if self.config.max_patches_per_slice:
             rng = generator(self.seed, Purpose.CAP, epoch, self.position)
             bag = bag.capped(self.config.max_patches_per_slice, rng)
         bag = bag.to(self.device)
-        output = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG)
-        loss = self._loss(output.logits_C, bag.case_id)
-        penalised = loss
+        output = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG, drops)
+        penalised = self._loss(output.logits_C, bag.case_id)
         attention, config = output.attention, self.config
         if config.patch_entropy:
             penalised = penalised + config.patch_entropy * unevenness(attention.log_patch_N, bag.slice_GN)
@@ -150,28 +159,30 @@ class Training:
         self.optimizer.zero_grad()
         penalised.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.sums += self._scored(loss.detach(), output.logits_C.detach(), bag.case_id)
+        self.logits.append(output.logits_C.detach())
 
     def _loss(self, logits_C: Tensor, case_id: str) -> Tensor:
         # Not cross_entropy(weight=...): its mean over one case divides by the case's weight, which undoes it.
         label = self.cases.label_of[case_id]
         return -self.class_weight[label] * logits_C.log_softmax(0)[label]
 
-    def _scored(self, loss: Tensor, logits_C: Tensor, case_id: str) -> Tensor:
-        right = logits_C.argmax() == self.cases.label_of[case_id]
-        return torch.stack([loss.double(), right.double()])
+    def _loss_and_accuracy(self, logits: list[Tensor], case_ids: list[str]) -> Tensor:
+        """Mean loss and accuracy over cases, as a tensor of two numbers, float64."""
+        logits_NC = torch.stack(logits).double()
+        label_N = torch.tensor([self.cases.label_of[case_id] for case_id in case_ids], device=self.device)
+        weight_C = torch.tensor(self.class_weight, dtype=torch.float64, device=self.device)
+        loss_N = nn.functional.cross_entropy(logits_NC, label_N, weight_C, reduction="none")
+        return torch.stack([loss_N.mean(), (logits_NC.argmax(1) == label_N).double().mean()])
 
     @torch.no_grad()
     def _validate(self) -> Tensor:
         """Mean loss and accuracy over the validation cases, as a tensor of two numbers."""
-        self.model.eval()
-        sums = torch.zeros_like(self.sums)
         cases = self.cases.of("val")
+        logits = []
         for stored in self.bags.in_order(cases):
             bag = stored.to(self.device)
-            logits_C = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG).logits_C
-            sums += self._scored(self._loss(logits_C, bag.case_id), logits_C, bag.case_id)
-        return sums / len(cases)
+            logits.append(self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG).logits_C)
+        return self._loss_and_accuracy(logits, cases)
 
     def _end_epoch(
         self, epoch: int, train_loss: float, train_accuracy: float, val_loss: float, val_accuracy: float
@@ -194,7 +205,7 @@ class Training:
         self.history.append(row)
         self.scheduler.step(val_loss)
         self.position = 0
-        self.sums.zero_()
+        self.logits.clear()
         self.epoch_seconds = 0.0
 
     def restore_best(self) -> None:
@@ -209,7 +220,7 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "position": self.position,
-            "sums": self.sums,
+            "logits": list(self.logits),
             "epoch_seconds": self.epoch_seconds,
             "history": self.history,
             "best_epoch": self.best_epoch,
@@ -228,7 +239,7 @@ class Training:
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.position = state["position"]
-        self.sums.copy_(state["sums"])
+        self.logits = [logits_C.to(self.device) for logits_C in state["logits"]]
         self.epoch_seconds = state["epoch_seconds"]
         self.history = list(state["history"])
         self.best_epoch = state["best_epoch"]

@@ -10,16 +10,18 @@ Axes, named in suffixes:  N patches   G slices   S stains   D features   H hidde
                           M members of any level, K the groups that they lie in
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from milstore.training.config import TrainingConfig
-from milstore.training.pooling import AttentionScore, attend
-from milstore.training.products import Linear
+from milstore.training.pooling import AttentionPool, Pooled, attend, total
+from milstore.training.products import Linear, rows_times, summed_over_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,53 +75,66 @@ class Standardiser(nn.Module):
         return (feature_ND - self.shift_D) * self.scale_D
 
 
-class ReluDropout(nn.Module):
-    """ReLU, then dropout whose mask is a function of a seed.
+class Projector(Linear):
+    """A linear layer, ReLU, and dropout.
 
-    Sixteen random bits an entry, so that the share that is dropped is rounded to 1 / 65536; what is kept is scaled by
-    the rounded share. Torch's own masks take one thread six times as long, which two threads would wait for.
+    Dropout takes sixteen random bits an entry, so that the share that is dropped is rounded to 1 / 65536; what is kept
+    is scaled by the rounded share. Torch's own masks take one thread six times as long, which two threads would wait
+    for.
     """
 
-    def __init__(self, share: float) -> None:
-        super().__init__()
-        self.dropped = min(round(share * 2**16), 2**16 - 1)
+    def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
+        super().__init__(n_features, hidden)
+        self.dropped = min(round(dropout * 2**16), 2**16 - 1)
         """How many of 65536 entries are dropped."""
-        self.seed = 0
-        """Of the next mask."""
 
-    def forward(self, value_MH: Tensor) -> Tensor:
-        """Values of at least 0, some dropped while training. Overwrites its argument."""
-        if not (self.training and self.dropped):
-            return value_MH.relu_()
-        if value_MH.device.type == "cuda":
-            torch.cuda.manual_seed(self.seed)
-            return nn.functional.dropout(value_MH.relu_(), self.dropped / 2**16)
-        return _DroppedRelu.apply(value_MH, self._kept(value_MH.shape), 2**16 / (2**16 - self.dropped))  # type: ignore[no-any-return, no-untyped-call]
+    def forward(self, feature_MD: Tensor, rng: np.random.Generator | None = None) -> Tensor:
+        """Values (M, H) of at least 0, some dropped as the generator draws; none without a generator.
 
-    def _kept(self, shape: torch.Size) -> Tensor:
-        """Bool, false where an entry is dropped."""
-        words = np.random.default_rng(self.seed).integers(2**64, size=-(-shape.numel() // 4), dtype=np.uint64)
+        No gradient flows to the features.
+        """
+        kept_MH = None if rng is None or not self.dropped else self._kept(len(feature_MD), rng)
+        scale = 2**16 / (2**16 - self.dropped)
+        return _Projected.apply(feature_MD, self.weight, self.bias, kept_MH, scale)  # type: ignore[no-any-return, no-untyped-call]
+
+    def _kept(self, rows: int, rng: np.random.Generator) -> Tensor:
+        """1 where an entry is kept and 0 where it is dropped, as bytes: torch multiplies by them faster than by bools."""
+        shape, device = (rows, self.out_features), self.weight.device
+        if device.type != "cpu":
+            generator = torch.Generator(device).manual_seed(int(rng.integers(2**63)))
+            return torch.empty(shape, dtype=torch.uint8, device=device).bernoulli_(
+                1 - self.dropped / 2**16, generator=generator
+            )
+        entries = math.prod(shape)
+        words = rng.integers(2**64, size=-(-entries // 4), dtype=np.uint64)
         # Little-endian everywhere. Compared by numpy, which does so faster than torch.
-        bits = words.astype("<u8", copy=False).view("<i2")[: shape.numel()]
-        return torch.from_numpy(bits >= self.dropped - 2**15).view(shape)
+        bits = words.astype("<u8", copy=False).view("<i2")[:entries]
+        return torch.from_numpy((bits >= self.dropped - 2**15).view(np.uint8)).view(shape)
 
 
-class _DroppedRelu(torch.autograd.Function):
-    """Both in place, and backward from the result alone: what is above 0 was kept."""
-
-    @staticmethod
-    def forward(ctx: Any, value_MH: Tensor, kept_MH: Tensor, scale: float) -> Tensor:
-        ctx.scale = scale
-        ctx.mark_dirty(value_MH)
-        # Torch multiplies by bytes three times as fast as by bools.
-        value_MH.relu_().mul_(kept_MH.view(torch.uint8)).mul_(scale)
-        ctx.save_for_backward(value_MH)
-        return value_MH
+class _Projected(torch.autograd.Function):
+    """Backward from the result alone: what is above 0 was kept."""
 
     @staticmethod
-    def backward(ctx: Any, gradient_MH: Tensor) -> tuple[Tensor, None, None]:
-        (value_MH,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient_MH, value_MH, 0).mul_(ctx.scale), None, None
+    def forward(
+        ctx: Any, feature_MD: Tensor, weight_HD: Tensor, bias_H: Tensor, kept_MH: Tensor | None, scale: float
+    ) -> Tensor:
+        hidden_MH = rows_times(feature_MD, weight_HD, bias_H, "relu")
+        ctx.scale = 1.0
+        if kept_MH is not None:
+            ctx.scale = scale
+            hidden_MH.mul_(kept_MH).mul_(scale)
+        ctx.save_for_backward(feature_MD, hidden_MH)
+        return hidden_MH
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient_MH: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
+        feature_MD, hidden_MH = ctx.saved_tensors
+        gradient_MH = torch.ops.aten.threshold_backward(gradient_MH, hidden_MH, 0).mul_(ctx.scale)
+        # Before the product, which leaves nothing else in the processor's caches.
+        of_bias_H = gradient_MH.sum(0)
+        return None, summed_over_rows(gradient_MH, feature_MD), of_bias_H, None, None
 
 
 class AttentionMIL(nn.Module):
@@ -134,51 +149,47 @@ class AttentionMIL(nn.Module):
         super().__init__()
         self.pooling = config.pooling
         self.standardise = Standardiser(n_features) if config.standardise == "train" else nn.Identity()
-        self.project = Linear(n_features, config.hidden)
-        self.activate = ReluDropout(config.dropout)
-        self.patch_score = self._scorer(config)
+        self.project = Projector(n_features, config.hidden, config.dropout)
+        self.patch_pool = self._pool(config)
         if config.pooling != "flat":
-            self.slice_score = self._scorer(config)
-            self.stain_score = self._scorer(config)
+            self.slice_pool = self._pool(config)
+            self.stain_pool = self._pool(config)
         self.classify = nn.Linear(config.hidden, n_classes)
 
-    def forward(self, feature_MD: Tensor, slice_GN: Tensor, stain_SG: Tensor) -> CaseOutput:
+    def forward(
+        self, feature_MD: Tensor, slice_GN: Tensor, stain_SG: Tensor, rng: np.random.Generator | None = None
+    ) -> CaseOutput:
         """Logits and attention of one case.
 
         Args:
             feature_MD: float32 features of the case's N patches, in any order; rows below these count for nothing.
             slice_GN: bool, true where patch n lies in slice g; every row and column has a true.
             stain_SG: bool, true where slice g is of stain s; every row and column has a true.
+            rng: draws what dropout drops while training; None drops nothing.
         """
-        hidden_MH = self.activate(self.project(self.standardise(feature_MD)))
         n_patches = slice_GN.shape[1]
         slice_GM = nn.functional.pad(slice_GN, (0, len(feature_MD) - n_patches))
-        patches_G = slice_GN.sum(1)
-        patches_S = (stain_SG * patches_G).sum(1)
-
-        score_M = self.patch_score(hidden_MH)
-        log_patch_M, total_G, pooled_GH = attend(score_M, hidden_MH, slice_GM)
-
-        score_G = total_G if self.pooling == "flat" else self._corrected(self.slice_score(pooled_GH), patches_G)
-        log_slice_G, total_S, pooled_SH = attend(score_G, pooled_GH, stain_SG)
-
-        score_S = total_S if self.pooling == "flat" else self._corrected(self.stain_score(pooled_SH), patches_S)
-        case_1S = torch.ones_like(stain_SG[:1, :1]).expand(1, stain_SG.shape[0])
-        log_stain_S, _, pooled_1H = attend(score_S, pooled_SH, case_1S)
-
-        logits_C = self.classify(pooled_1H).squeeze(0)
-        return CaseOutput(logits_C, Attention(log_stain_S, log_slice_G, log_patch_M[:n_patches]))
-
-    def _corrected(self, score_K: Tensor, patches_K: Tensor) -> Tensor:
-        """The scores, plus the log of the patches beneath each group where sizes are corrected for.
-
-        Equal scores then give every patch of the case the same effective attention, not every slice.
-        """
-        return score_K + patches_K.log() if self.pooling == "size-corrected" else score_K
+        case_1S = stain_SG.any(1)[None]
+        hidden_MH = self.project(self.standardise(feature_MD), rng)
+        patches: Pooled = self.patch_pool(hidden_MH, slice_GM)
+        if self.pooling == "flat":
+            slices = attend(total(patches.score_M, slice_GM), patches.mean_KH, stain_SG)
+            stains = attend(total(slices.score_M, stain_SG), slices.mean_KH, case_1S)
+        else:
+            log_size_G = log_size_S = None
+            if self.pooling == "size-corrected":
+                # Equal scores then give every patch of the case the same effective attention, not every slice.
+                size_G = slice_GN.sum(1)
+                log_size_G, log_size_S = size_G.log(), (stain_SG * size_G).sum(1).log()
+            slices = self.slice_pool(patches.mean_KH, stain_SG, log_size_G)
+            stains = self.stain_pool(slices.mean_KH, case_1S, log_size_S)
+        logits_C = self.classify(stains.mean_KH).squeeze(0)
+        log_patch_N = patches.log_weight_M[:n_patches]
+        return CaseOutput(logits_C, Attention(stains.log_weight_M, slices.log_weight_M, log_patch_N))
 
     @staticmethod
-    def _scorer(config: TrainingConfig) -> AttentionScore:
-        return AttentionScore(config.hidden, config.attention_dim, gated=config.gated)
+    def _pool(config: TrainingConfig) -> AttentionPool:
+        return AttentionPool(config.hidden, config.attention_dim, gated=config.gated)
 
 
 def effective_attention(attention: Attention, slice_GN: Tensor, stain_SG: Tensor) -> Tensor:

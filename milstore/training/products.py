@@ -4,7 +4,7 @@ Torch's own float32 products are MKL's, which keeps its widest instructions for 
 every one that has them: on an AMD with AVX-512 it takes half the time. Torch offers it for float32 only as the operator
 that its compiler turns linear layers into. Both compute in float32 throughout, and sum in another order.
 
-Axes, named in suffixes:  M rows   I and O columns
+Axes, named in suffixes:  M rows   K few rows   I and O columns
 """
 
 from collections.abc import Callable
@@ -19,7 +19,7 @@ shape that it meets, oneDNN keeps memory for good, megabytes with the gaps that 
 every case has its own number of patches. Who has many rows therefore fills them up: see `padded`. With fewer rows at a
 time less is computed on rows of zeros, and more memory is kept."""
 
-_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {"tanh": torch.tanh_, "sigmoid": torch.sigmoid_}
+_IN_PLACE: dict[str, Callable[[Tensor], Tensor]] = {"relu": torch.relu_, "tanh": torch.tanh_, "sigmoid": torch.sigmoid_}
 
 
 def has_onednn() -> bool:
@@ -63,8 +63,8 @@ class _Linear(torch.autograd.Function):
 
 
 def rows_times(value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, then: str = "none") -> Tensor:
-    """The product (M, O) of rows and a matrix transposed, plus a bias, then none, tanh or sigmoid; no gradient."""
-    if _suits(value_MI):
+    """The product (M, O) of rows and a matrix transposed, plus a bias, then none, relu, tanh or sigmoid; no gradient."""
+    if suits_onednn(value_MI):
         return _times_transposed(value_MI, weight_OI, bias_O, then)
     product_MO = nn.functional.linear(value_MI, weight_OI, bias_O)
     return product_MO if then == "none" else _IN_PLACE[then](product_MO)
@@ -72,12 +72,27 @@ def rows_times(value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None
 
 def summed_over_rows(gradient_MO: Tensor, value_MI: Tensor) -> Tensor:
     """The product (O, I) of a matrix transposed and another, over rows; no gradient."""
-    if _suits(value_MI):
+    if suits_onednn(value_MI):
         return _times_transposed(gradient_MO.t(), value_MI.t())
     return gradient_MO.t() @ value_MI
 
 
-def _suits(value_MI: Tensor) -> bool:
+def weighted_sums(weight_KM: Tensor, value_MI: Tensor) -> Tensor:
+    """Sums (K, I) of rows, each of the few sums with weights of its own; no gradient."""
+    if suits_onednn(value_MI):
+        return _times_transposed(weight_KM, value_MI.t())
+    return weight_KM @ value_MI
+
+
+def products_with(few_KI: Tensor, value_MI: Tensor) -> Tensor:
+    """Inner products (K, M) of a few rows and many; no gradient."""
+    if suits_onednn(value_MI):
+        return _times_transposed(few_KI, value_MI)
+    return few_KI @ value_MI.t()
+
+
+def suits_onednn(value_MI: Tensor) -> bool:
+    """Whether products of these rows are left to oneDNN."""
     on_cpu = value_MI.device.type == "cpu" and value_MI.dtype == torch.float32
     return _HAS_ONEDNN and on_cpu and len(value_MI) > 0 and len(value_MI) % ROWS_AT_A_TIME == 0
 
