@@ -6,8 +6,8 @@ Where features come from changes no number: the model sees the same bits, in the
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from itertools import islice
+from concurrent.futures import ThreadPoolExecutor
+from queue import LifoQueue
 
 import torch
 from torch import Tensor
@@ -73,23 +73,39 @@ class BagsReadAhead:
 
     def in_order(self, case_ids: Iterable[str]) -> Iterator[Bag]:
         """The bags of the cases, in that order; a bag's features hold until the next bag is asked for."""
-        names = iter([self._names[case_id] for case_id in case_ids])
-        taken: list[Tensor] = []
-        ahead: deque[tuple[Tensor, Future[Bag]]] = deque()
+        names = [self._names[case_id] for case_id in case_ids]
+        # The room that was given back last is taken first: the processor may still hold it in its caches.
+        rooms: LifoQueue[Tensor | None] = LifoQueue()
+        for room in [None] * (self._n_ahead - len(self._spare)) + self._spare:
+            rooms.put(room)
+        self._spare = []
         reader = ThreadPoolExecutor(1, thread_name_prefix="features")
         try:
-            for bag in islice(names, self._n_ahead):
-                taken.append(self._spare.pop() if self._spare else self._room())
-                ahead.append((taken[-1], reader.submit(_read, self._packed, bag, taken[-1])))
+            ahead = deque(reader.submit(self._read_next, bag, rooms) for bag in names)
             while ahead:
-                room, coming = ahead.popleft()
-                yield coming.result()
-                for bag in islice(names, 1):
-                    ahead.append((room, reader.submit(_read, self._packed, bag, room)))
+                bag, room = ahead.popleft().result()
+                try:
+                    yield bag
+                finally:
+                    rooms.put(room)
         finally:
             # A read that has begun is waited for: it writes into memory that is used again.
             reader.shutdown(cancel_futures=True)
-            self._spare += taken
+            for read in ahead:
+                if not read.cancelled() and read.exception() is None:
+                    rooms.put(read.result()[1])
+            self._spare = [room for room in rooms.queue if room is not None]
+
+    def _read_next(self, bag: Bag, rooms: "LifoQueue[Tensor | None]") -> tuple[Bag, Tensor]:
+        """The bag with its features, and the room that they lie in, as soon as there is one."""
+        room = rooms.get()
+        if room is None:
+            room = self._room()
+        try:
+            return _read(self._packed, bag, room), room
+        except BaseException:
+            rooms.put(room)
+            raise
 
     def _fitting(self, memory: int) -> int:
         largest = self._most_rows * _row_bytes(self._packed)
