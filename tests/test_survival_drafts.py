@@ -21,6 +21,7 @@ from milstore.store.lease import Hold, Lease, lease_file, read_lease, refuse_if_
 from milstore.store.runs import RunDraft, begin_run, claim_draft, list_drafts, open_draft, run_ids
 from milstore.training import resume, train, train_all
 from milstore.training.checkpoint import read_checkpoint
+from milstore.training.loop import CHECKPOINT_FORMAT
 from tests.making import RUN_FACTS, levels
 from tests.spoiling import PICKLE, tensor
 from tests.test_training_runs import Killed, Notes, Strike, assert_same_numbers, die, facts, strike
@@ -310,7 +311,7 @@ def test_a_checkpoint_holds_plain_values_and_tensors(store: Store) -> None:
     state = read_checkpoint(die_in(store), torch.device("cpu"))
     assert state is not None
     assert set(state) == {
-        "format", "model", "optimizer", "scheduler", "position", "sums", "epoch_seconds", "history", "best_epoch",
+        "format", "model", "optimizer", "scheduler", "position", "logits", "epoch_seconds", "history", "best_epoch",
         "best_weights",
     }  # fmt: skip
 
@@ -336,7 +337,7 @@ def test_a_damaged_checkpoint_is_named_and_not_gone_on_from(store: Store, damage
         "empty": b"",
         "a bit": bytes(data),
         "cut": bytes(data[: len(data) // 2]),
-        "other": tensor({"format": 1, "model": {}}),
+        "other": tensor({"format": CHECKPOINT_FORMAT, "model": {}}),
         "no state": tensor([1, 2]),
     }
     path.write_bytes(made[damage])

@@ -101,7 +101,7 @@ def test_going_on_from_a_checkpoint_changes_no_bit(changes: dict[str, Any], step
 
 def test_a_checkpoint_of_another_format_is_refused() -> None:
     """A checkpoint that this version does not know is not guessed at."""
-    with pytest.raises(DataError, match="the checkpoint has format 99, not 2: train anew"):
+    with pytest.raises(DataError, match=r"the checkpoint has format 99, not 2: train that split anew by --fresh$"):
         training().load({**training().state(), "format": 99})
 
 

@@ -234,7 +234,10 @@ class Training:
             DataError: a state of another version of milstore.
         """
         if state.get("format") != CHECKPOINT_FORMAT:
-            raise DataError(f"the checkpoint has format {state.get('format')}, not {CHECKPOINT_FORMAT}: train anew")
+            found = state.get("format")
+            raise DataError(
+                f"the checkpoint has format {found}, not {CHECKPOINT_FORMAT}: train that split anew by --fresh"
+            )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
