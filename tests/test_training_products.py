@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from milstore.training import products
-from milstore.training.products import ROWS_AT_A_TIME, Linear, padded, rows_times
+from milstore.training.products import ROWS_AT_A_TIME, Linear, padded, products_with, rows_times, weighted_sums
 
 ROWS = [ROWS_AT_A_TIME - 1, ROWS_AT_A_TIME, 3 * ROWS_AT_A_TIME, 3 * ROWS_AT_A_TIME + 1]
 
@@ -53,13 +53,21 @@ def test_rows_are_filled_up_to_what_suits() -> None:
 
 
 @pytest.mark.parametrize("rows", ROWS)
-@pytest.mark.parametrize("then", ["none", "tanh", "sigmoid"])
+@pytest.mark.parametrize("then", ["none", "relu", "tanh", "sigmoid"])
 def test_what_follows_a_product_is_torchs(rows: int, then: str) -> None:
     """A bias and a function come after the product, whichever library multiplies."""
     value, weight, bias = drawn(rows, 50).detach(), drawn(20, 50).detach(), drawn(20).detach()
     plain = value @ weight.t() + bias
-    expected = {"none": plain, "tanh": plain.tanh(), "sigmoid": plain.sigmoid()}[then]
+    expected = {"none": plain, "relu": plain.relu(), "tanh": plain.tanh(), "sigmoid": plain.sigmoid()}[then]
     torch.testing.assert_close(rows_times(value, weight, bias, then), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("rows", ROWS)
+def test_products_of_few_rows_with_many_are_torchs(rows: int) -> None:
+    """Sums of rows with weights, and inner products with rows, whichever library multiplies."""
+    value, few, weight = drawn(rows, 50).detach(), drawn(3, 50).detach(), drawn(3, rows).detach()
+    torch.testing.assert_close(weighted_sums(weight, value), weight @ value, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(products_with(few, value), few @ value.t(), rtol=1e-4, atol=1e-4)
 
 
 def test_without_onednn_torch_multiplies(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,8 @@
 """Features read ahead from the disk: bounded memory, and the numbers that they have in memory."""
 
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -129,6 +131,17 @@ def test_a_file_that_breaks_off_is_an_error_of_the_store(store: Store, packed: P
         stream.truncate(path.stat().st_size - 1)
     with pytest.raises(StoreError, match=r"vectors\.npy is truncated: run milstore doctor"):
         list(source.in_order(sorted(LABELS)))
+
+
+def test_a_reading_that_nobody_ends_does_not_keep_the_process(store: Store) -> None:
+    """A program ends while a reading is under way, as it does after an error in a step."""
+    code = (
+        "import sys; from pathlib import Path; from tests.test_training_streaming import *; "
+        "store = Store(Path(sys.argv[1])); packed = open_features(store, read_cohort(store), None); "
+        "bags = BagsReadAhead(packed, name_bags(packed, LABELS), memory=LEAST).in_order(list(LABELS) * 3); next(bags)"
+    )
+    command = [sys.executable, "-c", code, str(store.root)]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=60)
 
 
 def test_the_thread_ends_with_the_reading(packed: PackedFeatures) -> None:

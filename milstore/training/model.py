@@ -21,7 +21,7 @@ from torch.autograd.function import once_differentiable
 
 from milstore.training.config import TrainingConfig
 from milstore.training.pooling import AttentionPool, Pooled, attend, total
-from milstore.training.products import Linear, rows_times, summed_over_rows
+from milstore.training.products import Linear, rows_times, weighted_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class _Projected(torch.autograd.Function):
         gradient_MH = torch.ops.aten.threshold_backward(gradient_MH, hidden_MH, 0).mul_(ctx.scale)
         # Before the product, which leaves nothing else in the processor's caches.
         of_bias_H = gradient_MH.sum(0)
-        return None, summed_over_rows(gradient_MH, feature_MD), of_bias_H, None, None
+        return None, weighted_sums(gradient_MH.t(), feature_MD), of_bias_H, None, None
 
 
 class AttentionMIL(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from milstore.training.products import Linear, products_with, rows_times, suits_onednn, summed_over_rows, weighted_sums
+from milstore.training.products import Linear, products_with, rows_times, suits_onednn, weighted_sums
 
 aten = torch.ops.aten
 
@@ -95,8 +95,7 @@ class _GatedPool(torch.autograd.Function):
         ctx: Any, of_score_M: Tensor | None, of_log_weight_M: Tensor | None, of_mean_KH: Tensor | None
     ) -> tuple[Tensor, None, None, Tensor, Tensor, Tensor]:
         value_MH, member_KM, weight_OH, weigh_1A, content_MA, gate_MA, gated_MA, weight_KM = ctx.saved_tensors
-        if of_mean_KH is None:
-            of_mean_KH = value_MH.new_zeros(len(member_KM), value_MH.shape[1])
+        of_mean_KH = _or_zeros(of_mean_KH, member_KM, value_MH)
         through_M = _gradient_of_scores(of_log_weight_M, of_mean_KH, value_MH, member_KM, weight_KM)
         of_score_M = through_M if of_score_M is None else through_M + of_score_M
         of_gated_MA = torch.outer(of_score_M, weigh_1A[0])
@@ -108,7 +107,7 @@ class _GatedPool(torch.autograd.Function):
             rows_times(of_projected_MO, weight_OH.t()).addmm_(weight_KM.t(), of_mean_KH),
             None,
             None,
-            summed_over_rows(of_projected_MO, value_MH),
+            weighted_sums(of_projected_MO.t(), value_MH),
             of_projected_MO.sum(0),
             (of_score_M @ gated_MA)[None],
         )
@@ -126,8 +125,7 @@ class _Attend(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, of_log_weight_M: Tensor | None, of_mean_KH: Tensor | None) -> tuple[Tensor, Tensor, None]:
         value_MH, member_KM, weight_KM = ctx.saved_tensors
-        if of_mean_KH is None:
-            of_mean_KH = value_MH.new_zeros(len(member_KM), value_MH.shape[1])
+        of_mean_KH = _or_zeros(of_mean_KH, member_KM, value_MH)
         of_score_M = _gradient_of_scores(of_log_weight_M, of_mean_KH, value_MH, member_KM, weight_KM)
         return of_score_M, weight_KM.t() @ of_mean_KH, None
 
@@ -148,6 +146,11 @@ def _pool(score_M: Tensor, value_MH: Tensor, member_KM: Tensor) -> tuple[Tensor,
     weight_KM = log_weight_KM.exp()
     # A member's weight is in the row of its group, and -inf in all others.
     return log_weight_KM.amax(0), weight_KM, weighted_sums(weight_KM, value_MH)
+
+
+def _or_zeros(of_mean_KH: Tensor | None, member_KM: Tensor, value_MH: Tensor) -> Tensor:
+    """The gradient of the means, where nothing may have been made of them."""
+    return value_MH.new_zeros(len(member_KM), value_MH.shape[1]) if of_mean_KH is None else of_mean_KH
 
 
 def _gradient_of_scores(

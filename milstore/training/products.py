@@ -4,7 +4,7 @@ Torch's own float32 products are MKL's, which keeps its widest instructions for 
 every one that has them: on an AMD with AVX-512 it takes half the time. Torch offers it for float32 only as the operator
 that its compiler turns linear layers into. Both compute in float32 throughout, and sum in another order.
 
-Axes, named in suffixes:  M rows   K few rows   I and O columns
+Axes, named in suffixes:  M rows   K sums of rows, or few rows   I and O columns
 """
 
 from collections.abc import Callable
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 ROWS_AT_A_TIME = 32
 """oneDNN multiplies whole multiples of so many rows; other numbers of rows are left to torch's own product. For each
@@ -51,13 +52,13 @@ class _Linear(torch.autograd.Function):
         return rows_times(value_MI, weight_OI, bias_O)
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @once_differentiable
     def backward(ctx: Any, gradient_MO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         value_MI, weight_OI = ctx.saved_tensors
         of_value, of_weight, of_bias = ctx.needs_input_grad
         return (
             rows_times(gradient_MO, weight_OI.t()) if of_value else None,
-            summed_over_rows(gradient_MO, value_MI) if of_weight else None,
+            weighted_sums(gradient_MO.t(), value_MI) if of_weight else None,
             gradient_MO.sum(0) if of_bias else None,
         )
 
@@ -70,15 +71,8 @@ def rows_times(value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None
     return product_MO if then == "none" else _IN_PLACE[then](product_MO)
 
 
-def summed_over_rows(gradient_MO: Tensor, value_MI: Tensor) -> Tensor:
-    """The product (O, I) of a matrix transposed and another, over rows; no gradient."""
-    if suits_onednn(value_MI):
-        return _times_transposed(gradient_MO.t(), value_MI.t())
-    return gradient_MO.t() @ value_MI
-
-
 def weighted_sums(weight_KM: Tensor, value_MI: Tensor) -> Tensor:
-    """Sums (K, I) of rows, each of the few sums with weights of its own; no gradient."""
+    """Sums (K, I) of rows, each sum with weights of its own; no gradient."""
     if suits_onednn(value_MI):
         return _times_transposed(weight_KM, value_MI.t())
     return weight_KM @ value_MI

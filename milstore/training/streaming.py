@@ -6,8 +6,8 @@ Where features come from changes no number: the model sees the same bits, in the
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from queue import LifoQueue
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -73,39 +73,32 @@ class BagsReadAhead:
 
     def in_order(self, case_ids: Iterable[str]) -> Iterator[Bag]:
         """The bags of the cases, in that order; a bag's features hold until the next bag is asked for."""
-        names = [self._names[case_id] for case_id in case_ids]
-        # The room that was given back last is taken first: the processor may still hold it in its caches.
-        rooms: LifoQueue[Tensor | None] = LifoQueue()
-        for room in [None] * (self._n_ahead - len(self._spare)) + self._spare:
-            rooms.put(room)
-        self._spare = []
+        names = iter([self._names[case_id] for case_id in case_ids])
+        taken: list[Tensor] = []
+        ahead: deque[tuple[Tensor, Future[Bag]]] = deque()
         reader = ThreadPoolExecutor(1, thread_name_prefix="features")
+
+        def read_next(room: Tensor | None = None) -> None:
+            for bag in islice(names, 1):
+                if room is None:
+                    room = self._spare.pop() if self._spare else self._room()
+                    taken.append(room)
+                ahead.append((room, reader.submit(_read, self._packed, bag, room)))
+
         try:
-            ahead = deque(reader.submit(self._read_next, bag, rooms) for bag in names)
+            read_next()
+            read_next()
             while ahead:
-                bag, room = ahead.popleft().result()
-                try:
-                    yield bag
-                finally:
-                    rooms.put(room)
+                room, coming = ahead.popleft()
+                # More rooms only while reading is ahead of use: of few, the processor still holds some in its caches.
+                if coming.done() and len(taken) < self._n_ahead:
+                    read_next()
+                yield coming.result()
+                read_next(room)
         finally:
             # A read that has begun is waited for: it writes into memory that is used again.
             reader.shutdown(cancel_futures=True)
-            for read in ahead:
-                if not read.cancelled() and read.exception() is None:
-                    rooms.put(read.result()[1])
-            self._spare = [room for room in rooms.queue if room is not None]
-
-    def _read_next(self, bag: Bag, rooms: "LifoQueue[Tensor | None]") -> tuple[Bag, Tensor]:
-        """The bag with its features, and the room that they lie in, as soon as there is one."""
-        room = rooms.get()
-        if room is None:
-            room = self._room()
-        try:
-            return _read(self._packed, bag, room), room
-        except BaseException:
-            rooms.put(room)
-            raise
+            self._spare += taken
 
     def _fitting(self, memory: int) -> int:
         largest = self._most_rows * _row_bytes(self._packed)
