@@ -142,11 +142,21 @@ def test_the_learning_rate_falls_on_a_plateau() -> None:
 def test_losses_are_weighted_by_class() -> None:
     """A class of weight 3 counts three times in the validation loss of a model that knows nothing."""
     made = training(replace(SMALL, class_weights="1,3"))
-    with torch.no_grad():
-        made.model.classify.weight.zero_()
-        made.model.classify.bias.zero_()
+    made.model.classify.weight.zero_()
+    made.model.classify.bias.zero_()
     log_2 = 0.6931471805599453
     assert made._validate().tolist() == pytest.approx([(1 + 3) / 2 * log_2, 0.5])
+
+
+@pytest.mark.parametrize("case_id", ["1", "2"])
+def test_the_gradient_of_the_loss_is_that_which_torch_derives(case_id: str) -> None:
+    """For cases of both classes, with weights for them; far from even, too."""
+    made = training(replace(SMALL, class_weights="1,3"))
+    assert {made.cases.label_of[each] for each in ("1", "2")} == {0, 1}
+    for logits_C in (torch.tensor([0.5, -1.0]), torch.tensor([-90.0, 90.0])):
+        leaf_C = logits_C.clone().requires_grad_()
+        (expected_C,) = torch.autograd.grad(made._loss(leaf_C, case_id), leaf_C)
+        torch.testing.assert_close(made._of_logits(logits_C, case_id), expected_C)
 
 
 def test_class_weights() -> None:

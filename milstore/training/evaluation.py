@@ -35,7 +35,6 @@ class CaseResult:
         return int(self.probability_C.argmax())
 
 
-@torch.no_grad()
 def evaluate(model: AttentionMIL, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> list[CaseResult]:
     """Run the model over cases, all patches of each, in the order given."""
     float32 = Float32Rows()

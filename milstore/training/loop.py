@@ -20,7 +20,7 @@ from milstore.schema.columns import SUBSETS
 from milstore.store.names import named, natural_key
 from milstore.training.bags import Bag, BagSource, Float32Rows, feature_moments
 from milstore.training.config import TrainingConfig, given_class_weights
-from milstore.training.model import AttentionMIL, Standardiser, unevenness
+from milstore.training.model import AttentionMIL, CaseOutput, OfAttention, Standardiser, of_unevenness
 from milstore.training.optimiser import AdamW
 from milstore.training.progress import Watcher
 from milstore.training.randomness import Purpose, generator, torch_seed
@@ -147,19 +147,26 @@ class Training:
             bag = bag.capped(self.config.max_patches_per_slice, rng)
         bag = bag.to(self.device)
         output = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG, drops)
-        penalised = self._loss(output.logits_C, bag.case_id)
-        attention, config = output.attention, self.config
-        if config.patch_entropy:
-            penalised = penalised + config.patch_entropy * unevenness(attention.log_patch_N, bag.slice_GN)
-        if config.slice_entropy:
-            penalised = penalised + config.slice_entropy * unevenness(attention.log_slice_G, bag.stain_SG)
-        if config.stain_entropy:
-            whole_case = torch.ones_like(attention.log_stain_S, dtype=torch.bool)[None]
-            penalised = penalised + config.stain_entropy * unevenness(attention.log_stain_S, whole_case)
-        self.optimizer.zero_grad()
-        penalised.backward()  # type: ignore[no-untyped-call]
+        of_logits_C = self._of_logits(output.logits_C, bag.case_id)
+        self.model.backward(output, of_logits_C, self._of_attention(output, bag))
         self.optimizer.step()
-        self.logits.append(output.logits_C.detach())
+        self.logits.append(output.logits_C)
+
+    def _of_logits(self, logits_C: Tensor, case_id: str) -> Tensor:
+        """The gradient of `_loss`: the weight of the class times (probabilities - 1 at the label)."""
+        label = self.cases.label_of[case_id]
+        of_logits_C = logits_C.softmax(0)
+        of_logits_C[label] -= 1
+        return of_logits_C.mul_(self.class_weight[label])
+
+    def _of_attention(self, output: CaseOutput, bag: Bag) -> OfAttention:
+        """The gradients of what attention that is far from even costs at each level."""
+        attention, config = output.attention, self.config
+        return OfAttention(
+            of_unevenness(config.stain_entropy, attention.log_stain_S, output.stains.member_KM),
+            of_unevenness(config.slice_entropy, attention.log_slice_G, output.slices.member_KM),
+            of_unevenness(config.patch_entropy, attention.log_patch_N, bag.slice_GN),
+        )
 
     def _loss(self, logits_C: Tensor, case_id: str) -> Tensor:
         # Not cross_entropy(weight=...): its mean over one case divides by the case's weight, which undoes it.
@@ -175,7 +182,6 @@ class Training:
         right_N = torch.stack(logits).argmax(1) == label_N
         return torch.stack([loss_N.double().mean(), right_N.double().mean()])
 
-    @torch.no_grad()
     def _validate(self) -> Tensor:
         """Mean loss and accuracy over the validation cases, as a tensor of two numbers."""
         cases = self.cases.of("val")

@@ -12,16 +12,15 @@ Axes, named in suffixes:  N patches   G slices   S stains   D features   H hidde
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from milstore.training.config import TrainingConfig
-from milstore.training.pooling import AttentionPool, Pooled, attend, total
-from milstore.training.products import Linear, rows_times, weighted_sums
+from milstore.training.pooling import AttentionPool, Pooled, attend, of_scores, total
+from milstore.training.products import rows_times, weighted_sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +50,34 @@ class Attention:
         return self.log_patch_N.exp()
 
 
+class Projected(NamedTuple):
+    """What the projector makes of a case's patches, and of what."""
+
+    feature_MD: Tensor
+    hidden_MH: Tensor
+    scale: float
+    """What dropout multiplied by where it kept a value."""
+
+
 @dataclass(frozen=True, slots=True)
 class CaseOutput:
-    """What the model says of one case: unnormalised log-probabilities of the classes, and how it came to them."""
+    """What the model says of one case, and how it came to that."""
 
     logits_C: Tensor
+    """Unnormalised log-probabilities of the classes."""
     attention: Attention
+    projected: Projected
+    patches: Pooled
+    slices: Pooled
+    stains: Pooled
+
+
+class OfAttention(NamedTuple):
+    """A loss's gradients of the logarithms of attention weights; none are 0."""
+
+    log_stain_S: Tensor | None = None
+    log_slice_G: Tensor | None = None
+    log_patch_N: Tensor | None = None
 
 
 class Standardiser(nn.Module):
@@ -75,7 +96,7 @@ class Standardiser(nn.Module):
         return (feature_ND - self.shift_D) * self.scale_D
 
 
-class Projector(Linear):
+class Projector(nn.Linear):
     """A linear layer, ReLU, and dropout.
 
     Dropout takes sixteen random bits an entry, so that the share that is dropped is rounded to 1 / 65536; what is kept
@@ -88,14 +109,23 @@ class Projector(Linear):
         self.dropped = min(round(dropout * 2**16), 2**16 - 1)
         """How many of 65536 entries are dropped."""
 
-    def forward(self, feature_MD: Tensor, rng: np.random.Generator | None = None) -> Tensor:
-        """Values (M, H) of at least 0, some dropped as the generator draws; none without a generator.
-
-        No gradient flows to the features.
-        """
-        kept_MH = None if rng is None or not self.dropped else self._kept(len(feature_MD), rng)
+    def forward(self, feature_MD: Tensor, rng: np.random.Generator | None = None) -> Projected:  # type: ignore[override]
+        """Values (M, H) of at least 0, some dropped as the generator draws; none without a generator."""
+        hidden_MH = rows_times(feature_MD, self.weight, self.bias, "relu")
+        if rng is None or not self.dropped:
+            return Projected(feature_MD, hidden_MH, 1.0)
         scale = 2**16 / (2**16 - self.dropped)
-        return _Projected.apply(feature_MD, self.weight, self.bias, kept_MH, scale)  # type: ignore[no-any-return, no-untyped-call]
+        hidden_MH.mul_(self._kept(len(feature_MD), rng)).mul_(scale)
+        return Projected(feature_MD, hidden_MH, scale)
+
+    def backward(self, projected: Projected, of_hidden_MH: Tensor) -> None:
+        """Put a loss's gradients on the weights, from those of the values that `forward` gave."""
+        feature_MD, hidden_MH, scale = projected
+        # What is above 0 was kept.
+        of_linear_MH = torch.ops.aten.threshold_backward(of_hidden_MH, hidden_MH, 0).mul_(scale)
+        # Before the product, which leaves nothing else in the processor's caches.
+        self.bias.grad = of_linear_MH.sum(0)
+        self.weight.grad = weighted_sums(of_linear_MH.t(), feature_MD)
 
     def _kept(self, rows: int, rng: np.random.Generator) -> Tensor:
         """1 where an entry is kept and 0 where it is dropped, as bytes: torch multiplies by them faster than by bools."""
@@ -110,31 +140,6 @@ class Projector(Linear):
         # Little-endian everywhere. Compared by numpy, which does so faster than torch.
         bits = words.astype("<u8", copy=False).view("<i2")[:entries]
         return torch.from_numpy((bits >= self.dropped - 2**15).view(np.uint8)).view(shape)
-
-
-class _Projected(torch.autograd.Function):
-    """Backward from the result alone: what is above 0 was kept."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, feature_MD: Tensor, weight_HD: Tensor, bias_H: Tensor, kept_MH: Tensor | None, scale: float
-    ) -> Tensor:
-        hidden_MH = rows_times(feature_MD, weight_HD, bias_H, "relu")
-        ctx.scale = 1.0
-        if kept_MH is not None:
-            ctx.scale = scale
-            hidden_MH.mul_(kept_MH).mul_(scale)
-        ctx.save_for_backward(feature_MD, hidden_MH)
-        return hidden_MH
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_MH: Tensor) -> tuple[None, Tensor, Tensor, None, None]:
-        feature_MD, hidden_MH = ctx.saved_tensors
-        gradient_MH = torch.ops.aten.threshold_backward(gradient_MH, hidden_MH, 0).mul_(ctx.scale)
-        # Before the product, which leaves nothing else in the processor's caches.
-        of_bias_H = gradient_MH.sum(0)
-        return None, weighted_sums(gradient_MH.t(), feature_MD), of_bias_H, None, None
 
 
 class AttentionMIL(nn.Module):
@@ -155,6 +160,8 @@ class AttentionMIL(nn.Module):
             self.slice_pool = self._pool(config)
             self.stain_pool = self._pool(config)
         self.classify = nn.Linear(config.hidden, n_classes)
+        # `backward` computes the gradients; torch need not note what it would compute them from.
+        self.requires_grad_(False)
 
     def forward(
         self, feature_MD: Tensor, slice_GN: Tensor, stain_SG: Tensor, rng: np.random.Generator | None = None
@@ -170,11 +177,11 @@ class AttentionMIL(nn.Module):
         n_patches = slice_GN.shape[1]
         slice_GM = nn.functional.pad(slice_GN, (0, len(feature_MD) - n_patches))
         case_1S = stain_SG.any(1)[None]
-        hidden_MH = self.project(self.standardise(feature_MD), rng)
-        patches: Pooled = self.patch_pool(hidden_MH, slice_GM)
+        projected: Projected = self.project(self.standardise(feature_MD), rng)
+        patches: Pooled = self.patch_pool(projected.hidden_MH, slice_GM)
         if self.pooling == "flat":
-            slices = attend(total(patches.score_M, slice_GM), patches.mean_KH, stain_SG)
-            stains = attend(total(slices.score_M, stain_SG), slices.mean_KH, case_1S)
+            slices = attend(total(patches), patches.mean_KH, stain_SG)
+            stains = attend(total(slices), slices.mean_KH, case_1S)
         else:
             log_size_G = log_size_S = None
             if self.pooling == "size-corrected":
@@ -184,8 +191,36 @@ class AttentionMIL(nn.Module):
             slices = self.slice_pool(patches.mean_KH, stain_SG, log_size_G)
             stains = self.stain_pool(slices.mean_KH, case_1S, log_size_S)
         logits_C = self.classify(stains.mean_KH).squeeze(0)
-        log_patch_N = patches.log_weight_M[:n_patches]
-        return CaseOutput(logits_C, Attention(stains.log_weight_M, slices.log_weight_M, log_patch_N))
+        attention = Attention(stains.log_weight_M, slices.log_weight_M, patches.log_weight_M[:n_patches])
+        return CaseOutput(logits_C, attention, projected, patches, slices, stains)
+
+    def backward(self, output: CaseOutput, of_logits_C: Tensor, of_attention: OfAttention) -> None:
+        """Put a loss's gradients on the weights, in place of what is there.
+
+        Args:
+            output: what `forward` gave.
+            of_logits_C: the loss's gradients of the logits.
+            of_attention: and those of the attention.
+        """
+        patches, slices, stains = output.patches, output.slices, output.stains
+        of_log_stain_S, of_log_slice_G, of_log_patch_M = of_attention
+        if of_log_patch_M is not None:
+            of_log_patch_M = nn.functional.pad(of_log_patch_M, (0, len(patches.score_M) - len(of_log_patch_M)))
+        self.classify.weight.grad = torch.outer(of_logits_C, stains.mean_KH[0])
+        self.classify.bias.grad = of_logits_C
+        of_case_1H = (of_logits_C @ self.classify.weight)[None]
+        of_patch_score_M = None
+        if self.pooling == "flat":
+            of_stain_score_S = of_scores(stains, of_case_1H, of_log_stain_S)
+            of_stain_SH = stains.weight_KM.t() @ of_case_1H
+            of_slice_score_G = of_scores(slices, of_stain_SH, of_log_slice_G) + of_stain_score_S @ slices.weight_KM
+            of_slice_GH = slices.weight_KM.t() @ of_stain_SH
+            of_patch_score_M = of_slice_score_G @ patches.weight_KM
+        else:
+            of_stain_SH = self.stain_pool.backward(stains, of_case_1H, of_log_stain_S)
+            of_slice_GH = self.slice_pool.backward(slices, of_stain_SH, of_log_slice_G)
+        of_hidden_MH = self.patch_pool.backward(patches, of_slice_GH, of_log_patch_M, of_patch_score_M)
+        self.project.backward(output.projected, of_hidden_MH)
 
     @staticmethod
     def _pool(config: TrainingConfig) -> AttentionPool:
@@ -210,3 +245,12 @@ def unevenness(log_weight_M: Tensor, member_KM: Tensor) -> Tensor:
     several_K = size_K > 1
     uneven_K = torch.where(several_K, 1 - entropy_K / size_K.clamp(min=2).log(), 0.0)
     return uneven_K.sum() / several_K.sum().clamp(min=1)
+
+
+def of_unevenness(weight: float, log_weight_M: Tensor, member_KM: Tensor) -> Tensor | None:
+    """The gradient of so many times the unevenness, shape (M,); none where the weight is 0."""
+    if not weight:
+        return None
+    log_weight_M = log_weight_M.detach().requires_grad_()
+    (of_log_weight_M,) = torch.autograd.grad(weight * unevenness(log_weight_M, member_KM), log_weight_M)
+    return of_log_weight_M

@@ -2,17 +2,16 @@
 
 Torch's own float32 products are MKL's, which keeps its widest instructions for Intel's processors. oneDNN uses them on
 every one that has them: on an AMD with AVX-512 it takes half the time. Torch offers it for float32 only as the operator
-that its compiler turns linear layers into. Both compute in float32 throughout, and sum in another order.
+that its compiler turns linear layers into, for which it derives no gradients. Both compute in float32 throughout, and
+sum in another order.
 
 Axes, named in suffixes:  M rows   K sums of rows, or few rows   I and O columns
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 ROWS_AT_A_TIME = 32
 """oneDNN multiplies whole multiples of so many rows; other numbers of rows are left to torch's own product. For each
@@ -37,34 +36,8 @@ def padded(rows: int) -> int:
     return -(-rows // ROWS_AT_A_TIME) * ROWS_AT_A_TIME
 
 
-class Linear(nn.Linear):
-    """`torch.nn.Linear` for matrices, with the same weights, by the faster product."""
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Values (M, O) of rows (M, I)."""
-        return _Linear.apply(input, self.weight, self.bias)  # type: ignore[no-any-return, no-untyped-call]
-
-
-class _Linear(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None) -> Tensor:
-        ctx.save_for_backward(value_MI, weight_OI)
-        return rows_times(value_MI, weight_OI, bias_O)
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, gradient_MO: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
-        value_MI, weight_OI = ctx.saved_tensors
-        of_value, of_weight, of_bias = ctx.needs_input_grad
-        return (
-            rows_times(gradient_MO, weight_OI.t()) if of_value else None,
-            weighted_sums(gradient_MO.t(), value_MI) if of_weight else None,
-            gradient_MO.sum(0) if of_bias else None,
-        )
-
-
 def rows_times(value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None, then: str = "none") -> Tensor:
-    """The product (M, O) of rows and a matrix transposed, plus a bias, then none, relu, tanh or sigmoid; no gradient."""
+    """The product (M, O) of rows and a matrix transposed, plus a bias, then none, relu, tanh or sigmoid."""
     if suits_onednn(value_MI):
         return _times_transposed(value_MI, weight_OI, bias_O, then)
     product_MO = nn.functional.linear(value_MI, weight_OI, bias_O)
@@ -72,14 +45,14 @@ def rows_times(value_MI: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None
 
 
 def weighted_sums(weight_KM: Tensor, value_MI: Tensor) -> Tensor:
-    """Sums (K, I) of rows, each sum with weights of its own; no gradient."""
+    """Sums (K, I) of rows, each sum with weights of its own."""
     if suits_onednn(value_MI):
         return _times_transposed(weight_KM, value_MI.t())
     return weight_KM @ value_MI
 
 
 def products_with(few_KI: Tensor, value_MI: Tensor) -> Tensor:
-    """Inner products (K, M) of a few rows and many; no gradient."""
+    """Inner products (K, M) of a few rows and many."""
     if suits_onednn(value_MI):
         return _times_transposed(few_KI, value_MI)
     return few_KI @ value_MI.t()
