@@ -11,6 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.parts import add_only
+
 PARTS = ("training", "storing", "asking")
 
 
@@ -18,9 +20,9 @@ def main() -> None:
     """Run each part in a process of its own, so that none meets what another left in memory."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, nargs="?", default=Path(tempfile.gettempdir()) / "milstore-benchmarks")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts to measure, with commas between")
+    add_only(parser, PARTS)
     options = parser.parse_args()
-    for part in options.only.split(","):
+    for part in options.only:
         print(f"## {part}", flush=True)
         program = [sys.executable, "-m", f"benchmarks.{part}", str(options.folder / part), "--page"]
         subprocess.run(program, check=True, cwd=Path(__file__).parents[1])

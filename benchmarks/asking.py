@@ -20,6 +20,7 @@ from benchmarks.commands import bare_program, milstore, python, run_program
 from benchmarks.files import Rival, answer_of_rival, write_files
 from benchmarks.make_runs import SMALL, Shape, make_runs
 from benchmarks.page import HEAD, Row, machine, put_on_page, table
+from benchmarks.parts import add_only
 from benchmarks.rounds import Timed, in_rounds
 from milstore import queries
 from milstore.asking import ask, connect_locked
@@ -331,7 +332,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--small", type=int, default=SMALL.runs, help="small runs")
     parser.add_argument("--rival-runs", type=int, default=5, help="runs whose files the rival reads")
     parser.add_argument("--window-runs", type=int, default=20, help="runs that are ranked by window functions")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts to measure, with commas between")
+    add_only(parser, PARTS)
     parser.add_argument("--page", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args(words)
     shape = Shape(runs=options.runs, cases=options.cases, patches=options.patches)
@@ -341,7 +342,7 @@ def main(words: list[str] | None = None) -> None:
     load = os.getloadavg()[0]
     print(HEAD)
     rows = []
-    for part in options.only.split(","):
+    for part in options.only:
         for row in PARTS[part](bench):
             print(row, flush=True)
             rows.append(row)

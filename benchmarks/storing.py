@@ -16,6 +16,7 @@ from pathlib import Path
 
 from benchmarks.bench import Bench, Sizes
 from benchmarks.page import HEAD, Row, machine, put_on_page, table
+from benchmarks.parts import add_only
 
 # By name: each process that packs imports this module again, and those of users have no such imports to wait for.
 PARTS = {
@@ -59,14 +60,14 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--rounds", type=int, default=5)
     for name, number in asdict(sizes).items():
         parser.add_argument(f"--{name}", type=int, default=number)
-    parser.add_argument("--only", default=",".join(PARTS), help="parts to measure, with commas between")
+    add_only(parser, PARTS)
     parser.add_argument("--page", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args(words)
     bench = Bench(options.folder, Sizes(**{name: getattr(options, name) for name in asdict(sizes)}), options.rounds)
     load = os.getloadavg()[0]
     print(HEAD)
     rows = []
-    for part in options.only.split(","):
+    for part in options.only:
         for row in rows_of(part, bench):
             print(row, flush=True)
             rows.append(row)

@@ -16,6 +16,7 @@ from benchmarks.computing import epoch_rows, gpu_rows, linear_rows, rival_rows
 from benchmarks.feeding import loading_rows, memory_rows, split_rows
 from benchmarks.make_cohort import Shape
 from benchmarks.page import HEAD, Row, machine, put_on_page, table
+from benchmarks.parts import add_only
 from benchmarks.trainings import Bench
 from milstore.training.memory import keep_freed_memory
 from milstore.training.provenance import repeatable_arithmetic
@@ -70,7 +71,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--cases", type=int, default=Shape.cases)
     parser.add_argument("--features", type=int, default=Shape.features)
     parser.add_argument("--slice-patches", type=int, nargs=2, default=Shape.slice_patches, metavar=("LEAST", "MOST"))
-    parser.add_argument("--only", default=",".join(PARTS), help="parts to measure, with commas between")
+    add_only(parser, PARTS)
     parser.add_argument("--page", action="store_true", help="put the table into docs/performance.md")
     options = parser.parse_args(words)
     low, high = options.slice_patches
@@ -87,7 +88,7 @@ def main(words: list[str] | None = None) -> None:
     print(HEAD)
     rows = []
     with repeatable_arithmetic(options.threads):
-        for part in options.only.split(","):
+        for part in options.only:
             for row in PARTS[part](bench):
                 print(row, flush=True)
                 rows.append(row)

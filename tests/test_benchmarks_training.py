@@ -67,3 +67,11 @@ def test_the_same_shape_is_the_same_cohort(tmp_path: Path) -> None:
     assert make_cohort(tmp_path / "one", SHAPE) == one
     with pytest.raises(SystemExit, match="holds a cohort of another shape"):
         make_cohort(tmp_path / "one", Shape(cases=21))
+
+
+def test_a_part_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    """With the parts that are; nothing is measured."""
+    with pytest.raises(SystemExit) as ended:
+        training.main(["--only", "epoch,speed"])
+    assert ended.value.code == 2
+    assert "there is no part 'speed': the parts are epoch, rival," in capsys.readouterr().err

@@ -116,7 +116,10 @@ def test_features_that_fit_stay_in_memory(packed: PackedFeatures) -> None:
 def test_too_little_memory_is_refused_with_what_is_needed(packed: PackedFeatures) -> None:
     """The least that would do is named."""
     assert isinstance(open_bags(packed, LABELS, CPU, LEAST), BagsReadAhead)
-    message = f"--memory 1MB does not hold two cases as large as the largest ({LARGEST} patches): give at least 1MB"
+    message = (
+        f"--memory: {LEAST - 1:,} bytes do not hold two cases as large as the largest ({LARGEST} patches): "
+        "give at least 1MB"
+    )
     with pytest.raises(UsageError, match=re.escape(message)):
         open_bags(packed, LABELS, CPU, LEAST - 1)
 

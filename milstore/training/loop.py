@@ -208,7 +208,7 @@ class Training:
         lowest = min((old["val_loss"] for old in self.history), default=math.inf)
         if val_loss < lowest or self.config.keep == "last":
             self.best_epoch = epoch
-            self.best_weights = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.history.append(row)
         self.scheduler.step(val_loss)
         self.position = 0

@@ -54,7 +54,9 @@ class Projected(NamedTuple):
     """What the projector makes of a case's patches, and of what."""
 
     feature_MD: Tensor
+    """Features, float32, standardised if they are."""
     hidden_MH: Tensor
+    """Values of at least 0; those that dropout dropped are 0."""
     scale: float
     """What dropout multiplied by where it kept a value."""
 

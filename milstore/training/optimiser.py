@@ -51,11 +51,6 @@ class AdamW(torch.optim.AdamW):
         for state in states:
             state["step"] = self._n_steps
 
-    def zero_grad(self, set_to_none: bool = True) -> None:
-        """Let the gradients go."""
-        for parameter in self._group["params"]:
-            parameter.grad = None
-
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One step down the gradients."""

@@ -106,7 +106,7 @@ class BagsReadAhead:
         least = 2 * largest + working
         if memory < least:
             raise UsageError(
-                f"--memory {memory_text(memory)} does not hold two cases as large as the largest "
+                f"--memory: {memory:,} bytes do not hold two cases as large as the largest "
                 f"({self._most_rows} patches): give at least {memory_text(least)}"
             )
         return min(MOST_AHEAD, (memory - working) // max(largest, 1))
