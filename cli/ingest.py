@@ -185,14 +185,18 @@ def splits(
 def run(
     predictions: Annotated[
         Path,
-        typer.Argument(help="CSV or Parquet: case_id, p_0, p_1, … and perhaps subset, true_label.", show_default=False),
+        typer.Argument(
+            help="CSV or Parquet: case_id, p_0, p_1, … (or prob_ and the class) and perhaps subset, true_label, "
+            "predicted_label.",
+            show_default=False,
+        ),
     ],
     attention: Annotated[
         Path,
         typer.Option(
             "--attention",
             help="CSV or Parquet: case_id, stain, slice_idx or slice_name, patch_idx, stain_attention, slice_attention, "
-            "patch_attention.",
+            "patch_attention. Instead of the indices: file, patch_path or patch (names of files), or x, y.",
             show_default=False,
         ),
     ],
@@ -210,6 +214,24 @@ def run(
         Path | None, typer.Option("--config", help="TOML file with the configuration.", show_default=False)
     ] = None,
     code_version: Annotated[str, typer.Option("--code-version", help="What trained it.")] = "unknown",
+    patches_by: Annotated[
+        str | None,
+        typer.Option(
+            "--patches-by",
+            help="What patch_idx is: number (the one in the file's name), or text-position or natural-position, from 0, "
+            "among the slice's file names (patch_1, patch_14, patch_3, or patch_1, patch_3, patch_14). With --encoder "
+            "only patches with its features count. Needed wherever it is not certain.",
+            show_default=False,
+        ),
+    ] = None,
+    slices_by: Annotated[
+        str | None,
+        typer.Option(
+            "--slices-by",
+            help="The same of slice_idx, among the names of the slices of the case's stain.",
+            show_default=False,
+        ),
+    ] = None,
     store: StoreOption = None,
 ) -> None:
     """Take a run in that was trained elsewhere: its predictions and its attention."""
@@ -227,5 +249,7 @@ def run(
         pooling=pooling,
         config=None if config is None else read_config(config),
         code_version=code_version,
+        patches_by=patches_by,
+        slices_by=slices_by,
     )
     _tell(report.lines())

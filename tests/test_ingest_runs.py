@@ -41,7 +41,7 @@ def read(store: Store, run_id: str, table: str) -> pa.Table:
 
 def test_a_run_from_elsewhere_is_a_run_like_ours(store: Store, tmp_path: Path) -> None:
     """Labels come from the store, subsets from the split; attention is ranked; what is unknown is called so."""
-    report = ingest_run(store, *save(tmp_path), experiment="theirs", split=1)
+    report = ingest_run(store, *save(tmp_path), experiment="theirs", split=1, slices_by="number")
     assert run_ids(store) == [report.run_id]
     assert read(store, report.run_id, "predictions").to_pylist() == [
         {"case_id": "10", "subset": "val", "true_label": 0, "pred_label": 0, "p_true": 0.5, "error": 0.5},
@@ -68,13 +68,13 @@ def test_a_run_from_elsewhere_is_a_run_like_ours(store: Store, tmp_path: Path) -
 def test_a_second_time_changes_nothing(store: Store, tmp_path: Path) -> None:
     """The same files for the same split are the same run; another configuration needs another experiment."""
     files = save(tmp_path)
-    first = ingest_run(store, *files, experiment="theirs", split=1)
+    first = ingest_run(store, *files, experiment="theirs", split=1, slices_by="number")
     before = contents(store)
-    again = ingest_run(store, *files, experiment="theirs", split=1)
+    again = ingest_run(store, *files, experiment="theirs", split=1, slices_by="number")
     assert (again.run_id, again.lines()[-1]) == (first.run_id, "nothing changed")
     assert contents(store) == before
     with pytest.raises(ConflictError, match="experiment theirs stands for another configuration"):
-        ingest_run(store, *files, experiment="theirs", split=1, config={"lr": 1})
+        ingest_run(store, *files, experiment="theirs", split=1, slices_by="number", config={"lr": 1})
 
 
 @pytest.mark.parametrize("suffix", ["csv", "parquet"])
@@ -140,7 +140,7 @@ def test_what_cannot_be_is_refused_whole(
     files = save(tmp_path, predictions, attention)
     before = contents(store)
     with pytest.raises(DataError) as caught:
-        ingest_run(store, *files, experiment="theirs", split=1)
+        ingest_run(store, *files, experiment="theirs", split=1, slices_by="number", patches_by="number")
     assert message in str(caught.value)
     assert contents(store) == before
     assert (run_ids(store), list_drafts(store)) == ([], [])
@@ -150,7 +150,7 @@ def test_the_command_takes_a_run_in(store: Store, tmp_path: Path, capsys: pytest
     """`ingest run` gives the run the facts that its options name."""
     predictions, attention = save(tmp_path)
     (tmp_path / "c.toml").write_text('lr = 0.1\n[model]\nname = "abmil"\n')
-    words = ("ingest", "run", predictions, "--attention", attention, "--experiment", "theirs")
+    words = ("ingest", "run", predictions, "--attention", attention, "--experiment", "theirs", "--slices-by", "number")
     assert milstore(store, *words, "--split", "1", "--config", tmp_path / "c.toml", "--code-version", "v1") == 0
     assert "predictions of 3 cases, attention of 19 patches" in capsys.readouterr().err
     assert milstore(store, *words, "--split", "2") == 2

@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest.csvfile import file_bytes, file_size
-from milstore.ingest.runtables import coverage_table, read_attention, read_predictions
+from milstore.ingest.placing import Reading
+from milstore.ingest.runattention import read_attention
+from milstore.ingest.runtables import coverage_table, read_predictions
 from milstore.schema.arrow import empty
 from milstore.store import Store
 from milstore.store.cohort import Cohort, read_cohort
@@ -35,11 +37,13 @@ class RunReport:
     run_id: str
     cases: int
     patches: int
+    understood: tuple[str, ...] = ()
+    """How the attention's rows were put on patches, a line each."""
 
     def lines(self) -> list[str]:
         """The report in words."""
         line = f"run {self.run_id}: predictions of {counted(self.cases, 'case')}, attention of {counted(self.patches, 'patch', 'patches')}"
-        return [line, *([] if self.changed else ["nothing changed"])]
+        return [line, *self.understood, *([] if self.changed else ["nothing changed"])]
 
 
 def ingest_run(
@@ -55,6 +59,8 @@ def ingest_run(
     pooling: str = "hierarchical",
     config: Mapping[str, Any] | None = None,
     code_version: str = UNKNOWN,
+    patches_by: str | None = None,
+    slices_by: str | None = None,
 ) -> RunReport:
     """Take a run in that another program trained. It is checked like one of our own, and cannot be changed afterwards.
 
@@ -62,7 +68,8 @@ def ingest_run(
         store: the store, with the patches and the splits that the run was made from.
         predictions: CSV or Parquet with case_id, p_0, p_1, … (a probability a class), and perhaps subset and true_label.
         attention: CSV or Parquet with case_id, stain, slice_idx or slice_name, patch_idx, stain_attention,
-            slice_attention and patch_attention, a row a patch.
+            slice_attention and patch_attention, a row a patch. In place of the indices it may name the patch's file
+            (file, patch_path or patch), or give its coordinates (x, y).
         experiment: name of the runs that share this configuration.
         split: number of the split, from 1.
         split_set: may be left out while the store has only one.
@@ -71,12 +78,17 @@ def ingest_run(
         pooling: hierarchical, size-corrected or flat.
         config: the configuration, as far as it is known.
         code_version: what trained it.
+        patches_by: what patch_idx is: number (of the store), text-position or natural-position among the slice's file
+            names, from 0. None: the table is taken only if it can be nothing but the number. Positions count only
+            patches with features of the encoder, if the store has it.
+        slices_by: the same of slice_idx, among the names of the slices of the case's stain.
 
     Raises:
-        UsageError: no such split set or split, or a name that does not fit.
+        UsageError: no such split set or split, a name that does not fit, or indices that may be numbers or positions.
         DataError: cases, patches or sums that cannot be.
-        ConflictError: the experiment stands for another configuration.
+        ConflictError: the experiment stands for another configuration, or the same files were read otherwise before.
     """
+    reading = Reading(patches_by=patches_by, slices_by=slices_by)
     check_name(experiment, "experiment")
     if encoder != UNKNOWN:
         check_name(encoder, "encoder")
@@ -93,21 +105,33 @@ def ingest_run(
     place = {"experiment": experiment, "split_set": name, "split": split, "seed": seed}
     known = _known(store, place, config_hash, source)
     label_of = dict(zip(*(cohort.table("cases")[column].to_pylist() for column in ("case_id", "label")), strict=True))
-    said, probabilities = read_predictions(files[0], label_of, subset_of)
-    looked = read_attention(files[1], cohort, store.settings)
-    if known is not None:
-        return RunReport(changed=False, run_id=known, cases=said.num_rows, patches=looked.num_rows)
-    if set(pc.unique(looked["case_id"]).to_pylist()) != set(said["case_id"].to_pylist()):
-        raise DataError(f"{files[0]} and {files[1]} are not of the same cases")
+    classes = cohort.table("classes").sort_by("label")["class_name"].to_pylist()
+    said, probabilities = read_predictions(files[0], label_of, subset_of, classes)
     own = next((row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder), None)
     encoded = None if own is None else open_features(store, cohort, encoder).patches
+    looked, understood = read_attention(
+        files[1], cohort, store.settings, reading=reading, encoder=encoder, encoded=encoded
+    )
+    read = understood.facts()
+    done = RunReport(
+        changed=known is None,
+        run_id=known or mint_run_id(experiment, split, seed),
+        cases=said.num_rows,
+        patches=looked.num_rows,
+        understood=understood.why,
+    )
+    if known is not None:
+        _check_same_reading(store, known, read)
+        return done
+    if set(pc.unique(looked["case_id"]).to_pylist()) != set(said["case_id"].to_pylist()):
+        raise DataError(f"{files[0]} and {files[1]} are not of the same cases")
     now = datetime.now(UTC).replace(tzinfo=None).isoformat()
     run = {
         **place,
         "n_splits": n_splits,
         "encoder": encoder,
         "pooling": pooling,
-        "config": _json({**settings, "source": source}),
+        "config": _json({**settings, "source": source, "read": read}),
         "config_hash": config_hash,
         "cohort_fingerprint": cohort.fingerprint,
         "features_fingerprint": "" if own is None else own["fingerprint"],
@@ -118,9 +142,7 @@ def ingest_run(
         "seconds": 0.0,
         **dict.fromkeys(("threads", "restarts", "n_epochs", "best_epoch", "n_parameters"), 0),
     }
-    draft = begin_run(
-        store, mint_run_id(experiment, split, seed), {**place, "config": run["config"], "config_hash": config_hash}
-    )
+    draft = begin_run(store, done.run_id, {**place, "config": run["config"], "config_hash": config_hash})
     try:
         draft.commit(
             run,
@@ -133,7 +155,7 @@ def ingest_run(
     except BaseException:
         shutil.rmtree(draft.folder, ignore_errors=True)
         raise
-    return RunReport(changed=True, run_id=draft.run_id, cases=said.num_rows, patches=looked.num_rows)
+    return done
 
 
 def _json(content: Mapping[str, Any]) -> str:
@@ -173,6 +195,20 @@ def _known(store: Store, place: Mapping[str, object], config_hash: str, source: 
         if same_place and json.loads(facts["config"]).get("source") == source:
             return run_id
     return None
+
+
+def _check_same_reading(store: Store, run_id: str, read: Mapping[str, str]) -> None:
+    """ConflictError if the same files were put on other patches when they were taken in as a run."""
+    before = json.loads(read_run(store, run_id)["config"]).get("read")
+    # Runs that say nothing of it are of versions that took every index for the store's number.
+    same = not any(by.endswith("position") for by in read.values()) if before is None else before == read
+    if not same:
+        was = {"patches": "number"} if before is None else before
+        words = ", ".join(f"{name} by {by}" for name, by in was.items() if name != "counted")
+        raise ConflictError(
+            f"these files are run {run_id} already, read otherwise ({words}): if that was wrong, delete it by "
+            f"milstore runs delete {run_id}, and take them in again"
+        )
 
 
 def read_config(file: Path) -> dict[str, Any]:

@@ -1,38 +1,44 @@
-"""What a model that was trained elsewhere said: its predictions and its attention, as tables of the store."""
+"""What a model that was trained elsewhere said: its predictions, as tables of the store, and what it left out."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.ingest.datatable import numbers_of, read_table, texts_of
 from milstore.schema.arrow import arrow_schema
+from milstore.store.attention import TOLERANCE
 from milstore.store.cohort import Cohort
-from milstore.store.features import PLACE
 from milstore.store.names import clip, named, natural_key, normal_case_id
-from milstore.store.pattern import canonical_slice
-from milstore.store.settings import Settings
 
-LEVELS = ("stain_attention", "slice_attention", "patch_attention")
+_LABELS = ("true_label", "predicted_label")
+Numbers = npt.NDArray[np.float64]
 
 
 def read_predictions(
-    path: Path, label_of: Mapping[str, int | None], subset_of: Mapping[str, str]
+    path: Path, label_of: Mapping[str, int | None], subset_of: Mapping[str, str], classes: Sequence[str] = ()
 ) -> tuple[pa.Table, pa.Table]:
-    """The tables `predictions` and `probabilities` from a table with case_id, p_0, p_1, … and perhaps subset, true_label.
+    """The tables `predictions` and `probabilities` from a table with case_id, p_0, p_1, … and perhaps subset, true_label
+    and predicted_label.
+
+    The probabilities may also be called prob_class0, prob_class1, … or by the store's classes (prob_benign,
+    prob_high_grade); then class 0 of the file is the one that comes first in it.
 
     Args:
         path: CSV or Parquet.
         label_of: label of each case in the store; it counts where the file has no true_label.
         subset_of: subset of each case in the split.
+        classes: names of the store's classes, in the order of their labels.
 
     Raises:
-        DataError: a case is not in the split, stands twice, is in another subset there, or has no label.
+        DataError: a case is not in the split, stands twice, is in another subset there, or has no label; or the
+            predicted label is not the likeliest class.
     """
-    table = read_table(path, ["case_id"], ["subset", "true_label"])
+    table = read_table(path, ["case_id"], ["subset", *_LABELS])
     cases = [normal_case_id(text) for text in texts_of(path, table, "case_id").to_pylist()]
     double = (
         sorted({case for case in cases if cases.count(case) > 1}, key=natural_key)
@@ -45,8 +51,10 @@ def read_predictions(
     if unknown:
         raise DataError(f"{path} has {len(unknown)} cases that are not in the split ({named(unknown)})")
     _check_subsets(path, table, cases, subset_of)
-    probability = _probabilities(path, table)
-    true = _true_labels(path, table, cases, label_of)
+    names, label_in_store = _probability_columns(path, table, classes)
+    probability = np.stack([numbers_of(path, table[name], name).astype(np.float64) for name in names], axis=1)
+    true = _true_labels(path, table, cases, label_of, label_in_store)
+    _check_predicted(path, table, cases, probability, label_in_store)
     wrong = next((case for case, label in zip(cases, true, strict=True) if not 0 <= label < probability.shape[1]), None)
     if wrong is not None:
         raise DataError(f"{path} has no probability for the true class of case {clip(wrong)}: give p_0, p_1, …")
@@ -84,80 +92,62 @@ def _check_subsets(path: Path, table: pa.Table, cases: list[str], subset_of: Map
             )
 
 
-def _probabilities(path: Path, table: pa.Table) -> np.ndarray:
-    names = [f"p_{label}" for label in range(table.num_columns) if f"p_{label}" in table.column_names]
-    if len(names) < 2 or names != [f"p_{label}" for label in range(len(names))]:
-        raise DataError(f"{path} has the columns {named(table.column_names)}: it needs p_0, p_1, … for every class")
-    return np.stack([numbers_of(path, table[name], name).astype(np.float64) for name in names], axis=1)
+def _probability_columns(path: Path, table: pa.Table, classes: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The column of each class, in the order of the store's labels; and the store's label of each class of the file."""
+    plain = {_plain(name.removeprefix("prob_")): name for name in table.column_names if name.startswith("prob_")}
+    if len(classes) > 1 and all(_plain(name) in plain for name in classes):
+        names = [plain[_plain(name)] for name in classes]
+        return names, [names.index(name) for name in sorted(names, key=table.column_names.index)]
+    for prefix in ("p_", "prob_class"):
+        names = [f"{prefix}{label}" for label in range(table.num_columns)]
+        there = [name for name in names if name in table.column_names]
+        if len(there) > 1 and there == names[: len(there)]:
+            return there, list(range(len(there)))
+    needed = "p_0, p_1, … for every class" + (f", or prob_ and each of {named(classes)}" if plain and classes else "")
+    raise DataError(f"{path} has the columns {named(table.column_names)}: it needs {needed}")
 
 
-def _true_labels(path: Path, table: pa.Table, cases: list[str], label_of: Mapping[str, int | None]) -> list[int]:
+def _plain(class_name: str) -> str:
+    return class_name.lower().replace("-", "_").replace(" ", "_")
+
+
+def _true_labels(
+    path: Path,
+    table: pa.Table,
+    cases: list[str],
+    label_of: Mapping[str, int | None],
+    label_in_store: Sequence[int],
+) -> list[int]:
     if "true_label" in table.column_names:
-        texts = texts_of(path, table, "true_label").to_pylist()
-        wrong = next((text for text in texts if not (text.isascii() and text.isdigit() and len(text) < 10)), None)
-        if wrong is not None:
-            raise DataError(f"{path} has true_label {clip(wrong)!r}: it must be the number of a class, from 0")
-        return [int(text) for text in texts]
+        return _labels(path, table, "true_label", label_in_store)
     unlabelled = [case for case in cases if label_of.get(case) is None]
     if unlabelled:
         raise DataError(f"{path} has no true_label, and the store no label for {named(unlabelled)}: ingest the labels")
     return [label for case in cases if (label := label_of[case]) is not None]
 
 
-def read_attention(path: Path, cohort: Cohort, settings: Settings) -> pa.Table:
-    """The table `attention`, without ranks, from a table with case_id, stain, slice_idx (or slice_name), patch_idx, and the
-    attention of stain, slice and patch. The effective attention is their product.
-
-    Raises:
-        DataError: a column is missing, a stain or slice is unknown, or a row has no patch in the store.
-    """
-    table = read_table(path, ["case_id", "stain"], ["slice_name"])
-    by_name = "slice_name" in table.column_names
-    needed = [*([] if by_name else ["slice_idx"]), "patch_idx", *LEVELS]
-    missing = [name for name in needed if name not in table.column_names]
-    if missing:
-        raise DataError(f"{path} has no column {named(missing)}: it has {named(table.column_names)}")
-    stains = texts_of(path, table, "stain").dictionary_encode()
-    canonical = [settings.stain_of(text) for text in stains.dictionary.to_pylist()]
-    if None in canonical:
-        wrong = stains.dictionary[canonical.index(None)].as_py()
-        raise DataError(f"stain {clip(wrong)!r} in {path} is not in this store ({', '.join(settings.stains)})")
-    cases = texts_of(path, table, "case_id").dictionary_encode()
-    ids = pa.array([normal_case_id(text) for text in cases.dictionary.to_pylist()], pa.string())
-    columns = {
-        "case_id": ids.take(cases.indices),
-        "stain": pa.array(canonical, pa.string()).take(stains.indices),
-        "patch_idx": _whole(path, table, "patch_idx"),
-        **{name: pa.array(numbers_of(path, table[name], name).astype(np.float32)) for name in LEVELS},
-    }
-    if by_name:
-        names = texts_of(path, table, "slice_name").dictionary_encode()
-        texts = [canonical_slice(text) for text in names.dictionary.to_pylist()]
-        found = pa.table({**columns, "slice_name": pa.array(texts, pa.string()).take(names.indices)})
-        keys = ["case_id", "stain", "slice_name"]
-        found = found.join(cohort.table("slices").select([*keys, "slice_idx"]), keys)
-        if found["slice_idx"].null_count:
-            raise DataError(f"{path} has {found['slice_idx'].null_count} rows whose slice is not in the store")
-    else:
-        found = pa.table({**columns, "slice_idx": _whole(path, table, "slice_idx")})
-    orphans = found.join(cohort.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
-    if orphans.num_rows:
-        row = orphans.select(list(PLACE)).slice(0, 1).to_pylist()[0]
-        where = f"case {clip(row['case_id'])}, {row['stain']}, slice {row['slice_idx']}, patch {row['patch_idx']}"
-        raise DataError(f"{path} has {orphans.num_rows} rows whose patch is not in the store, such as {where}")
-    product = pc.multiply(pc.multiply(found[LEVELS[0]], found[LEVELS[1]]), found[LEVELS[2]])
-    return found.append_column("effective_attention", product)
+def _labels(path: Path, table: pa.Table, column: str, label_in_store: Sequence[int]) -> list[int]:
+    texts = texts_of(path, table, column).to_pylist()
+    wrong = next((text for text in texts if not (text.isascii() and text.isdigit() and len(text) < 10)), None)
+    if wrong is not None:
+        raise DataError(f"{path} has {column} {clip(wrong)!r}: it must be the number of a class, from 0")
+    # What is beyond the classes is found by the caller, who can name the case.
+    return [label_in_store[int(text)] if int(text) < len(label_in_store) else int(text) for text in texts]
 
 
-def _whole(path: Path, table: pa.Table, name: str) -> pa.Array:
-    column = table[name].combine_chunks()
-    try:
-        whole = pc.cast(column, pa.int32())
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} has {name} that are no whole numbers: {clip(str(error), 100)}") from error
-    if whole.null_count:
-        raise DataError(f"{path} has {whole.null_count} rows without {name}: fill or drop them")
-    return whole
+def _check_predicted(
+    path: Path, table: pa.Table, cases: list[str], probability: Numbers, label_in_store: Sequence[int]
+) -> None:
+    """DataError if a predicted label is not the likeliest class: then the columns are not what they are taken for."""
+    if "predicted_label" not in table.column_names:
+        return
+    predicted = _labels(path, table, "predicted_label", label_in_store)
+    for case, label, chances in zip(cases, predicted, probability, strict=True):
+        if label >= len(chances) or chances[label] < chances.max() - TOLERANCE:
+            raise DataError(
+                f"{path} has a predicted_label for case {clip(case)} that is not its likeliest class: "
+                "the probabilities are not in the order of the classes"
+            )
 
 
 def coverage_table(
