@@ -36,6 +36,8 @@ class FeaturesReport:
     """Patches that the store did not know before."""
     dropped_encoders: tuple[str, ...]
     """Other encoders whose features no longer fit and were dropped."""
+    zeros: tuple[str, ...] = ()
+    """File and patch of each vector of a slice's file that is zero throughout."""
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
@@ -51,6 +53,11 @@ class FeaturesReport:
         if self.cases_without:
             lines.append(
                 f"without any feature: {counted(len(self.cases_without), 'case')} ({named(self.cases_without)})"
+            )
+        if self.zeros:
+            lines.append(
+                f"zero throughout: {counted(len(self.zeros), 'vector')} ({named(self.zeros, 3)}); "
+                "if the job that made them did not end, let it, and ingest them again with --replace"
             )
         if self.dropped_encoders:
             lines.append(f"dropped: the features of {named(self.dropped_encoders)}; ingest or encode them again")
@@ -132,6 +139,7 @@ def ingest_features(
         cases_without=tuple(sorted(missing, key=natural_key)),
         created=packed.created,
         dropped_encoders=tuple(packed.dropped),
+        zeros=packed.zeros,
         notes=tuple(packed.edit.notes),
     )
 
