@@ -43,7 +43,7 @@ def list_runs(format_: FormatOption = "table", output: OutputOption = None, stor
         console().print(_table(rows))
     else:
         answer: Any = _Rows([field.name for field in fields(RunState)], [astuple(row) for row in rows])
-        write_answer(Result(lambda fetch: fetch(lambda put: answer)), format_, output)
+        write_answer(Result(lambda fetch: fetch(lambda _: answer)), format_, output)
     for row in rows:
         if row.state in ("interrupted", "failed"):
             say(f"{row.state}: {_name(row)}: {row.note}")
@@ -201,7 +201,7 @@ def diff(
     # As texts: a column of a file has one type, and facts have many.
     texts = [(name, *(None if value is None else str(value) for value in values)) for name, *values in rows]
     answer: Any = _Rows(["fact", *found], texts)
-    write_answer(Result(lambda fetch: fetch(lambda put: answer)), format_, output)
+    write_answer(Result(lambda fetch: fetch(lambda _: answer)), format_, output)
 
 
 @app.command()

@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
-from milstore.ingest import slicefile, vectors
+from milstore.ingest import labels, slicefile, vectors
 from milstore.ingest.packing import Job, pack_bags, pack_patch_files, pack_slice_files
 from milstore.ingest.progress import Progress, silent
 from milstore.ingest.walk import Found, find_files
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit, read_cohort
+from milstore.store.cohort import Cohort, CohortEdit, read_cohort
 from milstore.store.folder import real_path
 from milstore.store.names import check_name, counted, named, natural_key
 
@@ -117,7 +117,11 @@ def ingest_features(
     if bag_column is not None and index_column is None:
         raise UsageError("--bag-column needs --index-column: the number of an instance is its identity in the bag")
     found = None if bag_column is not None else _found(path)
-    plan = CohortEdit(read_cohort(store))
+    base = read_cohort(store)
+    plan = CohortEdit(
+        base,
+        rebuilds=_rebuilt(base, create_patches or bag_column is not None, label_column) if replace else frozenset(),
+    )
     job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
     if bag_column is not None and index_column is not None:
         packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain)
@@ -138,10 +142,20 @@ def ingest_features(
         without=all_patches.num_rows - packed.patches.num_rows,
         cases_without=tuple(sorted(missing, key=natural_key)),
         created=packed.created,
-        dropped_encoders=tuple(packed.dropped),
+        dropped_encoders=tuple(name for name in packed.dropped if name != encoder),
         zeros=packed.zeros,
         notes=tuple(packed.edit.notes),
     )
+
+
+def _rebuilt(base: Cohort, creates: bool, label_column: str | None) -> frozenset[str]:
+    """Tables that these features make anew where their files are damaged.
+
+    Patches that came with images are not among them: their files would be lost.
+    """
+    images = base.manifest["tables"].get("patch_roots", {"rows": 0})["rows"]
+    patches = ("slices", "patches") if creates and not images else ()
+    return frozenset({"encoders", *patches, *(labels.REBUILT if label_column is not None else ())})
 
 
 def _found(path: Path) -> Found:

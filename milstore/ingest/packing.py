@@ -159,7 +159,7 @@ def _commit(job: Job, pack: FeaturePack, put: Put, placed: _Placed) -> Packed:
     """
     job.progress("storing", 0, 1)
     pack.finish()
-    with edit_cohort(job.store) as edit:
+    with edit_cohort(job.store, rebuild=job.plan.rebuilds) as edit:
         same = edit.base.fingerprint == job.plan.base.fingerprint and not placed.edits
         now = placed if same else put(edit)
         if not now.rows.equals(placed.rows):
