@@ -7,7 +7,6 @@ bits. Such columns are asked for once more as DuckDB's own text; all others stay
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -246,10 +245,11 @@ def _is_beyond(array: Any) -> bool:
         return _is_beyond(array.flatten())
     if pa.types.is_timestamp(kind) or pa.types.is_date32(kind):
         number = pa.int32() if pa.types.is_date32(kind) else pa.int64()
-        second = Fraction(1, _DAY) if pa.types.is_date32(kind) else _PER_SECOND[kind.unit]
+        days = pa.types.is_date32(kind)
+        first, last = (bound // _DAY if days else bound * _PER_SECOND[kind.unit] for bound in (_FIRST, _LAST))
         # DuckDB's infinities are the largest of all numbers, and the least but one.
-        largest = min(2 ** (number.bit_width - 1) - 2, _LAST * second)
-        least = max(2 - 2 ** (number.bit_width - 1), _FIRST * second)
+        largest = min(2 ** (number.bit_width - 1) - 2, last)
+        least = max(2 - 2 ** (number.bit_width - 1), first)
         ends = pc.min_max(array.view(number)).as_py().values()
         return any(end is not None and not least <= end <= largest for end in ends)
     if pa.types.is_time64(kind):
