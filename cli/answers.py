@@ -1,19 +1,21 @@
 """Writes an answer in the format that was asked for."""
 
-import csv
-import io
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from milstore.asking import Result
 from milstore.cli.output import cell, say, show_table
 from milstore.errors import DataError, UsageError
+from milstore.fetching import as_json, as_text
 from milstore.store.files import write_whole
+from milstore.store.names import clip, counted
 
 FORMATS = ("table", "csv", "json", "parquet", "markdown")
+_QUOTE = '"'
+_NEEDS_QUOTES = frozenset(',"\r\n')
 _CAPTION = (
     *("run_id", "experiment", "case_id", "subset", "true_label", "pred_label", "positive_class"),
     *("rho", "p_value", "rho_relative", "p_value_relative", "n", "n_cases"),
@@ -33,6 +35,11 @@ def write_answer(
     formats = (*FORMATS, "report") if report else FORMATS
     if format_ not in formats:
         raise UsageError(f"there is no format {format_!r} here: use {', '.join(formats)}")
+    # What is to be told of the columns is known when they are there.
+    if format_ == "parquet":
+        result.arrow()
+    else:
+        result.rows()
     for note in result.notes:
         say(f"note: {note}")
     if format_ == "parquet":
@@ -64,35 +71,59 @@ def _save(output: Path, writer: Callable[[Path], None]) -> None:
 
 
 def _write_parquet(result: Result, output: Path | None) -> None:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     table = result.arrow()
-    if output is not None:
-        _save(output, lambda path: pq.write_table(table, path))
-    elif sys.stdout.isatty():
+    if output is None and sys.stdout.isatty():
         raise UsageError("parquet is not for terminals: name a file by --output")
-    else:
-        pq.write_table(table, sys.stdout.buffer)
+    try:
+        if output is not None:
+            _save(output, lambda path: pq.write_table(table, path))
+        else:
+            pq.write_table(table, sys.stdout.buffer)
+    except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
+        reason = clip(" ".join(str(error).split()), 200)
+        raise UsageError(f"this answer cannot be written as Parquet ({reason}): cast the column to varchar") from error
 
 
 def _text(result: Result, format_: str) -> str:
     if format_ == "json":
-        records = [{name: _plain(value) for name, value in record.items()} for record in result.records()]
-        return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False, default=str) + "\n"
+        return _json(result)
     if format_ == "csv":
-        stream = io.StringIO()
-        writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(result.columns)
-        writer.writerows(result.rows())
-        return stream.getvalue()
+        lines = [result.columns, *result.rows()]
+        return "".join(_csv_line(["" if value is None else as_text(value) for value in line], line) for line in lines)
     if format_ == "markdown":
         return _markdown(result)
     raise UsageError("a table is for the terminal: choose --format csv, json, parquet or markdown for a file")
 
 
-def _plain(value: Any) -> Any:
-    """JSON has no NaN and no infinity."""
-    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value  # noqa: PLR0124
+def _json(result: Result) -> str:
+    """The rows as JSON, which has no NaN and no infinity: they are null, and counted."""
+    odd = 0
+
+    def null(_: float) -> None:
+        nonlocal odd
+        odd += 1
+
+    records = [{name: as_json(value, null) for name, value in record.items()} for record in result.records()]
+    if odd:
+        say(
+            f"note: {counted(odd, 'value')} that JSON lacks (NaN, infinity) stand there as null: --format csv keeps them"
+        )
+    return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _csv_line(texts: Sequence[str], values: Sequence[Any]) -> str:
+    """A line of CSV. An empty text stands in quotes, so that it is not taken for a value that is missing."""
+    fields = [
+        f'"{text.replace(_QUOTE, _QUOTE * 2)}"'
+        if (text == "" and value is not None) or _NEEDS_QUOTES & set(text)
+        else text
+        for text, value in zip(texts, values, strict=True)
+    ]
+    # A line of nothing is skipped by those who read it.
+    return (",".join(fields) or '""') + "\n"
 
 
 def _markdown(result: Result) -> str:

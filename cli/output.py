@@ -131,6 +131,10 @@ def cell(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, float):
         return f"{value:.4g}"
+    if isinstance(value, bytes | list | tuple | dict):
+        from milstore.fetching import as_text
+
+        value = as_text(value)
     return printable(str(value))
 
 

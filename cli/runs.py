@@ -43,7 +43,7 @@ def list_runs(format_: FormatOption = "table", output: OutputOption = None, stor
         console().print(_table(rows))
     else:
         answer: Any = _Rows([field.name for field in fields(RunState)], [astuple(row) for row in rows])
-        write_answer(Result(lambda fetch: fetch(answer)), format_, output)
+        write_answer(Result(lambda fetch: fetch(lambda _: answer)), format_, output)
     for row in rows:
         if row.state in ("interrupted", "failed"):
             say(f"{row.state}: {_name(row)}: {row.note}")
@@ -96,8 +96,12 @@ class _Rows:
     rows: list[tuple[Any, ...]]
 
     @property
-    def description(self) -> list[tuple[str]]:
-        return [(name,) for name in self.columns]
+    def description(self) -> list[tuple[str, Any]]:
+        import duckdb
+
+        # None of these values needs to be asked for in another form.
+        kind = duckdb.sqltype("VARCHAR")
+        return [(name, kind) for name in self.columns]
 
     def fetchall(self) -> list[tuple[Any, ...]]:
         return self.rows
@@ -105,7 +109,7 @@ class _Rows:
     def to_arrow_table(self) -> "pa.Table":
         import pyarrow as pa
 
-        return pa.table({name: [row[i] for row in self.rows] for i, name in enumerate(self.columns)})
+        return pa.table([[row[i] for row in self.rows] for i in range(len(self.columns))], names=list(self.columns))
 
 
 def _table(rows: "list[RunState]") -> "Table":
@@ -197,7 +201,7 @@ def diff(
     # As texts: a column of a file has one type, and facts have many.
     texts = [(name, *(None if value is None else str(value) for value in values)) for name, *values in rows]
     answer: Any = _Rows(["fact", *found], texts)
-    write_answer(Result(lambda fetch: fetch(answer)), format_, output)
+    write_answer(Result(lambda fetch: fetch(lambda _: answer)), format_, output)
 
 
 @app.command()

@@ -11,6 +11,7 @@ import duckdb
 
 from milstore import queries
 from milstore.errors import DataError, UsageError
+from milstore.fetching import Run, distinct, fetch_rows, fetch_table, renaming, to_pandas
 from milstore.store.finished import find_run_id
 from milstore.store.folder import Store
 from milstore.store.lens import connect, connect_bare, execute, mentions, narrow, put_cohort, widen
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-Fetch = Callable[[duckdb.DuckDBPyConnection], Any]
+Fetch = Callable[[Run], Any]
 
 
 @dataclass(frozen=True)
@@ -42,19 +43,24 @@ class Result:
     def _fetched(self) -> tuple[list[str], list[tuple[Any, ...]]]:
         if self._then is not None:
             table = self.arrow()
-            return table.column_names, [tuple(row.values()) for row in table.to_pylist()]
-        fetched: tuple[list[str], list[tuple[Any, ...]]] = self._run(
-            lambda con: ([column[0] for column in con.description or []], con.fetchall())
-        )
-        return fetched
+            return table.column_names, list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        names, rows = self._run(fetch_rows)
+        return self._named(names), rows
+
+    def _named(self, names: list[str]) -> list[str]:
+        """The names of the columns, made distinct; what is renamed is told."""
+        told = renaming(names)
+        if told and told not in self.notes:
+            self.notes.append(told)
+        return distinct(names)
 
     @property
     def columns(self) -> list[str]:
-        """Names of the columns."""
+        """Names of the columns; of columns of one name, in capitals or not, the later have a number behind it."""
         return self._fetched[0]
 
     def rows(self) -> list[tuple[Any, ...]]:
-        """The rows as tuples of Python values."""
+        """The rows as tuples of Python values; what Python cannot hold (intervals, nanoseconds, infinite dates) is DuckDB's text."""
         return self._fetched[1]
 
     def records(self) -> list[dict[str, Any]]:
@@ -63,17 +69,19 @@ class Result:
 
     @cached_property
     def _table(self) -> "pa.Table":
-        table = self._run(lambda con: con.to_arrow_table())
-        return self._then(table) if self._then is not None else table
+        table = self._run(fetch_table)
+        if self._then is not None:
+            table = self._then(table)
+        return table.rename_columns(self._named(table.column_names))
 
     def arrow(self) -> "pa.Table":
-        """The answer as an Arrow table."""
+        """The answer as an Arrow table; what Arrow or Parquet cannot hold (intervals, bits, unions, infinite dates) is DuckDB's
+        text."""
         return self._table
 
     def df(self) -> "pd.DataFrame":
         """The answer as a pandas data frame."""
-        frame: pd.DataFrame = self.arrow().to_pandas()
-        return frame
+        return to_pandas(self.arrow())
 
     def pl(self) -> "pl.DataFrame":
         """The answer as a polars data frame, where polars is installed."""
@@ -194,7 +202,7 @@ def _runner(
     def run(fetch: Fetch) -> Any:
         try:
             with time_limit(con, timeout):
-                return fetch(execute(con, sql, bound))
+                return fetch(lambda put: execute(con, put(sql), bound))
         except duckdb.Error as error:
             raise UsageError(first_line(error)) from error
 

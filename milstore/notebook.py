@@ -8,6 +8,7 @@ from typing import Any
 from milstore import queries
 from milstore.asking import Result, ask, ask_sql
 from milstore.errors import UsageError
+from milstore.fetching import as_text
 from milstore.store.folder import Store, open_store
 from milstore.store.selection import Choice
 
@@ -137,7 +138,7 @@ def answer_html(result: Result) -> str:
 def _cell(value: Any) -> str:
     if value is None:
         return "–"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.4g}" if isinstance(value, float) else as_text(value)
 
 
 def open_notebook(path: str | Path | None = None) -> OpenStore:

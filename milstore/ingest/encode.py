@@ -16,16 +16,17 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from milstore.errors import ConflictError, DataError, UsageError
+from milstore.errors import ConflictError, DataError, StoreError, UsageError
 from milstore.ingest.images import FORMATS
 from milstore.ingest.progress import Progress, silent
 from milstore.ingest.workers import mapped
 from milstore.store import Store
-from milstore.store.cohort import Cohort, edit_cohort, read_cohort
-from milstore.store.features import PLACE, FeaturePack, open_features
+from milstore.store.cohort import CohortEdit, edit_cohort, read_cohort
+from milstore.store.features import PLACE, FeaturePack, is_as_stored, open_features
 from milstore.store.folder import real_path
 from milstore.store.names import clip, nearest
-from milstore.store.patch_root import patch_root
+from milstore.store.patch_root import edited_patch_root
+from milstore.store.repairing import way_to_repair_pack
 
 Image = npt.NDArray[np.uint8]
 """(height, width, 3), RGB."""
@@ -39,6 +40,8 @@ _SMALLEST_SIDE = 8
 _LARGEST_PATCH = 1 << 24
 """Pixels; what claims more is no patch."""
 _SOURCE = "milstore encode"
+_REBUILT = frozenset({"encoders"})
+"""Tables that encoding makes anew where their files are damaged."""
 
 
 class Encoder(Protocol):
@@ -115,12 +118,14 @@ def encode_patches(
     Raises:
         UsageError: no such encoder.
         ConflictError: there is no image, or the store's features of that name came from elsewhere and not `replace`.
+        StoreError: the store's features of that name, or tables of its cohort, are damaged; `replace` computes the features
+            again.
         DataError: an image is missing, damaged, too small, or outside the patch folder; nothing is stored.
     """
     made = _make(encoder)
-    cohort = read_cohort(store)
-    root, patches, without = _patches_with_image(cohort)
-    if not replace and _is_done(store, cohort, encoder, patches):
+    plan = CohortEdit(read_cohort(store), rebuilds=_REBUILT if replace else frozenset())
+    root, patches, without = _patches_with_image(plan)
+    if not replace and _is_done(store, plan, encoder, patches):
         return EncodeReport(
             changed=False,
             encoder=encoder,
@@ -143,7 +148,7 @@ def encode_patches(
             done += len(vectors)
             progress("encoding", done, len(files))
         pack.finish()
-        with edit_cohort(store) as edit:
+        with edit_cohort(store, rebuild=plan.rebuilds) as edit:
             pack.commit(edit, source=_source(encoder))
     return EncodeReport(
         changed=edit.changed,
@@ -168,10 +173,10 @@ def _source(encoder: str) -> str:
     return f"{_SOURCE} --encoder {encoder}"
 
 
-def _patches_with_image(cohort: Cohort) -> tuple[Path, pa.Table, int]:
+def _patches_with_image(plan: CohortEdit) -> tuple[Path, pa.Table, int]:
     """The patch folder, the patches that have an image in the order of their rows, and how many have none."""
-    patches = cohort.table("patches")
-    root = patch_root(cohort)
+    patches = plan.table("patches")
+    root = edited_patch_root(plan)
     with_image = patches.filter(pc.field("file").is_valid())
     if not with_image.num_rows or root is None:
         raise ConflictError("the store knows no patch images: run milstore ingest patches first")
@@ -180,16 +185,25 @@ def _patches_with_image(cohort: Cohort) -> tuple[Path, pa.Table, int]:
     return root, ordered, patches.num_rows - with_image.num_rows
 
 
-def _is_done(store: Store, cohort: Cohort, encoder: str, patches: pa.Table) -> bool:
-    """Whether the store has this encoder's features of exactly these patches. ConflictError if they are another's."""
-    rows = [row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder]
+def _is_done(store: Store, plan: CohortEdit, encoder: str, patches: pa.Table) -> bool:
+    """Whether the store has this encoder's features of exactly these patches.
+
+    Raises:
+        ConflictError: they are another's.
+        StoreError: they are damaged.
+    """
+    rows = [row for row in plan.table("encoders").to_pylist() if row["encoder"] == encoder]
     if not rows:
         return False
     if rows[0]["source"] != _source(encoder):
         raise ConflictError(
             f"the store has features called {encoder} from elsewhere ({clip(rows[0]['source'])}): use --replace to drop them"
         )
-    packed = open_features(store, cohort, encoder).patches
+    features = open_features(store, plan.base, encoder)
+    if not is_as_stored(features):
+        way = way_to_repair_pack(store, encoder, rows[0]["source"])
+        raise StoreError(f"the features of {encoder} in {features.folder} are not what was stored: {way}")
+    packed = features.patches
     return bool(packed.equals(patches.select(list(PLACE)).cast(packed.schema)))
 
 

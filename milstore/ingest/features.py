@@ -7,12 +7,12 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
-from milstore.ingest import slicefile, vectors
+from milstore.ingest import labels, slicefile, vectors
 from milstore.ingest.packing import Job, pack_bags, pack_patch_files, pack_slice_files
 from milstore.ingest.progress import Progress, silent
 from milstore.ingest.walk import Found, find_files
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit, read_cohort
+from milstore.store.cohort import Cohort, CohortEdit, read_cohort
 from milstore.store.folder import real_path
 from milstore.store.names import check_name, counted, named, natural_key
 
@@ -36,6 +36,8 @@ class FeaturesReport:
     """Patches that the store did not know before."""
     dropped_encoders: tuple[str, ...]
     """Other encoders whose features no longer fit and were dropped."""
+    zeros: tuple[str, ...] = ()
+    """File and patch of each vector of a slice's file that is zero throughout."""
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
@@ -51,6 +53,11 @@ class FeaturesReport:
         if self.cases_without:
             lines.append(
                 f"without any feature: {counted(len(self.cases_without), 'case')} ({named(self.cases_without)})"
+            )
+        if self.zeros:
+            lines.append(
+                f"zero throughout: {counted(len(self.zeros), 'vector')} ({named(self.zeros, 3)}); "
+                "if the job that made them did not end, let it, and ingest them again with --replace"
             )
         if self.dropped_encoders:
             lines.append(f"dropped: the features of {named(self.dropped_encoders)}; ingest or encode them again")
@@ -110,7 +117,11 @@ def ingest_features(
     if bag_column is not None and index_column is None:
         raise UsageError("--bag-column needs --index-column: the number of an instance is its identity in the bag")
     found = None if bag_column is not None else _found(path)
-    plan = CohortEdit(read_cohort(store))
+    base = read_cohort(store)
+    plan = CohortEdit(
+        base,
+        rebuilds=_rebuilt(base, create_patches or bag_column is not None, label_column) if replace else frozenset(),
+    )
     job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
     if bag_column is not None and index_column is not None:
         packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain)
@@ -131,9 +142,20 @@ def ingest_features(
         without=all_patches.num_rows - packed.patches.num_rows,
         cases_without=tuple(sorted(missing, key=natural_key)),
         created=packed.created,
-        dropped_encoders=tuple(packed.dropped),
+        dropped_encoders=tuple(name for name in packed.dropped if name != encoder),
+        zeros=packed.zeros,
         notes=tuple(packed.edit.notes),
     )
+
+
+def _rebuilt(base: Cohort, creates: bool, label_column: str | None) -> frozenset[str]:
+    """Tables that these features make anew where their files are damaged.
+
+    Patches that came with images are not among them: their files would be lost.
+    """
+    images = base.manifest["tables"].get("patch_roots", {"rows": 0})["rows"]
+    patches = ("slices", "patches") if creates and not images else ()
+    return frozenset({"encoders", *patches, *(labels.REBUILT if label_column is not None else ())})
 
 
 def _found(path: Path) -> Found:

@@ -12,6 +12,9 @@ from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
 from milstore.store.names import clip, counted, named, natural_key, normal_case_id
 
+REBUILT = ("classes", "cases")
+"""Tables that labels make anew where their files are damaged."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LabelsReport:
@@ -98,7 +101,7 @@ def ingest_labels(
         )
     labelled = _through_map(table, case_column, label_column, label_map)
     wanted = list(dict.fromkeys(label_map.values()))
-    with edit_cohort(store) as edit:
+    with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         corrected, new = put_labels(edit, labelled, wanted, str(file), replace=replace)
     return LabelsReport(
         changed=edit.changed,

@@ -58,6 +58,8 @@ class Packed:
     dropped: list[str]
     edit: CohortEdit
     """What was committed."""
+    zeros: tuple[str, ...] = ()
+    """The file, and the patch, of each vector that is zero throughout: a job that died may have left it so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,7 +159,7 @@ def _commit(job: Job, pack: FeaturePack, put: Put, placed: _Placed) -> Packed:
     """
     job.progress("storing", 0, 1)
     pack.finish()
-    with edit_cohort(job.store) as edit:
+    with edit_cohort(job.store, rebuild=job.plan.rebuilds) as edit:
         same = edit.base.fingerprint == job.plan.base.fingerprint and not placed.edits
         now = placed if same else put(edit)
         if not now.rows.equals(placed.rows):
@@ -185,6 +187,7 @@ def pack_slice_files(job: Job, found: Found) -> Packed:
     placed = put(job.plan)
     first_row = _first_rows(placed.rows)
     dtype = "float16" if all(each.half for each in stated) else "float32"
+    zeros: list[str] = []
     with _pack(job, placed, stated[0].width, dtype) as pack:
         for done, (path, index) in enumerate(zip(paths, indices, strict=True), start=1):
             file = names["file"][done - 1].as_py()
@@ -193,12 +196,13 @@ def pack_slice_files(job: Job, found: Found) -> Packed:
                 if done == 1:
                     _refuse_others(job, placed, first_row[file], read[0])
                 pack.write(first_row[file], read)
+                zeros += [f"{file}, patch {index.patch_idx[row]}" for row in np.flatnonzero(~read.any(axis=1))]
             except DataError as error:
                 raise DataError(
                     f"{clip(str(path), 200)}: {error}" if str(path) not in str(error) else str(error)
                 ) from error
             job.progress("packing features", done, len(paths))
-        return _commit(job, pack, put, placed)
+        return dataclasses.replace(_commit(job, pack, put, placed), zeros=tuple(zeros))
 
 
 def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[slicefile.Declared]) -> None:

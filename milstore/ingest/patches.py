@@ -14,7 +14,7 @@ from milstore.ingest.images import EXTENSIONS, image_sizes
 from milstore.ingest.merge import sorted_side
 from milstore.ingest.names import read_names
 from milstore.ingest.progress import Progress, silent
-from milstore.ingest.putting import put_patches
+from milstore.ingest.putting import REBUILT, put_patches
 from milstore.ingest.slices import SliceBook
 from milstore.ingest.walk import find_files
 from milstore.store import Store
@@ -119,7 +119,7 @@ def ingest_patches(
         sorted_side(book, slice_ids, table)  # two files of one patch are found before a long reading of images
         table = _with_sizes(store, table, found.root, replace=replace, jobs=jobs, progress=progress)
     progress("storing", 0, 1)
-    with edit_cohort(store) as edit:
+    with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         result, dropped = put_patches(store, edit, table, found.root, replace=replace, whole=replace)
     progress("storing", 1, 1)
     skipped = tuple(f"{file}: {reason}" for file, reason in sorted(names.unread))

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from milstore.errors import DataError
 from milstore.ingest.csvfile import file_size
+from milstore.ingest.hdf5 import check_filled, own_dataset
 from milstore.ingest.npyfile import check_size, is_bfloat16, read_header
 from milstore.ingest.ptfile import from_bfloat16
 from milstore.store.names import clip, named
@@ -171,21 +172,14 @@ class _H5:
         return name in self._file
 
     def declared(self, name: str) -> tuple[tuple[int, ...], np.dtype[Any]]:
-        import h5py
-
-        link = self._file.get(name, getlink=True)
-        dataset = self._file[name] if isinstance(link, h5py.HardLink) else None
-        if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
-            raise DataError(f"{name} in {self._path} is not a dataset of this file: store the numbers in it")
-        if dataset.shape is None or dataset.dtype.hasobject:
-            raise DataError(f"{name} in {self._path} holds no array of numbers: store the numbers")
-        # A chunked dataset may declare what was never written; it would read as zeros.
-        if dataset.size and not dataset.id.get_storage_size():
-            raise DataError(f"{name} in {self._path} declares shape {dataset.shape} and holds nothing: make it anew")
+        dataset = own_dataset(self._file, name, self._path)
         return dataset.shape, dataset.dtype
 
     def read(self, name: str) -> Array:
-        return np.asarray(self._file[name][()])
+        dataset = own_dataset(self._file, name, self._path)
+        values = np.asarray(dataset[()])
+        check_filled(dataset, values, name, self._path)
+        return values
 
 
 class _Parquet:

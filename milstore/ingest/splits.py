@@ -19,6 +19,8 @@ from milstore.store.names import check_name, clip, counted, named, natural_key, 
 
 VAL_SHARE = 0.2
 """Share of what is not in test that validates, where it is drawn."""
+REBUILT = ("split_sets", "splits")
+"""Tables that splits make anew where their files are damaged."""
 _CASE_COLUMNS = ("case_id", "case", "bag_id", "bag")
 _GROUP_COLUMNS = ("group", "group_id", "patient", "patient_id")
 
@@ -78,7 +80,7 @@ def ingest_splits(
     name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
     names = sorted((path.name for path in paths), key=natural_key)
     source = named(names, shown=len(names))
-    with edit_cohort(store) as edit:
+    with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         labels = _labels(edit)
         _check_known(found, labels, source)
         sets: dict[str, list[Split]] = {}
@@ -132,7 +134,7 @@ def make_splits(
     source = f"drawn in {folds} folds by seed {seed}, validation {val_share:g} of the rest"
     if group_by is not None:
         source += f", grouped by {Path(group_by).name}"
-    with edit_cohort(store) as edit:
+    with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         labels = _labels(edit)
         known = {case: label for case, label in labels.items() if label is not None}
         if not known:
@@ -226,7 +228,7 @@ def _put(edit: CohortEdit, sets: Mapping[str, Sequence[Split]], source: str, *, 
         before = splits.filter(pc.equal(splits["split_set"], name))
         if before.num_rows and not _same(before, table) and not replace:
             raise ConflictError(f"the store has a split set {name} with other splits: use another name, or --replace")
-        if before.num_rows and _same(before, table):
+        if before.num_rows and _same(before, table) and not edit.is_lost("split_sets"):
             continue
         splits = pa.concat_tables([splits.filter(pc.not_equal(splits["split_set"], name)), table])
         known = known.filter(pc.not_equal(known["split_set"], name))

@@ -11,6 +11,7 @@ from milstore import queries
 from milstore.asking import Result, ask, connect_locked
 from milstore.charts import charted
 from milstore.errors import MilstoreError
+from milstore.fetching import as_text
 from milstore.plotting import draw
 from milstore.report.plan import Asked
 from milstore.store.folder import Store
@@ -165,4 +166,4 @@ def cell(value: Any) -> str:
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, float):
         return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    return str(value)
+    return as_text(value)

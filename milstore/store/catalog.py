@@ -6,6 +6,7 @@ survive. Where somebody holds the file, the refresh is put off; the next command
 
 import json
 import os
+from collections.abc import Collection
 from contextlib import closing
 from typing import Any
 
@@ -52,15 +53,18 @@ def made_from(store: Store) -> dict[str, Any] | None:
     return dict(zip(("fingerprint", "root", "version"), rows[0], strict=True)) if rows else None
 
 
-def refresh(store: Store) -> list[str]:
-    """Bring milstore.duckdb up to date, if it is behind and nobody holds it. Returns what the user should know."""
-    if not is_behind(store) or not _may_write(store):
+def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
+    """Bring milstore.duckdb up to date, if it is behind and nobody holds it. Returns what the user should know.
+
+    Tables `anew` are copied again even if they hold what they held: the copy may be of a file that was damaged.
+    """
+    if not (anew or is_behind(store)) or not _may_write(store):
         return []
     stamp = wanted_stamp(store)
     try:
         # The oldest format that the shells in use can read.
         with closing(duckdb.connect(str(store.database), config={"storage_compatibility_version": "v1.2.0"})) as con:
-            _rebuild(con, store, stamp)
+            _rebuild(con, store, stamp, anew)
         write_json(_stamp_path(store), stamp)
     except (duckdb.IOException, PermissionError) as error:
         import logging
@@ -77,11 +81,11 @@ def _may_write(store: Store) -> bool:
     return os.access(store.database if store.database.exists() else store.root, os.W_OK)
 
 
-def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any]) -> None:
+def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any], anew: Collection[str]) -> None:
     manifest = store.manifest()
     copied = _copied(manifest)
     contents = {name: manifest["tables"].get(name, {}).get("content") for name in copied}
-    kept = _kept(con, contents, stamp["version"]) & _untouched(con, manifest)
+    kept = _kept(con, contents, stamp["version"]) & _untouched(con, manifest) - set(anew)
     # A table is made anew with what it refers to, for what others refer to cannot be dropped.
     while loose := {name for name in kept if not {to.table for to in references(name)} <= kept}:
         kept -= loose

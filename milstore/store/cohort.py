@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -16,18 +16,26 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from filelock import FileLock
-from natsort import natsorted
 
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
 from milstore.schema.arrow import empty
 from milstore.schema.columns import columns
+from milstore.store.contents import content_hash, with_case_order
 from milstore.store.files import sync_folder, write_json, write_parquet, write_whole
 from milstore.store.folder import Store
 from milstore.store.integrity import check_references, checked_table, key_columns
+from milstore.store.repairing import (
+    TOGETHER,
+    damage_of,
+    refuse_renumbering,
+    salvaged,
+    stains_table,
+    told_of,
+    way_to_repair,
+)
 
 log = logging.getLogger("milstore")
 
@@ -54,6 +62,17 @@ class Cohort:
             entry = self.manifest["tables"].get(name)
             self._read[name] = empty(name) if entry is None else _read_file(self.store.root / entry["file"])
         return self._read[name]
+
+    def damage(self, name: str) -> str:
+        """What is wrong with the file of a table, looked at once, to its last byte; nothing if it is what was stored."""
+        if name not in self._damage:
+            entry = self.manifest["tables"].get(name)
+            self._damage[name] = "" if entry is None else damage_of(self.store, entry)
+        return self._damage[name]
+
+    @cached_property
+    def _damage(self) -> dict[str, str]:
+        return {}
 
     def names(self) -> list[str]:
         """The tables that have a file."""
@@ -83,11 +102,47 @@ class CohortEdit:
     """After the commit: whether anything differs from before."""
     notes: list[str] = field(default_factory=list)
     """What the user should be told, such as that milstore.duckdb will be refreshed later."""
+    rebuilds: frozenset[str] = frozenset()
+    """Tables that are made anew, from what is ingested, where their files fail their check."""
+    repaired: list[str] = field(default_factory=list)
+    """What else was put back beside the tables, in words."""
     _new: dict[str, pa.Table] = field(default_factory=dict)
+    _salvaged: dict[str, pa.Table] = field(default_factory=dict)
 
     def table(self, name: str) -> pa.Table:
-        """A table with the changes made so far."""
-        return self._new[name] if name in self._new else self.base.table(name)
+        """A table with the changes made so far.
+
+        Raises:
+            StoreError: its file is not what was stored, and this edit does not make it anew.
+        """
+        if name in self._new:
+            return self._new[name]
+        if self.is_lost(name):
+            if name not in self._salvaged:
+                self._salvaged[name] = checked_table(name, salvaged(self, name))
+            return self._salvaged[name]
+        if damage := self.base.damage(name):
+            store, entry = self.base.store, self.base.manifest["tables"][name]
+            way = way_to_repair(store, self.base.manifest, name)
+            raise StoreError(f"{store.root / entry['file']} {damage}, and nothing was changed: {way}")
+        return self.base.table(name)
+
+    def is_lost(self, name: str) -> bool:
+        """Whether a table is made anew by this edit, since its file, or one that it goes with, fails its check."""
+        return self._may_rebuild(name) and any(self.base.damage(each) for each in (name, *TOGETHER.get(name, ())))
+
+    def _may_rebuild(self, name: str) -> bool:
+        if name in self.rebuilds:
+            return True
+        if name == "stains":
+            return bool(self.rebuilds)
+        # Cases that never had a label are those of the patches.
+        labelled = self.base.manifest["tables"].get("classes", {"rows": 0})["rows"]
+        return name == "cases" and "slices" in self.rebuilds and not labelled
+
+    def is_unusable(self, name: str) -> bool:
+        """Whether a table's file fails its check and this edit cannot make it anew."""
+        return bool(self.rebuilds) and name not in self._new and not self.is_lost(name) and bool(self.base.damage(name))
 
     def replace(self, name: str, table: pa.Table) -> None:
         """Put a whole table in the place of the one there is; columns go by name.
@@ -99,16 +154,17 @@ class CohortEdit:
 
 
 @contextlib.contextmanager
-def edit_cohort(store: Store) -> Iterator[CohortEdit]:
+def edit_cohort(store: Store, *, rebuild: Collection[str] = ()) -> Iterator[CohortEdit]:
     """Change the cohort: what the block replaces is committed at its end, or nothing is if it raises.
 
-    One edit goes at a time; others wait. Readers and trainers wait for nobody.
+    One edit goes at a time; others wait. Readers and trainers wait for nobody. Tables are read only from files that are what was
+    stored; those of `rebuild` are begun anew where theirs are not, and the edit's notes say what was lost.
 
     Raises:
         DataError: at the end of the block, a key has no partner in the table that it refers to.
     """
     with locked_cohort(store):
-        edit = CohortEdit(read_cohort(store))
+        edit = CohortEdit(read_cohort(store), rebuilds=frozenset(rebuild))
         yield edit
         try:
             _commit(store, edit)
@@ -117,7 +173,7 @@ def edit_cohort(store: Store) -> Iterator[CohortEdit]:
             raise StoreError(f"the store at {store.root} cannot be written ({reason}): nothing was changed") from error
     from milstore.store.catalog import refresh
 
-    edit.notes += refresh(store)
+    edit.notes += refresh(store, anew=[name for name in edit._new if edit.base.damage(name)])
 
 
 @contextlib.contextmanager
@@ -137,39 +193,43 @@ def locked_cohort(store: Store) -> Iterator[None]:
         lock.release()
 
 
-def with_case_order(cases: pa.Table) -> pa.Table:
-    """The cases with `case_order` set anew to their natural order (2 before 10)."""
-    ids = cases["case_id"].to_pylist()
-    # The text itself decides between ids that natural order holds for equal.
-    position = {case_id: i for i, case_id in enumerate(natsorted(ids, key=lambda case_id: (case_id, case_id)))}
-    order = pa.array([position[case_id] for case_id in ids], pa.int32())
-    kept = [name for name in cases.column_names if name != "case_order"]
-    return cases.select(kept).append_column("case_order", order)
-
-
 def begin_cohort(store: Store) -> None:
     """Write the first generation of a new store: its stains."""
-    stains = pa.table(
-        {
-            "stain": list(store.settings.stains),
-            "stain_order": pa.array(range(len(store.settings.stains)), pa.int32()),
-        }
-    )
     base = Cohort(store, {"version": SCHEMA_VERSION, "generation": 0, "fingerprint": "", "tables": {}})
     edit = CohortEdit(base)
-    edit.replace("stains", stains)
+    edit.replace("stains", stains_table(store))
     _commit(store, edit)
 
 
 def _commit(store: Store, edit: CohortEdit) -> None:
-    check_references(edit.table, sorted(columns("cohort")), set(edit._new))
+    for name in edit.base.manifest["tables"]:
+        if name not in edit._new and edit.is_lost(name):
+            edit._new[name] = edit.table(name)
+    if edit.is_lost("classes"):
+        refuse_renumbering(edit)
+    unusable = {name for name in edit.base.manifest["tables"] if edit.is_unusable(name)}
+    check_references(edit.table, sorted(columns("cohort")), set(edit._new), unusable)
     old = edit.base.manifest
     entries = dict(old["tables"])
+    if edit.rebuilds and fingerprint_of(entries) != old["fingerprint"]:
+        # The manifest is not what was written: what its tables hold is reckoned anew.
+        edit.repaired.append("repaired: cohort/manifest.json did not say what its tables hold")
+        for name in set(entries) - set(edit._new) - unusable:
+            entries[name] = {**entries[name], "content": content_hash(edit.base.table(name))}
+    told: list[str] = []
     for name, table in edit._new.items():
         content = content_hash(table)
-        if name not in entries or entries[name]["content"] != content:
+        same = name in entries and entries[name]["content"] == content
+        if not same or edit.base.damage(name):
+            if name in entries and edit.is_lost(name):
+                told += told_of(edit, name, entries[name], same=same)
             entries[name] = _stage(store, name, table, content)
             edit.changed = True
+    edit.changed = edit.changed or bool(edit.repaired)
+    edit.notes += [*told, *edit.repaired]
+    for name in sorted(unusable):
+        way = way_to_repair(store, old, name)
+        edit.notes.append(f"still damaged: {entries[name]['file']} {edit.base.damage(name)}: {way}")
     if not edit.changed:
         return
     manifest = {
@@ -188,34 +248,6 @@ def _commit(store: Store, edit: CohortEdit) -> None:
 def fingerprint_of(entries: Mapping[str, Mapping[str, Any]]) -> str:
     """SHA-256 over what the tables of a cohort hold, from their entries in the manifest."""
     return hashlib.sha256(json.dumps({name: entries[name]["content"] for name in sorted(entries)}).encode()).hexdigest()
-
-
-def content_hash(table: pa.Table) -> str:
-    """SHA-256 of a table's values, whatever library version writes its file."""
-    # CSV tells null (nothing) from an empty text ("") and has one spelling of each number.
-    digest = hashlib.sha256()
-    sink = _HashSink(digest)
-    pacsv.write_csv(table, pa.PythonFile(sink, mode="w"))
-    return digest.hexdigest()
-
-
-class _HashSink:
-    """A file that keeps nothing but the hash of what is written to it."""
-
-    closed = False
-
-    def __init__(self, digest: Any) -> None:
-        self._digest = digest
-
-    def write(self, data: bytes) -> int:
-        self._digest.update(data)
-        return len(data)
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def _stage(store: Store, name: str, table: pa.Table, content: str) -> dict[str, Any]:
@@ -247,4 +279,13 @@ def select_cases(table: pa.Table, case_ids: list[str]) -> pa.Table:
     return table.filter(pc.is_in(table["case_id"], value_set=pa.array(case_ids, pa.string())))
 
 
-__all__ = ["Cohort", "CohortEdit", "edit_cohort", "key_columns", "read_cohort", "select_cases", "with_case_order"]
+__all__ = [
+    "Cohort",
+    "CohortEdit",
+    "content_hash",
+    "edit_cohort",
+    "key_columns",
+    "read_cohort",
+    "select_cases",
+    "with_case_order",
+]

@@ -30,6 +30,7 @@ from milstore.store.lease import read_lease, run_id_of
 from milstore.store.names import named
 from milstore.store.places import PLACE
 from milstore.store.removal import make_writable
+from milstore.store.repairing import way_to_repair, way_to_repair_pack
 from milstore.store.runs import RUN_FILE, TABLES, read_run, run_ids
 
 YOUNG = 3600.0
@@ -117,7 +118,8 @@ def _cohort(store: Store) -> Iterator[Finding]:
         lambda: check_references(cohort.table, sorted(columns("cohort")), set(columns("cohort"))),
     )
     for row in cohort.table("encoders").to_pylist():
-        yield from _features(store, cohort, row["encoder"], row["fingerprint"])
+        way = way_to_repair_pack(store, row["encoder"], row["source"])
+        yield from _features(store, cohort, row["encoder"], row["fingerprint"], way)
 
 
 def _manifest(manifest: dict[str, Any]) -> None:
@@ -131,11 +133,12 @@ def _manifest(manifest: dict[str, Any]) -> None:
 
 
 def _table_file(store: Store, cohort: Cohort, name: str, path: Path, entry: dict[str, Any]) -> Iterator[Finding]:
+    way = way_to_repair(store, cohort.manifest, name)
     if not path.is_file():
-        yield _damage(store, path, f"the file of table {name} is missing", _INGEST_AGAIN)
+        yield _damage(store, path, f"the file of table {name} is missing", way)
         return
     if sha256_of(path) != entry["sha256"]:
-        yield _damage(store, path, f"the file of table {name} is not what was stored (SHA-256 differs)", _INGEST_AGAIN)
+        yield _damage(store, path, f"the file of table {name} is not what was stored (SHA-256 differs)", way)
         return
 
     def look() -> None:
@@ -143,10 +146,10 @@ def _table_file(store: Store, cohort: Cohort, name: str, path: Path, entry: dict
         if table.num_rows != entry["rows"] or content_hash(table) != entry["content"]:
             raise ValueError(f"table {name} is not what cohort/manifest.json says")
 
-    yield from _attempt(path, store, _INGEST_AGAIN, look)
+    yield from _attempt(path, store, way, look)
 
 
-def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str) -> Iterator[Finding]:
+def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str, way: str) -> Iterator[Finding]:
     features = open_features(store, cohort, encoder)
 
     def look() -> None:
@@ -156,7 +159,7 @@ def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str) -> I
         if unknown.num_rows:
             raise ValueError(f"{unknown.num_rows} features of {encoder} have no patch in the cohort")
 
-    yield from _attempt(features.folder, store, _INGEST_AGAIN, look)
+    yield from _attempt(features.folder, store, way, look)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------

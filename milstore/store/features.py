@@ -171,7 +171,7 @@ class FeaturePack:
         Raises:
             DataError: rows were not written, or a patch is not in the cohort.
             ConflictError: the encoder has other features in the store, and `replace` is not given.
-            StoreError: the disk refuses.
+            StoreError: the disk refuses, or these features are in the store, damaged, and `replace` is not given.
         """
         fingerprint = self.finish()
         unknown = self.patches.join(edit.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
@@ -180,17 +180,30 @@ class FeaturePack:
         others = [old for old in edit.table("encoders").to_pylist() if old["encoder"] != self.encoder]
         same = [old for old in edit.table("encoders").to_pylist() if old["encoder"] == self.encoder]
         known = bool(same) and same[0]["fingerprint"] == fingerprint
-        if known and not replace:
+        if known and _holds(self._store.root / same[0]["folder"], self.patches, fingerprint):
             return
+        if known and not replace:
+            raise StoreError(
+                f"the features of {self.encoder} in {self._store.root / same[0]['folder']} are not what was stored: "
+                "use --replace to put these, which are what they were, in their place"
+            )
         if same and not replace:
             raise other_features(same[0])
         folder = self._home(fingerprint)
-        if known and self._store.root / same[0]["folder"] == folder:
-            return
-        if not folder.exists():
+        absent = not folder.exists()
+        if absent:
             folder.parent.mkdir(exist_ok=True)
             self._staging.rename(folder)
             sync_folder(folder.parent)
+        if known and self._store.root / same[0]["folder"] == folder:
+            if absent:
+                edit.repaired.append(f"repaired: {same[0]['folder']} was missing; it holds again what it held")
+            return
+        if known:
+            edit.repaired.append(
+                f"repaired: {same[0]['folder']} was not what was stored; {folder.relative_to(self._store.root).as_posix()} "
+                "holds again what it held"
+            )
         row = {
             "encoder": self.encoder,
             "n_features": self.n_features,
@@ -228,6 +241,14 @@ def is_whole(folder: Path, patches: pa.Table, fingerprint: str) -> bool:
     be read."""
     hashes = json.loads((folder / PACK).read_text(encoding="utf-8"))["sha256"]
     return hashes[ROWS] == sha256_of(folder / ROWS) and packed_fingerprint(folder, patches) == fingerprint
+
+
+def is_as_stored(features: "PackedFeatures") -> bool:
+    """Whether a pack that was opened is there, and is what was stored, to the last byte."""
+    try:
+        return _holds(features.folder, features.patches, features.fingerprint)
+    except StoreError:
+        return False
 
 
 def _holds(folder: Path, patches: pa.Table, fingerprint: str) -> bool:

@@ -79,14 +79,16 @@ def _sorted(table: pa.Table, keys: list[str]) -> pa.Table:
     return table.sort_by([(key, "ascending") for key in keys]) if keys and table.num_rows else table
 
 
-def check_references(read: Callable[[str], pa.Table], known: Iterable[str], changed: set[str]) -> None:
+def check_references(
+    read: Callable[[str], pa.Table], known: Iterable[str], changed: set[str], unusable: Collection[str] = ()
+) -> None:
     """DataError if a foreign key of the cohort has no partner. Only what `changed` touches is looked at.
 
-    `read` gives a table by its name.
+    `read` gives a table by its name. Of tables that are `unusable` nothing can be said.
     """
     for name in known:
         for columns, target, targets in references(name):
-            if {name, target} & changed:
+            if {name, target} & changed and not {name, target} & set(unusable):
                 _check_reference(name, read(name).select(columns), target, read(target).select(targets))
 
 

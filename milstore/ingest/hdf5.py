@@ -1,0 +1,85 @@
+"""Data sets of HDF5 files: what is declared there and was never written is not read as numbers.
+
+HDF5 makes room first and is filled afterwards. A job that dies in between leaves a file that opens, has the right shapes, and reads
+as the fill value, which mostly is zero, wherever nothing was written.
+"""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from milstore.errors import DataError
+
+_ANEW = "let the job that makes it finish, or make it anew, and ingest it again"
+
+
+def own_dataset(file: Any, name: str, path: Path) -> Any:
+    """A data set that lies in the file itself and was wholly written.
+
+    Args:
+        file: an open `h5py.File`.
+        name: of the data set.
+        path: of the file, for messages.
+
+    Raises:
+        DataError: it is no array of numbers, lies in other files, or parts of it were never written.
+    """
+    import h5py
+
+    link = file.get(name, getlink=True)
+    dataset = file[name] if isinstance(link, h5py.HardLink) else None
+    if not isinstance(dataset, h5py.Dataset) or dataset.external or dataset.is_virtual:
+        raise DataError(f"{name} in {path} is not a dataset of this file: store the numbers in it")
+    if dataset.shape is None or dataset.dtype.hasobject:
+        raise DataError(f"{name} in {path} holds no array of numbers: store the numbers")
+    _check_written(dataset, name, path)
+    return dataset
+
+
+def _check_written(dataset: Any, name: str, path: Path) -> None:
+    """DataError if a part of a data set was never written, as far as the file tells."""
+    if not dataset.size:
+        return
+    if dataset.chunks is not None:
+        wanted = math.prod(-(-length // step) for length, step in zip(dataset.shape, dataset.chunks, strict=True))
+        written = dataset.id.get_num_chunks()
+        if written == 0:
+            raise DataError(
+                f"{name} in {path} declares shape {dataset.shape} and holds nothing "
+                f"({wanted} of {wanted} chunks are not written): {_ANEW}"
+            )
+        if written < wanted:
+            raise DataError(
+                f"{path} is half-written: {wanted - written} of {wanted} chunks of {name} are not written and would read "
+                f"as {_fill(dataset)}: {_ANEW}"
+            )
+    elif not dataset.id.get_storage_size():
+        # Without chunks the room is made when the first number is written.
+        raise DataError(f"{name} in {path} declares shape {dataset.shape} and holds nothing: {_ANEW}")
+
+
+def _fill(dataset: Any) -> str:
+    return "zeros" if not np.any(dataset.fillvalue) else str(dataset.fillvalue)
+
+
+def check_filled(dataset: Any, values: npt.NDArray[Any], name: str, path: Path) -> None:
+    """DataError if rows (N, D) hold nothing but a fill value that whoever made the file chose: they were never written.
+
+    It takes the values to tell where room was made without chunks, in chunks of many rows, or all of it at once. Rows of zeros
+    may be meant, and pass.
+    """
+    import h5py
+
+    fill = dataset.fillvalue
+    chosen = dataset.id.get_create_plist().fill_value_defined() == h5py.h5d.FILL_VALUE_USER_DEFINED
+    if not chosen or values.ndim != 2 or values.shape[1] < 2 or not np.any(fill):
+        return
+    # NaN is no number to compare with, and refused by itself.
+    blank = int((values == fill).all(axis=1).sum())
+    if blank:
+        raise DataError(
+            f"{path} is half-written: {blank} of {len(values)} rows of {name} hold nothing but the fill value {fill}: {_ANEW}"
+        )
