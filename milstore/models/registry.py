@@ -110,7 +110,7 @@ class LoadedModel:
         different = sorted(name for name in ours.keys() | sha256.keys() if ours.get(name) != sha256.get(name))
         if different:
             raise DataError(
-                f"--model {self.name}: {', '.join(different)} differs from what the run was trained with: "
+                f"model {self.name}: {', '.join(different)} differs from what the run was trained with: "
                 "give the file that it was trained with"
             )
 
@@ -173,13 +173,13 @@ def _from_entry_point(name: str) -> LoadedModel:
         known = [*BUILT_IN, *sorted(offered)]
         near = get_close_matches(name, known, n=1, cutoff=0.5)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, and ./file.py:Class for your own"
-        raise UsageError(f"--model {name!r} is no model: {hint}")
+        raise UsageError(f"there is no model {name!r}: {hint}")
     point = offered[name]
     try:
         cls = point.load()
     except Exception as error:
         text = " ".join(str(error).split())
-        raise UsageError(f"--model {name}: {point.value} cannot be imported: {type(error).__name__}: {text}") from error
+        raise UsageError(f"model {name}: {point.value} cannot be imported: {type(error).__name__}: {text}") from error
     _check_model(name, cls)
     return LoadedModel(name, cls, point.value)
 
@@ -188,18 +188,18 @@ def _check_model(name: str, found: Any) -> None:
     from milstore.models.interface import MILModel
 
     if not (isinstance(found, type) and issubclass(found, MILModel)) or found is MILModel:
-        raise UsageError(f"--model {name}: it is no subclass of milstore.models.MILModel")
+        raise UsageError(f"model {name}: it is no subclass of milstore.models.MILModel")
     if getattr(found, "attends", None) not in ATTENDS:
-        raise UsageError(f"--model {name}: its attends must be one of {', '.join(ATTENDS)}")
+        raise UsageError(f"model {name}: its attends must be one of {', '.join(ATTENDS)}")
     if found.forward is MILModel.forward:
-        raise UsageError(f"--model {name}: it has no forward(bag)")
+        raise UsageError(f"model {name}: it has no forward(bag)")
     config = getattr(found, "Config", None)
     if not isinstance(config, type):
-        raise UsageError(f"--model {name}: it has no nested dataclass Config")
+        raise UsageError(f"model {name}: it has no nested dataclass Config")
     try:
         settings_of(config)
     except UsageError as error:
-        raise UsageError(f"--model {name}: {error}") from error
+        raise UsageError(f"model {name}: {error}") from error
 
 
 def _first_line(docstring: str | None) -> str:

@@ -32,15 +32,15 @@ def load_file(name: str) -> tuple[Any, tuple[SourceFile, ...]]:
         path_text, class_name = name, ""
     path = Path(path_text)
     if not path.is_file():
-        raise UsageError(f"--model {name}: there is no file {path}")
+        raise UsageError(f"model {name}: there is no file {path}")
     sources = _collect(name, path.resolve())
     if not class_name:
-        raise UsageError(f"--model {name}: say which class, such as {name}:{_some_class(sources[0])}")
+        raise UsageError(f"model {name}: say which class, such as {name}:{_some_class(sources[0])}")
     module = _import(name, path.resolve(), sources)
     if not hasattr(module, class_name):
         near = get_close_matches(class_name, [each for each in vars(module) if not each.startswith("_")], n=1)
         hint = f"did you mean {near[0]}?" if near else f"it defines {_some_class(sources[0])}"
-        raise UsageError(f"--model {name}: {path} has no {class_name}: {hint}")
+        raise UsageError(f"model {name}: {path} has no {class_name}: {hint}")
     return getattr(module, class_name), tuple(source.file for source in sources)
 
 
@@ -78,7 +78,7 @@ def _read(name: str, path: Path, folder: Path) -> _Source:
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         reason = error.msg if isinstance(error, SyntaxError) else "it is no UTF-8 text"
-        raise UsageError(f"--model {name}: {shown}{line}: {reason}") from error
+        raise UsageError(f"model {name}: {shown}{line}: {reason}") from error
     return _Source(SourceFile(shown, sha256_of(content), text), path, content, tree)
 
 
@@ -115,7 +115,7 @@ def _import(name: str, path: Path, sources: Sequence[_Source]) -> ModuleType:
         exec(compile(sources[0].content, str(path), "exec"), module.__dict__)  # noqa: S102 - this is how a module is made
     except Exception as error:
         del sys.modules[private]
-        raise UsageError(f"--model {name}: {path.name} cannot be imported: {_told(error, sources)}") from error
+        raise UsageError(f"model {name}: {path.name} cannot be imported: {_told(error, sources)}") from error
     except BaseException:
         del sys.modules[private]
         raise
@@ -158,7 +158,7 @@ class _Siblings(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             theirs = theirs and module not in _SIBLINGS.sources
             if theirs or module.partition(".")[0] in sys.stdlib_module_names:
                 raise UsageError(
-                    f"--model {name}: {source.file.name} is called as a module that is in use already: rename it"
+                    f"model {name}: {source.file.name} is called as a module that is in use already: rename it"
                 )
         for module in named:
             sys.modules.pop(module, None)
