@@ -51,12 +51,12 @@ def own(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _modules() -> Iterator[None]:
+def _modules(tmp_path: Path) -> Iterator[None]:
     """What a test's files leave among the modules goes."""
     before = dict(sys.modules)
     yield
     for name in sys.modules.keys() - before.keys():
-        if getattr(sys.modules[name], "__file__", None) and "pytest" in str(sys.modules[name].__file__):
+        if str(getattr(sys.modules[name], "__file__", None)).startswith(str(tmp_path)):
             del sys.modules[name]
 
 
@@ -136,9 +136,14 @@ def test_two_files_may_have_helpers_of_one_name(tmp_path: Path) -> None:
         folder = tmp_path / str(number)
         folder.mkdir()
         (folder / "own_helper.py").write_text(f"NUMBER = {number}\n")
-        (folder / "mine.py").write_text("import own_helper\n" + OWN)
+        late = "\n\ndef late():\n    import own_helper\n    return own_helper.NUMBER\n"
+        (folder / "mine.py").write_text("import own_helper\n" + OWN + late)
         loaded.append(load_model(f"{folder}/mine.py:Mine"))
-    assert [sys.modules[each.cls.__module__].own_helper.NUMBER for each in loaded] == [1, 2]
+    modules = [sys.modules[each.cls.__module__] for each in loaded]
+    assert [module.own_helper.NUMBER for module in modules] == [1, 2]
+    assert modules[1].late() == 2
+    assert load_model(f"{tmp_path}/1/mine.py:Mine").cls is loaded[0].cls
+    assert modules[0].late() == 1
 
 
 def test_a_file_in_milstores_own_folder_does_not_take_milstore_along() -> None:

@@ -2,7 +2,9 @@
 
 The file is executed under a private name, so that it may be called as it likes, and what is hashed is what was executed:
 its own text, and that of every module that it imports from its own folder, however deep. Such a module is found by the
-text of the import (at the top or within a function), and nothing else of the folder can be imported.
+text of the import (at the top or within a function), and nothing else of the folder can be imported. Where two files
+whose modules have one name are loaded in one process, imports within functions find those of the file that was loaded
+last.
 """
 
 import ast
@@ -105,9 +107,9 @@ def _files_of(folder: Path, module: str) -> list[Path]:
 def _import(name: str, path: Path, sources: Sequence[_Source]) -> ModuleType:
     identity = sha256_of("\n".join(f"{source.path} {source.file.sha256}" for source in sources).encode())
     private = f"_milstore_model_{identity[:16]}"
+    _Siblings.provide(name, path.parent, sources[1:])
     if private in sys.modules:
         return sys.modules[private]
-    _Siblings.provide(name, path.parent, sources[1:])
     module = ModuleType(private)
     module.__file__ = str(path)
     sys.modules[private] = module
@@ -152,6 +154,8 @@ class _Siblings(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             UsageError: one is called as a module that is not the user's.
         """
         named = {_module_name(source.path, folder): source for source in sources}
+        if all(_is_same(_SIBLINGS.sources.get(module), source) for module, source in named.items()):
+            return
         for module, source in named.items():
             loaded = sys.modules.get(module)
             theirs = loaded is not None and getattr(loaded, "__file__", None) != str(source.path)
@@ -188,6 +192,10 @@ class _Siblings(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         """What was read and hashed, compiled."""
         source = self.sources[fullname]
         return compile(source.content, str(source.path), "exec")
+
+
+def _is_same(one: _Source | None, other: _Source) -> bool:
+    return one is not None and (one.path, one.file.sha256) == (other.path, other.file.sha256)
 
 
 def _module_name(path: Path, folder: Path) -> str:
