@@ -27,6 +27,7 @@ COMMANDS = {
     "encode": Entry("encode", "Compute features from the patch images with a built-in encoder."),
     "splits": Entry("splits", "Make, show and check train/val/test splits."),
     "train": Entry("train", "Train a model on one split, or on all, and store the run."),
+    "models": Entry("models", "List the models, or a model's settings with their help and defaults."),
     "query": Entry("query", "Ask a question of the runs: each .sql file is a subcommand."),
     "plot": Entry("plot", "Draw the answer to a question, as a page, a picture or Vega-Lite."),
     "report": Entry("report", "Write everything about an experiment or a run as one page."),

@@ -52,6 +52,7 @@ def test_imports_go_one_way() -> None:
     """schema <- store <- {ingest, training, analysis, charts} <- cli, and nothing imports the command line."""
     assert imports_of("schema") == set()
     assert imports_of("queries") == set()
+    assert imports_of("models") == set()
     assert imports_of("store") <= {"schema"}
     for room in ("ingest", "training", "analysis", "charts"):
         assert imports_of(room) <= {"schema", "store", "analysis", "queries"}, room
