@@ -30,6 +30,15 @@ MapOption = Annotated[
         show_default=False,
     ),
 ]
+MissingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--missing",
+        help="Marks of an unknown value, such as NA,None; an empty cell is one too. A case with an unknown label stays, "
+        "without one; a row without a case is left out.",
+        show_default=False,
+    ),
+]
 
 
 def _tell(lines: list[str]) -> None:
@@ -43,11 +52,13 @@ def labels(
     case_column: Annotated[str, typer.Option("--case-column", help="The column with the case.")] = "case_id",
     label_column: Annotated[str, typer.Option("--label-column", help="The column with the label.")] = "label",
     label_map: MapOption = None,
+    missing: MissingOption = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
     """Take labels in. Cases that the store does not know are made."""
     from milstore.ingest.labels import ingest_labels, parse_map
+    from milstore.ingest.marks import parse_missing
 
     report = ingest_labels(
         open_current(store),
@@ -55,6 +66,7 @@ def labels(
         case_column=case_column,
         label_column=label_column,
         label_map=None if label_map is None else parse_map(label_map),
+        missing=parse_missing(missing),
         replace=replace,
     )
     _tell(report.lines())
@@ -118,6 +130,7 @@ def features(
         str | None, typer.Option("--label-column", help="A table: the column with the bag's label.", show_default=False)
     ] = None,
     label_map: MapOption = None,
+    missing: MissingOption = None,
     stain: Annotated[
         str | None,
         typer.Option("--stain", help="A table: the stain of all bags (default: the first).", show_default=False),
@@ -132,6 +145,7 @@ def features(
     """Take feature vectors in: all of an encoder's at once."""
     from milstore.ingest.features import ingest_features
     from milstore.ingest.labels import parse_map
+    from milstore.ingest.marks import parse_missing
 
     opened = open_current(store)
     with telling() as progress:
@@ -143,6 +157,7 @@ def features(
             index_column=index_column,
             label_column=label_column,
             label_map=None if label_map is None else parse_map(label_map),
+            missing=parse_missing(missing),
             stain=stain,
             create_patches=create_patches,
             replace=replace,
