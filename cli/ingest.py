@@ -172,8 +172,8 @@ def splits(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="One .npz file a split (train_cases, val_cases, test_cases), or one CSV file with split,case_id,subset "
-            "or with test folds: repeat,fold,bag_id.",
+            help="One .npz file a split (train_cases, val_cases, test_cases) with its number in its name, or one CSV file "
+            "with split,case_id,subset or with test folds: repeat,fold,bag_id.",
             show_default=False,
         ),
     ],
@@ -184,14 +184,29 @@ def splits(
     val_share: Annotated[
         float, typer.Option("--val-share", help="Test folds: share of what is not in test that validates.")
     ] = 0.2,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            "--missing",
+            help="Tables: marks, such as NA,None, of rows without a case, split or subset.",
+            show_default=False,
+        ),
+    ] = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Take train/val/test splits in. The cases must be known."""
+    """Take train/val/test splits in, each by its own number. The cases must be known."""
+    from milstore.ingest.marks import parse_missing
     from milstore.ingest.splits import ingest_splits
 
     report = ingest_splits(
-        open_current(store), files, split_set=split_set, seed=seed, val_share=val_share, replace=replace
+        open_current(store),
+        files,
+        split_set=split_set,
+        seed=seed,
+        val_share=val_share,
+        missing=parse_missing(missing),
+        replace=replace,
     )
     _tell(report.lines())
 
@@ -214,7 +229,9 @@ def run(
     experiment: Annotated[
         str, typer.Option("--experiment", help="Name of the runs that share this configuration.", show_default=False)
     ],
-    split: Annotated[int, typer.Option("--split", help="Number of the split, from 1.", show_default=False)],
+    split: Annotated[
+        int, typer.Option("--split", help="Number of the split, as milstore splits show has it.", show_default=False)
+    ],
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Needed where there are several.", show_default=False)
     ] = None,

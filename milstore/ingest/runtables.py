@@ -9,10 +9,11 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.ingest.datatable import numbers_of, read_table, texts_of
+from milstore.ingest.marks import UNSAID
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
 from milstore.store.features import PLACE
-from milstore.store.names import clip, named, natural_key, normal_case_id
+from milstore.store.names import clip, matching_case_id, named, natural_key
 from milstore.store.pattern import canonical_slice
 from milstore.store.settings import Settings
 
@@ -33,7 +34,9 @@ def read_predictions(
         DataError: a case is not in the split, stands twice, is in another subset there, or has no label.
     """
     table = read_table(path, ["case_id"], ["subset", "true_label"])
-    cases = [normal_case_id(text) for text in texts_of(path, table, "case_id").to_pylist()]
+    texts = texts_of(path, table, "case_id").to_pylist()
+    UNSAID.refuse(path, "case_id", texts, range(2, len(texts) + 2), "name the case or drop these rows")
+    cases = [matching_case_id(text, subset_of) for text in texts]
     double = (
         sorted({case for case in cases if cases.count(case) > 1}, key=natural_key)
         if len(set(cases)) < len(cases)
@@ -94,6 +97,7 @@ def _probabilities(path: Path, table: pa.Table) -> np.ndarray:
 def _true_labels(path: Path, table: pa.Table, cases: list[str], label_of: Mapping[str, int | None]) -> list[int]:
     if "true_label" in table.column_names:
         texts = texts_of(path, table, "true_label").to_pylist()
+        UNSAID.refuse(path, "true_label", texts, range(2, len(texts) + 2), "give the number of each case's class")
         wrong = next((text for text in texts if not (text.isascii() and text.isdigit() and len(text) < 10)), None)
         if wrong is not None:
             raise DataError(f"{path} has true_label {clip(wrong)!r}: it must be the number of a class, from 0")
@@ -123,7 +127,8 @@ def read_attention(path: Path, cohort: Cohort, settings: Settings) -> pa.Table:
         wrong = stains.dictionary[canonical.index(None)].as_py()
         raise DataError(f"stain {clip(wrong)!r} in {path} is not in this store ({', '.join(settings.stains)})")
     cases = texts_of(path, table, "case_id").dictionary_encode()
-    ids = pa.array([normal_case_id(text) for text in cases.dictionary.to_pylist()], pa.string())
+    known = set(cohort.table("cases")["case_id"].to_pylist())
+    ids = pa.array([matching_case_id(text, known) for text in cases.dictionary.to_pylist()], pa.string())
     columns = {
         "case_id": ids.take(cases.indices),
         "stain": pa.array(canonical, pa.string()).take(stains.indices),
