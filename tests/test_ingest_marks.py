@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from milstore.errors import DataError, UsageError
 from milstore.ingest.features import ingest_features
+from milstore.ingest.groups import read_groups
 from milstore.ingest.labels import LabelsReport, ingest_labels
 from milstore.ingest.marks import UNSAID, WORDS, Marks
 from milstore.ingest.splits import ingest_splits
@@ -243,3 +244,16 @@ def test_capitals_and_blanks_do_not_hide_a_mark(word: str, blanks: str, upper: b
     assert UNSAID.are_doubtful(text)
     assert Marks.of([word]).mean_missing(text)
     assert not Marks.of([word]).are_doubtful(text)
+
+
+def test_a_case_that_is_really_called_so_is_one(tmp_path: Path) -> None:
+    """A case NA that the store knows, from a Parquet table of texts, keeps its name in every other file."""
+    store = new_store(tmp_path)
+    pq.write_table(pa.table({"bag": ["NA", "2"], "i": [0, 0], "f": [0.5, 0.5]}), tmp_path / "b.parquet")
+    ingest_features(store, tmp_path / "b.parquet", encoder="e", bag_column="bag", index_column="i")
+    ingest(store, make_labels(tmp_path / "l.csv", "Case,Class\nNA,a\n2,b\n"))
+    ingest_splits(store, [make_labels(tmp_path / "s.csv", "split,case_id,subset\n1,NA,train\n1,2,test\n")])
+    groups = read_groups(make_labels(tmp_path / "g.csv", "case_id,group\nNA,p\n2,q\n"), {"NA", "2"})
+    assert labels(store) == {"NA": "a", "2": "b"}
+    assert {row["case_id"] for row in read_cohort(store).table("splits").to_pylist()} == {"NA", "2"}
+    assert groups.group_of == {"NA": "p", "2": "q"}

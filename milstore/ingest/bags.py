@@ -71,7 +71,9 @@ def read_bags(
     bags = texts_of(path, table, bag_column)
     coded = bags.dictionary_encode()
     names = coded.dictionary.to_pylist()
-    doubtful = [name for name in names if UNSAID.are_doubtful(name)]
+    # Parquet's texts are texts: there a missing one is null, and a bag may really be called NA.
+    typed = path.suffix.lower() == ".parquet" and pa.types.is_string(table[bag_column].type)
+    doubtful = [] if typed else [name for name in names if UNSAID.are_doubtful(name) and name not in known]
     UNSAID.refuse(path, bag_column, doubtful, _first_lines(bags, doubtful).values(), "name the bag or drop the rows")
     case_id = pa.array([matching_case_id(name, known) for name in names], pa.string()).take(coded.indices)
     labels, lines = {}, {}

@@ -82,7 +82,12 @@ def read_groups(file: Path, known: Collection[str], marks: Marks = UNSAID) -> Gr
     case_column, group_column = _columns(table)
     advice = "if the case stands for itself there, add {option}"
     marks.refuse(
-        file, case_column, table.column(case_column), table.lines, "if these rows are to be left out, add {option}"
+        file,
+        case_column,
+        table.column(case_column),
+        table.lines,
+        "if these rows are to be left out, add {option}",
+        known,
     )
     marks.refuse(file, group_column, table.column(group_column), table.lines, advice)
     pairs = zip(table.column(group_column), table.lines, strict=True)

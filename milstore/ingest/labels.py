@@ -243,7 +243,7 @@ def _through_map(
             kept.append((text, line))
             _put_label(found, table, case_id, label, label_map[label], line, first_line)
     texts, lines = [text for text, _ in kept], [line for _, line in kept]
-    marks.refuse(table.path, case_column, texts, lines, "if these rows are to be left out, add {option}")
+    marks.refuse(table.path, case_column, texts, lines, "if these rows are to be left out, add {option}", known)
     torn = [case for cases in (*found.left_out.values(), found.unknown) for case in cases if case in found.class_of]
     if torn:
         raise DataError(

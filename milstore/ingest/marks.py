@@ -2,7 +2,7 @@
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,14 +48,23 @@ class Marks:
         """Whether this text looks like a missing value, and nobody said so."""
         return plain(text) in WORDS and not self.mean_missing(text)
 
-    def refuse(self, path: Path, column: str, texts: Iterable[str], lines: Iterable[int], advice: str) -> None:
+    def refuse(
+        self,
+        path: Path,
+        column: str,
+        texts: Iterable[str],
+        lines: Iterable[int],
+        advice: str,
+        known: Container[str] = frozenset(),
+    ) -> None:
         """DataError if there is a doubtful text, naming each with its lines.
 
-        `advice` says what to do, with `{option}` where `--missing` and its words belong.
+        `advice` says what to do, with `{option}` where `--missing` and its words belong. What is `known`, such as a case
+        of the store that is really called NA, is not doubtful.
         """
         found: dict[str, list[int]] = {}
         for text, line in zip(texts, lines, strict=True):
-            if self.are_doubtful(text):
+            if self.are_doubtful(text) and text not in known:
                 found.setdefault(text, []).append(line)
         if found:
             words = [f"{repr(clip(text)) if text else 'nothing'} ({lines_of(where)})" for text, where in found.items()]

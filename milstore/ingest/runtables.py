@@ -35,7 +35,7 @@ def read_predictions(
     """
     table = read_table(path, ["case_id"], ["subset", "true_label"])
     texts = texts_of(path, table, "case_id").to_pylist()
-    UNSAID.refuse(path, "case_id", texts, range(2, len(texts) + 2), "name the case or drop these rows")
+    UNSAID.refuse(path, "case_id", texts, range(2, len(texts) + 2), "name the case or drop these rows", subset_of)
     cases = [matching_case_id(text, subset_of) for text in texts]
     double = (
         sorted({case for case in cases if cases.count(case) > 1}, key=natural_key)

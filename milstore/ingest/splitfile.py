@@ -59,6 +59,10 @@ class _Reading:
     def case_id(self, text: str) -> str:
         return matching_case_id(text, self.known)
 
+    def no_case(self, text: str) -> bool:
+        """Whether a text stands for a missing id: by the user's word, or because no case is called so."""
+        return self.marks.mean_missing(text) or (self.marks.are_doubtful(text) and text not in self.known)
+
 
 def read_split_files(files: Sequence[Path], known: Container[str] = frozenset(), marks: Marks = UNSAID) -> SplitFiles:
     """The splits of several .npz files, each with the number in its name, or of one table with the numbers in its column.
@@ -136,7 +140,7 @@ def _read_npz(path: Path, reading: _Reading) -> Split:
                 raise DataError(f"{path} has no {named(missing)}: it has {named(present)}")
             for subset in SUBSETS:
                 for text in _case_ids(archive, f"{subset}_cases", path):
-                    if reading.marks.are_doubtful(text) or reading.marks.mean_missing(text):
+                    if reading.no_case(text):
                         raise DataError(f"{path} has {clip(text)!r} in {subset}_cases, which names no case: drop it")
                     _put(split, reading.case_id(text), subset, str(path))
     except DataError:
@@ -162,7 +166,7 @@ def _case_ids(archive: zipfile.ZipFile, name: str, path: Path) -> list[str]:
 
 
 def _read_table(table: TextTable, reading: _Reading) -> SplitFiles:
-    rows, left_out = _rows(table, _SPLIT_COLUMNS, reading.marks)
+    rows, left_out = _rows(table, _SPLIT_COLUMNS, "case_id", reading)
     numbers, numbered = _numbers(table, "split", [(row[0], line) for row, line in rows])
     splits: dict[int, Split] = {}
     for (text, case, subset_text), line in rows:
@@ -179,11 +183,13 @@ def _read_table(table: TextTable, reading: _Reading) -> SplitFiles:
 
 
 def _rows(
-    table: TextTable, columns: Sequence[str], marks: Marks
+    table: TextTable, columns: Sequence[str], case_column: str, reading: _Reading
 ) -> tuple[list[tuple[tuple[str, ...], int]], tuple[str, ...]]:
     """The rows of some columns with their lines, and in words those that the marks leave out."""
+    marks = reading.marks
     for name in columns:
-        marks.refuse(table.path, name, table.column(name), table.lines, _ADVICE)
+        known = reading.known if name == case_column else frozenset()
+        marks.refuse(table.path, name, table.column(name), table.lines, _ADVICE, known)
     rows, without = [], []
     for *row, line in zip(*(table.column(name) for name in columns), table.lines, strict=True):
         texts = tuple(map(str, row))
@@ -240,7 +246,7 @@ def _origins(numbers: dict[str, int]) -> dict[int, str]:
 def _read_folds(table: TextTable, reading: _Reading) -> SplitFiles:
     case_column = "bag_id" if "bag_id" in table.columns else "case_id"
     columns = [*(["repeat"] if "repeat" in table.columns else []), "fold", case_column]
-    rows, left_out = _rows(table, columns, reading.marks)
+    rows, left_out = _rows(table, columns, case_column, reading)
     numbers, numbered = _numbers(table, "fold", [(row[-2], line) for row, line in rows])
     found: dict[str, dict[int, set[str]]] = {}
     fold_of: dict[tuple[str, str], int] = {}
