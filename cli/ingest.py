@@ -30,6 +30,15 @@ MapOption = Annotated[
         show_default=False,
     ),
 ]
+MissingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--missing",
+        help="Marks of an unknown value, such as NA,None; an empty cell is one too. A case with an unknown label stays, "
+        "without one; a row without a case is left out.",
+        show_default=False,
+    ),
+]
 
 
 def _tell(lines: list[str]) -> None:
@@ -43,11 +52,13 @@ def labels(
     case_column: Annotated[str, typer.Option("--case-column", help="The column with the case.")] = "case_id",
     label_column: Annotated[str, typer.Option("--label-column", help="The column with the label.")] = "label",
     label_map: MapOption = None,
+    missing: MissingOption = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
     """Take labels in. Cases that the store does not know are made."""
     from milstore.ingest.labels import ingest_labels, parse_map
+    from milstore.ingest.marks import parse_missing
 
     report = ingest_labels(
         open_current(store),
@@ -55,6 +66,7 @@ def labels(
         case_column=case_column,
         label_column=label_column,
         label_map=None if label_map is None else parse_map(label_map),
+        missing=parse_missing(missing),
         replace=replace,
     )
     _tell(report.lines())
@@ -118,6 +130,7 @@ def features(
         str | None, typer.Option("--label-column", help="A table: the column with the bag's label.", show_default=False)
     ] = None,
     label_map: MapOption = None,
+    missing: MissingOption = None,
     stain: Annotated[
         str | None,
         typer.Option("--stain", help="A table: the stain of all bags (default: the first).", show_default=False),
@@ -132,6 +145,7 @@ def features(
     """Take feature vectors in: all of an encoder's at once."""
     from milstore.ingest.features import ingest_features
     from milstore.ingest.labels import parse_map
+    from milstore.ingest.marks import parse_missing
 
     opened = open_current(store)
     with telling() as progress:
@@ -143,6 +157,7 @@ def features(
             index_column=index_column,
             label_column=label_column,
             label_map=None if label_map is None else parse_map(label_map),
+            missing=parse_missing(missing),
             stain=stain,
             create_patches=create_patches,
             replace=replace,
@@ -157,8 +172,8 @@ def splits(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="One .npz file a split (train_cases, val_cases, test_cases), or one CSV file with split,case_id,subset "
-            "or with test folds: repeat,fold,bag_id.",
+            help="One .npz file a split (train_cases, val_cases, test_cases) with its number in its name, or one CSV file "
+            "with split,case_id,subset or with test folds: repeat,fold,bag_id.",
             show_default=False,
         ),
     ],
@@ -169,14 +184,29 @@ def splits(
     val_share: Annotated[
         float, typer.Option("--val-share", help="Test folds: share of what is not in test that validates.")
     ] = 0.2,
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            "--missing",
+            help="Tables: marks, such as NA,None, of rows without a case, split or subset.",
+            show_default=False,
+        ),
+    ] = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Take train/val/test splits in. The cases must be known."""
+    """Take train/val/test splits in, each by its own number. The cases must be known."""
+    from milstore.ingest.marks import parse_missing
     from milstore.ingest.splits import ingest_splits
 
     report = ingest_splits(
-        open_current(store), files, split_set=split_set, seed=seed, val_share=val_share, replace=replace
+        open_current(store),
+        files,
+        split_set=split_set,
+        seed=seed,
+        val_share=val_share,
+        missing=parse_missing(missing),
+        replace=replace,
     )
     _tell(report.lines())
 
@@ -203,7 +233,9 @@ def run(
     experiment: Annotated[
         str, typer.Option("--experiment", help="Name of the runs that share this configuration.", show_default=False)
     ],
-    split: Annotated[int, typer.Option("--split", help="Number of the split, from 1.", show_default=False)],
+    split: Annotated[
+        int, typer.Option("--split", help="Number of the split, as milstore splits show has it.", show_default=False)
+    ],
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Needed where there are several.", show_default=False)
     ] = None,

@@ -23,7 +23,17 @@ GroupOption = Annotated[
     Path | None,
     typer.Option(
         "--group-by",
-        help="CSV file with the columns case_id and group: cases of one group, such as a patient, stay together.",
+        help="CSV file with the columns case_id and group: cases of one group, such as a patient, stay together. It must "
+        "name every case.",
+        show_default=False,
+    ),
+]
+MissingOption = Annotated[
+    str | None,
+    typer.Option(
+        "--missing",
+        help="Marks, such as NA,None, in the group file: a case without a group stands for itself, a row without a case "
+        "is left out.",
         show_default=False,
     ),
 ]
@@ -35,6 +45,7 @@ def make(
     folds: Annotated[int, typer.Option("--folds", help="Number of splits.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="The same seed draws the same splits.")] = 0,
     group_by: GroupOption = None,
+    missing: MissingOption = None,
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Name (default: from folds and seed).", show_default=False)
     ] = None,
@@ -42,6 +53,7 @@ def make(
     replace: Annotated[bool, typer.Option("--replace", help="In the place of other splits of this name.")] = False,
 ) -> None:
     """Draw a split set, stratified by class, with each labelled case in exactly one test set."""
+    from milstore.ingest.marks import parse_missing
     from milstore.ingest.splits import make_splits
 
     report = make_splits(
@@ -51,6 +63,7 @@ def make(
         group_by=group_by,
         split_set=split_set,
         val_share=val_share,
+        missing=parse_missing(missing),
         replace=replace,
     )
     for line in report.lines():
@@ -62,15 +75,18 @@ def show(store: StoreOption = None, split_set: SplitSetOption = None) -> None:
     """Show how many cases of each class are in each subset, and the test cases."""
     from milstore.analysis.splits import balance, split_sets
     from milstore.store.cohort import read_cohort
+    from milstore.store.names import named
 
     cohort = read_cohort(open_current(store))
     for name in split_sets(cohort, split_set):
         splits = balance(cohort, name)
+        numbers = [each.split for each in splits]
+        of = len(splits) if numbers == list(range(1, len(splits) + 1)) else named(numbers)
         for each in splits:
             show_table(
                 ["Subset", *(class_name.title() for class_name in each.classes)],
                 [[subset, *counts] for subset, counts in each.counts.items()],
-                title=f"{name}, split {each.split} of {len(splits)}",
+                title=f"{name}, split {each.split} of {of}",
             )
             typer.echo("Test cases: " + " ".join(printable(case) for case in each.test_cases) + "\n")
 
@@ -80,16 +96,28 @@ def check(
     store: StoreOption = None,
     split_set: SplitSetOption = None,
     group_by: GroupOption = None,
+    missing: MissingOption = None,
 ) -> None:
     """Look for leaks and gaps: cases or groups in two subsets, classes, labels or features that are missing.
 
     Exits with 1 if something is broken.
     """
-    from milstore.analysis.splits import check_splits
-    from milstore.ingest.splits import read_groups
+    from milstore.analysis.splits import check_splits, split_cases
+    from milstore.ingest.groups import read_groups
+    from milstore.ingest.marks import Marks, parse_missing
+    from milstore.store.cohort import read_cohort
 
-    groups = None if group_by is None else read_groups(group_by)
-    checks = check_splits(open_current(store), split_set, groups)
+    opened = open_current(store)
+    groups = None
+    if group_by is not None:
+        cohort = read_cohort(opened)
+        known = set(cohort.table("cases")["case_id"].to_pylist())
+        groups = read_groups(group_by, known, Marks.of(parse_missing(missing)))
+        cases = split_cases(cohort, split_set)
+        groups.check_cover(cases)
+        for line in groups.lines(cases):
+            say(line)
+    checks = check_splits(opened, split_set, None if groups is None else groups.group_of)
     marks = {"kept": "ok", "note": "note", "broken": "BROKEN"}
     for each in checks:
         for finding in each.findings:

@@ -135,7 +135,7 @@ comment on table splits is 'Which subset each case is in, for each split.';
 
 comment on column splits."split_set" is 'the split set';
 
-comment on column splits."split" is 'the split, from 1';
+comment on column splits."split" is 'number of the split in the file that it came from';
 
 comment on column splits."case_id" is 'the case';
 

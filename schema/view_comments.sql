@@ -54,7 +54,7 @@ comment on view runs is 'Finished runs: one training on one split, with all that
 comment on column runs."run_id" is 'the run; in the files it is the folder''s name, not a column';
 comment on column runs."experiment" is 'runs that share a configuration';
 comment on column runs."split_set" is 'the split set';
-comment on column runs."split" is 'the split, from 1';
+comment on column runs."split" is 'number of the split in the split set';
 comment on column runs."n_splits" is 'how many splits the split set had';
 comment on column runs."seed" is 'seed of weights, order and dropout';
 comment on column runs."encoder" is 'the encoder whose features were trained on';

@@ -76,7 +76,7 @@ def test_the_separator_is_the_one_that_gives_the_columns() -> None:
 def test_without_a_map_each_label_is_a_class(tmp_path: Path) -> None:
     """Labels are then numbered in natural order."""
     store = new_store(tmp_path)
-    ingest(store, make_labels(tmp_path / "l.csv", "Case,Class\n1,grade 10\n2,grade 2\n3,\n"), None)
+    ingest(store, make_labels(tmp_path / "l.csv", "Case,Class\n1,grade 10\n2,grade 2\n"), None)
     assert classes(store) == [(0, "grade 2"), (1, "grade 10")]
     assert cases(store) == [("1", 1, "grade 10", "grade 10"), ("2", 0, "grade 2", "grade 2")]
 

@@ -113,6 +113,16 @@ def _unknown_patch(table: pa.Table) -> pa.Table:
         ("case_id,p_0\n2,1\n", None, "it needs p_0, p_1, … for every class"),
         ("case_id,p_0,p_1\n2,0.5,0.5\n2,1,0\n", None, "has case 2 more than once: keep one"),
         ("case_id,p_0,p_1\n9,0.5,0.5\n", None, "has 1 cases that are not in the split (9)"),
+        (
+            "case_id,p_0,p_1\n2,0.5,0.5\nNaN,1,0\n",
+            None,
+            "has in column case_id what stands for a missing value: 'NaN' (line 3); name the case or drop these rows",
+        ),
+        (
+            "case_id,p_0,p_1,true_label\n2,0,1,1\n10,1,0,NA\n46,1,0,0\n",
+            None,
+            "has in column true_label what stands for a missing value: 'NA' (line 3)",
+        ),
         (PREDICTIONS.replace("test", "val"), None, "has case 2 in val, and the split has it in test"),
         (
             PREDICTIONS.replace("0.25", "0.35"),
@@ -154,7 +164,7 @@ def test_the_command_takes_a_run_in(store: Store, tmp_path: Path, capsys: pytest
     assert milstore(store, *words, "--split", "1", "--config", tmp_path / "c.toml", "--code-version", "v1") == 0
     assert "predictions of 3 cases, attention of 19 patches" in capsys.readouterr().err
     assert milstore(store, *words, "--split", "2") == 2
-    assert capsys.readouterr().err == "error: --split 2 is not one of the 1 splits of s\n"
+    assert capsys.readouterr().err == "error: --split 2: split set s has the splits 1\n"
     (tmp_path / "c.toml").write_text("lr = nan\n")
     assert milstore(store, *words, "--split", "1", "--config", tmp_path / "c.toml") == 2
     assert milstore(store, "doctor") == 0

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest.draw import draw_folds, draw_validation, pool_of
+from milstore.ingest.groups import read_groups
 from milstore.ingest.labels import ingest_labels
-from milstore.ingest.splits import ingest_splits, make_splits, read_groups
+from milstore.ingest.splits import ingest_splits, make_splits
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from tests.ingesting import contents, new_store
@@ -41,13 +42,13 @@ def save(path: Path, train: object, val: object, test: object) -> Path:
     return path
 
 
-def test_npz_files_are_numbered_in_natural_order(store: Store, tmp_path: Path) -> None:
-    """One file a split: file 2 comes before file 10, however they are named on the command line."""
+def test_npz_files_keep_the_number_in_their_names(store: Store, tmp_path: Path) -> None:
+    """One file a split: file 2 is split 2 and file 10 is split 10, however they are named on the command line."""
     files = [save(tmp_path / "d_10.npz", [1], [2], [3]), save(tmp_path / "d_2.npz", [4, 7], ["005"], [b"6"])]
     report = ingest_splits(store, files)
     assert splits(store) == {
-        ("d", 1): {"4": "train", "7": "train", "5": "val", "6": "test"},
-        ("d", 2): {"1": "train", "2": "val", "3": "test"},
+        ("d", 2): {"4": "train", "7": "train", "5": "val", "6": "test"},
+        ("d", 10): {"1": "train", "2": "val", "3": "test"},
     }
     assert (report.split_sets, report.cases, report.source) == ({"d": 2}, 7, "d_2.npz, d_10.npz")
     before = contents(store)
@@ -56,13 +57,13 @@ def test_npz_files_are_numbered_in_natural_order(store: Store, tmp_path: Path) -
 
 
 def test_a_table_of_splits(store: Store, tmp_path: Path) -> None:
-    """split,case_id,subset; `validation` is val; splits count from 1 in natural order."""
+    """split,case_id,subset; `validation` is val; splits keep the numbers of the file."""
     (tmp_path / "s.csv").write_text("split;case_id;subset\n0;01;Train\n0;2;validation\n10;3;test\n9;1;val\n")
     ingest_splits(store, [tmp_path / "s.csv"], split_set="mine")
     assert splits(store) == {
-        ("mine", 1): {"1": "train", "2": "val"},
-        ("mine", 2): {"1": "val"},
-        ("mine", 3): {"3": "test"},
+        ("mine", 0): {"1": "train", "2": "val"},
+        ("mine", 9): {"1": "val"},
+        ("mine", 10): {"3": "test"},
     }
 
 
@@ -104,7 +105,7 @@ def test_other_splits_of_a_name_need_replace(store: Store, tmp_path: Path) -> No
         ),
         ("split,case_id,subset\n1,1,train\n1,01,test\n", "split 1, has case 1 in train and in test: keep one"),
         ("split,case_id,subset\n1,1,dev\n", "line 2, has subset 'dev': it must be train, val, test"),
-        ("split,case_id,subset\n,1,val\n", "line 2, names no split: fill it"),
+        ("split,case_id,subset\n,1,val\n", "has in column split what stands for a missing value: nothing (line 2)"),
         ("split,case_id,subset\n", "has no row: it must name cases"),
         ("a,b\n1,2\n", "has the columns a, b: it needs split, case_id, subset, or repeat, fold, bag_id for test folds"),
         ("repeat,fold,bag_id\n1,1,1\n1,2,1\n", "line 3, has case 1 in two test folds of repeat 1: keep one"),
@@ -201,13 +202,13 @@ def test_splits_are_drawn_stratified(store: Store) -> None:
 
 
 def test_groups_are_not_torn_apart(store: Store, tmp_path: Path) -> None:
-    """Cases of one patient are in one subset of a split; a case without a group stands for itself."""
-    (tmp_path / "g.csv").write_text("Case;Patient\n" + "".join(f"{case};p{case // 2}\n" for case in range(2, 12)))
-    group_of = read_groups(tmp_path / "g.csv")
+    """Cases of one patient are in one subset of a split."""
+    (tmp_path / "g.csv").write_text("Case;Patient\n" + "".join(f"{case};p{case // 2}\n" for case in range(1, 13)))
+    group_of = read_groups(tmp_path / "g.csv", set()).group_of
     report = make_splits(store, folds=3, group_by=tmp_path / "g.csv", val_share=0.3)
     assert report.source == "drawn in 3 folds by seed 0, validation 0.3 of the rest, grouped by g.csv"
     for split in splits(store).values():
-        together = {(group_of[case], subset) for case, subset in split.items() if case in group_of}
+        together = {(group_of[case], subset) for case, subset in split.items()}
         assert len(together) == len(set(group_of.values()))
 
 

@@ -127,7 +127,7 @@ def test_the_commands_show_and_check(store: Store, tmp_path: Path, capsys: pytes
     ]
     assert milstore(store, "splits", "check") == 0
     assert "s: ok: the test sets partition the 6 cases\n" in capsys.readouterr().out
-    (tmp_path / "g.csv").write_text("case_id,group\n1,p\n2,p\n")
+    (tmp_path / "g.csv").write_text("case_id,group\n1,p\n2,p\n3,q\n4,r\n5,s\n6,t\n")
     assert milstore(store, "splits", "check", "--group-by", tmp_path / "g.csv") == 1
     assert "s: BROKEN: split 1 tears 1 group apart: p\n" in capsys.readouterr().out
     assert milstore(store, "splits", "check", "--split-set", "t") == 2

@@ -280,16 +280,30 @@ def test_bad_wishes_are_refused_before_anything_is_written(store: Store) -> None
     assert not list(store.runs.glob("run_id=mil*"))
 
 
-def test_cases_without_labels_are_refused(store: Store) -> None:
-    """Nobody's label is made up."""
+def take_labels(store: Store, cases: set[str]) -> None:
+    """Cases lose their labels."""
     with edit_cohort(store) as edit:
         rows = edit.table("cases").to_pylist()
         without = {"label": None, "class_name": None, "source_label": None}
         edit.replace(
-            "cases",
-            pa.Table.from_pylist([{**row, **(without if row["case_id"] in {"3", "11"} else {})} for row in rows]),
+            "cases", pa.Table.from_pylist([{**row, **(without if row["case_id"] in cases else {})} for row in rows])
         )
-    with pytest.raises(ConflictError, match=r"split 1 of tiny has cases without a label \(2 cases, 3, 11\)"):
+
+
+def test_cases_without_labels_are_left_out_with_a_word(store: Store) -> None:
+    """Nobody's label is made up: such a case is named, trained on by nobody and in no table of the run."""
+    take_labels(store, {"3", "11"})
+    notes = Notes()
+    result = train(store, SMALL, 1, threads=1, watcher=notes)
+    assert notes.notes == ["warning: without a label, so left out: 2 cases, 3, 11"]
+    for name in ("predictions", "attention", "coverage"):
+        assert set(tables(result)[name]["case_id"].to_pylist()) == set(LABELS) - {"3", "11"}
+
+
+def test_a_split_without_any_label_is_refused(store: Store) -> None:
+    """There is nothing to learn from."""
+    take_labels(store, set(LABELS))
+    with pytest.raises(ConflictError, match=r"split 1 of tiny has no case with a label \(12 cases, 1, 2, .*\)"):
         train(store, SMALL, 1)
 
 

@@ -76,6 +76,16 @@ def read_splits(cohort: Cohort, split_set: str) -> dict[int, Subsets]:
     return dict(sorted(splits.items()))
 
 
+def split_cases(cohort: Cohort, split_set: str | None = None) -> set[str]:
+    """The cases of all split sets, or of the one that is named. Errors as for `split_sets`."""
+    return {
+        case
+        for name in split_sets(cohort, split_set)
+        for subsets in read_splits(cohort, name).values()
+        for case in subsets
+    }
+
+
 def balance(cohort: Cohort, split_set: str) -> list[Balance]:
     """How each split of a split set spreads the classes over train, val and test."""
     class_of = _class_of(cohort)
@@ -95,14 +105,14 @@ def balance(cohort: Cohort, split_set: str) -> list[Balance]:
 
 
 def check_splits(
-    store: Store, split_set: str | None = None, groups: Mapping[str, str] | None = None
+    store: Store, split_set: str | None = None, groups: Mapping[str, str | None] | None = None
 ) -> list[SplitsCheck]:
     """Look for leaks and gaps in all split sets, or in the one that is named.
 
     Args:
         store: the store.
         split_set: the split set; all of them if left out.
-        groups: the group (such as the patient) of each case; cases that it does not name stand for themselves.
+        groups: the group (such as the patient) of each case; None for one that stands for itself.
 
     Raises:
         StoreError: there are no splits.
@@ -152,13 +162,14 @@ def _subsets(splits: dict[int, Subsets]) -> list[Finding]:
     return [Finding("kept", f"no case is in two subsets of a split ({counted(len(splits), 'split')})")]
 
 
-def _groups(splits: dict[int, Subsets], groups: Mapping[str, str]) -> list[Finding]:
+def _groups(splits: dict[int, Subsets], groups: Mapping[str, str | None]) -> list[Finding]:
     findings = []
     for number, subsets in splits.items():
         found: dict[str, set[str]] = {}
         for case, subset in subsets.items():
-            if case in groups:
-                found.setdefault(groups[case], set()).add(subset)
+            group = groups.get(case)
+            if group is not None:
+                found.setdefault(group, set()).add(subset)
         torn = {group for group, where in found.items() if len(where) > 1}
         if torn:
             findings.append(
@@ -166,9 +177,9 @@ def _groups(splits: dict[int, Subsets], groups: Mapping[str, str]) -> list[Findi
             )
     if not findings:
         cases = {case for subsets in splits.values() for case in subsets}
-        count = len({groups[case] for case in cases if case in groups})
+        alone = {case for case in cases if groups.get(case) is None}
+        count = len({groups[case] for case in cases - alone})
         findings.append(Finding("kept", f"no group is torn apart ({counted(count, 'group')})"))
-        alone = {case for case in cases if case not in groups}
         if alone:
             findings.append(Finding("note", f"in no group: {_cases(alone)}"))
     return findings

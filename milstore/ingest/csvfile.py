@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milstore.errors import DataError
-from milstore.store.names import clip, named
+from milstore.store.names import clip, counted, named
 
 SEPARATORS = (",", ";", "\t")
 LARGEST = 1 << 28
@@ -22,6 +22,8 @@ class TextTable:
     columns: dict[str, list[str]]
     lines: list[int]
     """Line of the file on which each row ends, for messages."""
+    repeats: tuple[int, ...] = ()
+    """Lines that repeated the header and were dropped."""
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -31,6 +33,12 @@ class TextTable:
         if name not in self.columns:
             raise DataError(f"{self.path} has no column {clip(name)!r}: it has {named(self.columns)}")
         return self.columns[name]
+
+    def repeats_told(self) -> list[str]:
+        """The dropped lines in words."""
+        if not self.repeats:
+            return []
+        return [f"left out: {counted(len(self.repeats), 'repetition')} of the header (line {named(self.repeats)})"]
 
 
 def file_bytes(path: Path, what: str, largest: int = LARGEST) -> bytes:
@@ -55,14 +63,14 @@ def file_size(path: Path, what: str) -> int:
     raise DataError(f"{path} {found}: name {what}")
 
 
-def read_csv(path: Path, what: str, expected: Sequence[str] = ()) -> TextTable:
+def read_csv(path: Path, what: str, expected: Sequence[str] = (), *, drop_repeats: bool = False) -> TextTable:
     """Read a CSV file with a header line.
 
     The separator is the one of comma, semicolon and tab under which the header holds most of the `expected` columns,
-    then the one that gives most columns.
+    then the one that gives most columns. With `drop_repeats` lines that repeat the header are left out, else refused.
 
     Raises:
-        DataError: no such file, not UTF-8, no header, two columns of one name, or a row of another width.
+        DataError: no such file, not UTF-8, no header or several, two columns of one name, or a row of another width.
     """
     text = _decoded(path, file_bytes(path, what))
     rows = _parsed(path, text, separator_of(text.split("\n", 1)[0], expected))
@@ -75,8 +83,13 @@ def read_csv(path: Path, what: str, expected: Sequence[str] = ()) -> TextTable:
     for line, row in rows:
         if len(row) != len(header):
             raise DataError(f"{path}, line {line}, has {len(row)} values, and the header {len(header)}: mend the line")
-    columns = {name: [row[i].strip() for _, row in rows[1:]] for i, name in enumerate(header)}
-    return TextTable(path, columns, [line for line, _ in rows[1:]])
+    repeats = [line for line, row in rows[1:] if [value.strip() for value in row] == header]
+    if repeats and not drop_repeats:
+        raise DataError(f"{path} repeats its header in line {named(repeats)}: drop it there")
+    dropped = set(repeats)
+    kept = [(line, row) for line, row in rows[1:] if line not in dropped]
+    columns = {name: [row[i].strip() for _, row in kept] for i, name in enumerate(header)}
+    return TextTable(path, columns, [line for line, _ in kept], tuple(repeats))
 
 
 def decoded_line(path: Path) -> str:

@@ -79,12 +79,14 @@ def numbers_of(path: Path, column: pa.ChunkedArray, name: str) -> npt.NDArray[An
         return numbers.astype(np.float32) if numbers.dtype != np.float16 else numbers
 
 
-def texts_of(path: Path, table: pa.Table, name: str) -> pa.Array:
-    """A column as texts without blanks around them. DataError if one is missing, or no text."""
+def texts_of(path: Path, table: pa.Table, name: str, *, empty: bool = False) -> pa.Array:
+    """A column as texts without blanks around them. DataError if one is no text, or is missing and may not be `empty`."""
     try:
         texts = pc.utf8_trim_whitespace(pc.cast(table[name].combine_chunks(), pa.string()))
     except pa.ArrowException as error:
         raise DataError(f"{path} has in column {clip(name)!r} what is no text: {clip(str(error), 100)}") from error
+    if empty:
+        return pc.fill_null(texts, "")
     if texts.null_count or pc.any(pc.equal(texts, "")).as_py():
         raise DataError(f"{path} has rows without a value in column {clip(name)!r}: fill or drop them")
     return texts

@@ -29,12 +29,13 @@ class Pool:
         return Pool(tuple(self.cases[i] for i in chosen), tuple(self.labels[i] for i in chosen), groups)
 
 
-def pool_of(label_of: Mapping[str, int], group_of: Mapping[str, str] | None = None) -> Pool:
-    """The pool of labelled cases; a case that `group_of` does not name is a group of its own."""
+def pool_of(label_of: Mapping[str, int], group_of: Mapping[str, str | None] | None = None) -> Pool:
+    """The pool of labelled cases; a case for which `group_of` has no group, or None, is a group of its own."""
     cases = tuple(sorted(label_of, key=natural_key))
     groups = None
     if group_of is not None:
-        groups = tuple(f"group {group_of[case]}" if case in group_of else f"case {case}" for case in cases)
+        own = ((case, group_of.get(case)) for case in cases)
+        groups = tuple(f"case {case}" if group is None else f"group {group}" for case, group in own)
     return Pool(cases, tuple(label_of[case] for case in cases), groups)
 
 

@@ -1,6 +1,6 @@
 """Features: a vector a patch, from files of three kinds, packed into the store."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
 from milstore.ingest import labels, slicefile, vectors
+from milstore.ingest.marks import Marks
 from milstore.ingest.packing import Job, pack_bags, pack_patch_files, pack_slice_files
 from milstore.ingest.progress import Progress, silent
 from milstore.ingest.walk import Found, find_files
@@ -73,6 +74,7 @@ def ingest_features(
     index_column: str | None = None,
     label_column: str | None = None,
     label_map: Mapping[str, str] | None = None,
+    missing: Iterable[str] | None = None,
     stain: str | None = None,
     create_patches: bool = False,
     replace: bool = False,
@@ -97,6 +99,7 @@ def ingest_features(
         index_column: (c) the column with the instance's number in its bag.
         label_column: (c) the column with the bag's label; classes are numbered as by `ingest_labels`.
         label_map: (c) class of each label; each label is a class if left out.
+        missing: (c) marks of an unknown label, as for `ingest_labels`.
         stain: (c) the stain of all bags; the store's first if left out.
         create_patches: (a, b) make patches that the store does not know, from the names alone.
         replace: take these features in the place of others of this encoder.
@@ -112,8 +115,8 @@ def ingest_features(
     """
     path = Path(path)
     check_name(encoder, "encoder")
-    if bag_column is None and (index_column or label_column or label_map or stain):
-        raise UsageError("--index-column, --label-column, --map and --stain go with --bag-column")
+    if bag_column is None and (index_column or label_column or label_map or stain or missing is not None):
+        raise UsageError("--index-column, --label-column, --map, --missing and --stain go with --bag-column")
     if bag_column is not None and index_column is None:
         raise UsageError("--bag-column needs --index-column: the number of an instance is its identity in the bag")
     found = None if bag_column is not None else _found(path)
@@ -124,7 +127,7 @@ def ingest_features(
     )
     job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
     if bag_column is not None and index_column is not None:
-        packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain)
+        packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain, Marks.of(missing))
     elif found is not None and found.files[0].rpartition(".")[2].lower() in vectors.EXTENSIONS:
         packed = pack_patch_files(job, found)
     else:

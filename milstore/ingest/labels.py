@@ -1,6 +1,6 @@
 """Labels: which class each case is of."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,9 +8,12 @@ import pyarrow as pa
 
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest.csvfile import TextTable, read_csv
+from milstore.ingest.marks import Marks, lines_of, plain, refuse_alike
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
-from milstore.store.names import clip, counted, named, natural_key, normal_case_id
+from milstore.store.names import clip, counted, matching_case_id, named, natural_key
+
+LABEL_ADVICE = "if the label is unknown there, add {option}; else give the class of each label by --map"
 
 REBUILT = ("classes", "cases")
 """Tables that labels make anew where their files are damaged."""
@@ -30,22 +33,39 @@ class LabelsReport:
     """Cases whose class was changed."""
     left_out: dict[str, tuple[str, ...]]
     """Cases that were left out, by their label in the file."""
+    unknown: tuple[str, ...] = ()
+    """Cases whose label is not known, and which are in the store without one."""
+    kept: tuple[str, ...] = ()
+    """Cases whose label the file does not know, but the store does."""
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The report in words."""
         counts = ", ".join(f"{count} {name}" for name, count in self.cases.items())
+        counts = f" ({counts})" if counts else ""
         lines = [
-            f"{self.file}: {counted(sum(self.cases.values()), 'labelled case')} ({counts}), {self.new_cases} of them new"
+            f"{self.file}: {counted(sum(self.cases.values()), 'labelled case')}{counts}, {counted(self.new_cases, 'new case')}"
         ]
         for label, cases in self.left_out.items():
             what = f"label {clip(label)!r}, which the map lacks" if label else "no label"
             lines.append(f"left out: {counted(len(cases), 'case')} with {what} ({named(cases)})")
+        lines += told_unknown(self.unknown, self.kept)
         if self.corrected:
             lines.append(
                 f"corrected: {counted(len(self.corrected), 'case')} ({named(self.corrected)}); runs keep what they saw"
             )
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
+
+
+def told_unknown(unknown: Sequence[str], kept: Sequence[str]) -> list[str]:
+    """The cases whose label a file does not know, in words: those without one now, and those that keep the store's."""
+    lines = []
+    if unknown:
+        lines.append(f"label unknown: {counted(len(unknown), 'case')} ({named(unknown)})")
+    if kept:
+        cases = f"{counted(len(kept), 'case')} ({named(kept)})"
+        lines.append(f"label unknown here, but kept as the store has it: {cases}; --replace takes it away")
+    return lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +75,24 @@ class Labelled:
     class_of: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)
     left_out: dict[str, list[str]] = field(default_factory=dict)
+    unknown: dict[str, None] = field(default_factory=dict)
+    """Cases whose label is not known, in the order of the file."""
+    notes: list[str] = field(default_factory=list)
+    """Rows that were left out, in words."""
+
+
+@dataclass(frozen=True, slots=True)
+class PutLabels:
+    """What labels changed in the store."""
+
+    corrected: tuple[str, ...]
+    """Cases whose class was changed or taken away."""
+    new: int
+    """Cases that the store did not know before."""
+    unknown: tuple[str, ...]
+    """Cases that have no label now."""
+    kept: tuple[str, ...]
+    """Cases whose label the file does not know, but the store does."""
 
 
 def parse_map(text: str) -> dict[str, str]:
@@ -77,6 +115,7 @@ def ingest_labels(
     case_column: str,
     label_column: str,
     label_map: Mapping[str, str] | None = None,
+    missing: Iterable[str] | None = None,
     replace: bool = False,
 ) -> LabelsReport:
     """Take the labels of a CSV file in; cases that the store does not know are made.
@@ -84,40 +123,84 @@ def ingest_labels(
     Classes are numbered in the order in which they first appear in `label_map`, after those that the store has. Rows
     whose label the map lacks are left out, counted and named. Without a map each label is a class, in natural order.
 
+    `missing` are marks that stand for an unknown label: such a case is in the store without one, and a row whose case
+    is such a mark is left out. An empty cell is always one of them. Without `missing` and `label_map`, texts that look
+    like marks are refused, as are labels that differ in nothing but capitals and blanks.
+
     Raises:
-        DataError: the file or a column is missing, a label of the map is on no row, or a case has two classes.
+        DataError: the file or a column is missing, a label of the map is on no row, a case has two classes, or see above.
+        UsageError: a mark is also a label of the map.
         ConflictError: a case has another class in the store, or the classes are numbered otherwise there; `replace`
             takes the file's word.
     """
-    table = read_csv(Path(file), "a label file", [case_column, label_column])
-    present = sorted(set(table.column(label_column)), key=natural_key)
+    marks = Marks.of(missing)
+    both = [label for label in label_map or {} if marks.mean_missing(label)]
+    if both:
+        raise UsageError(f"--missing and --map both speak of {named(both)}: give each label to one of them")
+    columns = [case_column, label_column]
+    drop_repeats = label_map is not None or missing is not None
+    table = read_csv(Path(file), "a label file", columns, drop_repeats=drop_repeats)
     table.column(case_column)
-    if label_map is None:
-        label_map = {label: label for label in present if label}
-    absent = [label for label in label_map if label not in present]
-    if absent:
-        raise DataError(
-            f"--map names label {named(absent)}, which no row of {file} has in {label_column}: there are {named(present)}"
-        )
-    labelled = _through_map(table, case_column, label_column, label_map)
-    wanted = list(dict.fromkeys(label_map.values()))
+    labels = list(zip(table.column(label_column), table.lines, strict=True))
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
-        corrected, new = put_labels(edit, labelled, wanted, str(file), replace=replace)
+        if label_map is None:
+            marks.refuse(table.path, label_column, table.column(label_column), table.lines, LABEL_ADVICE)
+            label_map = as_classes(edit, table.path, label_column, labels, marks)
+        absent = [label for label in label_map if label not in set(table.column(label_column))]
+        if absent:
+            present = sorted(set(table.column(label_column)), key=natural_key)
+            raise DataError(
+                f"--map names label {named(absent)}, which no row of {file} has in {label_column}: "
+                f"there are {named(present)}"
+            )
+        known = set(edit.table("cases")["case_id"].to_pylist())
+        labelled = _through_map(table, case_column, label_column, label_map, marks, known)
+        wanted = list(dict.fromkeys(label_map.values()))
+        put = put_labels(edit, labelled, wanted, str(file), replace=replace)
     return LabelsReport(
         changed=edit.changed,
         file=str(file),
         cases={name: sum(found == name for found in labelled.class_of.values()) for name in wanted},
-        new_cases=new,
-        corrected=tuple(corrected),
+        new_cases=put.new,
+        corrected=put.corrected,
         left_out={label: tuple(dict.fromkeys(cases)) for label, cases in sorted(labelled.left_out.items())},
-        notes=tuple(edit.notes),
+        unknown=put.unknown,
+        kept=put.kept,
+        notes=(*labelled.notes, *edit.notes),
     )
 
 
-def put_labels(
-    edit: CohortEdit, labelled: Labelled, wanted: list[str], source: str, *, replace: bool
-) -> tuple[list[str], int]:
-    """Put labels into an edit; the cases whose class was changed, and how many cases are new.
+def as_classes(
+    edit: CohortEdit, path: Path, column: str, labels: Iterable[tuple[str, int]], marks: Marks
+) -> dict[str, str]:
+    """The map of a file without one: each label is a class, in natural order.
+
+    Args:
+        edit: the cohort.
+        path: the file, for messages.
+        column: its column of labels.
+        labels: each label with its line.
+        marks: what is no label.
+
+    Raises:
+        DataError: two labels, or one and a class of the store, differ in nothing but capitals and blanks.
+    """
+    own = [(text, line) for text, line in labels if not marks.mean_missing(text)]
+    advice = "write each in one way, or give the class of each by --map"
+    refuse_alike(path, column, own, advice)
+    known = {plain(name): name for name in edit.table("classes")["class_name"].to_pylist()}
+    for text, line in own:
+        name = known.get(plain(text), text)
+        if name != text:
+            raise DataError(
+                f"{path} spells the store's class {clip(name)!r} as {clip(text)!r} in column {clip(column)} (line {line}): "
+                + advice
+            )
+    return {text: text for text in sorted({text for text, _ in own}, key=natural_key)}
+
+
+def put_labels(edit: CohortEdit, labelled: Labelled, wanted: list[str], source: str, *, replace: bool) -> PutLabels:
+    """Put labels into an edit.
 
     Raises:
         ConflictError: a case has another class in the store, or the classes are numbered otherwise there, and `replace`
@@ -125,32 +208,67 @@ def put_labels(
     """
     classes = _classes(edit, wanted, replace)
     corrected = _corrected(edit, labelled, source, replace)
-    return corrected, _write(edit, labelled, classes)
+    known = {row["case_id"]: row["class_name"] for row in edit.table("cases").to_pylist()}
+    kept = tuple(case for case in labelled.unknown if known.get(case) is not None and not replace)
+    unknown = tuple(case for case in labelled.unknown if case not in set(kept))
+    new = _write(edit, labelled, classes, unknown)
+    return PutLabels(tuple(corrected), new, unknown, kept)
 
 
-def _through_map(table: TextTable, case_column: str, label_column: str, label_map: Mapping[str, str]) -> Labelled:
+def _through_map(
+    table: TextTable,
+    case_column: str,
+    label_column: str,
+    label_map: Mapping[str, str],
+    marks: Marks,
+    known: Container[str],
+) -> Labelled:
     found = Labelled()
     first_line: dict[str, int] = {}
+    kept: list[tuple[str, int]] = []
+    without_case: list[int] = []
     rows = zip(table.column(case_column), table.column(label_column), table.lines, strict=True)
     for text, label, line in rows:
-        case_id = normal_case_id(text)
-        if not case_id:
-            raise DataError(f"{table.path}, line {line}, has no case in column {case_column}: fill it or drop the line")
-        if label not in label_map:
-            found.left_out.setdefault(label, []).append(case_id)
-            continue
-        known = found.class_of.setdefault(case_id, label_map[label])
-        if known != label_map[label]:
+        case_id = matching_case_id(text, known)
+        if marks.mean_missing(text):
+            without_case.append(line)
+        elif not case_id:
             raise DataError(
-                f"{table.path} has case {clip(case_id)} as {clip(known)} (line {first_line[case_id]}) and as "
-                f"{clip(label_map[label])} (line {line}): keep one"
+                f"{table.path}, line {line}, has no case in column {case_column}: fill it, drop the line, or leave such "
+                "lines out by --missing ''"
             )
-        first_line.setdefault(case_id, line)
-        found.source.setdefault(case_id, label)
-    torn = [case for cases in found.left_out.values() for case in cases if case in found.class_of]
+        elif marks.mean_missing(label):
+            kept.append((text, line))
+            found.unknown[case_id] = None
+        elif label not in label_map:
+            found.left_out.setdefault(label, []).append(case_id)
+        else:
+            kept.append((text, line))
+            _put_label(found, table, case_id, label, label_map[label], line, first_line)
+    texts, lines = [text for text, _ in kept], [line for _, line in kept]
+    marks.refuse(table.path, case_column, texts, lines, "if these rows are to be left out, add {option}", known)
+    torn = [case for cases in (*found.left_out.values(), found.unknown) for case in cases if case in found.class_of]
     if torn:
-        raise DataError(f"{table.path} has case {named(torn)} with a label of the map and with another: keep one")
+        raise DataError(
+            f"{table.path} has case {named(dict.fromkeys(torn))} with a label and with another or none: keep one"
+        )
+    if without_case:
+        found.notes.append(f"left out: {counted(len(without_case), 'row')} without a case ({lines_of(without_case)})")
+    found.notes.extend(table.repeats_told())
     return found
+
+
+def _put_label(
+    found: Labelled, table: TextTable, case_id: str, label: str, class_name: str, line: int, first_line: dict[str, int]
+) -> None:
+    known = found.class_of.setdefault(case_id, class_name)
+    if known != class_name:
+        raise DataError(
+            f"{table.path} has case {clip(case_id)} as {clip(known)} (line {first_line[case_id]}) and as "
+            f"{clip(class_name)} (line {line}): keep one"
+        )
+    first_line.setdefault(case_id, line)
+    found.source.setdefault(case_id, label)
 
 
 def _classes(edit: CohortEdit, wanted: list[str], replace: bool) -> list[str]:
@@ -170,27 +288,30 @@ def _classes(edit: CohortEdit, wanted: list[str], replace: bool) -> list[str]:
 def _corrected(edit: CohortEdit, labelled: Labelled, source: str, replace: bool) -> list[str]:
     before = {row["case_id"]: row["class_name"] for row in edit.table("cases").to_pylist() if row["class_name"]}
     differing = [case for case, name in labelled.class_of.items() if before.get(case, name) != name]
-    differing.sort(key=natural_key)
     if differing and not replace:
-        case = differing[0]
+        case = min(differing, key=natural_key)
         raise ConflictError(
             f"{len(differing)} cases have another class in the store than in {source}, such as case {clip(case)} "
             f"({before[case]} there, {labelled.class_of[case]} here): use --replace to correct the store"
         )
-    return differing
+    if replace:
+        differing += [case for case in labelled.unknown if case in before]
+    return sorted(differing, key=natural_key)
 
 
-def _write(edit: CohortEdit, labelled: Labelled, classes: list[str]) -> int:
+def _write(edit: CohortEdit, labelled: Labelled, classes: list[str], unknown: Iterable[str]) -> int:
     """Put classes and cases into the edit; how many cases are new."""
     rows = {row["case_id"]: row for row in edit.table("cases").to_pylist()}
-    new = sum(case_id not in rows for case_id in labelled.class_of)
+    before = len(rows)
     for case_id, class_name in labelled.class_of.items():
         rows[case_id] = {"case_id": case_id, "class_name": class_name, "source_label": labelled.source[case_id]}
+    for case_id in unknown:
+        rows[case_id] = {"case_id": case_id, "class_name": None, "source_label": None}
     for row in rows.values():
         row["label"] = classes.index(row["class_name"]) if row["class_name"] is not None else None
     edit.replace("classes", pa.table({"label": range(len(classes)), "class_name": pa.array(classes, pa.string())}))
     write_cases(edit, rows)
-    return new
+    return len(rows) - before
 
 
 def write_cases(edit: CohortEdit, rows: Mapping[str, Mapping[str, object]]) -> None:

@@ -14,8 +14,9 @@ import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest import slicefile, vectors
-from milstore.ingest.bags import read_bags
-from milstore.ingest.labels import Labelled, put_labels
+from milstore.ingest.bags import Bags, read_bags
+from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes, put_labels, told_unknown
+from milstore.ingest.marks import UNSAID, Marks
 from milstore.ingest.merge import in_pack_order, sorted_side
 from milstore.ingest.names import read_names
 from milstore.ingest.progress import Progress
@@ -264,6 +265,7 @@ def pack_bags(
     label_column: str | None,
     label_map: Mapping[str, str] | None,
     stain: str | None,
+    marks: Marks = UNSAID,
 ) -> Packed:
     """(c) one table of a benchmark."""
     settings = job.store.settings
@@ -273,7 +275,14 @@ def pack_bags(
             f"stain {clip(stain or '')!r} is not in this store ({', '.join(settings.stains)}): "
             "add it under [stains] in milstore.toml"
         )
-    bags = read_bags(path, bag_column=bag_column, index_column=index_column, label_column=label_column)
+    bags = read_bags(
+        path,
+        bag_column=bag_column,
+        index_column=index_column,
+        label_column=label_column,
+        known=set(job.plan.table("cases")["case_id"].to_pylist()),
+        marks=marks,
+    )
     count = len(bags.patch_idx)
     columns: dict[str, pa.Array] = {
         "case_id": bags.case_id,
@@ -289,7 +298,7 @@ def pack_bags(
 
     def put(edit: CohortEdit) -> _Placed:
         if bags.labels:
-            _put_bag_labels(job, edit, path, bags.labels, label_map)
+            _put_bag_labels(job, edit, path, label_column or "", bags, label_map, marks)
         placed = _placed(dataclasses.replace(job, create=True), edit, pa.table(columns))
         return dataclasses.replace(placed, edits=placed.edits or bool(bags.labels))
 
@@ -302,14 +311,28 @@ def pack_bags(
 
 
 def _put_bag_labels(
-    job: Job, edit: CohortEdit, path: Path, labels: dict[str, str], label_map: Mapping[str, str] | None
+    job: Job,
+    edit: CohortEdit,
+    path: Path,
+    column: str,
+    bags: Bags,
+    label_map: Mapping[str, str] | None,
+    marks: Marks,
 ) -> None:
+    labels = {case: label for case, label in bags.labels.items() if not marks.mean_missing(label)}
     present = sorted(set(labels.values()), key=natural_key)
-    label_map = {label: label for label in present} if label_map is None else label_map
+    if label_map is None:
+        marks.refuse(path, column, bags.label_lines, bags.label_lines.values(), LABEL_ADVICE)
+        label_map = as_classes(edit, path, column, bags.label_lines.items(), marks)
     absent = [label for label in label_map if label not in present]
     unmapped = [label for label in present if label not in label_map]
     if absent or unmapped:
         wrong = f"names label {named(absent)}, which no bag has" if absent else f"lacks the label {named(unmapped)}"
         raise DataError(f"--map {wrong}: {path} has {named(present)}")
-    labelled = Labelled({case: label_map[label] for case, label in labels.items()}, labels)
-    put_labels(edit, labelled, list(dict.fromkeys(label_map.values())), str(path), replace=job.replace)
+    labelled = Labelled(
+        class_of={case: label_map[label] for case, label in labels.items()},
+        source=labels,
+        unknown=dict.fromkeys(case for case in bags.labels if case not in labels),
+    )
+    put = put_labels(edit, labelled, list(dict.fromkeys(label_map.values())), str(path), replace=job.replace)
+    edit.notes.extend(told_unknown(put.unknown, put.kept))

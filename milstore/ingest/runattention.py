@@ -21,7 +21,7 @@ from milstore.ingest.placing import (
 from milstore.store.attention import TOLERANCE
 from milstore.store.cohort import Cohort
 from milstore.store.features import PLACE
-from milstore.store.names import clip, named, normal_case_id
+from milstore.store.names import clip, matching_case_id, named
 from milstore.store.pattern import canonical_slice
 from milstore.store.settings import Settings
 
@@ -67,7 +67,8 @@ def read_attention(
     table = table.rename_columns([ours.get(name, name) for name in table.column_names])
     _check_columns(path, table, LEVELS)
     cases = texts_of(path, table, "case_id").dictionary_encode()
-    ids = pa.array([normal_case_id(text) for text in cases.dictionary.to_pylist()], pa.string())
+    known = set(cohort.table("cases")["case_id"].to_pylist())
+    ids = pa.array([matching_case_id(text, known) for text in cases.dictionary.to_pylist()], pa.string())
     ground = Ground(cohort, ids, encoder, encoded)
     columns: dict[str, pa.Array] = {"case_id": ids.take(cases.indices)}
     file_column = _file_column(path, table)

@@ -24,6 +24,7 @@ from milstore.store.features import open_features
 from milstore.store.files import sha256_of
 from milstore.store.names import check_name, clip, counted, named, nearest
 from milstore.store.runs import begin_run, mint_run_id, read_run, run_ids
+from milstore.store.splitsets import split_numbers
 
 UNKNOWN = "unknown"
 """What a fact is called that nobody gave."""
@@ -71,7 +72,7 @@ def ingest_run(
             slice_attention and patch_attention, a row a patch. In place of the indices it may name the patch's file
             (file, patch_path or patch), or give its coordinates (x, y).
         experiment: name of the runs that share this configuration.
-        split: number of the split, from 1.
+        split: number of the split, as the split set has it.
         split_set: may be left out while the store has only one.
         seed: seed of the training.
         encoder: name of what made the features.
@@ -172,8 +173,8 @@ def _split(cohort: Cohort, split_set: str | None, split: int) -> tuple[str, int,
     name = next(iter(sizes)) if split_set is None else split_set
     if name not in sizes:
         raise UsageError(f"the store has no split set {name!r}: {nearest(name, sizes)}")
-    if not 1 <= split <= sizes[name]:
-        raise UsageError(f"--split {split} is not one of the {sizes[name]} splits of {name}")
+    if split not in (there := split_numbers(cohort, name)):
+        raise UsageError(f"--split {split}: split set {name} has the splits {named(there)}")
     table = cohort.table("splits")
     rows = table.filter((pc.field("split_set") == name) & (pc.field("split") == split))
     return name, sizes[name], dict(zip(rows["case_id"].to_pylist(), rows["subset"].to_pylist(), strict=True))

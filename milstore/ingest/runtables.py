@@ -10,10 +10,11 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.ingest.datatable import numbers_of, read_table, texts_of
+from milstore.ingest.marks import UNSAID
 from milstore.schema.arrow import arrow_schema
 from milstore.store.attention import TOLERANCE
 from milstore.store.cohort import Cohort
-from milstore.store.names import clip, named, natural_key, normal_case_id
+from milstore.store.names import clip, matching_case_id, named, natural_key
 
 _LABELS = ("true_label", "predicted_label")
 Numbers = npt.NDArray[np.float64]
@@ -39,7 +40,9 @@ def read_predictions(
             predicted label is not the likeliest class.
     """
     table = read_table(path, ["case_id"], ["subset", *_LABELS])
-    cases = [normal_case_id(text) for text in texts_of(path, table, "case_id").to_pylist()]
+    texts = texts_of(path, table, "case_id").to_pylist()
+    UNSAID.refuse(path, "case_id", texts, range(2, len(texts) + 2), "name the case or drop these rows", subset_of)
+    cases = [matching_case_id(text, subset_of) for text in texts]
     double = (
         sorted({case for case in cases if cases.count(case) > 1}, key=natural_key)
         if len(set(cases)) < len(cases)
@@ -119,6 +122,8 @@ def _true_labels(
     label_in_store: Sequence[int],
 ) -> list[int]:
     if "true_label" in table.column_names:
+        texts = texts_of(path, table, "true_label").to_pylist()
+        UNSAID.refuse(path, "true_label", texts, range(2, len(texts) + 2), "give the number of each case's class")
         return _labels(path, table, "true_label", label_in_store)
     unlabelled = [case for case in cases if label_of.get(case) is None]
     if unlabelled:

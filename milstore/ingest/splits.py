@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,19 +10,39 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, DataError
-from milstore.ingest.csvfile import read_csv
 from milstore.ingest.draw import Split, draw_folds, draw_validation, pool_of
-from milstore.ingest.splitfile import TestFolds, read_split_files
+from milstore.ingest.groups import read_groups
+from milstore.ingest.marks import Marks
+from milstore.ingest.splitfile import SplitFiles, TestFolds, read_split_files
+from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort
-from milstore.store.names import check_name, clip, counted, named, natural_key, normal_case_id
+from milstore.store.names import check_name, clip, counted, named, natural_key
 
 VAL_SHARE = 0.2
 """Share of what is not in test that validates, where it is drawn."""
 REBUILT = ("split_sets", "splits")
 """Tables that splits make anew where their files are damaged."""
-_CASE_COLUMNS = ("case_id", "case", "bag_id", "bag")
-_GROUP_COLUMNS = ("group", "group_id", "patient", "patient_id")
+_SHOWN = 30
+"""Splits that a report describes one by one."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitSummary:
+    """What became of one split."""
+
+    split_set: str
+    split: int
+    origin: str
+    """The file or text that it stands for; empty where that is the number itself."""
+    counts: dict[str, int]
+    """Cases by subset."""
+
+    def line(self) -> str:
+        """It in words."""
+        origin = f" ({clip(self.origin)})" if self.origin else ""
+        counts = ", ".join(f"{self.counts[subset]} {subset}" for subset in SUBSETS)
+        return f"{self.split_set}, split {self.split}{origin}: {counts}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +56,10 @@ class SplitsReport:
     source: str
     left_out: tuple[str, ...] = ()
     """Cases without a label, which cannot be drawn."""
+    splits: tuple[SplitSummary, ...] = ()
+    """What each split is."""
+    numbered: str = ""
+    """Where the numbers of the splits come from, in words."""
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
@@ -44,6 +68,11 @@ class SplitsReport:
             f"split set {name}: {counted(count, 'split')} of {counted(self.cases, 'case')} ({clip(self.source, 120)})"
             for name, count in self.split_sets.items()
         ]
+        if self.numbered:
+            lines.append(self.numbered)
+        lines += [each.line() for each in self.splits[:_SHOWN]]
+        if len(self.splits) > _SHOWN:
+            lines.append(f"and {len(self.splits) - _SHOWN} more splits: milstore splits show")
         if self.left_out:
             lines.append(f"left out: {counted(len(self.left_out), 'case')} without a label ({named(self.left_out)})")
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
@@ -56,12 +85,14 @@ def ingest_splits(
     split_set: str | None = None,
     seed: int = 0,
     val_share: float = VAL_SHARE,
+    missing: Iterable[str] | None = None,
     replace: bool = False,
 ) -> SplitsReport:
     """Take splits in: .npz files with train_cases, val_cases and test_cases, or one CSV table.
 
-    A table of test folds (repeat, fold, bag_id) becomes a split set `<split_set>-r<repeat>` for each repeat; its
-    validation subsets are drawn from the rest, stratified, by `seed`.
+    Each split keeps its number: that in the file's name, or in the column split or fold. Where there is none, they are
+    counted from 1. A table of test folds (repeat, fold, bag_id) becomes a split set `<split_set>-r<repeat>` for each
+    repeat; its validation subsets are drawn from the rest, stratified, by `seed`, and cases without a label are left out.
 
     Args:
         store: the store, which must know the cases.
@@ -69,6 +100,7 @@ def ingest_splits(
         split_set: name of the split set; the files' common name without its number if left out.
         seed: seed of validation subsets that are drawn.
         val_share: share of what is not in test that is drawn.
+        missing: marks of missing values: rows of a table without a case, split or subset are left out.
         replace: take these splits in the place of others of the same name.
 
     Raises:
@@ -76,29 +108,32 @@ def ingest_splits(
         ConflictError: a split set of this name has other splits, and `replace` is not given.
     """
     paths = [Path(file) for file in files]
-    found = read_split_files(paths)
-    name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
-    names = sorted((path.name for path in paths), key=natural_key)
-    source = named(names, shown=len(names))
+    marks = Marks.of(missing)
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         labels = _labels(edit)
+        found = read_split_files(paths, labels, marks)
+        name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
+        names = sorted((path.name for path in paths), key=natural_key)
+        source = named(names, shown=len(names))
         _check_known(found, labels, source)
-        sets: dict[str, list[Split]] = {}
-        for each in found:
-            if isinstance(each, TestFolds):
-                repeat = check_name(f"{name}-r{each.repeat.lower()}", "split set")
-                sets[repeat] = _with_validation(each, labels, seed, val_share)
-            else:
-                sets.setdefault(name, []).append(each)
-        if isinstance(found[0], TestFolds):
+        sets: dict[str, Mapping[int, Split]] = {} if found.folds else {name: found.splits}
+        unlabelled: set[str] = set()
+        for each in found.folds:
+            repeat = check_name(f"{name}-r{each.repeat.lower()}", "split set")
+            sets[repeat], without = _with_validation(each, labels, seed, val_share)
+            unlabelled |= without
+        if found.folds:
             source += f"; validation {val_share:g} of the rest, drawn by seed {seed}"
         _put(edit, sets, source, replace=replace)
     return SplitsReport(
         changed=edit.changed,
         split_sets={each: len(splits) for each, splits in sets.items()},
-        cases=len({case for splits in sets.values() for split in splits for case in split}),
+        cases=len({case for splits in sets.values() for split in splits.values() for case in split}),
         source=source,
-        notes=tuple(edit.notes),
+        left_out=tuple(sorted(unlabelled, key=natural_key)),
+        splits=_summaries(sets, found.origins),
+        numbered=found.numbered,
+        notes=(*found.left_out, *edit.notes),
     )
 
 
@@ -110,6 +145,7 @@ def make_splits(
     group_by: str | Path | None = None,
     split_set: str | None = None,
     val_share: float = VAL_SHARE,
+    missing: Iterable[str] | None = None,
     replace: bool = False,
 ) -> SplitsReport:
     """Draw a split set: stratified by class, each labelled case in exactly one test subset.
@@ -119,18 +155,18 @@ def make_splits(
         folds: number of splits.
         seed: the same seed draws the same splits.
         group_by: CSV file with a column of cases and one of groups; cases of one group (such as a patient) stay
-            together in a subset.
+            together in a subset. It must name every case with a label.
         split_set: its name; `cv<folds>-seed<seed>` if left out.
         val_share: share of what is not in test that validates.
+        missing: marks of missing values in the group file: a case without a group stands for itself.
         replace: take these splits in the place of others of the same name.
 
     Raises:
-        DataError: too few labelled cases, or a group file that cannot be read.
+        DataError: too few labelled cases, or a group file that cannot be read or leaves cases out.
         ConflictError: a split set of this name has other splits, and `replace` is not given.
     """
     grouped = "" if group_by is None else "-grouped"
     name = check_name(split_set if split_set is not None else f"cv{folds}-seed{seed}{grouped}", "split set")
-    group_of = None if group_by is None else read_groups(Path(group_by))
     source = f"drawn in {folds} folds by seed {seed}, validation {val_share:g} of the rest"
     if group_by is not None:
         source += f", grouped by {Path(group_by).name}"
@@ -139,7 +175,11 @@ def make_splits(
         known = {case: label for case, label in labels.items() if label is not None}
         if not known:
             raise DataError("no case of the store has a label: run milstore ingest labels first")
-        splits = draw_folds(pool_of(known, group_of), folds, seed=seed, val_share=val_share)
+        groups = None if group_by is None else read_groups(Path(group_by), labels, Marks.of(missing))
+        if groups is not None:
+            groups.check_cover(known)
+        pool = pool_of(known, None if groups is None else groups.group_of)
+        splits = dict(enumerate(draw_folds(pool, folds, seed=seed, val_share=val_share), start=1))
         _put(edit, {name: splits}, source, replace=replace)
     return SplitsReport(
         changed=edit.changed,
@@ -147,35 +187,18 @@ def make_splits(
         cases=len(known),
         source=source,
         left_out=tuple(sorted(set(labels) - set(known), key=natural_key)),
-        notes=tuple(edit.notes),
+        splits=_summaries({name: splits}, {}),
+        notes=(*([] if groups is None else groups.lines(known)), *edit.notes),
     )
 
 
-def read_groups(file: Path) -> dict[str, str]:
-    """The group of each case, from a CSV file with a column `case_id` and one other, or one called `group`.
-
-    Raises:
-        DataError: the columns are not clear, or a case is in two groups.
-    """
-    table = read_csv(file, "a file of groups", [*_CASE_COLUMNS, *_GROUP_COLUMNS])
-    by_lower = {name.lower(): name for name in table.columns}
-    case = next((by_lower[name] for name in _CASE_COLUMNS if name in by_lower), None)
-    others = [name for name in table.columns if name != case]
-    group = next(
-        (by_lower[name] for name in _GROUP_COLUMNS if name in by_lower), others[0] if len(others) == 1 else None
-    )
-    if case is None or group is None:
-        raise DataError(f"{file} has the columns {named(table.columns)}: it needs case_id and group")
-    found: dict[str, str] = {}
-    for text, of, line in zip(table.column(case), table.column(group), table.lines, strict=True):
-        case_id = normal_case_id(text)
-        if not case_id or not of:
-            raise DataError(f"{file}, line {line}, has an empty value: fill it or drop the line")
-        if found.setdefault(case_id, of) != of:
-            raise DataError(
-                f"{file} has case {clip(case_id)} in the groups {clip(found[case_id])} and {clip(of)}: keep one"
-            )
-    return found
+def _summaries(sets: Mapping[str, Mapping[int, Split]], origins: Mapping[int, str]) -> tuple[SplitSummary, ...]:
+    found = []
+    for name, splits in sets.items():
+        for number, split in splits.items():
+            counts = {subset: sum(own == subset for own in split.values()) for subset in SUBSETS}
+            found.append(SplitSummary(name, number, origins.get(number, ""), counts))
+    return tuple(found)
 
 
 def _common_name(paths: Sequence[Path]) -> str:
@@ -189,10 +212,8 @@ def _labels(edit: CohortEdit) -> dict[str, int | None]:
     return dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
 
 
-def _check_known(found: Sequence[Split | TestFolds], labels: Mapping[str, object], source: str) -> None:
-    named_cases = {
-        case for each in found for case in (set().union(*each.tests) if isinstance(each, TestFolds) else each)
-    }
+def _check_known(found: SplitFiles, labels: Mapping[str, object], source: str) -> None:
+    named_cases = set().union(*found.splits.values(), *(test for each in found.folds for test in each.tests.values()))
     unknown = sorted(named_cases - set(labels), key=natural_key)
     if unknown:
         raise DataError(
@@ -201,17 +222,20 @@ def _check_known(found: Sequence[Split | TestFolds], labels: Mapping[str, object
         )
 
 
-def _with_validation(folds: TestFolds, labels: Mapping[str, int | None], seed: int, val_share: float) -> list[Split]:
-    cases = set().union(*folds.tests)
-    unlabelled = sorted((case for case in cases if labels[case] is None), key=natural_key)
-    if unlabelled:
-        raise DataError(f"{len(unlabelled)} cases have no label ({named(unlabelled)}): ingest the labels first")
-    splits: list[Split] = []
-    for number, test in enumerate(folds.tests, start=1):
+def _with_validation(
+    folds: TestFolds, labels: Mapping[str, int | None], seed: int, val_share: float
+) -> tuple[dict[int, Split], set[str]]:
+    """The splits of a cross-validation, and the cases without a label, which are in none of them."""
+    cases = set().union(*folds.tests.values())
+    unlabelled = {case for case in cases if labels[case] is None}
+    if unlabelled == cases:
+        raise DataError(f"none of the {len(cases)} cases has a label: ingest the labels first")
+    splits: dict[int, Split] = {}
+    for number, test in folds.tests.items():
         rest = {case: label for case, label in labels.items() if case in cases - test and label is not None}
         drawn = draw_validation(pool_of(rest), seed=_seed_of(seed, folds.repeat, number), val_share=val_share)
-        splits.append(drawn | dict.fromkeys(test, "test"))
-    return splits
+        splits[number] = drawn | dict.fromkeys(test - unlabelled, "test")
+    return splits, unlabelled
 
 
 def _seed_of(seed: int, repeat: str, number: int) -> int:
@@ -219,7 +243,7 @@ def _seed_of(seed: int, repeat: str, number: int) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{repeat}/{number}".encode()).digest()[:4], "big")
 
 
-def _put(edit: CohortEdit, sets: Mapping[str, Sequence[Split]], source: str, *, replace: bool) -> None:
+def _put(edit: CohortEdit, sets: Mapping[str, Mapping[int, Split]], source: str, *, replace: bool) -> None:
     known = edit.table("split_sets")
     splits = edit.table("splits")
     rows = []
@@ -227,7 +251,12 @@ def _put(edit: CohortEdit, sets: Mapping[str, Sequence[Split]], source: str, *, 
         table = _table(name, own)
         before = splits.filter(pc.equal(splits["split_set"], name))
         if before.num_rows and not _same(before, table) and not replace:
-            raise ConflictError(f"the store has a split set {name} with other splits: use another name, or --replace")
+            other = (
+                f"the same splits under other numbers ({_numbers(before)})"
+                if _renumbered(before, table)
+                else "other splits"
+            )
+            raise ConflictError(f"the store has a split set {name} with {other}: use another name, or --replace")
         if before.num_rows and _same(before, table) and not edit.is_lost("split_sets"):
             continue
         splits = pa.concat_tables([splits.filter(pc.not_equal(splits["split_set"], name)), table])
@@ -238,15 +267,31 @@ def _put(edit: CohortEdit, sets: Mapping[str, Sequence[Split]], source: str, *, 
         edit.replace("splits", splits)
 
 
-def _table(name: str, splits: Sequence[Split]) -> pa.Table:
+def _table(name: str, splits: Mapping[int, Split]) -> pa.Table:
     from milstore.schema.arrow import arrow_schema
 
     rows = [
         {"split_set": name, "split": number, "case_id": case, "subset": subset}
-        for number, split in enumerate(splits, start=1)
+        for number, split in splits.items()
         for case, subset in split.items()
     ]
     return pa.Table.from_pylist(rows, arrow_schema("splits"))
+
+
+def _numbers(table: pa.Table) -> str:
+    return named(sorted(set(table["split"].to_pylist())))
+
+
+def _renumbered(one: pa.Table, other: pa.Table) -> bool:
+    """Whether two tables have the same splits in the same order, but other numbers."""
+    return _by_order(one) == _by_order(other)
+
+
+def _by_order(table: pa.Table) -> list[dict[str, str]]:
+    splits: dict[int, dict[str, str]] = {}
+    for row in table.to_pylist():
+        splits.setdefault(row["split"], {})[row["case_id"]] = row["subset"]
+    return [splits[number] for number in sorted(splits)]
 
 
 def _same(one: pa.Table, other: pa.Table) -> bool:

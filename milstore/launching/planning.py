@@ -35,7 +35,7 @@ def plan_launch(
     Args:
         store: the store.
         config: how to train.
-        splits: numbers of the splits, from 1; None for all that have no finished run on the same data.
+        splits: numbers of the splits, as the split set has them; None for all that have no finished run on the same data.
         launcher: who will train: slurm or local.
         split_set: as for `train_all`, and so on.
         encoder: see split_set.
@@ -58,8 +58,8 @@ def plan_launch(
     cohort = read_cohort(store)
     preparation.class_names(cohort)
     packed = open_features(store, cohort, encoder)
-    split_set, n_splits = preparation.choose_split_set(cohort, split_set)
-    chosen = preparation.choose_splits(split_set, n_splits, splits)
+    split_set, _ = preparation.choose_split_set(cohort, split_set)
+    chosen = preparation.choose_splits(cohort, split_set, splits)
     config_json = canonical_json(config, split_set=split_set, encoder=packed.encoder)
     experiment = preparation.experiment_name(store, experiment, config_json)
     watcher = watcher or Watcher()

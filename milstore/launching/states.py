@@ -16,7 +16,7 @@ State = Literal["waiting", "running", "interrupted", "failed", "done"]
 _PACE_OF = 5
 """Epochs whose seconds tell how long the next will take."""
 
-Key = tuple[str, str, int, int]
+Key = tuple[str, str, int | None, int]
 """Experiment, split set, split and seed."""
 
 
@@ -29,7 +29,8 @@ class RunState:
     """None for one that has not begun."""
     experiment: str
     split_set: str
-    split: int
+    split: int | None
+    """None where its own description cannot be read."""
     seed: int
     pooling: str
     epoch: int
@@ -133,7 +134,7 @@ def follow(store: Store, *, interval: float) -> Iterator[list[RunState]]:
 
 
 def _by_time(row: RunState) -> tuple[str, str, int]:
-    return row.since, row.run_id or row.experiment, row.split
+    return row.since, row.run_id or row.experiment, -1 if row.split is None else row.split
 
 
 def _not_begun(entries: Iterable[_Entry], finished: dict[Key, str]) -> list[_Entry]:
@@ -171,7 +172,7 @@ def _unfinished(draft: RunDraft, entry: _Entry | None, queue: dict[str, str] | N
         run_id=draft.run_id,
         experiment=facts.get("experiment", ""),
         split_set=facts.get("split_set", ""),
-        split=facts.get("split", 0),
+        split=facts.get("split"),
         seed=facts.get("seed", 0),
         pooling=facts.get("pooling", ""),
         epoch=len(rows),

@@ -87,6 +87,12 @@ def rows_of_runs(store: Store, run_ids: Sequence[str], table: str) -> str:
     return _run_source(table, columns("run")[table], _listed(store, run_ids, table))
 
 
+def rows_of_cohort(store: Store, table: str) -> str:
+    """SQL for the rows of a table of the cohort."""
+    entry = store.manifest()["tables"].get(table)
+    return _nothing(columns("cohort")[table]) if entry is None else _parquet(store, entry["file"])
+
+
 def view_statements(store: Store) -> str:
     """SQL that makes all views."""
     manifest = store.manifest()

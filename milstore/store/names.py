@@ -1,7 +1,7 @@
 """Identifiers: case ids, names of experiments and split sets, and their natural order."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
 from difflib import get_close_matches
 from functools import cache
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 from milstore.errors import UsageError
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
+_WHOLE = re.compile(r"([0-9]+)\.0+")
 _SHOWN = 10
 
 
@@ -20,6 +21,17 @@ def normal_case_id(text: str) -> str:
     """
     text = text.strip()
     return (text.lstrip("0") or "0") if text.isascii() and text.isdigit() else text
+
+
+def matching_case_id(text: str, known: Container[str]) -> str:
+    """A case id as the store keeps it, where programs may have made a number of it: 7.0 is case 7 if that is known.
+
+    >>> matching_case_id("07.0", {"7"}), matching_case_id("7.0", {"7", "7.0"}), matching_case_id("7.0", {"8"})
+    ('7', '7.0', '7.0')
+    """
+    case_id = normal_case_id(text)
+    whole = None if case_id in known else _WHOLE.fullmatch(case_id)
+    return short if whole and (short := normal_case_id(whole[1])) in known else case_id
 
 
 def check_name(text: str, what: str) -> str:

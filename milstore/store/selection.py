@@ -14,10 +14,12 @@ from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
 from milstore.store.finished import find_run_id, read_run, run_ids
 from milstore.store.folder import Store
-from milstore.store.lens import literal, rows_of_runs, value
+from milstore.store.lens import literal, rows_of_cohort, rows_of_runs, value
 from milstore.store.names import named, nearest, normal_case_id
 
 ALL = "all"
+Numbers = dict[str, set[int]]
+"""The numbers of the splits of each split set."""
 _SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
 
@@ -92,11 +94,12 @@ def select(
         raise UsageError("--run and --experiment exclude each other: give one")
     if compared and (choice.run, choice.experiment, choice.seed) != (None, None, None):
         raise UsageError("the runs to compare are named already: leave out --run, --experiment and --seed")
+    single = choice.run is not None or bool(compared)
+    numbers = {} if single else _numbers(con, store)
     if compared:
         runs, title = [_run(store, run_id) for run_id in compared], f"runs {' and '.join(compared)}"
     else:
-        runs, title = _runs(store, choice, over_runs=over_runs)
-    single = choice.run is not None or bool(compared)
+        runs, title = _runs(store, choice, numbers, over_runs=over_runs)
     subset = choice.subset or (ALL if over_runs else "test")
     cases = tuple(dict.fromkeys(normal_case_id(case) for case in choice.cases))
     predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
@@ -105,7 +108,7 @@ def select(
     rows = con.execute("select run_id, array_agg(distinct subset) from selection group by run_id").fetchall()
     if choice.subset is not None or not over_runs:
         title += f", {_subset_title({name for _, names in rows for name in names}, subset, single=single)}"
-    missing = "" if single else _missing_splits(runs)
+    missing = "" if single else _missing_splits(runs, numbers)
     if missing:
         title += f", {missing}"
         notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
@@ -151,7 +154,7 @@ def _finished(store: Store) -> list[_Run]:
     return found
 
 
-def _runs(store: Store, choice: Choice, *, over_runs: bool) -> tuple[list[_Run], str]:
+def _runs(store: Store, choice: Choice, numbers: Numbers, *, over_runs: bool) -> tuple[list[_Run], str]:
     """The runs that answer, and how to call them."""
     if choice.run is not None:
         run_id = find_run_id(store, choice.run)
@@ -167,20 +170,20 @@ def _runs(store: Store, choice: Choice, *, over_runs: bool) -> tuple[list[_Run],
     if over_runs and choice.seed is None:
         count = f"{len(of_experiment)} run{'s' if len(of_experiment) > 1 else ''}"
         return sorted(of_experiment, key=lambda run: run.run_id), f"experiment {experiment}, {count}"
-    seed = _seed(of_experiment, choice.seed)
+    seed = _seed(of_experiment, choice.seed, numbers)
     return _newest([run for run in of_experiment if run.seed == seed]), f"experiment {experiment}, seed {seed}"
 
 
-def _seed(runs: list[_Run], asked: int | None) -> int:
+def _seed(runs: list[_Run], asked: int | None, numbers: Numbers) -> int:
     """The seed asked for, else the lowest that is complete, else the lowest of those with most splits."""
     seeds = sorted({run.seed for run in runs})
     if asked is not None:
         if asked not in seeds:
             raise UsageError(f"experiment {runs[0].experiment} has no run of seed {asked}: there is {named(seeds)}")
         return asked
-    splits = {seed: {(run.split_set, run.split) for run in runs if run.seed == seed} for seed in seeds}
-    complete = [seed for seed in seeds if len(splits[seed]) >= runs[0].n_splits]
-    return complete[0] if complete else max(seeds, key=lambda seed: (len(splits[seed]), -seed))
+    trained = {seed: _trained([run for run in runs if run.seed == seed], numbers) for seed in seeds}
+    complete = [seed for seed, (there, of) in trained.items() if there == of]
+    return complete[0] if complete else max(seeds, key=lambda seed: (trained[seed][0], -seed))
 
 
 def _newest(runs: list[_Run]) -> list[_Run]:
@@ -189,9 +192,27 @@ def _newest(runs: list[_Run]) -> list[_Run]:
     return [by_split[split] for split in sorted(by_split)]
 
 
-def _missing_splits(runs: list[_Run]) -> str:
-    there = len({(run.split_set, run.split) for run in runs})
-    return f"{there} of {runs[0].n_splits} splits" if there < runs[0].n_splits else ""
+def _missing_splits(runs: list[_Run], numbers: Numbers) -> str:
+    there, of = _trained(runs, numbers)
+    return f"{there} of {of} splits" if there < of else ""
+
+
+def _trained(runs: list[_Run], numbers: Numbers) -> tuple[int, int]:
+    """How many of the splits have a run, and how many splits the runs' split sets have."""
+    there = of = 0
+    for split_set, n_splits in {run.split_set: run.n_splits for run in runs}.items():
+        own = {run.split for run in runs if run.split_set == split_set}
+        now = numbers.get(split_set, set())
+        # A split set that has become larger or smaller since, or is gone, cannot say which its numbers were.
+        there += min(len(own & now if len(now) == n_splits else own), n_splits)
+        of += n_splits
+    return there, of
+
+
+def _numbers(con: duckdb.DuckDBPyConnection, store: Store) -> Numbers:
+    source = rows_of_cohort(store, "splits")
+    rows = con.execute(f"select split_set, list(distinct split) from {source} group by split_set").fetchall()
+    return {split_set: set(splits) for split_set, splits in rows}
 
 
 def _fill(con: duckdb.DuckDBPyConnection, predictions: str, subset: str, cases: tuple[str, ...]) -> None:

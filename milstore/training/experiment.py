@@ -59,7 +59,7 @@ def train_all(
     Args:
         store: the store.
         config: how to train.
-        splits: numbers of the splits, from 1; None for all of the split set that have no finished run on the same data.
+        splits: numbers of the splits, as the split set has them; None for all of the split set that have no finished run on the same data.
         split_set: may be left out while the store has only one.
         encoder: whose features; may be left out while the store has only one.
         seed: of weights, order and dropout, 0 or more.
@@ -88,7 +88,7 @@ def train_all(
         names = preparation.class_names(cohort)
         packed = open_features(store, cohort, encoder)
         split_set, n_splits = preparation.choose_split_set(cohort, split_set)
-        chosen = preparation.choose_splits(split_set, n_splits, splits)
+        chosen = preparation.choose_splits(cohort, split_set, splits)
         config_json = canonical_json(config, split_set=split_set, encoder=packed.encoder)
         experiment = preparation.experiment_name(store, experiment, config_json)
         found_device = find_device(device)

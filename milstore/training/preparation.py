@@ -11,6 +11,7 @@ from milstore.store.folder import Store
 from milstore.store.lens import connect, execute
 from milstore.store.names import check_name, named, natural_key, nearest
 from milstore.store.runs import list_drafts
+from milstore.store.splitsets import split_numbers
 from milstore.training.config import config_hash, default_experiment, differences
 from milstore.training.evaluation import SliceKey
 from milstore.training.loop import SplitCases
@@ -18,11 +19,13 @@ from milstore.training.loop import SplitCases
 
 @dataclass(frozen=True)
 class SplitPlan:
-    """A split as it can be trained: its cases, and those that have no features."""
+    """A split as it can be trained: its cases, and those that have no features or no label."""
 
     cases: SplitCases
     left_out: dict[str, str]
-    """Subset of each case of the split that has no features."""
+    """Subset of each case of the split that has a label but no features."""
+    unlabelled: tuple[str, ...] = ()
+    """Cases of the split without a label, in natural order. The run knows nothing of them."""
 
     def facts(self) -> dict[str, Any]:
         """It as plain JSON values."""
@@ -67,21 +70,21 @@ def choose_split_set(cohort: Cohort, wanted: str | None) -> tuple[str, int]:
     return wanted, sizes[wanted]
 
 
-def choose_splits(split_set: str, n_splits: int, wanted: Iterable[int] | None) -> list[int]:
+def choose_splits(cohort: Cohort, split_set: str, wanted: Iterable[int] | None) -> list[int]:
     """The splits to train, all of them if None; UsageError for one that the split set does not have."""
-    splits = list(range(1, n_splits + 1) if wanted is None else wanted)
+    there = split_numbers(cohort, split_set)
+    splits = there if wanted is None else list(wanted)
     for split in splits:
-        if not 1 <= split <= n_splits:
-            there = named(range(1, n_splits + 1))
-            raise UsageError(f"--split {split}: split set {split_set} has the splits {there}")
+        if split not in there:
+            raise UsageError(f"--split {split}: split set {split_set} has the splits {named(there)}")
     return splits
 
 
 def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: int) -> SplitPlan:
-    """The cases of a split with subset and label.
+    """The cases of a split with subset and label. Those without a label are left out.
 
     Raises:
-        ConflictError: a case has no label.
+        ConflictError: no case has a label.
     """
     # Not by Arrow's filter: to compare with a Python value, it imports pandas.
     subset_of = {
@@ -92,10 +95,12 @@ def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: in
     cases = cohort.table("cases")
     label_of = dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
     unlabelled = [case_id for case_id in sorted(subset_of, key=natural_key) if label_of.get(case_id) is None]
-    if unlabelled:
+    if len(unlabelled) == len(subset_of):
         raise ConflictError(
-            f"split {split} of {split_set} has cases without a label ({_cases(unlabelled)}): run milstore ingest labels"
+            f"split {split} of {split_set} has no case with a label ({_cases(unlabelled)}): run milstore ingest labels"
         )
+    for case_id in unlabelled:
+        del subset_of[case_id]
     there = packed.case_rows
     return SplitPlan(
         cases=SplitCases(
@@ -103,6 +108,7 @@ def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: in
             label_of={case_id: label_of[case_id] for case_id in subset_of if case_id in there},
         ),
         left_out={case_id: subset for case_id, subset in subset_of.items() if case_id not in there},
+        unlabelled=tuple(unlabelled),
     )
 
 
@@ -117,13 +123,16 @@ def patch_counts(cohort: Cohort, case_ids: Iterable[str]) -> dict[SliceKey, int]
 
 
 def missing_features(cohort: Cohort, packed: PackedFeatures, plans: Iterable[SplitPlan]) -> list[str]:
-    """What will be left out of training, a sentence each: cases without features, patches without features."""
+    """What will be left out of training, a sentence each: cases without label or features, patches without features."""
     plans = list(plans)
     left_out = sorted({case_id for plan in plans for case_id in plan.left_out}, key=natural_key)
     trained = {case_id for plan in plans for case_id in plan.cases.subset_of}
     existing = sum(patch_counts(cohort, trained).values())
     with_feature = sum(end - first for case_id, (first, end) in packed.case_rows.items() if case_id in trained)
+    unlabelled = sorted({case_id for plan in plans for case_id in plan.unlabelled}, key=natural_key)
     notes = []
+    if unlabelled:
+        notes.append(f"warning: without a label, so left out: {_cases(unlabelled)}")
     if left_out:
         notes.append(f"warning: without {packed.encoder} features, so left out: {_cases(left_out)}")
     if existing > with_feature:
