@@ -30,7 +30,7 @@ from milstore.errors import UsageError
 from milstore.plotting import drawing
 from milstore.store import Store, open_store
 from milstore.store.finished import run_ids
-from milstore.store.lens import connect, escape_glob, literal
+from milstore.store.lens import connect, literal, path_literal, rows_of_runs
 from milstore.store.selection import Choice, select
 
 CASE = "46"
@@ -157,8 +157,8 @@ def composition_rows(bench: Bench) -> Iterator[Row]:
     store = bench.large_store
     run = run_ids(store)[0]
     con, bare = connect(store), duckdb.connect()
-    of_run = f"read_parquet({literal(escape_glob(str(store.run_folder(run) / 'attention.parquet')))})"
-    of_all = f"read_parquet({literal(escape_glob(str(store.runs)) + '/*/attention.parquet')}, hive_partitioning = true)"
+    of_run = f"read_parquet({path_literal(store.run_folder(run) / 'attention.parquet')}, hive_partitioning = false)"
+    of_all = rows_of_runs(store, run_ids(store), "attention")
     con.execute(f"create temp view attention_of_run as select * from {of_run}")
     plain = f"select case_id, count(*), sum(effective_attention) from {of_run} group by case_id"
     top = f"select case_id, stain, count(*) from attention_of_run where {TOP} group by all"

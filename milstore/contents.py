@@ -1,8 +1,10 @@
 """What is in a store, at a glance."""
 
 from milstore.store.catalog import is_behind
+from milstore.store.finished import strangers
 from milstore.store.folder import Store
 from milstore.store.lens import connect
+from milstore.store.names import named
 from milstore.store.runs import list_drafts
 
 _COUNTS = """
@@ -29,6 +31,7 @@ def contents(store: Store) -> list[tuple[str, str]]:
     cases, classes, unlabelled, stains, slices, patches, encoders, split_sets, runs, experiments = counts
     labels = ", ".join([*([classes] if classes else []), *([f"without label {unlabelled}"] if unlabelled else [])])
     drafts = [draft.run_id for draft in list_drafts(store)]
+    among = strangers(store)
     return [
         ("cases", f"{cases} ({labels})" if labels else str(cases)),
         ("stains", stains or "none"),
@@ -37,6 +40,7 @@ def contents(store: Store) -> list[tuple[str, str]]:
         ("features", encoders or "none: milstore encode or milstore ingest features"),
         ("split sets", split_sets or "none: milstore splits make or milstore ingest splits"),
         ("finished runs", f"{runs} ({experiments})" if runs else "none: milstore train --split 1"),
+        *([("strangers in runs/", f"{named(among)}: read by nothing (milstore doctor)")] if among else []),
         ("unfinished runs", ", ".join(drafts) or "none"),
         ("cohort fingerprint", store.manifest()["fingerprint"][:12]),
         (

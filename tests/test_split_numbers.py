@@ -276,7 +276,7 @@ def test_a_run_of_split_0_is_taken_in(three: Store, tmp_path: Path) -> None:
     files = tmp_path / "p.csv", tmp_path / "a.csv"
     with pytest.raises(UsageError, match="--split 3: split set three has the splits 0, 1, 4"):
         ingest_run(three, *files, experiment="theirs", split=3)
-    report = ingest_run(three, *files, experiment="theirs", split=0)
+    report = ingest_run(three, *files, experiment="theirs", split=0, slices_by="number", patches_by="number")
     assert report.run_id.startswith("theirs-s0-0-")
     assert {row["case_id"]: row["subset"] for row in _predictions(three, report.run_id)} == {
         "2": "test", "10": "val", "46": "train",

@@ -16,7 +16,7 @@ from milstore.schema import SCHEMA_VERSION
 from milstore.schema.columns import columns, references, view_text
 from milstore.store.files import write_json
 from milstore.store.folder import Store
-from milstore.store.lens import cohort_views, feature_views, identifier, literal, run_views
+from milstore.store.lens import cohort_views, feature_views, identifier, literal, path_literal, run_views
 
 LARGEST_TABLE = 1_000_000
 """Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
@@ -60,6 +60,8 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
     """
     if not (anew or is_behind(store)) or not _may_write(store):
         return []
+    if not can_be_written(store):
+        return [f"{store.database.name} is left as it is: DuckDB writes nothing below a folder with '?' in its name"]
     stamp = wanted_stamp(store)
     try:
         # The oldest format that the shells in use can read.
@@ -74,6 +76,11 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
     except (duckdb.Error, OSError) as error:
         return [f"{store.database} could not be brought up to date ({str(error).splitlines()[0]}): run milstore doctor"]
     return []
+
+
+def can_be_written(store: Store) -> bool:
+    """Whether DuckDB can write a file there: it puts the file's log beside what stands before a question mark."""
+    return "?" not in str(store.database)
 
 
 def _may_write(store: Store) -> bool:
@@ -100,8 +107,9 @@ def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any]
     for name in copied:
         if name in manifest["tables"] and name not in kept:
             chosen = ", ".join(identifier(column) for column in columns("cohort")[name])
-            path = literal(f"{store.root}/{manifest['tables'][name]['file']}")
-            con.execute(f"insert into {identifier(name)} ({chosen}) select {chosen} from read_parquet({path})")
+            path = path_literal(f"{store.root}/{manifest['tables'][name]['file']}")
+            source = f"read_parquet({path}, hive_partitioning = false)"
+            con.execute(f"insert into {identifier(name)} ({chosen}) select {chosen} from {source}")
     con.execute(view_text("view_comments"))
     con.execute(
         f"create or replace table {_OWN} (fingerprint varchar, root varchar, version integer, contents varchar)"

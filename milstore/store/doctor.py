@@ -18,12 +18,12 @@ import pyarrow.parquet as pq
 from milstore.errors import MilstoreError
 from milstore.schema.columns import columns
 from milstore.store.attention import check_coverage, check_predictions, checked_attention
-from milstore.store.catalog import is_behind, made_from, wanted_stamp
+from milstore.store.catalog import can_be_written, is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.features import is_whole, open_features
 from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
-from milstore.store.finished import OWN_HASH, with_own_hash
+from milstore.store.finished import OWN_HASH, strangers, with_own_hash
 from milstore.store.folder import NO_RUN, Store, store_option
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.lease import read_lease, run_id_of
@@ -54,6 +54,7 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
         tell(f"run {run_id}")
         findings += _run(store, run_id)
     findings += _placeholder(store)
+    findings += _strangers(store)
     findings += _drafts(store)
     findings += _leftovers(store, young)
     findings += _database(store)
@@ -246,6 +247,18 @@ def _placeholder(store: Store) -> Iterator[Finding]:
             )
 
 
+def _strangers(store: Store) -> Iterator[Finding]:
+    for name in strangers(store):
+        # A writer's leftover is found as such.
+        if not (name.startswith(".") and name.endswith(".tmp")):
+            yield Finding(
+                kind=NOTE,
+                where=f"{store.runs.name}/{name}",
+                what="no run that milstore made, and read by nothing",
+                mend="move it out of runs/, or remove it by hand",
+            )
+
+
 # --- what is unfinished, left over or behind --------------------------------------------------------------------------
 
 
@@ -369,7 +382,14 @@ def _unowned(store: Store, path: Path, what: str, young: float) -> Finding:
 
 def _database(store: Store) -> Iterator[Finding]:
     stamp = made_from(store)
-    if stamp is None:
+    if not can_be_written(store):
+        yield Finding(
+            kind=NOTE,
+            where=store.database.name,
+            what="DuckDB writes nothing below a folder with '?' in its name",
+            mend="rename that folder; all but this file works as it is",
+        )
+    elif stamp is None:
         what = f"{store.database.name} is missing, held by somebody, or not milstore's"
         yield Finding(
             kind=NOTE,

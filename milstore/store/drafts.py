@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from milstore.errors import ConflictError, StoreError, UsageError
 from milstore.store.files import sync_folder, temporary_sibling, write_json, write_whole
+from milstore.store.finished import RUN_ID
 from milstore.store.folder import Store
 from milstore.store.lease import TAKEN, is_gone, lease_file, read_lease, refuse_if_alive, run_id_of, write_lease
 from milstore.store.names import nearest
@@ -201,7 +202,7 @@ def _write_text(path: Path, text: str) -> None:
 
 
 def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | None = None) -> RunDraft:
-    """Make the folder of a new run. StoreError if the run exists or the disk refuses.
+    """Make the folder of a new run. UsageError if none can be called so, StoreError if it exists or the disk refuses.
 
     Args:
         store: the store.
@@ -209,6 +210,8 @@ def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | 
         facts: what is known of it, as plain JSON values.
         token: claims the run for this process from its first moment.
     """
+    if not RUN_ID.fullmatch(run_id):
+        raise UsageError(f"no run can be called {run_id!r}: use a-z, 0-9, '_', '.', '-', a letter or digit first")
     folder = store.running / run_id
     if store.run_folder(run_id).exists():
         raise StoreError(f"run {run_id} is finished already: nothing is overwritten")

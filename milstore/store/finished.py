@@ -2,17 +2,19 @@
 
 import json
 import os
+import re
 from typing import Any
 
 from milstore.errors import StoreError, UsageError
-from milstore.store.folder import NO_RUN, Store
+from milstore.store.folder import NO_RUN, RUN_FOLDER, Store
 from milstore.store.names import nearest
 
 RUN_FILE = "run.json"
 WEIGHTS = "weights.safetensors"
 TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
 """The tables of a run that are Parquet files."""
-
+RUN_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+"""What a run can be called. A folder of any other name is not milstore's."""
 
 OWN_HASH = "facts_sha256"
 """Entry of `run.json` that holds the SHA-256 of all its others."""
@@ -30,8 +32,18 @@ def with_own_hash(facts: dict[str, Any]) -> dict[str, Any]:
 def run_ids(store: Store) -> list[str]:
     """The finished runs, by id."""
     with os.scandir(store.runs) as entries:
-        names = [entry.name.removeprefix("run_id=") for entry in entries if entry.name.startswith("run_id=")]
-    return sorted(name for name in names if name != NO_RUN)
+        return sorted(entry.name.removeprefix(RUN_FOLDER) for entry in entries if _is_run(entry))
+
+
+def strangers(store: Store) -> list[str]:
+    """Names of what lies among the finished runs and is none, such as a copy that somebody made. Nothing reads it."""
+    with os.scandir(store.runs) as entries:
+        return sorted(entry.name for entry in entries if not _is_run(entry) and entry.name != RUN_FOLDER + NO_RUN)
+
+
+def _is_run(entry: os.DirEntry[str]) -> bool:
+    name = entry.name
+    return name.startswith(RUN_FOLDER) and RUN_ID.fullmatch(name, len(RUN_FOLDER)) is not None and entry.is_dir()
 
 
 def find_run_id(store: Store, prefix: str) -> str:
@@ -50,7 +62,7 @@ def find_run_id(store: Store, prefix: str) -> str:
 def read_run(store: Store, run_id: str) -> dict[str, Any]:
     """Everything that a finished run's `run.json` says. StoreError if it cannot be read."""
     # Text, not a Path: of thousands of runs, making the paths takes longer than reading.
-    path = f"{store.root}/runs/run_id={run_id}/{RUN_FILE}"
+    path = f"{store.root}/runs/{RUN_FOLDER}{run_id}/{RUN_FILE}"
     try:
         with open(path, "rb") as stream:  # noqa: PTH123
             facts: dict[str, Any] = json.loads(stream.read())

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 SETTINGS_FILE = "milstore.toml"
 """What the group sets for its store."""
+RUN_FOLDER = "run_id="
+"""What the name of a finished run's folder begins with; its id follows."""
 NO_RUN = "_none"
 """Name of the run folder without rows that lets views over all runs work before the first run. No run can be called so."""
 
@@ -63,7 +65,7 @@ class Store:
 
     def run_folder(self, run_id: str) -> Path:
         """Folder of a finished run."""
-        return self.runs / f"run_id={run_id}"
+        return self.runs / f"{RUN_FOLDER}{run_id}"
 
     def manifest(self) -> dict[str, Any]:
         """The cohort's current generation: version, fingerprint, and the file of each table."""
@@ -101,14 +103,40 @@ def default_root() -> Path:
 
 def store_option(store: Store) -> str:
     """The option that a command needs to find the store, with a space before it; nothing if it finds it by itself."""
-    return "" if store.root == real_path(default_root()) else f" --store {store.root}"
+    if store.root == real_path(default_root()):
+        return ""
+    import shlex
+
+    return f" --store {shlex.quote(str(store.root))}"
+
+
+def _at(path: str | Path) -> tuple[Store, bool]:
+    """The store that may lie in a folder, and whether it does. StoreError if no store can lie there."""
+    if "\0" in str(path):
+        raise StoreError("a path holds no character 0: name the store by another")
+    store = Store(real_path(path))
+    root = str(store.root)
+    if "\\" in root:
+        raise StoreError(
+            f"no store can lie at {root}: DuckDB reads nothing below a folder with a backslash in its name; "
+            "rename that folder"
+        )
+    try:
+        root.encode()
+    except UnicodeEncodeError as error:
+        shown = root.encode(errors="backslashreplace").decode()
+        raise StoreError(f"no store can lie at {shown}: the path is not UTF-8; rename that folder") from error
+    try:
+        return store, store.manifest_path.is_file()
+    except OSError as error:
+        raise StoreError(f"no store can be looked for at {path}: {error.strerror}") from error
 
 
 def open_store(path: str | Path | None = None) -> Store:
     """Open the store in a folder (default: MILSTORE_STORE, else ./data).
 
     Raises:
-        StoreError: there is none, or it is of another version than this milstore.
+        StoreError: there is none, it is of another version than this milstore, or no store can lie at such a path.
     """
     store = find_store(path)
     version = store.manifest()["version"]
@@ -123,8 +151,8 @@ def open_store(path: str | Path | None = None) -> Store:
 def find_store(path: str | Path | None = None) -> Store:
     """The store in a folder, also one of an earlier version. StoreError if there is none, or it is of a later one."""
     root = Path(path) if path is not None else default_root()
-    store = Store(real_path(root))
-    if not store.manifest_path.is_file():
+    store, exists = _at(root)
+    if not exists:
         raise StoreError(
             f"there is no store at {root}: make one with milstore init or milstore demo, or name it by --store"
         )
@@ -133,9 +161,12 @@ def find_store(path: str | Path | None = None) -> Store:
 
 
 def create_store(path: str | Path, settings: "Settings | None" = None) -> Store:
-    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is."""
-    store = Store(real_path(path))
-    if store.manifest_path.is_file():
+    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is.
+
+    StoreError if no store can lie at such a path, as below a folder with a backslash in its name.
+    """
+    store, exists = _at(path)
+    if exists:
         return open_store(path)
     from milstore.store.cohort import begin_cohort
     from milstore.store.runs import make_placeholder

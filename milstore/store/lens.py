@@ -6,15 +6,21 @@ It takes no lock and waits for nobody. The cohort's views are of one generation;
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from milstore.schema.columns import Columns, columns, view_text
-from milstore.store.finished import RUN_FILE
-from milstore.store.folder import Store
+from milstore.store.finished import RUN_FILE, RUN_ID
+from milstore.store.folder import NO_RUN, RUN_FOLDER, Store
 
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
+# By its name, not by DuckDB's keys of folders: a folder above the store that is called `split=2` would be one too. These
+# functions, unlike a regular expression, let DuckDB leave out the files of other runs soon.
+_OWN_FOLDER = "parse_filename(parse_dirpath(filename, 'forward_slash'), false, 'forward_slash')"
+_RUN_ID = f"substr({_OWN_FOLDER}, {len(RUN_FOLDER) + 1})"
+"""SQL for the run that a row is of, from the folder that its file lies in."""
 
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
@@ -78,7 +84,7 @@ def widen(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _listed(store: Store, run_ids: Sequence[str], table: str) -> str:
-    files = (literal(escape_glob(f"{store.run_folder(run_id)}/{_file(table)}")) for run_id in run_ids)
+    files = (path_literal(f"{store.run_folder(run_id)}/{_file(table)}") for run_id in run_ids)
     return f"[{', '.join(files)}]"
 
 
@@ -125,18 +131,13 @@ def feature_views(store: Store, manifest: dict[str, Any], *, kind: str = "view")
     if entry is None or not entry["rows"]:
         return [_view("features", of, _nothing(of), kind)]
     folders = duckdb.sql(f"select folder from {_parquet(store, entry['file'])} order by encoder").fetchall()
-    files = ", ".join(literal(f"{store.root}/{folder}/rows.parquet") for (folder,) in folders)
+    files = ", ".join(path_literal(f"{store.root}/{folder}/rows.parquet") for (folder,) in folders)
     return [_view("features", of, f"read_parquet([{files}], hive_partitioning = false)", kind)]
 
 
 def run_views(store: Store) -> list[str]:
     """The runs' tables, over every finished run there is when they are asked, and what is derived from them."""
-    # A path is data, but a glob in it would be a pattern.
-    folders = f"{escape_glob(str(store.runs))}/*"
-    views = [
-        _view(name, of, _run_source(name, of, literal(f"{folders}/{_file(name)}")))
-        for name, of in columns("run").items()
-    ]
+    views = [_view(name, of, _all_runs(store, name, of)) for name, of in columns("run").items()]
     return [*views, view_text("out_of_fold")]
 
 
@@ -144,12 +145,33 @@ def _file(table: str) -> str:
     return RUN_FILE if table == "runs" else f"{table}.parquet"
 
 
-def _run_source(table: str, of: Columns, files: str) -> str:
-    hive = "hive_partitioning = true, hive_types = {run_id: varchar}"
-    if table != "runs":
-        return f"read_parquet({files}, {hive})"
-    struct = ", ".join(f"{identifier(column)}: {literal(kind)}" for column, kind in of.items())
-    return f"read_json({files}, columns = {{{struct}}}, format = 'auto', {hive})"
+def _all_runs(store: Store, table: str, of: Columns) -> str:
+    """SQL for the rows of a table of every finished run, and of nothing else that lies among them."""
+    files = [literal(f"{escape_glob(str(store.runs))}/{RUN_FOLDER}*/{_file(table)}")]
+    placeholder = f"{store.run_folder(NO_RUN)}/{_file(table)}"
+    if Path(placeholder).is_file():
+        # DuckDB takes the columns from the first file, which must not be a stranger's.
+        files.insert(0, path_literal(placeholder))
+    # Files whose folder is no run's are left out before they are opened.
+    is_run = f"regexp_full_match({_RUN_ID}, {literal(RUN_ID.pattern)})"
+    return _run_source(table, of, f"[{', '.join(files)}]", f" where {is_run}")
+
+
+def _run_source(table: str, of: Columns, files: str, where: str = "") -> str:
+    """SQL for the rows of a table of runs from these files, with the run that each is of."""
+    own = {column: kind for column, kind in of.items() if column != "run_id"}
+    options = "hive_partitioning = false, filename = true"
+    if table == "runs":
+        struct = ", ".join(f"{identifier(column)}: {literal(kind)}" for column, kind in own.items())
+        read = f"read_json({files}, columns = {{{struct}}}, format = 'auto', {options})"
+    else:
+        read = f"read_parquet({files}, {options})"
+    return f"(select {_RUN_ID} as run_id, {', '.join(map(identifier, own))} from {read}{where})"
+
+
+def path_literal(path: str | Path) -> str:
+    """A path quoted for SQL, with which DuckDB finds this very file: the way in which every path is given to it."""
+    return literal(escape_glob(str(path)))
 
 
 def escape_glob(path: str) -> str:
@@ -167,7 +189,7 @@ def _view(name: str, of: Columns, source: str, kind: str = "view") -> str:
 
 
 def _parquet(store: Store, file: str) -> str:
-    return f"read_parquet({literal(escape_glob(f'{store.root}/{file}'))}, hive_partitioning = false)"
+    return f"read_parquet({path_literal(f'{store.root}/{file}')}, hive_partitioning = false)"
 
 
 def _nothing(of: Columns) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,19 +64,37 @@ def delete_run(store: Store, run: Removable) -> None:
         draft, _ = claim_draft(RunDraft(store, run.run_id, {}, run.folder))
         draft.remove()
         return
-    gone = temporary_sibling(run.folder)
+    # Not beside the runs, where whoever reads all of them would come upon it.
+    gone = temporary_sibling(store.running / run.folder.name)
     try:
-        run.folder.rename(gone)
+        _move(run.folder, gone)
         sync_folder(store.runs)
+        sync_folder(store.running)
         make_writable(gone)
         shutil.rmtree(gone)
     except OSError as error:
+        if isinstance(error, FileNotFoundError) and not gone.exists() and not run.folder.exists():
+            # The doctor's --mend removed it meanwhile.
+            return
         if run.folder.is_dir():
             raise StoreError(f"run {run.run_id} cannot be deleted: {run.folder}: {error.strerror}") from error
         raise StoreError(
             f"run {run.run_id} is deleted, but its files are still in {gone} ({error.strerror}): "
             "milstore doctor --mend --older-than 0 removes them"
         ) from error
+
+
+def _move(folder: Path, to: Path) -> None:
+    """Rename the folder of a committed run into another folder."""
+    to.parent.mkdir(exist_ok=True)
+    mode = stat.S_IMODE(folder.stat().st_mode)
+    # An ordinary user cannot move a folder that is read-only out of its folder.
+    folder.chmod(mode | stat.S_IWUSR)
+    try:
+        folder.rename(to)
+    except OSError:
+        folder.chmod(mode)
+        raise
 
 
 def make_writable(folder: Path) -> None:

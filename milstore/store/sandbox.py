@@ -15,7 +15,7 @@ import duckdb
 from milstore.deadline import last_resort
 from milstore.errors import UsageError
 from milstore.store.folder import Store
-from milstore.store.lens import literal
+from milstore.store.lens import literal, path_literal
 from milstore.store.names import clip
 
 DEFAULT_TIMEOUT = 60.0
@@ -31,7 +31,7 @@ def lock_down(con: duckdb.DuckDBPyConnection, store: Store) -> None:
     """Take from a connection of the lens everything but reading the store. It cannot be given back."""
     con.execute(
         f"""
-        set allowed_directories = [{literal(str(store.root) + "/")}];
+        set allowed_directories = [{literal(f"{store.root}/")}, {path_literal(f"{store.root}/")}];
         set autoinstall_known_extensions = false;
         set autoload_known_extensions = false;
         set python_enable_replacements = false;
