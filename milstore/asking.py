@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+T = TypeVar("T")
 Fetch = Callable[[duckdb.DuckDBPyConnection], Any]
 
 
@@ -221,8 +222,7 @@ def _ask_foreign(
         set_variables(con, bound)
         return selection
 
-    with time_limit(walled, timeout):
-        selection = walled.do(prepare)
+    selection = _prepare(walled, timeout, prepare)
     return Result(_walled_runner(walled, text, timeout), title=selection.title, notes=list(selection.notes))
 
 
@@ -255,6 +255,16 @@ def _runner(
             raise UsageError(first_line(error)) from error
 
     return run
+
+
+def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    """Do what comes before a question is asked. If it fails nobody needs the connection any more."""
+    try:
+        with time_limit(walled, timeout):
+            return walled.do(work)
+    except BaseException:
+        walled.close()
+        raise
 
 
 def _walled_runner(walled: Walled, text: str, timeout: float) -> Callable[[Fetch], Any]:
@@ -295,6 +305,5 @@ def analysis_function(name: str, bound: Mapping[str, Any] | None = None) -> Call
 def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Result:
     """Answer one statement of anybody's SQL in the sandbox. UsageError for one that is wrong or does more than read."""
     walled = connect_walled(store)
-    with time_limit(walled, timeout):
-        walled.do(lambda con: check_foreign(con, sql))
+    _prepare(walled, timeout, lambda con: check_foreign(con, sql))
     return Result(_walled_runner(walled, sql, timeout))

@@ -8,7 +8,6 @@ the C library alone. What was open before stays open; reading is as free as it w
 import ctypes
 import errno
 import os
-import platform
 import struct
 import sys
 import threading
@@ -108,8 +107,8 @@ def landlock_version() -> int:
 
 def seccomp() -> str:
     """Raise the wall by a seccomp filter. Empty where the kernel or the processor knows none."""
-    known = _PROCESSORS.get(platform.machine())
-    if sys.platform != "linux" or known is None or struct.calcsize("P") != 8:
+    known = _PROCESSORS.get(os.uname().machine) if sys.platform == "linux" else None
+    if known is None or struct.calcsize("P") != 8:
         return ""
     lines = _filter(*known)
     program = ctypes.create_string_buffer(b"".join(lines))
