@@ -27,6 +27,7 @@ def command(
     from milstore.store.findings import DAMAGE, LEFTOVER
     from milstore.store.folder import find_store
     from milstore.store.migrations import migrate as migrate_store
+    from milstore.store.wall import describe, standing
 
     if migrate:
         done = migrate_store(find_store(store))
@@ -39,6 +40,7 @@ def command(
         findings = doctor.check(opened, young=older_than * 60)
     if findings:
         show_table(["", "where", "what", "mend"], [(f.kind, f.where, f.what, f.mend) for f in findings])
+    say(f"SQL that others wrote runs {describe(standing())}")
     bad = [finding for finding in findings if finding.kind in (DAMAGE, LEFTOVER)]
     say(f"{len(bad)} findings need attention" if bad else "the store keeps its promises")
     raise typer.Exit(1 if bad else 0)

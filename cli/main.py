@@ -88,7 +88,9 @@ def _leave(code: int) -> NoReturn:
 
     The usual way takes every library down piece by piece, which for DuckDB takes as long as answering a question.
     """
-    if threading.active_count() == 1 and not sys.modules.keys() & {"multiprocessing", "torch"}:
+    # Daemon threads, such as one in which a question is stuck, are never waited for.
+    waiting = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
+    if not waiting and not sys.modules.keys() & {"multiprocessing", "torch"}:
         try:
             sys.stdout.flush()
             sys.stderr.flush()

@@ -21,7 +21,7 @@ from milstore.cli.options import (
 )
 from milstore.cli.output import show_table
 from milstore.store.folder import Store, default_root
-from milstore.store.sandbox import DEFAULT_TIMEOUT
+from milstore.store.limit import DEFAULT_TIMEOUT
 from milstore.store.selection import Choice
 
 

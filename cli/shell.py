@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from milstore.cli.options import FormatOption, StoreOption, TimeoutOption
 from milstore.cli.output import fail, say
 from milstore.errors import MilstoreError
-from milstore.store.sandbox import DEFAULT_TIMEOUT
+from milstore.store.limit import DEFAULT_TIMEOUT
 
 PROMPT, GOES_ON = "milstore> ", "     ...> "
 LEAVE = ("exit", "quit", ".exit", ".quit")

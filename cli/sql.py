@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from milstore.cli.options import FormatOption, OutputOption, StoreOption, TimeoutOption
-from milstore.store.sandbox import DEFAULT_TIMEOUT
+from milstore.store.limit import DEFAULT_TIMEOUT
 
 
 def command(

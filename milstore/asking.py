@@ -5,19 +5,33 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
 from milstore import queries
 from milstore.errors import DataError, UsageError
 from milstore.fetching import Run, distinct, fetch_rows, fetch_table, renaming, to_pandas
+from milstore.store.checking import check_foreign, first_line
 from milstore.store.finished import find_run_id
 from milstore.store.folder import Store
-from milstore.store.lens import connect, connect_bare, execute, mentions, narrow, put_cohort, widen
+from milstore.store.lens import (
+    connect,
+    connect_bare,
+    execute,
+    mentions,
+    narrow,
+    put_cohort,
+    set_variables,
+    view_statements,
+    widen,
+    with_variables,
+)
+from milstore.store.limit import DEFAULT_TIMEOUT, time_limit
 from milstore.store.names import normal_case_id
-from milstore.store.sandbox import DEFAULT_TIMEOUT, check_foreign, first_line, lock_down, time_limit
-from milstore.store.selection import Choice, select
+from milstore.store.sandbox import lock_down
+from milstore.store.selection import Choice, Selection, select
+from milstore.store.walled import Walled
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,6 +39,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+T = TypeVar("T")
 Fetch = Callable[[Run], Any]
 
 
@@ -113,6 +128,20 @@ def connect_locked(store: Store, sql: str | None = None) -> duckdb.DuckDBPyConne
     return con
 
 
+def connect_walled(store: Store) -> Walled:
+    """A connection like that of `connect_locked`, in a thread that has given up writing: for SQL that others wrote."""
+    # What the views are is found out here, with the process's own DuckDB, which must not end up behind the wall.
+    views = view_statements(store)
+
+    def make() -> duckdb.DuckDBPyConnection:
+        con = connect_bare()
+        con.execute(views)
+        lock_down(con, store)
+        return con
+
+    return Walled(make)
+
+
 @lru_cache(maxsize=8)
 def _locked_database(store: Store, _process: int) -> duckdb.DuckDBPyConnection:
     """The empty database that a process asks its questions in, one after another: making one takes longer than most
@@ -157,18 +186,22 @@ def ask(
         values["case"] = normal_case_id(choice.cases[0])
     bound = query.bind(values)
     compared = _name_runs(store, query, bound)
-    # What milstore asks itself looks only at the runs that were selected; a group's own SQL may look at any.
-    narrowed = query.built_in and not mentions(query.sql, "out_of_fold")
+
+    def choose(con: duckdb.DuckDBPyConnection) -> Selection:
+        return select(con, store, choice, over_runs=query.over_runs, compared=compared)
+
+    if not query.built_in:
+        return _ask_foreign(store, query, bound, timeout, choose)
+    # What milstore asks itself looks only at the runs that were selected.
+    narrowed = not mentions(query.sql, "out_of_fold")
     if con is None:
         con = connect_locked(store, query.sql if narrowed else None)
     else:
         widen(con)
-    selection = select(con, store, choice, over_runs=query.over_runs, compared=compared)
+    selection = choose(con)
     if narrowed:
         narrow(con, store, query.sql, selection.answering, selection.cases)
     with time_limit(con, timeout):
-        if not query.built_in:
-            check_foreign(con, query.sql)
         _check_header(con, query)
     return Result(
         _runner(con, query.sql, bound, timeout),
@@ -176,6 +209,29 @@ def ask(
         title=selection.title,
         notes=list(selection.notes),
     )
+
+
+def _ask_foreign(
+    store: Store,
+    query: queries.Query,
+    bound: Mapping[str, Any],
+    timeout: float,
+    choose: Callable[[duckdb.DuckDBPyConnection], Selection],
+) -> Result:
+    """The answer to a group's own question, which may look at any run, and is run like any foreign SQL."""
+    walled = connect_walled(store)
+    # Checked is what will run: the text with variables in the place of its parameters.
+    text = with_variables(query.sql, bound)
+
+    def prepare(con: duckdb.DuckDBPyConnection) -> Selection:
+        selection = choose(con)
+        _check_header(con, query)
+        check_foreign(con, text)
+        set_variables(con, bound)
+        return selection
+
+    selection = _prepare(walled, timeout, prepare)
+    return Result(_walled_runner(walled, text, timeout), title=selection.title, notes=list(selection.notes))
 
 
 def _name_runs(store: Store, query: queries.Query, bound: dict[str, Any]) -> tuple[str, ...]:
@@ -209,6 +265,35 @@ def _runner(
     return run
 
 
+def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
+    """Do what comes before a question is asked. If it fails nobody needs the connection any more."""
+    try:
+        with time_limit(walled, timeout):
+            return walled.do(work)
+    except BaseException:
+        walled.close()
+        raise
+
+
+def _walled_runner(walled: Walled, text: str, timeout: float) -> Callable[[Fetch], Any]:
+    """What runs a checked text as it stands, and fetches its rows, behind the wall and within the time limit."""
+
+    def execute_checked(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> duckdb.DuckDBPyConnection:
+        # Fetching may ask for some columns as text: what runs then is another text, and is checked too.
+        if put(text) != text:
+            check_foreign(con, put(text))
+        return con.execute(put(text))
+
+    def run(fetch: Fetch) -> Any:
+        try:
+            with time_limit(walled, timeout):
+                return walled.do(lambda con: fetch(lambda put: execute_checked(con, put)))
+        except duckdb.Error as error:
+            raise UsageError(first_line(error)) from error
+
+    return run
+
+
 def _check_header(con: duckdb.DuckDBPyConnection, query: queries.Query) -> None:
     """DataError if the header's parameters are not those that DuckDB finds in the SQL."""
     where = f"queries/{query.name}.sql"
@@ -233,7 +318,6 @@ def analysis_function(name: str, bound: Mapping[str, Any] | None = None) -> Call
 
 def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Result:
     """Answer one statement of anybody's SQL in the sandbox. UsageError for one that is wrong or does more than read."""
-    con = connect_locked(store)
-    with time_limit(con, timeout):
-        check_foreign(con, sql)
-    return Result(_runner(con, sql, {}, timeout))
+    walled = connect_walled(store)
+    _prepare(walled, timeout, lambda con: check_foreign(con, sql))
+    return Result(_walled_runner(walled, sql, timeout))

@@ -15,8 +15,8 @@ from milstore.charts.theme import About
 from milstore.errors import UsageError
 from milstore.store.cohort import read_cohort
 from milstore.store.folder import Store
+from milstore.store.limit import DEFAULT_TIMEOUT
 from milstore.store.names import normal_case_id
-from milstore.store.sandbox import DEFAULT_TIMEOUT
 from milstore.store.selection import Choice
 
 

@@ -12,8 +12,11 @@ from tests.test_layout import ROOT
 from tests.test_store_cohort import snapshot
 
 READS_ONLY = "only statements that read are taken"
-RUNS_A_TEXT = "runs a text as SQL, which is not taken"
-NO_FILES = "file system operations are disabled by configuration"
+RUNS_A_TEXT = "it takes a text for SQL"
+NO_FILES = "it looks into files itself"
+SETTINGS = "it tells or makes settings"
+CRASHES = "it can end the whole process"
+WRITES = "(…) is not taken: it writes"
 
 ATTACKS = [
     ("create table x (a int)", READS_ONLY),
@@ -34,14 +37,14 @@ ATTACKS = [
     ("copy cases to '{root}/cases.csv'", READS_ONLY),
     ("copy (select 1) to '/tmp/milstore-out.csv'", READS_ONLY),
     ("copy cases from '{root}/x.csv'", READS_ONLY),
-    ("with a as (copy (select 1) to '{root}/x.csv') select 1", "CTE"),
-    ("with a as (insert into cases values (1) returning 1) select * from a", "CTE"),
+    ("with a as (copy (select 1) to '{root}/x.csv') select 1", f"CTE|{READS_ONLY}"),
+    ("with a as (insert into cases values (1) returning 1) select * from a", f"CTE|{READS_ONLY}"),
     ("explain analyze create table x (a int)", READS_ONLY),
     ("explain analyze copy (select 1) to '{root}/x.csv'", READS_ONLY),
     ("explain explain copy (select 1) to '{root}/x.csv'", f"syntax error|{READS_ONLY}"),
     ("/* a */ explain -- b\n analyze copy (select 1) to '{root}/x.csv'", READS_ONLY),
     ("export database '{root}/dump'", READS_ONLY),
-    ("import database '{root}/dump'", "Cannot open file"),
+    ("import database '{root}/dump'", f"Cannot open file|{READS_ONLY}"),
     ("attach ':memory:' as m", READS_ONLY),
     ("attach '{root}/milstore.duckdb' as m", READS_ONLY),
     ("detach memory", READS_ONLY),
@@ -78,7 +81,7 @@ ATTACKS = [
     ("from read_text('{root}/../outside.txt')", NO_FILES),
     ("from read_parquet('{root}/link/x.parquet')", NO_FILES),
     ("from read_json('/proc/self/environ')", NO_FILES),
-    ("select * from 'https://example.org/x.parquet'", NO_FILES),
+    ("select * from 'https://example.org/x.parquet'", "does not exist"),
     ("from read_parquet('s3://bucket/x.parquet')", NO_FILES),
     ("from sqlite_scan('/tmp/x.db', 't')", "sqlite_scan"),
     ("from query('drop view cases')", RUNS_A_TEXT),
@@ -99,10 +102,10 @@ ATTACKS = [
     ("from read_csv('file:///etc/passwd')", NO_FILES),
     ("from read_blob('{root}/runs/../../../../../etc/passwd')", NO_FILES),
     ("from glob('{root}/../*')", NO_FILES),
-    ("from duckdb_secrets()", NO_FILES),
-    ("from which_secret('s3://bucket/x', 's3')", NO_FILES),
-    ("from duckdb_extensions()", NO_FILES),
-    ("from force_checkpoint()", "Cannot FORCE CHECKPOINT"),
+    ("from duckdb_secrets()", SETTINGS),
+    ("from which_secret('s3://bucket/x', 's3')", SETTINGS),
+    ("from duckdb_extensions()", SETTINGS),
+    ("from force_checkpoint()", WRITES),
     ("describe select * from read_csv('/etc/passwd')", NO_FILES),
     ("explain analyze select * from read_csv('/etc/passwd')", NO_FILES),
     ("explain prepare p as copy cases to '{root}/x.csv'", READS_ONLY),
@@ -112,18 +115,108 @@ ATTACKS = [
     ("update cases set label = 1 returning *", READS_ONLY),
     ("select * from (insert into cases values (1) returning *)", "syntax error"),
     ("(select 1) union (copy (select 1) to '{root}/x.csv')", "syntax error"),
-    ("copy from database memory to x", "one statement is taken"),
+    ("copy from database memory to x", f"one statement is taken|{READS_ONLY}"),
     ("select x'00' || getenv('HOME')", "getenv"),
-    ("select nextval('s')", "does not exist"),
+    ("select nextval('s')", "nextval(…) is not taken"),
     ("select repeat('x', 100000000000)", "Cannot create a string"),
     ("select * from range(1000000000)", "took longer than"),
     ("select getenv('HOME')", "getenv"),
-    ("from python_variable", "python_variable does not exist"),
+    ("from python_variable", "does not exist"),
     ("pivot cases on label using count(*)", "PIVOT is not taken"),
     ("with recursive t as (select 1 as a union all select a + 1 from t) select count(*) from t", "took longer than"),
     ("select count(*) from range(1000000000000) a, range(1000000) b", "took longer than"),
     ("select list(a) from range(10000000000) t(a)", "took longer than|Out of Memory"),
-    ("select 1" + " " * 1_000_001, "characters: at most 1000000 are taken"),
+    ("select 1" + " " * 100_001, "characters: at most 100000 are taken"),
+    # EXPLAIN, and characters of two bytes before it: the check and DuckDB must see the same text.
+    ("/* ääääääääääääää */ explain analyze copy (select 1) to '{root}/x.csv'", READS_ONLY),
+    ("explain /* äääääääääääääääääääääääää */ analyze copy (select 1) to '{root}/x.csv'", f"syntax error|{READS_ONLY}"),
+    ("explain -- äääääääääääää\n copy (select 1) to '{root}/x.csv' -- select 1", READS_ONLY),
+    ("/* ääääääääääääääääääääääääääääääääääääääää select 1 */ explain copy (select 1) to '{root}/x.csv'", READS_ONLY),
+    ("explain (analyze) copy (select 1) to '{root}/x.csv'", f"syntax error|{READS_ONLY}"),
+    ("explain (format json) copy (select 1) to '{root}/x.csv'", f"syntax error|{READS_ONLY}"),
+    ("/* /* */ explain select 1 */ copy (select 1) to '{root}/x.csv'", f"syntax error|{READS_ONLY}"),
+    ("explain\u00a0analyze\u00a0copy (select 1) to '{root}/x.csv'", f"syntax error|{READS_ONLY}"),
+    ("explain analyze from enable_logging()", WRITES),
+    # Functions that act.
+    ("from enable_logging(storage := 'file', storage_path := '{root}')", WRITES),
+    ("from enable_profiling(save_location := '{root}/manifest.json')", WRITES),
+    ("select (select count(*) from enable_logging())", WRITES),
+    ("with a as (from enable_profiling()) select 1", WRITES),
+    ("select write_log('x', level := 'error', log_type := 'y')", WRITES),
+    ("select list_transform(['x'], lambda x: write_log(x))", WRITES),
+    ("select 1 order by write_log('x')", WRITES),
+    ("select 1 limit (select count(*) from checkpoint())", WRITES),
+    ("select sum(1) over (order by write_log('x')) from cases", WRITES),
+    ("select columns(lambda x: write_log(x) is null) from cases", WRITES),
+    ("from cases a join cases b on write_log('x') is null", WRITES),
+    ("pivot cases on label in (0) using max(write_log(case_id))", WRITES),
+    ("from checkpoint()", WRITES),
+    ("from truncate_duckdb_logs()", WRITES),
+    ("from disable_logging()", WRITES),
+    ("from disable_profiling()", WRITES),
+    ("select main.\"WRITE_LOG\"('x')", WRITES),
+    ("select system.main.write_log('x')", WRITES),
+    ("select 'x'.write_log()", f"{WRITES}|syntax error"),
+    ("select elsewhere.abs(1)", "it is on no list|does not exist"),
+    ("from duckdb_settings()", SETTINGS),
+    ("select current_setting('memory_limit')", SETTINGS),
+    ("from duckdb_logs()", "it is DuckDB's own"),
+    ("from duckdb_databases()", "it is DuckDB's own"),
+    ("from seq_scan('cases')", "it is DuckDB's own"),
+    ("select invented(1)", "it is on no list"),
+    ("from invented()", "it is on no list"),
+    ("select currval('s')", "it changes what the next question sees"),
+    ("select sleep_ms(10000)", "it does nothing but wait"),
+    ("select pg_sleep(10)", "it does nothing but wait"),
+    # Files by the names of tables.
+    ("from '{root}/manifest.json'", "does not exist"),
+    ('from "{root}/manifest.json"', "does not exist"),
+    ("describe '{root}/manifest.json'", "does not exist"),
+    ("show '{root}/manifest.json'", "does not exist|syntax error"),
+    ("summarize '{root}/manifest.json'", "does not exist"),
+    ("from query_table('{root}/manifest.json')", "does not exist"),
+    ("from query_table(['cases', '{root}/manifest.json'], true)", "does not exist"),
+    ("from query_table('ca' || 'ses')", "with the name of a table as a text"),
+    ("from query_table([('cases')::varchar || ''])", "with the name of a table as a text"),
+    ("from query_table((select 'cases'))", "with the name of a table as a text|subqueries"),
+    ("from histogram('{root}/manifest.json', x)", "does not exist"),
+    ('from histogram_values("{root}/manifest.json", x)', "does not exist"),
+    ("from elsewhere.cases", "does not exist"),
+    ("from pg_catalog.pg_class", "does not exist"),
+    ("from information_schema.schemata a, duckdb_secrets b", "does not exist"),
+    # Aggregates by name.
+    ("select list_aggr([1], 'reservoir_' || 'quantile')", "with the name of an aggregate as a text"),
+    ("select list_aggregate([1], (select 'sum'))", "with the name of an aggregate as a text"),
+    ("select array_aggr([1], 'reservoir_quantile')", "with the name of an aggregate as a text"),
+    ("select array_aggregate([1], 'invented')", "with the name of an aggregate as a text"),
+    ("select aggregate([1], case_id) from cases", "with the name of an aggregate as a text"),
+    ("select [1].list_aggr(repeat('x', 1000000))", "with the name of an aggregate as a text"),
+    ("select list_aggr([1])", "with the name of an aggregate as a text"),
+    # What ends the process.
+    ("from pandas_scan(null)", "it reaches for Python's objects"),
+    ("from arrow_scan(1, 2, 3)", "it reaches for Python's objects"),
+    ("select json_structure('[]')", CRASHES),
+    ("select json_transform('[]', '[\"int\"]')", CRASHES),
+    ("select from_json('[]', '[\"int\"]')", CRASHES),
+    ("select reservoir_quantile(label, 0.5) from cases", CRASHES),
+    ("select 1::variant", CRASHES),
+    ("select ('[' || repeat('[', 99999))::json::variant", CRASHES),
+    ("select cast(case_id as struct(a variant[])) from cases", CRASHES),
+    ('select try_cast(1 as "VARIANT")', CRASHES),
+    ("select variant_typeof(1)", CRASHES),
+    ("select __internal_compress_string_hugeint('x')", "it is DuckDB's own"),
+    ("select finalize(1)", CRASHES),
+    ("select cast(1 as invented)", "type invented is not taken"),
+    ("select " + "(" * 20_000 + "1" + ")" * 20_000, "nested too deeply|expression depth|memory exhausted"),
+    ("select " + "not " * 20_000 + "true", "nested too deeply|expression depth|memory exhausted"),
+    ("select 1\0; drop view cases", "a character that is no text"),
+    ("with a as (insert into cases values (1)) from a", f"CTE|{READS_ONLY}"),
+    ("with a as (delete from cases) from a", f"CTE|{READS_ONLY}"),
+    ("with a as (update cases set label = 1) from a", f"CTE|{READS_ONLY}"),
+    ("pragma enable_profiling='json'", READS_ONLY),
+    ("pragma enable_logging", f"does not exist|{READS_ONLY}"),
+    ("call enable_logging()", READS_ONLY),
+    ("call truncate_duckdb_logs()", READS_ONLY),
 ]
 
 
@@ -149,9 +242,15 @@ def test_an_attack_gets_one_line_and_changes_nothing(store: Store, sql: str, mes
     assert python_variable
 
 
+def test_half_a_character_is_refused(store: Store) -> None:
+    """What cannot be written as UTF-8, as bytes that a shell passed on, is one line."""
+    with pytest.raises(UsageError, match="a character that is no text"):
+        ask_sql(store, "select '\ud800'")
+
+
 def test_there_are_at_least_a_hundred_attacks() -> None:
     """The table of attacks does not shrink unseen."""
-    assert len(ATTACKS) >= 100
+    assert len(ATTACKS) >= 190
 
 
 STUCK = "select list_reduce(range(1, 200000000), lambda x, y: x + y)"

@@ -235,9 +235,16 @@ def execute(
     They are variables of the connection: unlike those of a prepared statement, their values are known when the
     statement is planned, so that `rank <= …` can leave out what it need not read.
     """
+    set_variables(con, values)
+    return con.execute(with_variables(sql, values))
+
+
+def set_variables(
+    con: duckdb.DuckDBPyConnection, values: Mapping[str, str | float | bool | Iterable[str] | None]
+) -> None:
+    """Put the values of a statement's parameters where `with_variables` makes it look for them."""
     if values:
         con.execute("\n".join(f"set variable {identifier(name)} = {value(item)};" for name, item in values.items()))
-    return con.execute(with_variables(sql, values))
 
 
 def with_variables(sql: str, names: Collection[str]) -> str:
