@@ -2,8 +2,10 @@
 
 import os
 import shutil
+from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pytest
 
@@ -156,13 +158,22 @@ def test_a_run_in_training_is_no_finding(store: Store) -> None:
     assert check(store) == []
 
 
-def test_a_moved_store_is_named(store: Store, tmp_path: Path) -> None:
-    """The database of a store that was moved is said to be made elsewhere, and a refresh mends it."""
+def test_a_moved_store_is_whole(store: Store, tmp_path: Path) -> None:
+    """Nothing in a store says where it lies."""
     store.root.rename(tmp_path / "moved")
-    moved = open_store(tmp_path / "moved")
-    assert kinds(check(moved)) == [(NOTE, "milstore.duckdb")]
-    assert main(["info", "--store", str(moved.root), "--quiet"]) == 0
-    assert check(moved) == []
+    assert check(open_store(tmp_path / "moved")) == []
+
+
+def test_a_database_that_is_behind_is_named(store: Store) -> None:
+    """A database of another cohort than the store's is said to be behind, and a refresh repairs it."""
+    with closing(duckdb.connect(str(store.database))) as con:
+        con.execute("update milstore_catalog set fingerprint = 'another'")
+    assert [(found.what, found.mend) for found in check(store)] == [
+        ("it is behind the store", "remove cohort/catalog.json, and milstore info makes it anew")
+    ]
+    (store.root / "cohort" / "catalog.json").unlink()
+    assert main(["info", "--store", str(store.root), "--quiet"]) == 0
+    assert check(store) == []
 
 
 def test_the_command_tells_by_its_exit_code(store: Store, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,35 +1,35 @@
 """milstore.duckdb: the store as people's shells, notebooks and other tools see it.
 
-It is refreshed in place and in one transaction, so that an open shell, its write-ahead log and people's own tables
-survive. Where somebody holds the file, the refresh is put off; the next command that can does it.
+What an earlier file holds may be anybody's, and nothing in it is run. So the file is built aside, from the Parquet files
+and the schema alone; people's own tables are carried over as data; their views and macros are written down as SQL. The
+new file takes the place of the old one while the old one's lock is held. Where somebody else holds it, the refresh is
+put off; the next command that can does it.
 """
 
 import json
 import os
-from collections.abc import Collection
-from contextlib import closing
+import shutil
+import stat
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
-import duckdb
-
 from milstore.schema import SCHEMA_VERSION
-from milstore.schema.columns import columns, references, view_text
-from milstore.store.files import write_json
 from milstore.store.folder import Store
-from milstore.store.lens import cohort_views, feature_views, identifier, literal, path_literal, run_views
 
-LARGEST_TABLE = 1_000_000
-"""Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
-_OWN = "milstore_catalog"
+LAYOUT = 2
+"""Which kind of file this milstore makes: counted up where the views change, so that older files are made anew."""
+_STAMP = ("fingerprint", "version", "layout")
 
 
 def wanted_stamp(store: Store) -> dict[str, Any]:
     """What a database that is up to date would be made from."""
-    return {"fingerprint": store.manifest()["fingerprint"], "root": str(store.root), "version": SCHEMA_VERSION}
+    return {"fingerprint": store.manifest()["fingerprint"], "version": SCHEMA_VERSION, "layout": LAYOUT}
 
 
 def is_behind(store: Store) -> bool:
-    """Whether the database was made from another cohort, at another place or by another schema."""
+    """Whether the database was made from another cohort, or by another schema."""
     try:
         stamp = json.loads(_stamp_path(store).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -37,45 +37,57 @@ def is_behind(store: Store) -> bool:
     return bool(stamp != wanted_stamp(store)) or not store.database.is_file()
 
 
-def _stamp_path(store: Store) -> Any:
+def _stamp_path(store: Store) -> Path:
     return store.manifest_path.parent / "catalog.json"
 
 
 def made_from(store: Store) -> dict[str, Any] | None:
-    """What the database itself says it was made from; None if it cannot be read, or is not milstore's."""
-    if not store.database.is_file():
+    """What the database itself says it was made from; None if there is none, or it is not milstore's.
+
+    Raises:
+        PutOff: it cannot be read now.
+    """
+    import duckdb
+
+    from milstore.store.foreign import attached, first_row
+    from milstore.store.holding import hold
+    from milstore.store.shell_views import STAMP_TABLE
+
+    if not os.path.lexists(store.database):
         return None
     try:
-        with closing(duckdb.connect(str(store.database), read_only=True)) as con:
-            rows = con.execute(f"select fingerprint, root, version from {_OWN}").fetchall()
-    except duckdb.Error:
+        with hold(store.database, exclusive=False), attached(store.database) as con:
+            return first_row(con, STAMP_TABLE, list(_STAMP))
+    except (duckdb.Error, OSError):
         return None
-    return dict(zip(("fingerprint", "root", "version"), rows[0], strict=True)) if rows else None
 
 
 def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
     """Bring milstore.duckdb up to date, if it is behind and nobody holds it. Returns what the user should know.
 
-    Tables `anew` are copied again even if they hold what they held: the copy may be of a file that was damaged.
+    Where tables are to be copied `anew`, it is made again even if it is not behind: the copy may be of a damaged file.
     """
     if not (anew or is_behind(store)) or not _may_write(store):
         return []
     if not can_be_written(store):
         return [f"{store.database.name} is left as it is: DuckDB writes nothing below a folder with '?' in its name"]
-    stamp = wanted_stamp(store)
-    try:
-        # The oldest format that the shells in use can read.
-        with closing(duckdb.connect(str(store.database), config={"storage_compatibility_version": "v1.2.0"})) as con:
-            _rebuild(con, store, stamp, anew)
-        write_json(_stamp_path(store), stamp)
-    except (duckdb.IOException, PermissionError) as error:
-        import logging
+    import duckdb
 
-        logging.getLogger("milstore").debug("refresh put off: %s", error)
-        return [f"{store.database.name} is in use elsewhere: it will be brought up to date by a later command"]
+    from milstore.store.holding import IN_USE, PutOff
+
+    try:
+        with _alone(store):
+            # Somebody else may have done it in the meantime.
+            return _replace(store) if anew or is_behind(store) else []
+    except PutOff as reason:
+        later = ": it will be brought up to date by a later command" if str(reason) == IN_USE else ""
+        return [f"{store.database.name} {reason}{later}"]
     except (duckdb.Error, OSError) as error:
-        return [f"{store.database} could not be brought up to date ({str(error).splitlines()[0]}): run milstore doctor"]
-    return []
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        return [
+            f"{store.database} could not be brought up to date ({what}): run milstore doctor; "
+            "where the file itself is damaged, move it away and it is made anew"
+        ]
 
 
 def can_be_written(store: Store) -> bool:
@@ -85,87 +97,106 @@ def can_be_written(store: Store) -> bool:
 
 def _may_write(store: Store) -> bool:
     """Whether this user may refresh; a colleague who only reads is not told of what is not theirs to do."""
-    return os.access(store.database if store.database.exists() else store.root, os.W_OK)
+    wanted = {store.root: os.W_OK, _lock_path(store): os.W_OK, store.database: os.R_OK | os.W_OK}
+    return all(not path.exists() or os.access(path, mode) for path, mode in wanted.items())
 
 
-def _rebuild(con: duckdb.DuckDBPyConnection, store: Store, stamp: dict[str, Any], anew: Collection[str]) -> None:
-    manifest = store.manifest()
-    copied = _copied(manifest)
-    contents = {name: manifest["tables"].get(name, {}).get("content") for name in copied}
-    kept = _kept(con, contents, stamp["version"]) & _untouched(con, manifest) - set(anew)
-    # A table is made anew with what it refers to, for what others refer to cannot be dropped.
-    while loose := {name for name in kept if not {to.table for to in references(name)} <= kept}:
-        kept -= loose
-    con.execute("begin transaction")
-    _drop_own(con, kept)
-    con.execute(view_text("catalog"))
-    if "patches" in copied:
-        con.execute(view_text("catalog_patches"))
-    # One statement at a time: a batch is planned whole, before its first view exists.
-    for view in [*cohort_views(store, manifest, leave_out=copied), *feature_views(store, manifest), *run_views(store)]:
-        con.execute(view)
-    for name in copied:
-        if name in manifest["tables"] and name not in kept:
-            chosen = ", ".join(identifier(column) for column in columns("cohort")[name])
-            path = path_literal(f"{store.root}/{manifest['tables'][name]['file']}")
-            source = f"read_parquet({path}, hive_partitioning = false)"
-            con.execute(f"insert into {identifier(name)} ({chosen}) select {chosen} from {source}")
-    con.execute(view_text("view_comments"))
-    con.execute(
-        f"create or replace table {_OWN} (fingerprint varchar, root varchar, version integer, contents varchar)"
-    )
-    own = f"{literal(stamp['fingerprint'])}, {literal(stamp['root'])}, {stamp['version']}, {literal(json.dumps(contents))}"
-    con.execute(f"insert into {_OWN} values ({own})")
-    con.execute(f"comment on table {_OWN} is 'Which state of the store the tables of this file were made from.'")
-    con.execute("commit")
+def _lock_path(store: Store) -> Path:
+    """The lock of whoever changes the cohort."""
+    return store.manifest_path.parent / ".lock"
 
 
-def _copied(manifest: dict[str, Any]) -> list[str]:
-    """The cohort's tables that are copied, in an order that satisfies their keys."""
-    rows = manifest["tables"].get("patches", {"rows": 0})["rows"]
-    return [name for name in columns("cohort") if name != "patches" or rows <= LARGEST_TABLE]
+@contextmanager
+def _alone(store: Store) -> Iterator[None]:
+    """Nobody else refreshes in this block, and the cohort stays what it is. PutOff while somebody does."""
+    from filelock import FileLock, Timeout
 
+    from milstore.store.holding import IN_USE, PutOff
 
-def _kept(con: duckdb.DuckDBPyConnection, contents: dict[str, str | None], version: int) -> set[str]:
-    """The tables that need not be made anew, as an earlier refresh put the same into them.
-
-    A large patch table takes longer to copy than all else that a refresh does, and most commands leave it as it was.
-    """
+    lock = FileLock(_lock_path(store), mode=0o664)
     try:
-        rows = con.execute(f"select contents from {_OWN} where version = {version}").fetchall()
-    except duckdb.Error:
-        return set()
-    before = json.loads(rows[0][0]) if rows else {}
-    return {name for name, content in contents.items() if name in before and before[name] == content}
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise PutOff(IN_USE) from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
-def _untouched(con: duckdb.DuckDBPyConnection, manifest: dict[str, Any]) -> set[str]:
-    """The tables that still have their columns, and as many rows as they got: a shell may have dropped or emptied one."""
-    found: dict[str, list[str]] = {}
-    for table, column in con.execute(
-        "select table_name, column_name from duckdb_columns() where schema_name = 'main' "
-        "and table_oid in (select table_oid from duckdb_tables()) order by table_name, column_index"
-    ).fetchall():
-        found.setdefault(table, []).append(column)
+def _replace(store: Store) -> list[str]:
+    from milstore.store.files import temporary_sibling, write_json
+    from milstore.store.holding import PutOff
 
-    def rows(name: str) -> int:
-        count: int = con.execute(f"select count(*) from {identifier(name)}").fetchall()[0][0]
-        return count
+    if "?" in str(store.database):
+        raise PutOff(
+            "cannot be made below a folder with a question mark in its name, which ends a path for DuckDB: "
+            "rename the folder"
+        )
+    _sweep(store)
+    stamp = wanted_stamp(store)
+    folder = temporary_sibling(store.database)
+    folder.mkdir()
+    try:
+        notes = _put_new(store, folder / "new.duckdb", stamp)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    write_json(_stamp_path(store), stamp)
+    return notes
 
-    return {
-        name
-        for name, wanted in columns("cohort").items()
-        if found.get(name) == list(wanted) and rows(name) == manifest["tables"].get(name, {"rows": 0})["rows"]
-    }
+
+def _sweep(store: Store) -> None:
+    """Remove what refreshes left that were killed: none but this one is at work."""
+    for leftover in store.root.glob(f".{store.database.name}.*.tmp"):
+        shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _drop_own(con: duckdb.DuckDBPyConnection, kept: set[str]) -> None:
-    """Drop what an earlier refresh made, but for the tables that are `kept`, and nothing of the user's."""
-    present = con.execute("select table_name, table_type from information_schema.tables where table_schema = 'main'")
-    kinds = dict(present.fetchall())
-    ours = [*columns("run"), *columns("features"), "out_of_fold", *reversed(columns("cohort"))]
-    if kinds and _OWN not in kinds and set(ours) & set(kinds):
-        raise duckdb.Error("it holds tables of these names that milstore did not make")
-    # Views first: what they were made over may go.
-    for name in sorted((n for n in ours if n in kinds and n not in kept), key=lambda n: kinds[n] != "VIEW"):
-        con.execute(f"drop {'view' if kinds[name] == 'VIEW' else 'table'} {identifier(name)}")
+def _put_new(store: Store, new: Path, stamp: dict[str, Any]) -> list[str]:
+    """Build the file at `new`, and let it take the place of the one there is. Returns what the user should know."""
+    from milstore.store.building import build
+    from milstore.store.foreign import attached
+    from milstore.store.holding import IN_USE, PutOff, check_no_log, hold
+    from milstore.store.keeping import check_names, keep_own
+
+    if not os.path.lexists(store.database):
+        check_no_log(store.database)
+        build(store, new, stamp)
+        if os.path.lexists(store.database):
+            raise PutOff(IN_USE)
+        _rename(store, new, None)
+        return []
+    with hold(store.database) as held:
+        before = store.database.stat()
+        if not before.st_size:
+            build(store, new, stamp)
+            held.check()
+            _rename(store, new, before)
+            return []
+        # First what may be in the way, for building takes time.
+        with attached(store.database) as con:
+            check_names(con, store)
+        held.take()
+        build(store, new, stamp)
+        # The old file stays attached until the new one is in its place: to close it would end its lock.
+        with attached(store.database, new) as con:
+            held.take()
+            notes = keep_own(con, store, new.parent)
+            held.check()
+            _rename(store, new, before)
+            return notes
+
+
+def _rename(store: Store, new: Path, before: os.stat_result | None) -> None:
+    """Put the new file, whole and on the disk, into the place of the old one, with its mode and group."""
+    from milstore.store.files import sync_file, sync_folder
+
+    if before is None:
+        # Where a folder is a group's, so is the file: only who may write it can refresh it.
+        new.chmod(stat.S_IMODE(new.stat().st_mode) | stat.S_IMODE(store.root.stat().st_mode) & 0o060)
+    else:
+        with suppress(PermissionError):
+            os.chown(new, -1, before.st_gid)
+        new.chmod(stat.S_IMODE(before.st_mode) & 0o777)
+    sync_file(new)
+    new.replace(store.database)
+    sync_folder(store.root)

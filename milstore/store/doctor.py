@@ -25,6 +25,7 @@ from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.finished import OWN_HASH, strangers, with_own_hash
 from milstore.store.folder import NO_RUN, Store, store_option
+from milstore.store.holding import PutOff
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.lease import read_lease, run_id_of
 from milstore.store.names import named
@@ -381,23 +382,25 @@ def _unowned(store: Store, path: Path, what: str, young: float) -> Finding:
 
 
 def _database(store: Store) -> Iterator[Finding]:
-    stamp = made_from(store)
+    name = store.database.name
+    # A command looks no further than the stamp beside the cohort.
+    refreshed = "milstore info refreshes it, or says why it cannot"
+    again = refreshed if is_behind(store) else "remove cohort/catalog.json, and milstore info makes it anew"
     if not can_be_written(store):
         yield Finding(
             kind=NOTE,
-            where=store.database.name,
+            where=name,
             what="DuckDB writes nothing below a folder with '?' in its name",
             mend="rename that folder; all but this file works as it is",
         )
-    elif stamp is None:
-        what = f"{store.database.name} is missing, held by somebody, or not milstore's"
-        yield Finding(
-            kind=NOTE,
-            where=store.database.name,
-            what=what,
-            mend="close the shells that hold it; milstore info refreshes it",
-        )
+        return
+    try:
+        stamp = made_from(store)
+    except PutOff as reason:
+        yield Finding(kind=NOTE, where=name, what=f"it {reason}", mend="look again once that is over")
+        return
+    if stamp is None:
+        what = "it is missing, damaged, made by another milstore, or not milstore's"
+        yield Finding(kind=NOTE, where=name, what=what, mend=again)
     elif stamp != wanted_stamp(store) or is_behind(store):
-        moved = stamp["root"] != str(store.root)
-        what = f"it was made when the store lay at {stamp['root']}" if moved else "it is behind the store"
-        yield Finding(kind=NOTE, where=store.database.name, what=what, mend="milstore info refreshes it")
+        yield Finding(kind=NOTE, where=name, what="it is behind the store", mend=again)

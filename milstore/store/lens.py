@@ -35,10 +35,15 @@ def connect_bare() -> duckdb.DuckDBPyConnection:
     con = duckdb.connect()
     # What stands at the end of a file is read once a process, unless the file was replaced: DuckDB looks.
     con.execute("set parquet_metadata_cache = true")
+    no_progress_bar(con)
+    return con
+
+
+def no_progress_bar(con: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection draw nothing on stdout, where the data goes."""
     # In a notebook there is none, and to say so is an error.
     if con.execute("select current_setting('enable_progress_bar')").fetchall() == [(True,)]:
         con.execute("set enable_progress_bar = false")
-    return con
 
 
 def put_cohort(con: duckdb.DuckDBPyConnection, store: Store, sql: str) -> None:
