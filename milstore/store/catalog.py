@@ -56,8 +56,6 @@ def refresh(store: Store) -> list[str]:
     """Bring milstore.duckdb up to date, if it is behind and nobody holds it. Returns what the user should know."""
     if not is_behind(store) or not _may_write(store):
         return []
-    if not can_be_written(store):
-        return [f"{store.database.name} is left as it is: DuckDB writes nothing below a folder with '?' in its name"]
     stamp = wanted_stamp(store)
     try:
         # The oldest format that the shells in use can read.
@@ -72,11 +70,6 @@ def refresh(store: Store) -> list[str]:
     except (duckdb.Error, OSError) as error:
         return [f"{store.database} could not be brought up to date ({str(error).splitlines()[0]}): run milstore doctor"]
     return []
-
-
-def can_be_written(store: Store) -> bool:
-    """Whether DuckDB can write a file there: it puts the file's log beside what stands before a question mark."""
-    return "?" not in str(store.database)
 
 
 def _may_write(store: Store) -> bool:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from milstore.errors import MilstoreError
 from milstore.schema.columns import columns
 from milstore.store.attention import check_coverage, check_predictions, checked_attention
-from milstore.store.catalog import can_be_written, is_behind, made_from, wanted_stamp
+from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.features import is_whole, open_features
 from milstore.store.files import sha256_of
@@ -379,14 +379,7 @@ def _unowned(store: Store, path: Path, what: str, young: float) -> Finding:
 
 def _database(store: Store) -> Iterator[Finding]:
     stamp = made_from(store)
-    if not can_be_written(store):
-        yield Finding(
-            kind=NOTE,
-            where=store.database.name,
-            what="DuckDB writes nothing below a folder with '?' in its name",
-            mend="rename that folder; all but this file works as it is",
-        )
-    elif stamp is None:
+    if stamp is None:
         what = f"{store.database.name} is missing, held by somebody, or not milstore's"
         yield Finding(
             kind=NOTE,
