@@ -170,18 +170,6 @@ def test_the_database_is_made_below_any_parent(elsewhere: Elsewhere) -> None:
             ]  # fmt: skip
 
 
-def test_below_a_question_mark_all_but_the_database_works(
-    elsewhere: Elsewhere, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """DuckDB would write the database's log to another folder: it is not made, and that is said."""
-    store = elsewhere.put("a?b")
-    assert main(["info", "--store", str(store.root)]) == 0
-    said = "milstore.duckdb is left as it is: DuckDB writes nothing below a folder with '?' in its name"
-    assert said in capsys.readouterr().err
-    assert not store.database.exists()
-    assert [each.what for each in doctor.check(store)] == ["DuckDB writes nothing below a folder with '?' in its name"]
-
-
 @pytest.mark.parametrize("parent", ["back\\slash", "end\\", "\\", os.fsdecode(b"latin-\xe4")])
 def test_a_place_that_cannot_work_is_refused(
     made: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], parent: str

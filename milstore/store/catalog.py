@@ -69,8 +69,6 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
     """
     if not (anew or is_behind(store)) or not _may_write(store):
         return []
-    if not can_be_written(store):
-        return [f"{store.database.name} is left as it is: DuckDB writes nothing below a folder with '?' in its name"]
     import duckdb
 
     from milstore.store.holding import IN_USE, PutOff
@@ -88,11 +86,6 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
             f"{store.database} could not be brought up to date ({what}): run milstore doctor; "
             "where the file itself is damaged, move it away and it is made anew"
         ]
-
-
-def can_be_written(store: Store) -> bool:
-    """Whether DuckDB can write a file there: it puts the file's log beside what stands before a question mark."""
-    return "?" not in str(store.database)
 
 
 def _may_write(store: Store) -> bool:

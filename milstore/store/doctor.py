@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from milstore.errors import MilstoreError
 from milstore.schema.columns import columns
 from milstore.store.attention import check_coverage, check_predictions, checked_attention
-from milstore.store.catalog import can_be_written, is_behind, made_from, wanted_stamp
+from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.features import is_whole, open_features
 from milstore.store.files import sha256_of
@@ -386,14 +386,6 @@ def _database(store: Store) -> Iterator[Finding]:
     # A command looks no further than the stamp beside the cohort.
     refreshed = "milstore info refreshes it, or says why it cannot"
     again = refreshed if is_behind(store) else "remove cohort/catalog.json, and milstore info makes it anew"
-    if not can_be_written(store):
-        yield Finding(
-            kind=NOTE,
-            where=name,
-            what="DuckDB writes nothing below a folder with '?' in its name",
-            mend="rename that folder; all but this file works as it is",
-        )
-        return
     try:
         stamp = made_from(store)
     except PutOff as reason:

@@ -19,8 +19,10 @@ _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 # By its name, not by DuckDB's keys of folders: a folder above the store that is called `split=2` would be one too. These
 # functions, unlike a regular expression, let DuckDB leave out the files of other runs soon.
 _OWN_FOLDER = "parse_filename(parse_dirpath(filename, 'forward_slash'), false, 'forward_slash')"
-_RUN_ID = f"substr({_OWN_FOLDER}, {len(RUN_FOLDER) + 1})"
-"""SQL for the run that a row is of, from the folder that its file lies in."""
+RUN_OF_FILE = f"substr({_OWN_FOLDER}, {len(RUN_FOLDER) + 1})"
+"""SQL for the run that a row is of, from the folder that its file lies in (`filename = true`)."""
+IS_RUN = f"regexp_full_match({RUN_OF_FILE}, '{RUN_ID.pattern}')"
+"""SQL for whether that folder is a run's. DuckDB does not open the files of others."""
 
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
@@ -157,9 +159,7 @@ def _all_runs(store: Store, table: str, of: Columns) -> str:
     if Path(placeholder).is_file():
         # DuckDB takes the columns from the first file, which must not be a stranger's.
         files.insert(0, path_literal(placeholder))
-    # Files whose folder is no run's are left out before they are opened.
-    is_run = f"regexp_full_match({_RUN_ID}, {literal(RUN_ID.pattern)})"
-    return _run_source(table, of, f"[{', '.join(files)}]", f" where {is_run}")
+    return _run_source(table, of, f"[{', '.join(files)}]", f" where {IS_RUN}")
 
 
 def _run_source(table: str, of: Columns, files: str, where: str = "") -> str:
@@ -171,7 +171,7 @@ def _run_source(table: str, of: Columns, files: str, where: str = "") -> str:
         read = f"read_json({files}, columns = {{{struct}}}, format = 'auto', {options})"
     else:
         read = f"read_parquet({files}, {options})"
-    return f"(select {_RUN_ID} as run_id, {', '.join(map(identifier, own))} from {read}{where})"
+    return f"(select {RUN_OF_FILE} as run_id, {', '.join(map(identifier, own))} from {read}{where})"
 
 
 def path_literal(path: str | Path) -> str:

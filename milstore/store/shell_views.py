@@ -14,7 +14,7 @@ import duckdb
 from milstore.schema.columns import Columns, columns, view_text
 from milstore.store.finished import RUN_FILE
 from milstore.store.folder import Store
-from milstore.store.lens import escape_glob, identifier, literal
+from milstore.store.lens import IS_RUN, RUN_OF_FILE, escape_glob, identifier, literal
 
 STAMP_TABLE = "milstore_catalog"
 """The table that says what the tables of a milstore.duckdb were made from."""
@@ -34,8 +34,6 @@ _ONE_STORE = f"""(
     where schema_name = 'main' and table_name = {literal(STAMP_TABLE)}
 )"""
 """SQL that is true, or an error if stores are attached to one another: the views of all would answer for the first."""
-_RUN_ID = r"regexp_extract(filename, 'run_id=([^/]*)/[^/]*$', 1)"
-"""The run that a row is of: named by the folder of its file, whatever the folders above are called."""
 
 
 def cohort_shell_views(manifest: dict[str, Any], leave_out: Collection[str]) -> list[str]:
@@ -71,8 +69,8 @@ def run_shell_views() -> list[str]:
     """The runs' tables, over every finished run there is when they are asked, and what is derived from them."""
     views = []
     for name, of in columns("run").items():
-        chosen = ", ".join(f"{_RUN_ID} as run_id" if column == "run_id" else identifier(column) for column in of)
-        views.append(_view(name, chosen, _runs(name, of)))
+        chosen = ", ".join(f"{RUN_OF_FILE} as run_id" if column == "run_id" else identifier(column) for column in of)
+        views.append(_view(name, chosen, _runs(name, of), f"{IS_RUN} and "))
     return [*views, view_text("out_of_fold")]
 
 
@@ -102,5 +100,5 @@ def _nothing(of: Columns) -> str:
     return f"(select {', '.join(f'null::{kind} as {identifier(column)}' for column, kind in of.items())} where false)"
 
 
-def _view(name: str, chosen: str, source: str) -> str:
-    return f"create view {identifier(name)} as select {chosen} from {source} where {_ONE_STORE};"
+def _view(name: str, chosen: str, source: str, condition: str = "") -> str:
+    return f"create view {identifier(name)} as select {chosen} from {source} where {condition}{_ONE_STORE};"
