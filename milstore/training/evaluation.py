@@ -36,11 +36,13 @@ class CaseResult:
 
 
 def evaluate(model: AttentionMIL, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> list[CaseResult]:
-    """Run the model over cases, all patches of each, in the order given."""
+    """Run the model over cases, all patches of each, in the order given; nothing is dropped."""
+    model.eval()
     float32 = Float32Rows()
     return [_evaluate_case(model, bag, float32, device) for bag in bags.in_order(case_ids)]
 
 
+@torch.no_grad()
 def _evaluate_case(model: AttentionMIL, stored: Bag, float32: Float32Rows, device: torch.device) -> CaseResult:
     bag = stored.to(device)
     output = model(float32(bag.feature_ND), bag.slice_GN, bag.stain_SG)

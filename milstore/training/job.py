@@ -25,7 +25,6 @@ from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import attention_table, coverage_table, evaluate, prediction_tables
 from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
-from milstore.training.memory import keep_freed_memory
 from milstore.training.preparation import SplitPlan
 from milstore.training.progress import Watcher
 from milstore.training.provenance import code_version, cpu_model, device_name, find_device, repeatable_arithmetic
@@ -68,7 +67,6 @@ class Job:
         return self._run(draft.facts, lambda: claim_draft(draft))
 
     def _run(self, facts: dict[str, Any], claim: Callable[[], tuple[RunDraft, str]]) -> RunResult:
-        keep_freed_memory()
         cases, device = SplitPlan.of(facts).cases, find_device(facts["device"])
         with repeatable_arithmetic(facts["threads"]), self.watcher:
             n_classes = len(facts["class_names"])
