@@ -26,7 +26,7 @@ from tests.training_cohort import LABELS, SMALL, features, tiny_store
 CPU = torch.device("cpu")
 LARGEST = max(len(features(case_id)) for case_id in LABELS)
 ROW = 6 * 2
-WORKING = LARGEST * 6 * 4
+WORKING = LARGEST * 6 * 4 * 2
 """Bytes of the largest case as float32, with the rows that fill it up."""
 LEAST = 2 * LARGEST * ROW + WORKING
 

@@ -77,11 +77,13 @@ class Training:
             self.model.standardise.shift_D.copy_(mean_D)
             self.model.standardise.scale_D.copy_(1 / deviation_D)
         self.model.to(device)
-        self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True
-        )
+        optimiser = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
+        self.optimizer = optimiser(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
         self.scheduler = ReduceLROnPlateau(
-            self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+            self.optimizer,
+            factor=config.plateau_factor,
+            patience=config.plateau_patience,
+            min_lr=config.min_lr,
         )
         self.float32 = Float32Rows()
         self.position = 0
@@ -100,8 +102,17 @@ class Training:
         done = len(self.history)
         if self.config.keep == "last":
             return done >= self.config.epochs
-        stalled = done >= self.config.min_epochs and done - self.best_epoch >= self.config.patience
+        stalled = done >= self.config.min_epochs and done - self._improved_epoch >= self.config.patience
         return done >= self.config.epochs or stalled
+
+    @property
+    def _improved_epoch(self) -> int:
+        """The last epoch that put early stopping off."""
+        improved, lowest = 0, math.inf
+        for row in self.history:
+            if row["val_loss"] < lowest - self.config.min_delta:
+                improved, lowest = row["epoch"], row["val_loss"]
+        return improved
 
     def train_epoch(self, watcher: Watcher, stop: Callable[[], bool]) -> bool:
         """Train what is left of the current epoch, and validate.

@@ -10,6 +10,7 @@ Axes, named in suffixes:  N patches   G slices   S stains   D features   H hidde
                           M members of any level   K the groups that they lie in
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -57,19 +58,24 @@ class CaseOutput:
 
 
 class Standardiser(nn.Module):
-    """Shifts and scales each feature by fixed numbers, kept with the weights."""
+    """Shifts, scales and clips each feature by fixed numbers, kept with the weights."""
 
     shift_D: Tensor
     scale_D: Tensor
+    clip: Tensor
+    """Largest value, and smallest but for its sign; infinite where nothing is clipped."""
 
-    def __init__(self, n_features: int) -> None:
+    def __init__(self, n_features: int, clip: float) -> None:
+        """Shift nothing yet. A clip of 0 clips nothing."""
         super().__init__()
         self.register_buffer("shift_D", torch.zeros(n_features))
         self.register_buffer("scale_D", torch.ones(n_features))
+        self.register_buffer("clip", torch.tensor(clip or math.inf))
 
     def forward(self, feature_ND: Tensor) -> Tensor:
-        """Features with mean 0 and deviation 1 over the patches that the numbers were taken from."""
-        return (feature_ND - self.shift_D) * self.scale_D
+        """Features with mean 0 and deviation 1 over the patches that the numbers were taken from, then clipped."""
+        # One new tensor: these are the largest that a step holds.
+        return (feature_ND - self.shift_D).mul_(self.scale_D).clamp_(-self.clip, self.clip)
 
 
 class AttentionMIL(nn.Module):
@@ -83,7 +89,7 @@ class AttentionMIL(nn.Module):
     def __init__(self, n_features: int, n_classes: int, config: TrainingConfig) -> None:
         super().__init__()
         self.pooling = config.pooling
-        self.standardise = Standardiser(n_features) if config.standardise == "train" else nn.Identity()
+        self.standardise = Standardiser(n_features, config.clip) if config.standardise == "train" else nn.Identity()
         self.project = nn.Sequential(
             nn.Linear(n_features, config.hidden), nn.ReLU(inplace=True), Dropout(config.dropout)
         )
@@ -91,6 +97,7 @@ class AttentionMIL(nn.Module):
         if config.pooling != "flat":
             self.slice_pool = self._pool(config)
             self.stain_pool = self._pool(config)
+        self.drop = Dropout(config.classifier_dropout)
         self.classify = nn.Linear(config.hidden, n_classes)
 
     def forward(self, feature_ND: Tensor, slice_GN: Tensor, stain_SG: Tensor) -> CaseOutput:
@@ -115,12 +122,12 @@ class AttentionMIL(nn.Module):
                 log_size_G, log_size_S = size_G.log(), (stain_SG * size_G).sum(1).log()
             slices = self.slice_pool(patches.mean_KH, stain_SG, log_size_G)
             stains = self.stain_pool(slices.mean_KH, case_1S, log_size_S)
-        logits_C = self.classify(stains.mean_KH).squeeze(0)
+        logits_C = self.classify(self.drop(stains.mean_KH)).squeeze(0)
         return CaseOutput(logits_C, Attention(stains.log_weight_M, slices.log_weight_M, patches.log_weight_M))
 
     @staticmethod
     def _pool(config: TrainingConfig) -> AttentionPool:
-        return AttentionPool(config.hidden, config.attention_dim, gated=config.gated)
+        return AttentionPool(config.hidden, config.attention_dim, gated=config.gated, dropout=config.attention_dropout)
 
 
 def effective_attention(attention: Attention, slice_GN: Tensor, stain_SG: Tensor) -> Tensor:

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from milstore.training.dropout import Dropout
+
 
 class Pooled(NamedTuple):
     """What attention makes of one level."""
@@ -25,14 +27,16 @@ class Pooled(NamedTuple):
 class AttentionPool(nn.Module):
     """Attention with a score a member of w . (tanh(V h) * sigmoid(U h)), or without the gate w . tanh(V h).
 
-    Ilse et al. 2018, equations 9 and 8. The last layer has no bias: the softmax would cancel it.
+    Ilse et al. 2018, equations 9 and 8. The last layer has no bias: the softmax would cancel it. Dropout is
+    of what that layer weighs.
     """
 
-    def __init__(self, hidden: int, attention_dim: int, *, gated: bool) -> None:
+    def __init__(self, hidden: int, attention_dim: int, *, gated: bool, dropout: float = 0.0) -> None:
         super().__init__()
         self.gated = gated
         # V above U.
         self.project = nn.Linear(hidden, 2 * attention_dim if gated else attention_dim)
+        self.drop = Dropout(dropout)
         self.weigh = nn.Linear(attention_dim, 1, bias=False)
 
     def forward(self, value_MH: Tensor, member_KM: Tensor, bonus_M: Tensor | None = None) -> Pooled:
@@ -49,7 +53,7 @@ class AttentionPool(nn.Module):
             activation_MA = content_MA.tanh() * gate_MA.sigmoid()
         else:
             activation_MA = projected.tanh()
-        score_M = self.weigh(activation_MA).squeeze(1)
+        score_M = self.weigh(self.drop(activation_MA)).squeeze(1)
         return attend(score_M if bonus_M is None else score_M + bonus_M, value_MH, member_KM)
 
 

@@ -181,6 +181,6 @@ def _row_bytes(packed: PackedFeatures) -> int:
 
 
 def _working_bytes(packed: PackedFeatures, names: Mapping[str, Bag]) -> int:
-    """What turning the largest case to float32 takes."""
+    """What turning the largest case to float32, and standardising that, takes."""
     most_rows = max((bag.n_patches for bag in names.values()), default=0)
-    return 4 * packed.n_features * most_rows
+    return 2 * 4 * packed.n_features * most_rows
