@@ -28,13 +28,14 @@ TABLES = ("predictions", "probabilities", "attention", "coverage")
 
 
 class Notes(Watcher):
-    """Keeps what it is told."""
+    """Keeps what it is told, but for how little such short trainings learn."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
-        self.notes.append(text)
+        if "nothing was learned" not in text:
+            self.notes.append(text)
 
 
 class Strike(Watcher):
@@ -372,7 +373,7 @@ def test_lines_tell_each_epoch(store: Store) -> None:
     said: list[str] = []
     result = train(store, SMALL, 1, threads=1, watcher=Lines(said.append))
     assert said[0] == f"run {result.run_id}: 6 training cases, at most 3 epochs"
-    assert [line[:11] for line in said[1:]] == ["epoch   1/3", "epoch   2/3", "epoch   3/3"]
+    assert [line[:11] for line in said[1:4]] == ["epoch   1/3", "epoch   2/3", "epoch   3/3"]
 
 
 def test_a_subset_of_one_class_is_refused(tmp_path: Path) -> None:

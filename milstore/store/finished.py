@@ -14,6 +14,9 @@ TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
 """The tables of a run that are Parquet files."""
 
 
+LEARNING = "learning"
+"""Entry of `run.json` that says whether the training learned anything (see `milstore.analysis.learning`). Runs of 0.1 and
+those that were not trained here lack it."""
 OWN_HASH = "facts_sha256"
 """Entry of `run.json` that holds the SHA-256 of all its others."""
 
