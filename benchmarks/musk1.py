@@ -30,6 +30,7 @@ REPEATS = 5
 SETTINGS = {
     "pooling": "flat",
     "standardise": "train",
+    "clip": 0.0,
     "hidden": 64,
     "attention_dim": 32,
     "gated": False,

@@ -18,7 +18,6 @@ from benchmarks.make_cohort import Shape
 from benchmarks.page import HEAD, Row, machine, put_on_page, table
 from benchmarks.parts import add_only
 from benchmarks.trainings import Bench
-from milstore.training.memory import keep_freed_memory
 from milstore.training.provenance import repeatable_arithmetic
 
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
@@ -34,8 +33,8 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
 
 NOTES = """\
 - **The bound** of an epoch is what no training can leave out: two products of matrices a case, on float32 features that
-  lie in memory. It is timed by both libraries that torch carries. oneDNN, which milstore multiplies by, is the faster on
-  some processors, and there the harder bound; `torch.mm` is what a training by plain `torch.nn.Linear` would be held to.
+  lie in memory. It is timed by both libraries that torch carries. oneDNN is the faster on some processors, and there the
+  harder bound; milstore multiplies as `torch.nn.Linear` does, by `torch.mm`.
   Turning float16 into float32, the attention, the optimiser and all else is in the epoch and not in the bound.
 - **The rival** (`benchmarks/rival.py`) is the same model with the same optimiser and one step a case, written as it
   commonly is: a module a level, a loop over slices, `torch.nn.Linear`. Files are read by a DataLoader of two workers from
@@ -83,7 +82,6 @@ def main(words: list[str] | None = None) -> None:
     )
     bench = Bench(options.folder, shape, options.threads, options.rounds)
     # As `milstore train` does, before anything is timed: rivals and bounds have it as well.
-    keep_freed_memory()
     load = os.getloadavg()[0]
     print(HEAD)
     rows = []

@@ -45,7 +45,7 @@ def list_runs(format_: FormatOption = "table", output: OutputOption = None, stor
         answer: Any = _Rows([field.name for field in fields(RunState)], [astuple(row) for row in rows])
         write_answer(Result(lambda fetch: fetch(lambda _: answer)), format_, output)
     for row in rows:
-        if row.state in ("interrupted", "failed"):
+        if row.state in ("interrupted", "failed") or (row.state == "done" and row.note):
             say(f"{row.state}: {_name(row)}: {row.note}")
 
 
@@ -117,7 +117,8 @@ def _table(rows: "list[RunState]") -> "Table":
         _COLUMNS,
         [
             (
-                row.state,
+                # What is done and has a note learned nothing: nobody is to read its numbers as a result.
+                f"{row.state}: {row.note}" if row.state == "done" and row.note else row.state,
                 _name(row),
                 _epochs(row),
                 _duration(row.eta_seconds),
@@ -162,7 +163,7 @@ def show(
     """Show everything that is known of where a run's numbers came from."""
     from milstore.cli.opening import open_current
     from milstore.errors import UsageError
-    from milstore.store.runs import find_run_id, read_run
+    from milstore.store.finished import LEARNING, find_run_id, read_run
 
     if format_ not in ("table", "json"):
         raise UsageError(f"there is no format {format_!r} here: use table or json")
@@ -172,7 +173,9 @@ def show(
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     config, files = json.loads(facts.pop("config")), facts.pop("files")
+    learning = facts.pop(LEARNING, {})
     rows = list(facts.items())
+    rows += [(f"{LEARNING}.{name}", value) for name, value in learning.items()]
     rows += [(f"config.{name}", str(value)) for name, value in config.items()]
     rows += [(name, f"{entry['bytes']} bytes, sha256 {entry['sha256']}") for name, entry in files.items()]
     show_table(["fact", "value"], [(name, str(value)) for name, value in rows])

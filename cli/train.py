@@ -60,6 +60,13 @@ def command(
     config_file: Annotated[
         Path | None, typer.Option("--config", help="TOML file with the settings below; options win over it.")
     ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="study: the settings of the study that the model comes from, in place of the defaults below; "
+            "what --config says wins over them, and options win over both."
+        ),
+    ] = None,
     resume: Annotated[str | None, typer.Option(help="Continue this interrupted run, and nothing else.")] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin new runs, even where an unfinished one could be continued.")
@@ -88,9 +95,9 @@ def command(
     opened = open_store(store)
     slurm = take_slurm(config)
     check_launcher(launcher, jobs, slurm)
-    settings = read_config(config_file, config)
+    settings = read_config(config_file, config, preset)
     if resume is not None:
-        if split is not None or config_file is not None or any(value is not None for value in config.values()):
+        if any(value is not None for value in (split, config_file, preset, *config.values())):
             raise UsageError("--resume continues one run as it began: leave --split and its settings out")
         if fresh:
             raise UsageError("--resume continues a run, --fresh begins one: give one of them")

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from benchmarks import training
+from benchmarks.computing import has_onednn
 from benchmarks.make_cohort import Shape, make_cohort
 from benchmarks.page import put_on_page
 from benchmarks.rival import Rival, from_files, in_slices, write_patch_files
 from benchmarks.trainings import CONFIG
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
-from milstore.training.products import has_onednn
 from milstore.training.streaming import open_bags
 
 TOY = ["--cases", "20", "--features", "16", "--slice-patches", "4", "8", "--threads", "1", "--rounds", "1"]

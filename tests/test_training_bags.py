@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from milstore.training.bags import Float32Rows, feature_moments, make_bag
-from milstore.training.products import ROWS_AT_A_TIME, padded
 from milstore.training.streaming import open_bags
 from tests.training_cohort import LABELS, bag, bags, features, places, tiny_store
 
@@ -79,22 +78,18 @@ def test_moments_are_those_of_all_patches_of_the_cases() -> None:
 
 
 def test_float32_rows_reuse_one_buffer() -> None:
-    """Conversion is exact, rows of zeros follow, and a smaller case uses the larger one's memory."""
+    """Conversion is exact, and a smaller case uses the larger one's memory."""
     convert, large, small = Float32Rows(), bag("7").feature_ND, bag("3").feature_ND
     addresses = set()
     for feature_ND in (large.clone().fill_(torch.nan), large, small):
-        feature_MD = convert(feature_ND)
-        assert feature_MD.shape == (padded(len(feature_ND)), feature_ND.shape[1])
-        assert feature_MD.dtype == torch.float32
-        torch.testing.assert_close(feature_MD[: len(feature_ND)], feature_ND.float(), rtol=0, atol=0, equal_nan=True)
-        assert not feature_MD[len(feature_ND) :].any()
-        addresses.add(feature_MD.data_ptr())
+        converted_ND = convert(feature_ND)
+        assert converted_ND.dtype == torch.float32
+        torch.testing.assert_close(converted_ND, feature_ND.float(), rtol=0, atol=0, equal_nan=True)
+        addresses.add(converted_ND.data_ptr())
     assert len(addresses) == 1
 
 
-def test_float32_rows_that_suit_pass_through() -> None:
-    """Features that are float32 are copied only to be filled up."""
-    convert = Float32Rows()
-    suits, short = torch.zeros(ROWS_AT_A_TIME, 2), torch.ones(ROWS_AT_A_TIME - 1, 2)
-    assert convert(suits) is suits
-    assert convert(short).tolist() == [*short.tolist(), [0.0, 0.0]]
+def test_float32_features_pass_through() -> None:
+    """Features that are float32 are not copied."""
+    feature_ND = torch.zeros(3, 2)
+    assert Float32Rows()(feature_ND) is feature_ND

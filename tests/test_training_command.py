@@ -1,5 +1,6 @@
 """`milstore train`: the command around the library."""
 
+import json
 import re
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import pytest
 
 from milstore.cli.main import main
 from milstore.store import Store
-from milstore.store.runs import list_drafts, run_ids
+from milstore.store.runs import list_drafts, read_run, run_ids
 from tests.training_cohort import tiny_store
 
 SMALL = ["--hidden", "8", "--attention-dim", "4", "--epochs", "2", "--min-epochs", "1", "--threads", "1"]
@@ -54,9 +55,23 @@ def test_options_win_over_the_config_file(store: Store, tmp_path: Path) -> None:
     assert r"\"epochs\":2" in text
 
 
+def test_a_preset_is_laid_below_file_and_options(store: Store, tmp_path: Path) -> None:
+    """--preset study takes the place of the defaults; --config and options win over it, and the run says what was used."""
+    path = tmp_path / "run.toml"
+    path.write_text("lr = 0.01\ngated = true\n")
+    words = ["--split", "1", "--preset", "study", "--config", str(path), "--no-gated", *SMALL]
+    assert milstore(store, *words) == 0
+    (run_id,) = run_ids(store)
+    config = json.loads(read_run(store, run_id)["config"])
+    told = ("optimiser", "lr", "gated", "attention_dropout", "standardise", "class_weights", "min_lr", "hidden")
+    assert [config[name] for name in told] == ["adam", 0.01, False, 0.3, "none", "2.5,1", 1e-6, 8]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--split", "1", "--preset", "studdy"], "--preset 'studdy': give one of study (did you mean study?)"),
+        (["--preset", "study", "--resume", "x"], "--resume continues one run as it began"),
         (["--split", "9"], "--split 9: split set tiny has the splits 1, 2"),
         (["--split", "two"], "--split 'two': give a number or all"),
         ([], "say which split to train on: --split 1, or --split all"),

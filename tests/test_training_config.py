@@ -18,7 +18,9 @@ from milstore.training.config import (
     differences,
     field_help,
     read_config,
+    same_settings,
 )
+from milstore.training.presets import PRESETS, WHEN_ABSENT
 
 
 def toml(folder: Path, text: str) -> Path:
@@ -27,29 +29,95 @@ def toml(folder: Path, text: str) -> Path:
     return path
 
 
-def test_defaults_are_those_of_the_study() -> None:
-    """Without a word, a training uses the settings of the study."""
-    assert asdict(TrainingConfig()) == {
-        "pooling": "hierarchical",
-        "hidden": 512,
-        "attention_dim": 128,
-        "gated": True,
-        "dropout": 0.3,
+DEFAULTS = {
+    "pooling": "hierarchical",
+    "hidden": 512,
+    "attention_dim": 128,
+    "gated": True,
+    "dropout": 0.3,
+    "attention_dropout": 0.0,
+    "classifier_dropout": 0.0,
+    "standardise": "train",
+    "clip": 5.0,
+    "epochs": 30,
+    "min_epochs": 10,
+    "patience": 8,
+    "min_delta": 0.0,
+    "keep": "best",
+    "optimiser": "adamw",
+    "lr": 3e-4,
+    "weight_decay": 2e-4,
+    "plateau_factor": 0.3,
+    "plateau_patience": 3,
+    "min_lr": 0.0,
+    "class_weights": "auto",
+    "max_patches_per_slice": 0,
+    "stain_entropy": 0.0,
+    "slice_entropy": 0.0,
+    "patch_entropy": 0.0,
+}
+
+
+def test_defaults_learn_on_features_of_every_scale() -> None:
+    """Without a word, features are standardised by the training subset and clipped."""
+    assert asdict(TrainingConfig()) == DEFAULTS
+
+
+def test_the_preset_is_the_study() -> None:
+    """`study` sets what was published: Adam with L2, ungated attention, three dropouts, features as they are, and so on."""
+    assert asdict(read_config(None, {}, "study")) == {
+        **DEFAULTS,
+        "gated": False,
+        "attention_dropout": 0.3,
+        "classifier_dropout": 0.3,
         "standardise": "none",
-        "epochs": 30,
-        "min_epochs": 10,
-        "patience": 8,
-        "keep": "best",
-        "lr": 3e-4,
-        "weight_decay": 2e-4,
-        "plateau_factor": 0.3,
-        "plateau_patience": 3,
-        "class_weights": "auto",
-        "max_patches_per_slice": 0,
-        "stain_entropy": 0.0,
-        "slice_entropy": 0.0,
-        "patch_entropy": 0.0,
+        "clip": 0.0,
+        "min_delta": 1e-3,
+        "optimiser": "adam",
+        "min_lr": 1e-6,
+        "class_weights": "2.5,1",
+        "max_patches_per_slice": 800,
     }
+    assert PRESETS["study"].keys() == DEFAULTS.keys()
+
+
+def test_file_and_options_win_over_the_preset(tmp_path: Path) -> None:
+    """A preset takes the place of the defaults: the file lies over it, and options over both."""
+    config = read_config(toml(tmp_path, "lr = 0.1\ngated = true\n"), {"lr": 0.2, "clip": None}, "study")
+    assert (config.lr, config.gated, config.clip, config.optimiser) == (0.2, True, 0.0, "adam")
+    with pytest.raises(UsageError, match=r"--preset 'studdy': give one of study \(did you mean study\?\)"):
+        read_config(None, {}, "studdy")
+
+
+OF_0_1 = (
+    '{"attention_dim":128,"class_weights":"auto","dropout":0.3,"encoder":"hed","epochs":30,"gated":true,"hidden":512,'
+    '"keep":"best","lr":0.0003,"max_patches_per_slice":0,"min_epochs":10,"patch_entropy":0.0,"patience":8,'
+    '"plateau_factor":0.3,"plateau_patience":3,"pooling":"hierarchical","slice_entropy":0.0,"split_set":"five",'
+    '"stain_entropy":0.0,"standardise":"%s","weight_decay":0.0002}'
+)
+
+
+@pytest.mark.parametrize("standardise", ["none", "train"])
+def test_a_configuration_of_0_1_reads_as_what_it_was(standardise: str) -> None:
+    """A stored configuration that lacks a field did what was done before there was the field, whatever is default now."""
+    then = OF_0_1 % standardise
+    was = TrainingConfig(
+        attention_dropout=0.0, classifier_dropout=0.0, standardise=standardise, clip=0.0, min_delta=0.0,  # type: ignore[arg-type]
+        optimiser="adamw", min_lr=0.0,
+    )  # fmt: skip
+    now = canonical_json(was, split_set="five", encoder="hed")
+    assert config_from_json(then) == was
+    assert same_settings(then, now)
+    assert differences(then, now) == []
+    assert not same_settings(then, canonical_json(replace(was, clip=5.0), split_set="five", encoder="hed"))
+    assert differences(then, canonical_json(replace(was, clip=5.0), split_set="five", encoder="hed")) == [
+        "clip 0.0 there, 5.0 here"
+    ]
+
+
+def test_every_field_that_0_1_lacked_has_a_meaning() -> None:
+    """Whoever adds a field says in WHEN_ABSENT what trainings did before there was it."""
+    assert {field.name for field in fields(TrainingConfig)} - json.loads(OF_0_1).keys() <= WHEN_ABSENT.keys()
 
 
 def test_every_field_has_a_line_of_help() -> None:
@@ -77,6 +145,12 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
         ("gated = 1", "--gated 1: give true or false"),
         ("lr = nan", "--lr nan: give a finite number"),
         ("lr = 0", "--lr 0.0: give a value above 0"),
+        ("clip = -1", "--clip -1.0: give a value 0 or more"),
+        ("min_delta = -1", "--min-delta -1.0: give a value 0 or more"),
+        ("min_lr = 1", "--min-lr 1.0: give a value of at most --lr"),
+        ("attention_dropout = 1", "--attention-dropout 1.0: give a value from 0 to below 1"),
+        ("classifier_dropout = -0.1", "--classifier-dropout -0.1: give a value from 0 to below 1"),
+        ("optimiser = 'adm'", "--optimiser 'adm': give one of adamw, adam (did you mean adam?)"),
         ("dropout = 1.0", "--dropout 1.0: give a value from 0 to below 1"),
         ("patch_entropy = -1", "--patch-entropy -1.0: give a value 0 or more"),
         ("pooling = 'flatt'", "--pooling 'flatt': give one of hierarchical, size-corrected, flat (did you mean flat?)"),

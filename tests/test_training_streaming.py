@@ -18,7 +18,6 @@ from milstore.training import experiment as experiment_module
 from milstore.training import train, train_all
 from milstore.training.bags import BagsInMemory, name_bags
 from milstore.training.memory import memory_text, parse_memory
-from milstore.training.products import padded
 from milstore.training.progress import Watcher
 from milstore.training.streaming import BagsReadAhead, open_bags
 from tests.test_training_runs import Killed, Strike, assert_same_numbers, die
@@ -27,7 +26,7 @@ from tests.training_cohort import LABELS, SMALL, features, tiny_store
 CPU = torch.device("cpu")
 LARGEST = max(len(features(case_id)) for case_id in LABELS)
 ROW = 6 * 2
-WORKING = padded(LARGEST) * 6 * 4
+WORKING = LARGEST * 6 * 4 * 2
 """Bytes of the largest case as float32, with the rows that fill it up."""
 LEAST = 2 * LARGEST * ROW + WORKING
 

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from milstore.analysis.learning import mark
 from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
+from milstore.store.finished import LEARNING
 from milstore.store.folder import Store, store_option
 from milstore.store.lease import Lease, read_lease
 from milstore.store.runs import RunDraft, list_drafts, read_run, run_ids
@@ -50,7 +52,7 @@ class RunState:
     since: str
     """When it was finished, else begun, else submitted: ISO text in UTC."""
     note: str
-    """Who trains it, what it waits for, how to go on or what went wrong."""
+    """Who trains it, what it waits for, how to go on, what went wrong, or that it learned nothing."""
 
     @property
     def goes_on(self) -> bool:
@@ -157,7 +159,7 @@ def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
         eta_seconds=None,
         job_id=(entry and entry.job) or run["slurm_job_id"],
         since=run["finished_at"],
-        note="",
+        note=mark(run.get(LEARNING)),
     )
 
 

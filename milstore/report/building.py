@@ -1,14 +1,16 @@
 """Builds a report: asks everything once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from milstore.analysis.learning import sentence
 from milstore.errors import MilstoreError
 from milstore.report.answers import Answer, Answerer
 from milstore.report.overview import Overview, overview
 from milstore.report.plan import CLOSING, OPENING, Chapter
 from milstore.report.studies import Study
 from milstore.report.work import CaseRow, begin
+from milstore.store.finished import LEARNING, read_run
 from milstore.store.folder import Store
 from milstore.store.selection import Choice
 
@@ -89,7 +91,7 @@ def build_report(
     answered = [(chapter, [next(answers) for _ in chapter.asked]) for chapter in chapters]
     return Report(
         subject=predictions.title,
-        notes=predictions.notes,
+        notes=[*predictions.notes, *_learning_notes(store, {row["run_id"] for row in predictions.records()})],
         headlines=headlines(recall),
         opening=answered[: len(OPENING)],
         overview=linked,
@@ -98,6 +100,12 @@ def build_report(
         studies_words=_studies_words(len(shown), len(wrong)),
         closing=answered[len(OPENING) :],
     )
+
+
+def _learning_notes(store: Store, run_ids: Iterable[str]) -> list[str]:
+    """A sentence for each run that learned nothing, or its training cases alone."""
+    said = {run_id: sentence(read_run(store, run_id).get(LEARNING)) for run_id in sorted(run_ids)}
+    return [f"run {run_id}: {text}" for run_id, text in said.items() if text]
 
 
 def _overview(answerer: Answerer) -> tuple[Overview | None, str]:

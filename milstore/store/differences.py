@@ -4,10 +4,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from milstore.store.finished import OWN_HASH
+from milstore.store.finished import LEARNING, OWN_HASH
 
 _A_RUNS_OWN = frozenset(
-    {"run_id", "files", "config", "config_hash", "started_at", "finished_at", "seconds", "weights_sha256", OWN_HASH}
+    {
+        *("run_id", "files", "config", "config_hash", "started_at", "finished_at", "seconds", "weights_sha256"),
+        *(LEARNING, OWN_HASH),
+    }
 )
 """What differs between any two runs, or is told setting by setting."""
 

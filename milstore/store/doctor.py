@@ -23,7 +23,7 @@ from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_coh
 from milstore.store.features import is_whole, open_features
 from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
-from milstore.store.finished import OWN_HASH, strangers, with_own_hash
+from milstore.store.finished import LEARNING, OWN_HASH, strangers, with_own_hash
 from milstore.store.folder import NO_RUN, Store, store_option
 from milstore.store.holding import PutOff
 from milstore.store.integrity import check_references, checked_table
@@ -199,7 +199,7 @@ def _facts(store: Store, run_id: str) -> None:
         raise ValueError(f"run.json is not of this run, or lacks {', '.join(missing) or 'its id'}")
     if set(facts["files"]) < {f"{name}.parquet" for name in TABLES}:
         raise ValueError("run.json does not name every file of a run")
-    unknown = set(facts) - {*columns("run")["runs"], "run_id", "files", OWN_HASH}
+    unknown = set(facts) - {*columns("run")["runs"], "run_id", "files", LEARNING, OWN_HASH}
     if unknown:
         raise ValueError(f"run.json has an entry that no run has: {named(unknown)}")
     # The first runs say nothing of themselves.

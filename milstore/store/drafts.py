@@ -142,7 +142,7 @@ class RunDraft:
         """Check everything, write it, and make the run a finished one. Returns its folder.
 
         Args:
-            run: the columns of the table `runs`, without run_id; times as ISO texts in UTC.
+            run: the columns of the table `runs`, without run_id; times as ISO texts in UTC. And LEARNING, if it is known.
             epochs: rows of the table of that name, and so on; attention may come without rank and n_patches.
             predictions: see epochs.
             probabilities: see epochs.

@@ -16,6 +16,9 @@ TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
 RUN_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 """What a run can be called. A folder of any other name is not milstore's."""
 
+LEARNING = "learning"
+"""Entry of `run.json` that says whether the training learned anything (see `milstore.analysis.learning`). Runs of 0.1 and
+those that were not trained here lack it."""
 OWN_HASH = "facts_sha256"
 """Entry of `run.json` that holds the SHA-256 of all its others."""
 

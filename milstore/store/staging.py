@@ -14,7 +14,7 @@ from milstore.errors import DataError
 from milstore.schema.columns import columns
 from milstore.store.attention import Attention, check_coverage, check_predictions, checked_attention
 from milstore.store.files import put_parquet, sha256_of, sync_file, sync_folder, write_json
-from milstore.store.finished import with_own_hash
+from milstore.store.finished import LEARNING, with_own_hash
 from milstore.store.integrity import checked_table
 from milstore.store.runs import RUN_FILE, WEIGHTS
 
@@ -54,7 +54,7 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
 
     Args:
         draft_folder: the draft's.
-        run: the columns of the table `runs`, but those that are found here.
+        run: the columns of the table `runs`, but those that are found here, and LEARNING where it is known.
         checked: from `checked_tables`.
         weights: writes the weights (safetensors) to a path; None for a run without weights.
 
@@ -84,6 +84,8 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
         "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else "",
     }
     facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}
+    if LEARNING in run:
+        facts[LEARNING] = run[LEARNING]
     write_json(staging / RUN_FILE, with_own_hash({**facts, "files": files}))
     for path in staging.iterdir():
         path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)

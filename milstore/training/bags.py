@@ -16,7 +16,6 @@ from torch import Tensor
 
 from milstore.store.features import PackedFeatures
 from milstore.store.names import natural_key
-from milstore.training.products import padded
 
 Ints = npt.NDArray[np.int64]
 
@@ -170,19 +169,13 @@ class Float32Rows:
         self._buffer = torch.empty(0)
 
     def __call__(self, feature_ND: Tensor) -> Tensor:
-        """The features as float32 (M, D), on a CPU with rows of zeros below them that make M suit its products."""
-        if feature_ND.device.type != "cpu":
+        """The features as float32 (N, D)."""
+        if feature_ND.device.type != "cpu" or feature_ND.dtype == torch.float32:
             return feature_ND.float()
-        n, d = feature_ND.shape
-        m = padded(n)
-        if feature_ND.dtype == torch.float32 and m == n:
-            return feature_ND
-        if self._buffer.numel() < m * d:
-            self._buffer = torch.empty(m * d)
-        feature_MD = self._buffer[: m * d].view(m, d)
-        feature_MD[:n] = feature_ND
-        feature_MD[n:].zero_()
-        return feature_MD
+        n_numbers = feature_ND.numel()
+        if self._buffer.numel() < n_numbers:
+            self._buffer = torch.empty(n_numbers)
+        return self._buffer[:n_numbers].view(feature_ND.shape).copy_(feature_ND)
 
 
 def _bag(case_id: str, stains: list[str], place_N3: Ints, feature_ND: Tensor) -> Bag:

@@ -17,10 +17,12 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from milstore.errors import UsageError
+from milstore.training.presets import PRESETS, WHEN_ABSENT
 
 Pooling = Literal["hierarchical", "size-corrected", "flat"]
 Standardise = Literal["none", "train"]
 Keep = Literal["best", "last"]
+Optimiser = Literal["adamw", "adam"]
 _LARGEST = 1 << 20
 """Bytes that a file of settings may take."""
 
@@ -48,9 +50,18 @@ class TrainingConfig:
     dropout: float = 0.3
     """Share of the projected features that is dropped in training, from 0 to below 1."""
 
-    standardise: Standardise = "none"
+    attention_dropout: float = 0.0
+    """Share of each attention network's hidden values that is dropped in training, from 0 to below 1."""
+
+    classifier_dropout: float = 0.0
+    """Share of the case's pooled features that is dropped before the classifier in training, from 0 to below 1."""
+
+    standardise: Standardise = "train"
     """train: shift and scale each feature by its mean and deviation over the training subset's patches; none: take
     features as they are."""
+
+    clip: float = 5.0
+    """Clip standardised features at this many deviations on either side of the mean; 0 for never."""
 
     epochs: int = 30
     """Most epochs to train."""
@@ -61,21 +72,30 @@ class TrainingConfig:
     patience: int = 8
     """Stop after this many epochs without a lower validation loss."""
 
+    min_delta: float = 0.0
+    """By how much a validation loss must be lower to put early stopping off; the epoch kept is always the lowest."""
+
     keep: Keep = "best"
     """best: evaluate the weights of the epoch with the lowest validation loss, and stop early; last: train all epochs and
     evaluate the weights of the last, where the number of epochs is known beforehand."""
 
+    optimiser: Optimiser = "adamw"
+    """adamw (weight decay apart from the gradients) or adam (weight decay as an L2 penalty in the gradients)."""
+
     lr: float = 3e-4
-    """Learning rate of AdamW at the start."""
+    """Learning rate at the start."""
 
     weight_decay: float = 2e-4
-    """Weight decay of AdamW."""
+    """Weight decay."""
 
     plateau_factor: float = 0.3
     """Multiply the learning rate by this when the validation loss stops falling, above 0 and below 1."""
 
     plateau_patience: int = 3
     """Epochs without a lower validation loss that the learning rate waits for."""
+
+    min_lr: float = 0.0
+    """The learning rate falls no lower than this."""
 
     class_weights: str = "auto"
     """Weight of each class in the loss: auto (from how many training cases each has), none, or numbers such as 1,2.5
@@ -100,14 +120,17 @@ class TrainingConfig:
         _check_choice("pooling", self.pooling, get_args(Pooling))
         _check_choice("standardise", self.standardise, get_args(Standardise))
         _check_choice("keep", self.keep, get_args(Keep))
+        _check_choice("optimiser", self.optimiser, get_args(Optimiser))
         for name in ("hidden", "attention_dim", "epochs", "min_epochs", "patience"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("plateau_patience", "max_patches_per_slice", "weight_decay"):
+        for name in ("plateau_patience", "max_patches_per_slice", "weight_decay", "clip", "min_delta", "min_lr"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         for name in ("stain_entropy", "slice_entropy", "patch_entropy"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         _check("lr", self.lr, self.lr > 0, "above 0")
-        _check("dropout", self.dropout, 0 <= self.dropout < 1, "from 0 to below 1")
+        _check("min_lr", self.min_lr, self.min_lr <= self.lr, "of at most --lr")
+        for name in ("dropout", "attention_dropout", "classifier_dropout"):
+            _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
         _check("plateau_factor", self.plateau_factor, 0 < self.plateau_factor < 1, "above 0 and below 1")
         given_class_weights(self.class_weights)
 
@@ -156,26 +179,41 @@ def field_help() -> dict[str, str]:
     return help_lines
 
 
-def read_config(path: Path | None, options: Mapping[str, object]) -> TrainingConfig:
-    """The configuration of a TOML file with options laid over it.
+def read_config(path: Path | None, options: Mapping[str, object], preset: str | None = None) -> TrainingConfig:
+    """The configuration of a preset, with a TOML file laid over it, and options over both.
 
     Args:
-        path: flat TOML file whose keys are TrainingConfig's fields; None for the defaults.
+        path: flat TOML file whose keys are TrainingConfig's fields; None for none.
         options: fields given on the command line; they win. None values count as not given.
+        preset: one of PRESETS, in place of the defaults; None for these.
 
     Raises:
-        UsageError: no such file, broken TOML, an unknown key (the nearest is offered), a value of the wrong type or
-            out of its range.
+        UsageError: no such file or preset, broken TOML, an unknown key (the nearest is offered), a value of the wrong
+            type or out of its range.
     """
-    values = {} if path is None else _read_toml(path)
+    if preset is not None:
+        _check_choice("preset", preset, tuple(PRESETS))
+    values = dict(PRESETS[preset]) if preset is not None else {}
+    if path is not None:
+        values.update(_read_toml(path))
     values.update({name: value for name, value in options.items() if value is not None})
     return TrainingConfig(**values)
 
 
 def config_from_json(text: str) -> TrainingConfig:
-    """The configuration that `canonical_json` wrote for a run."""
+    """The configuration that `canonical_json` wrote for a run, by this version or an earlier one."""
     known = {field.name for field in fields(TrainingConfig)}
-    return TrainingConfig(**{name: value for name, value in json.loads(text).items() if name in known})
+    stored = {**WHEN_ABSENT, **json.loads(text)}
+    return TrainingConfig(**{name: value for name, value in stored.items() if name in known})
+
+
+def same_settings(theirs: str, ours: str) -> bool:
+    """Whether two configurations' JSON stand for the same training, whichever version wrote them."""
+    return _complete(theirs) == _complete(ours)
+
+
+def _complete(text: str) -> dict[str, Any]:
+    return {**WHEN_ABSENT, **json.loads(text)}
 
 
 def canonical_json(config: TrainingConfig, *, split_set: str, encoder: str) -> str:
@@ -199,7 +237,7 @@ def default_experiment(config_json: str) -> str:
 
 def differences(theirs: str, ours: str) -> list[str]:
     """What differs between two configurations' JSON, such as `lr 0.0003 there, 0.001 here`."""
-    there, here = json.loads(theirs), json.loads(ours)
+    there, here = _complete(theirs), _complete(ours)
     keys = sorted(there.keys() | here.keys())
     return [
         f"{key.replace('_', '-')} {there.get(key, 'not set')} there, {here.get(key, 'not set')} here"

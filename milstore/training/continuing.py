@@ -8,11 +8,12 @@ from milstore.store.folder import Store
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
 from milstore.store.runs import RunDraft, list_drafts
+from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Watcher
 
-SAME_RUN = ("experiment", "config_hash", "split_set", "split", "seed")
-"""Facts that make a run the one that is asked for."""
+SAME_RUN = ("experiment", "split_set", "split", "seed")
+"""Facts that make a run of the same configuration the one that is asked for."""
 SAME_DATA = {
     "features_fingerprint": "features",
     "class_names": "classes",
@@ -41,7 +42,7 @@ def unfinished(
     drafts = sorted(list_drafts(store), key=lambda draft: str(draft.facts.get("started_at")))
     found = {}
     for split, wanted in facts.items():
-        same = [draft for draft in drafts if all(draft.facts.get(name) == wanted[name] for name in SAME_RUN)]
+        same = [draft for draft in drafts if _is_same(draft.facts, wanted)]
         if same:
             free = [draft for draft in same if (lease := read_lease(draft.folder)) is None or lease.is_stale()]
             found[split] = (free or same)[-1]
@@ -49,6 +50,12 @@ def unfinished(
         refuse_living(draft, watcher, interruption)
         _refuse_other_data(draft, facts[split])
     return found
+
+
+def _is_same(begun: Facts, wanted: Facts) -> bool:
+    return all(begun.get(name) == wanted[name] for name in SAME_RUN) and same_settings(
+        begun.get("config", "{}"), wanted["config"]
+    )
 
 
 def refuse_living(draft: RunDraft, watcher: Watcher, interruption: Interruption) -> None:

@@ -9,9 +9,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from milstore.analysis.learning import Learning, judge
 from milstore.schema.arrow import arrow_schema
 from milstore.training.bags import Bag, BagSource, Float32Rows
-from milstore.training.loop import SplitCases
+from milstore.training.loop import SplitCases, Training
 from milstore.training.model import AttentionMIL, effective_attention
 
 Floats = npt.NDArray[np.float64]
@@ -36,11 +37,13 @@ class CaseResult:
 
 
 def evaluate(model: AttentionMIL, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> list[CaseResult]:
-    """Run the model over cases, all patches of each, in the order given."""
+    """Run the model over cases, all patches of each, in the order given; nothing is dropped."""
+    model.eval()
     float32 = Float32Rows()
     return [_evaluate_case(model, bag, float32, device) for bag in bags.in_order(case_ids)]
 
 
+@torch.no_grad()
 def _evaluate_case(model: AttentionMIL, stored: Bag, float32: Float32Rows, device: torch.device) -> CaseResult:
     bag = stored.to(device)
     output = model(float32(bag.feature_ND), bag.slice_GN, bag.stain_SG)
@@ -56,6 +59,36 @@ def _evaluate_case(model: AttentionMIL, stored: Bag, float32: Float32Rows, devic
             "effective_attention": effective_attention(attention, bag.slice_GN, bag.stain_SG).cpu().numpy(),
         },
     )
+
+
+def judge_training(training: Training, results: list[CaseResult]) -> Learning:
+    """Whether a training learned anything, from its course and what the weights that it kept say of every case."""
+    cases, model = training.cases, training.model
+    val = [result for result in results if cases.subset_of[result.bag.case_id] == "val"]
+    train = [cases.label_of[case_id] for case_id in cases.of("train")]
+    return judge(
+        train_losses=[row["train_loss"] for row in training.history],
+        mean_class_weight=sum(training.class_weight[label] for label in train) / len(train),
+        train_classes=len(set(train)),
+        val_probabilities=[result.probability_C.tolist() for result in val],
+        val_classes=len({cases.label_of[result.bag.case_id] for result in val}),
+        dead_units=dead_units(model, training.bags, cases.of("train"), training.device),
+        kept_epoch=training.best_epoch,
+    )
+
+
+@torch.no_grad()
+def dead_units(model: AttentionMIL, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> float:
+    """Share of the projector's units that are 0 on every patch of some cases, 0 to 1: no gradient revives them."""
+    model.eval()
+    float32, alive_H = Float32Rows(), None
+    for bag in bags.in_order(case_ids):
+        feature_ND = float32(bag.feature_ND.to(device))
+        of_case_H = (model.project(model.standardise(feature_ND)) > 0).any(0)
+        alive_H = of_case_H if alive_H is None else alive_H | of_case_H
+        if bool(alive_H.all()):
+            break
+    return 0.0 if alive_H is None else 1 - float(alive_H.double().mean())
 
 
 def prediction_tables(results: list[CaseResult], cases: SplitCases) -> tuple[pa.Table, pa.Table]:

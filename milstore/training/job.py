@@ -12,9 +12,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from milstore.analysis.learning import sentence
 from milstore.errors import Interrupted, in_a_line
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
+from milstore.store.finished import LEARNING
 from milstore.store.folder import Store, store_option
 from milstore.store.lease import Hold
 from milstore.store.runs import RunDraft, begin_run, claim_draft, mint_run_id
@@ -22,10 +24,15 @@ from milstore.training import preparation
 from milstore.training.bags import BagSource
 from milstore.training.checkpoint import go_on_from_checkpoint, write_checkpoint, write_weights
 from milstore.training.config import TrainingConfig
-from milstore.training.evaluation import attention_table, coverage_table, evaluate, prediction_tables
+from milstore.training.evaluation import (
+    attention_table,
+    coverage_table,
+    evaluate,
+    judge_training,
+    prediction_tables,
+)
 from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
-from milstore.training.memory import keep_freed_memory
 from milstore.training.preparation import SplitPlan
 from milstore.training.progress import Watcher
 from milstore.training.provenance import code_version, cpu_model, device_name, find_device, repeatable_arithmetic
@@ -68,7 +75,6 @@ class Job:
         return self._run(draft.facts, lambda: claim_draft(draft))
 
     def _run(self, facts: dict[str, Any], claim: Callable[[], tuple[RunDraft, str]]) -> RunResult:
-        keep_freed_memory()
         cases, device = SplitPlan.of(facts).cases, find_device(facts["device"])
         with repeatable_arithmetic(facts["threads"]), self.watcher:
             n_classes = len(facts["class_names"])
@@ -140,8 +146,9 @@ class Job:
         seconds = sum(row["seconds"] for row in training.history) + time.perf_counter() - started
         weights_facts = {name: draft.facts[name] for name in ("config", "class_names")}
         weights_facts["n_features"] = self.bags.n_features
+        learning = judge_training(training, results)
         folder = draft.commit(
-            _run_row(training, draft.facts, seconds),
+            {**_run_row(training, draft.facts, seconds), LEARNING: learning.facts()},
             epochs=pa.Table.from_pylist(training.history, arrow_schema("epochs")),
             predictions=predictions,
             probabilities=probabilities,
@@ -149,6 +156,8 @@ class Job:
             coverage=coverage_table(existing, results, subset_of, self.config.max_patches_per_slice),
             weights=lambda path: write_weights(path, training, weights_facts),
         )
+        if said := sentence(learning.facts()):
+            self.watcher.note(f"warning: run {draft.run_id}: {said}")
         return RunResult(
             run_id=draft.run_id,
             folder=Path(folder),
@@ -156,6 +165,7 @@ class Job:
             n_epochs=len(training.history),
             best_epoch=training.best_epoch,
             seconds=seconds,
+            learning=learning,
             subsets=summarise(results, training.cases, draft.facts["class_names"]),
         )
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
@@ -20,12 +19,11 @@ from milstore.schema.columns import SUBSETS
 from milstore.store.names import named, natural_key
 from milstore.training.bags import Bag, BagSource, Float32Rows, feature_moments
 from milstore.training.config import TrainingConfig, given_class_weights
-from milstore.training.model import AttentionMIL, CaseOutput, OfAttention, Standardiser, of_unevenness
-from milstore.training.optimiser import AdamW
+from milstore.training.model import Attention, AttentionMIL, Standardiser, unevenness
 from milstore.training.progress import Watcher
-from milstore.training.randomness import Purpose, generator, torch_seed
+from milstore.training.randomness import Purpose, generator, seed_torch
 
-CHECKPOINT_FORMAT = 2
+CHECKPOINT_FORMAT = 3
 
 
 class DivergedError(UsageError):
@@ -72,17 +70,20 @@ class Training:
         self.class_weight = class_weights(cases, config.class_weights, n_classes)
         if not cases.of("val"):
             raise DataError("the validation subset has no case: the best epoch cannot be told")
-        # Not torch.manual_seed, which seeds every kind of device; the weights are drawn on the CPU.
-        torch.default_generator.manual_seed(torch_seed(seed, Purpose.WEIGHTS))
+        seed_torch(device, seed, Purpose.WEIGHTS)
         self.model = AttentionMIL(bags.n_features, n_classes, config)
         if isinstance(self.model.standardise, Standardiser):
             mean_D, deviation_D = feature_moments(bags, cases.of("train"))
             self.model.standardise.shift_D.copy_(mean_D)
             self.model.standardise.scale_D.copy_(1 / deviation_D)
         self.model.to(device)
-        self.optimizer = AdamW(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay)
+        optimiser = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
+        self.optimizer = optimiser(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
         self.scheduler = ReduceLROnPlateau(
-            self.optimizer, factor=config.plateau_factor, patience=config.plateau_patience
+            self.optimizer,
+            factor=config.plateau_factor,
+            patience=config.plateau_patience,
+            min_lr=config.min_lr,
         )
         self.float32 = Float32Rows()
         self.position = 0
@@ -101,8 +102,17 @@ class Training:
         done = len(self.history)
         if self.config.keep == "last":
             return done >= self.config.epochs
-        stalled = done >= self.config.min_epochs and done - self.best_epoch >= self.config.patience
+        stalled = done >= self.config.min_epochs and done - self._improved_epoch >= self.config.patience
         return done >= self.config.epochs or stalled
+
+    @property
+    def _improved_epoch(self) -> int:
+        """The last epoch that put early stopping off."""
+        improved, lowest = 0, math.inf
+        for row in self.history:
+            if row["val_loss"] < lowest - self.config.min_delta:
+                improved, lowest = row["epoch"], row["val_loss"]
+        return improved
 
     def train_epoch(self, watcher: Watcher, stop: Callable[[], bool]) -> bool:
         """Train what is left of the current epoch, and validate.
@@ -128,45 +138,37 @@ class Training:
 
     def train_cases(self, order: list[str], epoch: int, watcher: Watcher, stop: Callable[[], bool]) -> bool:
         """Train on what is left of an epoch's cases. Returns whether that was all: false if `stop` said so before."""
-        # Made together: between two cases, when other things fill the processor's caches, each takes twenty times as long.
-        drops = [
-            np.random.default_rng(torch_seed(self.seed, Purpose.DROPOUT, epoch, position))
-            for position in range(self.position, len(order))
-        ]
-        for bag, rng in zip(self.bags.in_order(order[self.position :]), drops, strict=True):
-            self._step(bag, epoch, rng)
+        self.model.train()
+        for bag in self.bags.in_order(order[self.position :]):
+            self._step(bag, epoch)
             self.position += 1
             watcher.case()
             if stop() and self.position < len(order):
                 return False
         return True
 
-    def _step(self, bag: Bag, epoch: int, drops: np.random.Generator) -> None:
+    def _step(self, bag: Bag, epoch: int) -> None:
         if self.config.max_patches_per_slice:
             rng = generator(self.seed, Purpose.CAP, epoch, self.position)
             bag = bag.capped(self.config.max_patches_per_slice, rng)
         bag = bag.to(self.device)
-        output = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG, drops)
-        of_logits_C = self._of_logits(output.logits_C, bag.case_id)
-        self.model.backward(output, of_logits_C, self._of_attention(output, bag))
+        seed_torch(self.device, self.seed, Purpose.DROPOUT, epoch, self.position)
+        output = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG)
+        loss = self._loss(output.logits_C, bag.case_id) + self._penalty(output.attention, bag)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.logits.append(output.logits_C)
+        self.logits.append(output.logits_C.detach())
 
-    def _of_logits(self, logits_C: Tensor, case_id: str) -> Tensor:
-        """The gradient of `_loss`: the weight of the class times (probabilities - 1 at the label)."""
-        label = self.cases.label_of[case_id]
-        of_logits_C = logits_C.softmax(0)
-        of_logits_C[label] -= 1
-        return of_logits_C.mul_(self.class_weight[label])
-
-    def _of_attention(self, output: CaseOutput, bag: Bag) -> OfAttention:
-        """The gradients of what attention that is far from even costs at each level."""
-        attention, config = output.attention, self.config
-        return OfAttention(
-            of_unevenness(config.stain_entropy, attention.log_stain_S, output.stains.member_KM),
-            of_unevenness(config.slice_entropy, attention.log_slice_G, output.slices.member_KM),
-            of_unevenness(config.patch_entropy, attention.log_patch_N, bag.slice_GN),
+    def _penalty(self, attention: Attention, bag: Bag) -> Tensor | float:
+        """What attention that is far from even costs, summed over the levels."""
+        config = self.config
+        levels = (
+            (config.stain_entropy, attention.log_stain_S, bag.stain_SG.any(1)[None]),
+            (config.slice_entropy, attention.log_slice_G, bag.stain_SG),
+            (config.patch_entropy, attention.log_patch_N, bag.slice_GN),
         )
+        return sum(weight * unevenness(log_weight_M, member_KM) for weight, log_weight_M, member_KM in levels if weight)
 
     def _loss(self, logits_C: Tensor, case_id: str) -> Tensor:
         # Not cross_entropy(weight=...): its mean over one case divides by the case's weight, which undoes it.
@@ -182,9 +184,11 @@ class Training:
         right_N = torch.stack(logits).argmax(1) == label_N
         return torch.stack([loss_N.double().mean(), right_N.double().mean()])
 
+    @torch.no_grad()
     def _validate(self) -> Tensor:
         """Mean loss and accuracy over the validation cases, as a tensor of two numbers."""
         cases = self.cases.of("val")
+        self.model.eval()
         logits = []
         for stored in self.bags.in_order(cases):
             bag = stored.to(self.device)

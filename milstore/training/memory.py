@@ -1,15 +1,10 @@
-"""Memory: how much features may take, as people write it, and what is freed."""
+"""Memory: how much features may take, as people write it."""
 
-import contextlib
-import ctypes
 import re
 
 from milstore.errors import UsageError
 
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12, "ki": 2**10, "mi": 2**20, "gi": 2**30, "ti": 2**40}
-# Of <malloc.h>: pieces from so many bytes are given back once freed (glibc takes 32 MiB at most), and so is free memory
-# above all else from so many.
-_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 
 
 def parse_memory(text: str) -> int:
@@ -32,15 +27,3 @@ def memory_text(n_bytes: int) -> str:
     '2MB'
     """
     return f"{-(-n_bytes // 10**6)}MB"
-
-
-def keep_freed_memory() -> None:
-    """Have the C library keep what is freed, for what is allocated next, where it is glibc; else do nothing.
-
-    A step of training allocates and frees pieces of megabytes. Given back to the system each time, they come again as
-    pages to be found and cleared one by one: up to a tenth of a training's time, by how pieces happen to lie.
-    """
-    with contextlib.suppress(AttributeError, OSError, TypeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(_MMAP_THRESHOLD, 32 << 20)
-        library.mallopt(_TRIM_THRESHOLD, 1 << 30)

@@ -12,7 +12,7 @@ from milstore.store.lens import connect, execute
 from milstore.store.names import check_name, named, natural_key, nearest
 from milstore.store.runs import list_drafts
 from milstore.store.splitsets import split_numbers
-from milstore.training.config import config_hash, default_experiment, differences
+from milstore.training.config import default_experiment, differences, same_settings
 from milstore.training.evaluation import SliceKey
 from milstore.training.loop import SplitCases
 
@@ -156,7 +156,7 @@ def experiment_name(store: Store, wanted: str | None, config_json: str) -> str:
     """
     name = check_name(wanted or default_experiment(config_json), "experiment")
     for other in known_runs(store, name):
-        if other["config_hash"] != config_hash(config_json):
+        if not same_settings(other["config"], config_json):
             what = "; ".join(differences(other["config"], config_json))
             raise ConflictError(
                 f"experiment {name} stands for another configuration ({what}): choose another --experiment"
@@ -169,7 +169,6 @@ _KNOWN = (
     "split",
     "seed",
     "config",
-    "config_hash",
     "cohort_fingerprint",
     "features_fingerprint",
 )

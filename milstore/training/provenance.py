@@ -62,11 +62,6 @@ def usable_threads() -> int:
     return max(1, min(torch.get_num_threads(), given))
 
 
-def _use_deterministic_algorithms(wanted: bool) -> None:
-    # As torch.use_deterministic_algorithms, which besides tells torch's compiler, and loads it for that.
-    torch._C._set_deterministic_algorithms(wanted, warn_only=False)
-
-
 @contextlib.contextmanager
 def repeatable_arithmetic(threads: int) -> Iterator[None]:
     """Compute with that many threads and with deterministic algorithms only; what was set before is set again.
@@ -81,7 +76,7 @@ def repeatable_arithmetic(threads: int) -> Iterator[None]:
         torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
     )
     torch.set_num_threads(threads)
-    _use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True)
     # On by default with the above: fills every new tensor with NaN, which costs time and guards nothing here.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
@@ -89,5 +84,5 @@ def repeatable_arithmetic(threads: int) -> Iterator[None]:
             yield
     finally:
         torch.set_num_threads(before[0])
-        _use_deterministic_algorithms(before[1])
+        torch.use_deterministic_algorithms(before[1])
         torch.utils.deterministic.fill_uninitialized_memory = before[2]  # type: ignore[attr-defined]

@@ -1,11 +1,14 @@
 """Random numbers as functions of (seed, purpose, epoch, position), so that there is no state to keep or to lose.
 
-A training that goes on after an interruption draws what it would have drawn, whatever was drawn in between.
+The model's layers draw from torch's own generators, which are seeded anew before each step. A training that goes on
+after an interruption draws what it would have drawn, whatever was drawn in
+between.
 """
 
 from enum import IntEnum
 
 import numpy as np
+import torch
 
 
 class Purpose(IntEnum):
@@ -22,6 +25,11 @@ def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:
     return np.random.default_rng((seed, purpose, *place))
 
 
-def torch_seed(seed: int, purpose: Purpose, *place: int) -> int:
-    """A seed for torch's generators, for one purpose at one place."""
-    return int(np.random.SeedSequence((seed, purpose, *place)).generate_state(1, np.uint64)[0])
+def seed_torch(device: torch.device, seed: int, purpose: Purpose, *place: int) -> None:
+    """Seed torch's generators, those of the CPU and of the device, for one purpose at one place."""
+    number = int(np.random.SeedSequence((seed, purpose, *place)).generate_state(1, np.uint64)[0])
+    # Not torch.manual_seed, which looks at every kind of device that torch knows, each time.
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(number)

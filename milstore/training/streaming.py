@@ -16,7 +16,6 @@ from milstore.errors import UsageError
 from milstore.store.features import PackedFeatures, empty_vectors
 from milstore.training.bags import Bag, BagsInMemory, BagSource, name_bags
 from milstore.training.memory import memory_text
-from milstore.training.products import padded
 
 MOST_AHEAD = 8
 """Cases in memory at a time. More would only make up for longer pauses of the disk."""
@@ -182,6 +181,6 @@ def _row_bytes(packed: PackedFeatures) -> int:
 
 
 def _working_bytes(packed: PackedFeatures, names: Mapping[str, Bag]) -> int:
-    """What turning the largest case to float32, in as many rows as suit the products, takes."""
+    """What turning the largest case to float32, and standardising that, takes."""
     most_rows = max((bag.n_patches for bag in names.values()), default=0)
-    return 4 * packed.n_features * padded(most_rows)
+    return 2 * 4 * packed.n_features * most_rows

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from milstore.analysis.intervals import wilson
+from milstore.analysis.learning import Learning
 from milstore.schema.columns import SUBSETS
 from milstore.training.evaluation import CaseResult
 from milstore.training.loop import SplitCases
@@ -72,6 +73,8 @@ class RunResult:
     best_epoch: int
     seconds: float
     """Spent training and evaluating, interruptions left out."""
+    learning: Learning
+    """Whether it learned anything."""
     subsets: tuple[SubsetSummary, ...]
     """train, val and test."""
 

@@ -1,0 +1,50 @@
+"""Settings by name, and what the settings of earlier versions meant."""
+
+from collections.abc import Mapping
+from typing import Any
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    "study": {
+        "pooling": "hierarchical",
+        "hidden": 512,
+        "attention_dim": 128,
+        "gated": False,
+        "dropout": 0.3,
+        "attention_dropout": 0.3,
+        "classifier_dropout": 0.3,
+        "standardise": "none",
+        "clip": 0.0,
+        "epochs": 30,
+        "min_epochs": 10,
+        "patience": 8,
+        "min_delta": 1e-3,
+        "keep": "best",
+        "optimiser": "adam",
+        "lr": 3e-4,
+        "weight_decay": 2e-4,
+        "plateau_factor": 0.3,
+        "plateau_patience": 3,
+        "min_lr": 1e-6,
+        "class_weights": "2.5,1",
+        "max_patches_per_slice": 800,
+        "stain_entropy": 0.0,
+        "slice_entropy": 0.0,
+        "patch_entropy": 0.0,
+    },
+}
+"""Named settings, each of every field, so that one stays what it is when a default changes. `study`: the settings of the
+multi-stain study of melanocytic lesions that the default model comes from; its class weights are of two classes, the
+benign one first."""
+
+WHEN_ABSENT: Mapping[str, Any] = {
+    "attention_dropout": 0.0,
+    "classifier_dropout": 0.0,
+    "standardise": "none",
+    "clip": 0.0,
+    "min_delta": 0.0,
+    "keep": "best",
+    "optimiser": "adamw",
+    "min_lr": 0.0,
+}
+"""What a stored configuration did that lacks a field: what every training did before there was the field. A new field
+gets its line here; what a later default is does not matter."""
