@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
+from tests.waiting import holds_within
+
 FLAGS = (
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-dev-shm-usage",
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
@@ -108,11 +110,8 @@ class Browser:
 
     def wait_for(self, condition: str) -> None:
         """Wait until an expression is true in the page."""
-        end = time.monotonic() + PATIENCE
-        while not self.evaluate(condition):
-            if time.monotonic() > end:
-                raise TimeoutError(f"{condition} did not come true; errors: {self.errors}")
-            time.sleep(0.05)
+        if not holds_within(lambda: self.evaluate(condition), PATIENCE, every=0.05):
+            raise TimeoutError(f"{condition} did not come true; errors: {self.errors}")
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression in the page."""

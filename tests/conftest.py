@@ -4,12 +4,16 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from milstore.store import Store
+from milstore.store import Store, open_store
 from tests.chromium import Browser, browser
 from tests.making import three_case_store
+
+if TYPE_CHECKING:
+    from tests.broken import Place
 
 # Small tensors are slower on many threads, and the tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,6 +29,23 @@ def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 def three(tmp_path: Path) -> Store:
     """The store of three cases."""
     return three_case_store(tmp_path / "three")
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store that has been given a file of every kind: made once, to be copied or left as it is."""
+    # Here, as it imports torch, which most files of tests do without.
+    from tests.broken import whole_store
+
+    return whole_store(tmp_path_factory.mktemp("whole")).root
+
+
+@pytest.fixture
+def place(whole: Path, tmp_path: Path) -> "Place":
+    """That store, which nothing that is refused may change, and a folder of the test's own."""
+    from tests.broken import Place
+
+    return Place(tmp_path, open_store(whole))
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import contextlib
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from milstore.store import Store, open_store
 from milstore.store.cohort import edit_cohort
 from milstore.store.selection import Choice
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
+from tests.waiting import holds_within
 
 RUNS_EACH = 3
 STOP = "stop"
@@ -50,11 +50,10 @@ def hold(store: Store, _: int) -> None:
     """Somebody's shell: the database open for writing, with a table of one's own."""
     with contextlib.closing(duckdb.connect(str(store.database))) as con:
         con.execute("create table if not exists my_notes (n integer)")
-        while not (store.root.parent / STOP).exists():
+        while not holds_within((store.root.parent / STOP).exists, 0.05):
             con.execute("insert into my_notes values (1)")
             assert con.execute("select count(*) from cases").fetchall() == [(3,)]
             con.execute("select count(*) from attention").fetchall()
-            time.sleep(0.05)
 
 
 def ingest(store: Store, _: int) -> None:

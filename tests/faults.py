@@ -204,7 +204,7 @@ def attempt(root: Path, work: Callable[[Store], None], at: int, mode: str) -> in
 def torture(folder: Path, step: int) -> dict[str, int]:
     """Inject a fault at every `step`-th operation of every scenario, in every mode. Returns how many, by scenario."""
     base = folder / "base"
-    assert forked(lambda: three_case_store(base) and 0) == 0
+    assert forked(lambda: three_case_store.anew(base) and 0) == 0
     injected = {}
     for name, work in SCENARIOS.items():
         injected[name] = sum(_all_faults(folder, base, work, mode, step) for mode in MODES)

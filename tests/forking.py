@@ -4,6 +4,7 @@ Such a process is as fresh as a new interpreter, at a hundredth of its price, so
 """
 
 import os
+import select
 import signal
 import sys
 import time
@@ -62,6 +63,14 @@ class Child:
             pid, status = os.waitpid(self.pid, os.WNOHANG)
             self.code = os.waitstatus_to_exitcode(status) if pid else None
         return self.code is not None
+
+    def ends_within(self, seconds: float) -> bool:
+        """Whether it ends within some seconds."""
+        watched = os.pidfd_open(self.pid)
+        try:
+            return bool(select.select([watched], [], [], seconds)[0])
+        finally:
+            os.close(watched)
 
     def send(self, number: int) -> None:
         """Send it a signal."""
@@ -127,14 +136,6 @@ def command(root: Path, experiment: str, *words: str, config: TrainingConfig = L
     ]
     base = ["train", "--store", str(root), "--split", "1", "--threads", "1", "--experiment", experiment]
     return lambda: milstore.cli.main.main([*base, *changed, *words])
-
-
-def wait_for(condition: Callable[[], bool], what: str, seconds: float = 60.0) -> None:
-    """Wait until something holds. AssertionError if it does not in a while."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, f"waited in vain for {what}"
-        time.sleep(0.002)
 
 
 def epochs_of(store: Store, experiment: str) -> int:

@@ -1,6 +1,7 @@
 """Interrupts, suspends and contends for trainings, in real processes: `python -m tests.interrupting FOLDER SCENARIO …`."""
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -16,10 +17,12 @@ from milstore.store import Store, lease, open_store
 from milstore.store.lease import read_lease
 from milstore.store.runs import list_drafts
 from milstore.training.experiment import resume
+from milstore.training.interruption import Interruption
 from milstore.training.loop import Training
-from tests.forking import LONG, Child, command, done, epochs_of, finished, fork, same_numbers, train, wait_for
+from tests.forking import LONG, Child, command, done, epochs_of, finished, fork, same_numbers, train
 from tests.killing import Struck
 from tests.training_cohort import tiny_store
+from tests.waiting import take, wait_for
 
 TWIN = "twin"
 
@@ -32,15 +35,35 @@ def slowly(work: Callable[[], Any], seconds: float) -> Callable[[], Any]:
 
         def dawdle(*args: Any) -> None:
             step(*args)
-            end = time.monotonic() + seconds
-            # A signal ends one sleep, and its handler may note it only.
-            while time.monotonic() < end:
-                time.sleep(0.005)
+            take(seconds)
 
         Training._step = dawdle  # type: ignore[method-assign]
         return work()
 
     return slow
+
+
+def noting(work: Callable[[], Any], noted: Path) -> Callable[[], Any]:
+    """The same work, which makes a file as soon as it has noted a signal."""
+
+    def watched() -> Any:
+        note = Interruption._note
+
+        def note_and_say(*args: Any) -> None:
+            note(*args)
+            noted.touch()
+
+        Interruption._note = note_and_say  # type: ignore[method-assign]
+        return work()
+
+    return watched
+
+
+def ctrl_c_twice(child: Child, noted: Path) -> None:
+    """Two Ctrl-C, the second when the first was noted: until then the system may take both for one."""
+    child.send(signal.SIGINT)
+    wait_for(noted.exists, "the first Ctrl-C to be noted")
+    child.send(signal.SIGINT)
 
 
 def elsewhere(work: Callable[[], Any]) -> Callable[[], Any]:
@@ -105,10 +128,8 @@ def twice_side_by_side(folder: Path, store: Store) -> None:
     """A second Ctrl-C to the launcher ends its processes at once, and the same command goes on after their epochs."""
     words = ("--split", "all", "--launcher", "local", "--jobs", "2")
     work = command(store.root, "twice-local", *words, config=replace(LONG, epochs=5000, min_epochs=5000))
-    child = begun(folder, store, "twice-local", work)
-    child.send(signal.SIGINT)
-    time.sleep(0.05)
-    child.send(signal.SIGINT)
+    child = begun(folder, store, "twice-local", noting(work, folder / "noted-local"))
+    ctrl_c_twice(child, folder / "noted-local")
     assert child.wait() == 75, child.text()
     assert "error: stopped " in child.text()
     left = [each for each in list_drafts(store) if each.facts["experiment"] == "twice-local"]
@@ -122,10 +143,8 @@ def twice_side_by_side(folder: Path, store: Store) -> None:
 def twice(folder: Path, store: Store) -> None:
     """A second Ctrl-C stops within a case, with exit 75, and nothing but the epoch is lost."""
     work = command(store.root, "twice")
-    child = begun(folder, store, "twice", slowly(work, 0.4))
-    child.send(signal.SIGINT)
-    time.sleep(0.05)
-    child.send(signal.SIGINT)
+    child = begun(folder, store, "twice", slowly(noting(work, folder / "noted"), 0.4))
+    ctrl_c_twice(child, folder / "noted")
     sent = time.monotonic()
     assert child.wait() == 75, child.text()
     assert time.monotonic() - sent < 5
@@ -160,19 +179,22 @@ def raced(folder: Path, store: Store, rounds: int = 3) -> None:
         child.send(signal.SIGKILL)
         child.wait()
         (draft,) = list_drafts(store)
-        start = time.time() + 0.3
+        gate, opened = os.pipe()
 
-        def take(run_id: str = draft.run_id, start: float = start) -> None:
-            while time.time() < start:
-                pass
+        def take_over(run_id: str = draft.run_id, gate: int = gate, opened: int = opened) -> None:
+            # Reading ends, for all at the same moment, when the last that could write has closed the pipe.
+            os.close(opened)
+            os.read(gate, 1)
             resume(open_store(store.root), run_id)
 
-        takers = [fork(folder, take) for _ in range(3)]
+        takers = [fork(folder, take_over) for _ in range(3)]
+        os.close(opened)
         codes = sorted(taker.wait() for taker in takers)
         assert codes == [0, 2, 2], "".join(taker.text() for taker in takers)
         assert all(taker.text().count("\n") == 1 for taker in takers if taker.code == 2)
         done(folder, partial(same_numbers, store, experiment, TWIN))
         assert list_drafts(store) == []
+        os.close(gate)
 
 
 def suspended(folder: Path, store: Store) -> None:
@@ -237,7 +259,7 @@ SCENARIOS: dict[str, Callable[[Path, Store], Any]] = {
 def run(folder: Path, scenarios: Iterable[str]) -> dict[str, Any]:
     """Run scenarios, each in a store of its own. AssertionError if a promise is broken."""
     root = folder / "store"
-    done(folder, lambda: tiny_store(root) and None)
+    done(folder, lambda: tiny_store.anew(root) and None)
     done(folder, train(root, LONG, TWIN))
     made = {}
     for scenario in scenarios:

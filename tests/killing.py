@@ -52,7 +52,7 @@ def kill_again_and_again(
     """Kill trainings so many times in all, and compare each with its twin. AssertionError if one differs."""
     chance, began = random.Random(seed), time.monotonic()
     root = folder / "store"
-    done(folder, lambda: tiny_store(root) and None)
+    done(folder, lambda: tiny_store.anew(root) and None)
     store = open_store(root)
     seconds: dict[str, float] = {}
     where: Counter[str] = Counter()
@@ -108,7 +108,7 @@ def _one_training(
 
         child = fork(folder, attempt)
         if kind == TIME:
-            time.sleep(chance.uniform(0, 0.6 * seconds))
+            child.ends_within(chance.uniform(0, 0.6 * seconds))
             child.send(signal.SIGKILL)
         code = child.wait()
         assert code in (0, -signal.SIGKILL), f"{experiment}: exit code {code}: {child.text()}"

@@ -1,6 +1,8 @@
 """Stores for tests, made by hand: small enough to hold in the head."""
 
-from collections.abc import Mapping, Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from milstore.store import Store, create_store
+from milstore.store import Store, create_store, open_store
 from milstore.store.cohort import edit_cohort, with_case_order
 from milstore.store.runs import RunDraft, begin_run
 
@@ -16,6 +18,28 @@ Patch = tuple[str, str, int, int]
 """Case, stain, slice_idx, patch_idx."""
 
 CLASSES = ("benign", "high-grade")
+
+
+class MadeOnce:
+    """Makes the same store again and again: once for real in each process, and after that as a copy of it.
+
+    Making one takes a third of a second, and hundreds of tests want one of their own.
+    """
+
+    def __init__(self, make: Callable[..., Store]) -> None:
+        self.anew = make
+        """Makes the store itself: for a process that ends without leaving Python, and so would leave the pattern behind."""
+        self._patterns: dict[str, tempfile.TemporaryDirectory[str]] = {}
+
+    def __call__(self, folder: Path, **options: Any) -> Store:
+        """The store in a folder of its own, which may be there already."""
+        key = repr(sorted(options.items()))
+        if key not in self._patterns:
+            pattern = tempfile.TemporaryDirectory(prefix="milstore-pattern-")
+            self.anew(Path(pattern.name) / "store", **options)
+            self._patterns[key] = pattern
+        shutil.copytree(Path(self._patterns[key].name) / "store", folder, dirs_exist_ok=True)
+        return open_store(folder)
 
 
 def make_store(
@@ -184,6 +208,7 @@ _THREE_WEIGHTS: dict[Patch, float] = {
 """Effective attention in twentieths (case 2), fortieths (case 10) and quarters (case 46)."""
 
 
+@MadeOnce
 def three_case_store(folder: Path) -> Store:
     """Three cases, three splits (2, 10 and 46 in test, in this order), and a run of each split in experiment `exp`.
 

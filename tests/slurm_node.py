@@ -13,9 +13,10 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tests.waiting import holds_within
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "scancel", "squeue", "sinfo")
 DAEMONS = ("munged", "slurmctld", "slurmd")
@@ -111,10 +112,8 @@ def _start(folder: Path) -> dict[str, str]:
     _daemon("slurmctld", "-c", "-f", str(conf))
     _daemon("slurmd", "-c", "-f", str(conf), "-N", host)
     variables = {"SLURM_CONF": str(conf)}
-    for _ in range(100):
-        if _node_state(variables) == "idle":
-            return variables
-        time.sleep(0.2)
+    if holds_within(lambda: _node_state(variables) == "idle", seconds=20, every=0.2):
+        return variables
     log = (folder / "slurmctld.log").read_text(errors="replace").splitlines()
     raise NoSlurmError(f"the node did not come up: {' | '.join(log[-3:])}")
 
@@ -144,9 +143,7 @@ def _stop(folder: Path) -> None:
         for pid in daemons:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
-        deadline = time.monotonic() + patience
-        while any(Path(f"/proc/{pid}").exists() for pid in daemons) and time.monotonic() < deadline:
-            time.sleep(0.05)
+        holds_within(lambda: not any(Path(f"/proc/{pid}").exists() for pid in daemons), patience, every=0.05)
 
 
 def _pid(file: Path) -> int | None:

@@ -13,6 +13,7 @@ from milstore.cli.main import main
 from milstore.store import Store
 from milstore.store.differences import differences
 from milstore.store.finished import read_run, run_ids
+from tests.test_layout import ROOT
 
 PROGRAM = "import sys; from milstore.cli.main import main; sys.exit(main(sys.argv[1:]))"
 
@@ -65,15 +66,26 @@ def test_at_a_prompt_one_goes_on_after_an_error(three: Store) -> None:
 def test_ctrl_c_stops_a_question(three: Store) -> None:
     """Ctrl-C while DuckDB is at work is Ctrl-C, and no fault of milstore."""
     forever = "select sum(a.range * b.range * c.range) from range(100000) a, range(100000) b, range(100000) c"
-    # Whoever runs the tests may have told their processes to ignore Ctrl-C.
+    # Whoever runs the tests may have told their processes to ignore Ctrl-C. The clock of the limit starts just before
+    # DuckDB does, which then is all that takes time.
     pressed = (
-        "import os, signal, sys, threading; from milstore.cli.main import main\n"
+        "import os, signal, sys, threading, time\n"
+        "from milstore.cli.main import main\n"
+        "from tests.waiting import wait_for\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "start, asked = threading.Timer.start, threading.Event()\n"
+        "threading.Timer.start = lambda timer: (start(timer), asked.set())\n"
+        "def press():\n"
+        "    asked.wait(60)\n"
+        "    began = time.process_time()\n"
+        "    wait_for(lambda: time.process_time() > began + 0.2, 'DuckDB to be at work')\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=press, daemon=True).start()\n"
         "sys.exit(main(sys.argv[1:]))"
     )
     done = subprocess.run(
         [sys.executable, "-c", pressed, "sql", forever, "--timeout", "60", "--store", str(three.root)],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from milstore.store.runs import list_drafts, read_run, run_ids
 from milstore.training import TrainingConfig, train
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
+from tests.waiting import wait_for
 
 WORDS = ["--hidden", "8", "--attention-dim", "4", "--epochs", "3", "--min-epochs", "1", "--lr", "0.01"]
 LONG = TrainingConfig(hidden=8, attention_dim=4, epochs=5000, min_epochs=1, patience=5000)
@@ -89,9 +89,7 @@ def test_a_signal_to_the_launcher_interrupts_every_split(store: Store) -> None:
     command = [sys.executable, "-c", program, str(store.root), str(launch.folder)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        deadline = time.monotonic() + 120
-        while not any(len(draft.epochs()) > 2 for draft in list_drafts(store)) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        wait_for(lambda: any(len(draft.epochs()) > 2 for draft in list_drafts(store)), "three epochs", 120, every=0.05)
         process.terminate()
         said = process.stdout.read()
     assert process.returncode == 75

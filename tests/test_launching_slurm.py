@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -29,12 +28,12 @@ from tests.slurm_node import NoSlurmError, slurm_node
 from tests.test_layout import ROOT
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import LABELS, tiny_store
+from tests.waiting import wait_for
 
 LONG = TrainingConfig(hidden=8, attention_dim=4, epochs=60, min_epochs=60, patience=60, lr=0.01)
 """Trains for as long as it takes to interrupt it, and no two of its epochs are the same."""
 WORDS = ["--hidden", "8", "--attention-dim", "4", "--lr", "0.01", "--threads", "1"]
 LONG_WORDS = [*WORDS, "--epochs", "60", "--min-epochs", "60", "--patience", "60"]
-PATIENCE = 120.0
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +90,7 @@ def submitted(store: Store, *words: str) -> list[str]:
 
 
 def until(holds: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.05)
+    wait_for(holds, what, seconds=120, every=0.05)
 
 
 def epochs_done(store: Store) -> int:

@@ -27,6 +27,7 @@ from tests.making import RUN_FACTS, levels
 from tests.spoiling import PICKLE, tensor
 from tests.test_training_runs import Killed, Notes, Strike, assert_same_numbers, die, facts, strike
 from tests.training_cohort import SMALL, tiny_store
+from tests.waiting import wait_for
 
 EPOCH = {
     "epoch": 1, "train_loss": 1.0, "train_accuracy": 1.0, "val_loss": 1.0, "val_accuracy": 1.0,
@@ -158,9 +159,7 @@ def test_a_hold_renews_and_gives_up(store: Store) -> None:
     first = read_lease(draft.folder)
     assert first is not None
     with Hold(draft.folder, "t", every=0.02) as hold:
-        end = time.monotonic() + 10
-        while read_lease(draft.folder) in (first, None) and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_for(lambda: read_lease(draft.folder) not in (first, None), "a heartbeat")
         renewed = read_lease(draft.folder)
         assert renewed is not None
         assert replace(renewed, heartbeat=first.heartbeat) == first
@@ -176,9 +175,7 @@ def test_a_hold_notices_a_takeover(store: Store) -> None:
     with Hold(draft.folder, "t", every=0.02) as hold:
         draft.folder.rename(taken)
         write_lease(taken, "1234")
-        end = time.monotonic() + 10
-        while not hold.lost and time.monotonic() < end:
-            time.sleep(0.01)
+        wait_for(lambda: hold.lost, "the hold to notice")
         assert hold.lost
     theirs = read_lease(taken)
     assert theirs is not None

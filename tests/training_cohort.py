@@ -12,7 +12,7 @@ from milstore.store.features import FeaturePack
 from milstore.training.bags import Bag, BagsInMemory, make_bag
 from milstore.training.config import TrainingConfig
 from milstore.training.loop import SplitCases
-from tests.making import make_splits, make_store
+from tests.making import MadeOnce, make_splits, make_store
 
 N_FEATURES = 6
 SMALL = TrainingConfig(hidden=8, attention_dim=4, epochs=3, min_epochs=1, lr=0.01)
@@ -65,6 +65,7 @@ def cases() -> SplitCases:
     return SplitCases({case_id: subset(case_id) for case_id in LABELS}, LABELS)
 
 
+@MadeOnce
 def tiny_store(root: Path, *, without_features: tuple[str, ...] = ()) -> Store:
     """The cohort as a store with the split set `tiny` of two splits, and features of the encoder `noise`."""
     rows = [(case_id, *place) for case_id in LABELS for place in places(case_id)]

@@ -13,8 +13,8 @@ import duckdb
 
 from milstore.schema.columns import Columns, columns, view_text
 from milstore.store.finished import RUN_FILE
-from milstore.store.folder import Store
-from milstore.store.lens import IS_RUN, RUN_OF_FILE, escape_glob, identifier, literal
+from milstore.store.folder import NO_RUN, RUN_FOLDER, Store
+from milstore.store.lens import IS_RUN, RUN_OF_FILE, escape_glob, identifier, literal, path_literal
 
 STAMP_TABLE = "milstore_catalog"
 """The table that says what the tables of a milstore.duckdb were made from."""
@@ -58,7 +58,7 @@ def feature_shell_views(con: duckdb.DuckDBPyConnection, store: Store, manifest: 
     entry = manifest["tables"].get("encoders")
     if entry is None or not entry["rows"]:
         return [_view("features", _chosen(of), _nothing(of))]
-    table = literal(escape_glob(f"{store.root}/{entry['file']}"))
+    table = path_literal(f"{store.root}/{entry['file']}")
     folders = con.execute(
         f"select folder from read_parquet({table}, hive_partitioning = false) order by encoder"
     ).fetchall()
@@ -77,10 +77,15 @@ def run_shell_views() -> list[str]:
 def _runs(name: str, of: Columns) -> str:
     how = "hive_partitioning = false, filename = true"
     if name != "runs":
-        return f"read_parquet({_beside(f'runs/run_id=*/{name}.parquet', pattern=True)}, {how})"
+        return f"read_parquet({_of_all_runs(f'{name}.parquet')}, {how})"
     struct = ", ".join(f"{identifier(column)}: {literal(kind)}" for column, kind in of.items() if column != "run_id")
-    path = _beside(f"runs/run_id=*/{RUN_FILE}", pattern=True)
-    return f"read_json({path}, columns = {{{struct}}}, format = 'auto', {how})"
+    return f"read_json({_of_all_runs(RUN_FILE)}, columns = {{{struct}}}, format = 'auto', {how})"
+
+
+def _of_all_runs(file: str) -> str:
+    """SQL for the files of every run: the placeholder's first, since DuckDB takes the columns from the first file."""
+    placeholder, runs = _beside(f"runs/{RUN_FOLDER}{NO_RUN}/{file}"), f"runs/{RUN_FOLDER}*/{file}"
+    return f"[{placeholder}, {_beside(runs, pattern=True)}]"
 
 
 def _beside(path: str, *, pattern: bool = False) -> str:

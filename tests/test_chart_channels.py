@@ -1,0 +1,352 @@
+"""Charts on the store of three cases: title, panels, marks, which field lies on which channel, from where to where, and its words."""
+
+from collections.abc import Iterator
+from textwrap import dedent
+from typing import Any
+
+import pytest
+
+from milstore import queries
+from milstore.charts import charted
+from milstore.plotting import drawing
+from milstore.store import Store
+from milstore.store.selection import Choice
+
+PARTS = ("layer", "concat", "hconcat", "vconcat", "spec")
+ELSEWHERE = ("true_class", "stain", "outcome")
+"""Fields whose colours and shapes are the same everywhere: `tests/test_chart_specs.py` asserts them."""
+Panel = tuple[str, str, dict[str, Any]]
+
+
+def panels(spec: Any, head: str = "", inherited: dict[str, Any] | None = None) -> Iterator[Panel]:
+    """Head, mark and encoding of everything that is drawn; heads and encodings reach down."""
+    title = spec.get("title")
+    head = words(title.get("text") if isinstance(title, dict) else title) or head
+    encoding = {**(inherited or {}), **spec.get("encoding", {})}
+    if "mark" in spec:
+        yield head, spec["mark"]["type"], encoding
+    for name in PARTS:
+        parts = spec.get(name, [])
+        for part in parts if isinstance(parts, list) else [parts]:
+            yield from panels(part, head, encoding)
+
+
+def words(value: Any) -> str:
+    return " / ".join(value) if isinstance(value, list) else value or ""
+
+
+def channel(name: str, of: dict[str, Any]) -> str:
+    """A channel: its field or value, and its scale."""
+    field = of.get("field", of.get("datum", of.get("value")))
+    scale = {} if field in ELSEWHERE and name in ("color", "shape") else of.get("scale") or {}
+    domain, targets = scale.get("domain", []), scale.get("range", [])
+    if targets and isinstance(domain[0], str):
+        of_each = ", ".join(f"{value} {target}" for value, target in zip(domain, targets, strict=True))
+    else:
+        ends = [f"{value:g}" if isinstance(value, (int, float)) else value for value in domain]
+        of_each = " to ".join(ends) if len(ends) == 2 else ", ".join(ends)
+        of_each += f" as {targets[0]} to {targets[-1]}" if targets else ""
+    kind = f" {scale['type']}" if "type" in scale else ""
+    return f"{name}={field}{kind}" + (f" ({of_each})" if of_each else "")
+
+
+def described(spec: dict[str, Any]) -> str:
+    """A chart in lines."""
+    title = words(spec["title"]["text"])
+    found = list(panels(spec))
+    lines = [title]
+    if heads := [head for head in dict.fromkeys(head for head, _, _ in found) if head != title]:
+        lines.append("panels: " + "; ".join(heads))
+    lines += dict.fromkeys(
+        f"{mark}: " + ", ".join(channel(name, of) for name, of in encoding.items() if name not in ("tooltip", "key"))
+        for _, mark, encoding in found
+    )
+    for name in ("x", "y", "color", "size", "opacity"):
+        titles = [words(encoding[name].get("title")) for _, _, encoding in found if name in encoding]
+        if any(titles):
+            lines.append(f"{name} says: " + "; ".join(filter(None, dict.fromkeys(titles))))
+    return "\n".join(lines)
+
+
+EXPECTED = {
+    "attention-distribution": """
+        How a case's effective attention spreads over its patches · case 10
+        bar: x=low, x2=high, y=patches sqrt, y2=0
+        text: text=patches, x=middle, y=patches
+        rule: x=even
+        bar: x=low, x2=high, y=attention, y2=0
+        x says: effective attention of a patch
+        y says: patches (square-root scale); share of the case's attention
+    """,
+    "compare-runs": """
+        Do two runs look at the same patches?
+        panels: Spearman's ρ; Jaccard of the top 5%; cosine; Jensen–Shannon, bits; Kullback–Leibler a || b, nats; |difference in p(true class)|
+        rect: color=spearman (0 to 1), x=b (split 2 to split 3), y=a (split 1 to split 2)
+        text: color=#111827, text=spearman, x=b (split 2 to split 3), y=a (split 1 to split 2)
+        rect: color=jaccard (0 to 1), x=b (split 2 to split 3), y=a (split 1 to split 2)
+        text: color=#111827, text=jaccard, x=b (split 2 to split 3), y=a (split 1 to split 2)
+        rect: color=cosine (0 to 1), x=b (split 2 to split 3), y=a (split 1 to split 2)
+        text: color=#111827, text=cosine, x=b (split 2 to split 3), y=a (split 1 to split 2)
+        rect: color=js_divergence (0 to 1e-09), x=b (split 2 to split 3), y=a (split 1 to split 2)
+        text: color=#111827, text=js_divergence, x=b (split 2 to split 3), y=a (split 1 to split 2)
+        rect: color=kl_divergence (0 to 1e-09), x=b (split 2 to split 3), y=a (split 1 to split 2)
+        text: color=#111827, text=kl_divergence, x=b (split 2 to split 3), y=a (split 1 to split 2)
+        rect: color=p_distance (0 to 1e-09), x=b (split 2 to split 3), y=a (split 1 to split 2)
+        text: color=#111827, text=p_distance, x=b (split 2 to split 3), y=a (split 1 to split 2)
+        x says: run b
+        y says: run a
+    """,
+    "concentration": """
+        Does a model err more where its attention is concentrated?
+        panels: top 1; top 2; top 3; top 4; top 5%
+        point: color=true_class, shape=outcome, x=attention (0 to 1), y=error (0 to 1)
+        x says: sum of effective attention
+        y says: error, 1 - p(true class)
+        color says: true class
+    """,
+    "confusion": """
+        Which class is taken for which, in each split and over all?
+        rect: color=share (0 to 1 as #F3F4F6 to #1F4E79), x=pred_class, y=true_class
+        text: color=#111827, text=cases, x=pred_class, y=true_class
+        text: color=#111827, text=percent, x=pred_class, y=true_class
+        x says: predicted class
+        y says: true class
+        color says: share of the true class
+    """,
+    "coverage": """
+        Which patches exist, which could training see, and which did evaluation use?
+        bar: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=existing, y=row
+        bar: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=evaluated, y=row
+        tick: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=trained, y=row
+        point: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=evaluated_share (0 to 1), y=row
+        point: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=trained_share (0 to 1), y=row
+        x says: patches; share of those that exist
+        y says: slice
+    """,
+    "deviation": """
+        How far is each case's predicted probability from its label?
+        panels: benign: 1 of 2 called wrong; high-grade: 0 of 1 called wrong
+        rule: x=threshold
+        rule: color=true_class, x=probability (0 to 1), x2=label_value, y=row
+        point: color=true_class, shape=outcome, x=probability (0 to 1), y=row
+        x says: predicted probability of high-grade
+        color says: true class
+    """,
+    "entropy": """
+        How sparse is attention, and at which level?
+        point: color=true_class, shape=outcome, x=error (0 to 1), y=row
+        bar: color=level (stain #2B3A67, slice #7C8FC1, patch #C9D4EE), order=order, x=part, y=row
+        tick: x=max_entropy, y=row
+        point: color=level (stain #2B3A67, slice #7C8FC1, patch #C9D4EE), shape=level (stain square, slice triangle-up, patch circle), x=value (0 to 1), y=row
+        x says: error; entropy of effective attention, nats (tick: ln N); share of its maximum
+        y says: case
+        color says: true class
+    """,
+    "level-correlation": """
+        Which level decides what is attended to: patch, slice or stain?
+        rule: y=0
+        line: detail=key, x=x (-0.5 to 2.5), y=pearson (-1.3 to 1)
+        boxplot: x=box, y=pearson (-1.3 to 1)
+        point: color=true_class, shape=outcome, x=x (-0.5 to 2.5), y=pearson (-1.3 to 1)
+        point: color=true_class, shape=outcome, x=x (-0.5 to 2.5), y=-1.2
+        line: detail=key, x=x (-0.5 to 2.5), y=spearman (-1.3 to 1)
+        boxplot: x=box, y=spearman (-1.3 to 1)
+        point: color=true_class, shape=outcome, x=x (-0.5 to 2.5), y=spearman (-1.3 to 1)
+        y says: Pearson's r with effective attention; Spearman's ρ with effective attention
+        color says: true class
+    """,
+    "loss-curves": """
+        How did each training go, and which epoch was kept?
+        rule: x=epoch
+        text: text=learning_rate, x=epoch, y=-2
+        line: color=subset (training, with dropout #9CA3AF, validation #111827), x=epoch, y=loss
+        point: x=epoch, y=val_loss
+        x says: epoch
+        y says: loss (nats)
+        color says: mean loss over cases
+    """,
+    "misclassified": """
+        Which cases are called wrong, and what do they look like?
+        panels: called; patches; slices; concentration; stains missing
+        rule: x=threshold
+        rule: color=true_class, x=p_true (0 to 1), x2=0.5, y=row
+        point: color=true_class, shape=outcome, x=p_true (0 to 1), y=row
+        text: text=called, x=0, y=row
+        text: text=patches, x=0, y=row
+        text: text=slices, x=0, y=row
+        text: text=concentration, x=0, y=row
+        text: text=stains missing, x=0, y=row
+        x says: probability of the true class
+        y says: case
+        color says: true class
+    """,
+    "near-threshold": """
+        Which calls were close, and could as well have gone the other way? · margin 0.5
+        panels: called; patches; slices; concentration; stains missing
+        rule: x=threshold
+        rule: color=true_class, x=p_true (0 to 1), x2=0.5, y=row
+        point: color=true_class, shape=outcome, x=p_true (0 to 1), y=row
+        text: text=called, x=0, y=row
+        text: text=patches, x=0, y=row
+        text: text=slices, x=0, y=row
+        text: text=concentration, x=0, y=row
+        text: text=stains missing, x=0, y=row
+        x says: probability of the true class
+        y says: case
+        color says: true class
+    """,
+    "patch-count": """
+        Does a model err more on cases of few patches?
+        panels: top 5%; all
+        point: color=true_class, shape=outcome, x=patches, y=error (0 to 1)
+        x says: patches of the case
+        y says: error, 1 - p(true class)
+        color says: true class
+    """,
+    "patch-gallery": """
+        What the most and the least attended patches of a case look like · case 10
+        panels: most attended patches of case 10 (benign, called high-grade); least attended patches of case 10 (benign, called high-grade)
+        square: color=stain, x=column (-44 to 700), y=line (-44 to 96)
+        square: x=column (-44 to 700), y=line (-44 to 96)
+        text: text=problem, x=column (-44 to 700), y=line (-44 to 96)
+        image: url=picture, x=column (-44 to 700), y=line (-44 to 96)
+        text: text=first, x=column (-44 to 700), y=line (-44 to 96)
+        text: text=second, x=column (-44 to 700), y=line (-44 to 96)
+        text: text=third, x=column (-44 to 700), y=line (-44 to 96)
+        color says: stain
+    """,
+    "patch-profile": """
+        How attention runs over the patches of one slice · case 10
+        bar: x=left (-0.92 to 3.92), x2=right, y=patch_attention (0 to 0.55), y2=zero
+        rule: strokeDash=words (even share [1, 0], twice the even share [5, 4]), y=level
+        text: text=patch_idx, x=patch_idx, y=patch_attention
+        x says: patch (number in its file's name)
+        y says: patch attention (sums to 1 in the slice)
+    """,
+    "provenance": """
+        Where do each run's numbers come from: its split, seed, job, checkpoint and data?
+        rect: color=#F3F4F6, x=field, y=run
+        text: color=#111827, text=text, x=field, y=run
+    """,
+    "recall": """
+        How many cases of each class are recognised, and how sure is that?
+        panels: recall of benign; recall of high-grade; balanced accuracy; AUC
+        bar: opacity=0.95, x=value (0 to 1), y=scope
+        rule: x=low (0 to 1), x2=high, y=scope
+        text: text=words, x=223, y=scope
+        x says: recall of benign (%); recall of high-grade (%); balanced accuracy (%); AUC
+    """,
+    "roc": """
+        How well do the probabilities tell the classes apart?
+        panels: area under the curve
+        line: x=x, y=y
+        line: color=curve (pooled #111827), order=place, strokeWidth=1.3, x=false_positive_rate (0 to 1), y=true_positive_rate (0 to 1)
+        rule: color=curve (pooled #111827), x=low, x2=high, y=curve
+        point: color=curve (pooled #111827), x=auc (0 to 1), y=curve
+        text: color=#111827, text=words, x=78, y=curve
+        x says: others called high-grade (false positive rate); AUC
+        y says: high-grade called so (true positive rate)
+    """,
+    "selected-slices": """
+        Which slices weigh most in their case, over all cases
+        bar: color=stain, x=effective_attention (0 to 1.25), y=name
+        tick: x=even, y=name
+        text: text=words, x=end, y=name
+        point: shape=outcome, x=8, y=name
+        text: text=class_words, x=20, y=name
+        x says: effective attention of the slice
+        color says: stain
+    """,
+    "slice-attention": """
+        How a stain's weight divides over its slices, and how much of it the top slice takes
+        panels: h&e; melan; sox10
+        line: x=n, y=even
+        point: color=true_class, shape=outcome, x=jitter (0.5 to 2.5), y=top_share (0 to 1.02)
+        x says: slices of the stain
+        y says: slice attention of the top slice
+        color says: true class
+    """,
+    "slice-map": """
+        Where on a slice attention lies · case 10
+        panels: the slice, from its patches' pictures; effective attention
+        rect: x=x (0 to 256), x2=x2, y=y (64 to 0), y2=y2
+        text: text=words, x=175.0, y=43.75
+        rect: color=shade (0 to 1), x=x (0 to 256), x2=x2, y=y (64 to 0), y2=y2
+        color says: rank in the slice: lowest (dark) to highest (bright)
+    """,
+    "slice-pattern": """
+        Whether a slice's attention is a spike, a region or diffuse, and whether that goes with the outcome
+        panels: h&e; melan; sox10
+        bar: color=pattern (spike #D55E00, region #0072B2, diffuse #CBD5E1, too few #F1F5F9), order=order, x=share (0 to 1), y=name
+        text: color=#111827, text=words, x=middle, y=name
+        rule: x=x
+        rule: y=y
+        point: color=pattern (spike #D55E00, region #0072B2, diffuse #CBD5E1, too few #F1F5F9), shape=pattern (spike triangle-up, region square, diffuse circle, too few cross), x=concentration (0 to 1.02), y=peak_share (0 to 1.02)
+        x says: share of the slices; share of the attention; effective patches / patches
+        color says: pattern
+    """,
+    "slice-spread": """
+        Does attention take its top patches from a few slices or from many, and does that go with the error?
+        panels: ρ = -0.50, p = 0.667, 3 cases; ρ undefined, 3 cases
+        point: color=true_class, shape=outcome, x=ratio (0 to 1), y=error (0 to 1)
+        rule: x=even
+        point: color=true_class, shape=outcome, x=relative_spread (0 to 1), y=error (0 to 1)
+        x says: slices with a top patch / slices; relative spread (ratio / expected ratio)
+        y says: error (1 − probability of the true class)
+        color says: true class
+    """,
+    "split-balance": """
+        How are the classes spread over training, validation and test in each split?
+        bar: color=true_class, order=class_order, x=share (0 to 1), y=split
+        text: text=words, x=middle, y=split
+        x says: share of its cases (%)
+        color says: class
+    """,
+    "stain-attention": """
+        How much each stain weighs in each case, and which stain leads how often
+        panels: h&e; melan; sox10; The stain of highest weight; benign (* called wrong); high-grade (* called wrong)
+        rect: x=left (-0.6 to 1.6), x2=right, y=lower, y2=upper
+        rule: x=left (-0.6 to 1.6), x2=right, y=middle
+        point: color=true_class, shape=outcome, x=place, y=stain_attention (0 to 1)
+        bar: color=stain, x=share (0 to 1.15), y=stain
+        text: text=words, x=share (0 to 1.15), y=stain
+        bar: color=stain, order=order, x=stain_attention (0 to 1), y=case
+        x says: share of the class's cases; stain attention
+        color says: true class; stain
+    """,
+    "top-patch-list": """
+        Which patches a case's attention goes to, or passes over, one by one
+        panels: case 2 (high-grade, called right), 6 patches; case 10 (benign, called wrong), 10 patches; case 46 (benign, called right), 3 patches
+        bar: color=stain, x=effective_attention (0 to 0.3375), y=patch
+        text: text=words, x=effective_attention (0 to 0.3375), y=patch
+        bar: color=stain, x=stain_attention (0 to 1.45), y=patch
+        text: text=stain_attention, x=stain_attention (0 to 1.45), y=patch
+        bar: color=stain, x=slice_attention (0 to 1.45), y=patch
+        text: text=slice_attention, x=slice_attention (0 to 1.45), y=patch
+        bar: color=stain, x=patch_attention (0 to 1.45), y=patch
+        text: text=patch_attention, x=patch_attention (0 to 1.45), y=patch
+        bar: color=stain, x=effective_attention (0 to 0.675), y=patch
+        text: text=words, x=effective_attention (0 to 0.675), y=patch
+        x says: effective attention / (times the even share); stain / attention; × slice / attention; × patch / attention
+        color says: stain
+    """,
+    "top-patches": """
+        Which stains and slices a case's most attended patches come from
+        panels: case 2 (high-grade, called high-grade): top 1 of 6 patches, in 1 of 2 slices; case 10 (benign, called high-grade): top 1 of 10 patches, in 1 of 3 slices; case 46 (benign, called benign): top 1 of 3 patches, in 1 of 1 slices
+        bar: color=stain, x=count (0 to 1.12), y=row
+        tick: x=even, y=row
+        text: text=words, x=end, y=row
+        x says: number of top patches (black tick: in an even spread)
+        color says: stain
+    """,
+}
+"""By question: the title, the heads of panels, each kind of mark with its channels, and the words of the axes."""
+
+
+@pytest.mark.parametrize("name", charted())
+def test_every_field_lies_on_its_channel(three: Store, name: str) -> None:
+    """Each chart draws the fields that its words promise, on the channels and scales that it has them on."""
+    choice = Choice(cases=("10",)) if queries.load(name).wants_case else Choice()
+    # The three cases are 0.2 from the threshold and more.
+    values = {"margin": 0.5} if name == "near-threshold" else None
+    assert described(drawing(three, name, choice, values).spec) == dedent(EXPECTED[name]).strip()
