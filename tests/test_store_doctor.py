@@ -17,12 +17,14 @@ from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.folder import open_store
 from milstore.store.lease import write_lease
 from milstore.store.runs import begin_run
+from tests.making import MadeOnce, three_case_store
 from tests.test_store_cohort import snapshot
 
 
-@pytest.fixture
-def store(three: Store) -> Store:
+@MadeOnce
+def featured(folder: Path) -> Store:
     """The store of three cases, with features, and writable so that it can be damaged."""
+    three = three_case_store(folder)
     with edit_cohort(three) as edit:
         patches = edit.table("patches")
         with FeaturePack(three, encoder="hed", n_features=2, dtype="float16", patches=patches) as pack:
@@ -31,6 +33,11 @@ def store(three: Store) -> Store:
     for path in three.runs.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return three
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return featured(tmp_path / "three")
 
 
 def old(path: Path) -> Path:

@@ -15,13 +15,13 @@ from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.doctor import check
 from milstore.store.features import PACK, ROWS, VECTORS, FeaturePack, Vectors, open_features, packed_fingerprint
 from milstore.store.findings import DAMAGE
-from tests.making import THREE_LABELS, THREE_PATCHES, make_store
+from tests.making import THREE_PATCHES, three_without_runs
 from tests.test_store_cohort import snapshot
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return make_store(tmp_path / "store", THREE_LABELS, THREE_PATCHES)
+    return three_without_runs(tmp_path / "store")
 
 
 def pack(store: Store, vectors: Vectors, dtype: str = "float32", encoder: str = "e") -> None:
