@@ -61,6 +61,7 @@ def stored_files(store: Store) -> list[Path]:
     return files + sorted(p for p in store.run_folder("exp-s1-0").iterdir() if p.name != "run.json")
 
 
+@pytest.mark.thorough
 def test_a_flipped_byte_is_found_in_every_file(store: Store) -> None:
     """One byte that differs anywhere in a stored file is found, and the file is named."""
     for path in stored_files(store):
@@ -77,6 +78,7 @@ def test_a_flipped_byte_is_found_in_every_file(store: Store) -> None:
     assert check(store) == []
 
 
+@pytest.mark.thorough
 def test_a_flipped_bit_is_found_in_what_a_run_says_of_itself(store: Store) -> None:
     """Each digit and letter of run.json counts, also where no table could contradict it."""
     path = store.run_folder("exp-s1-0") / "run.json"
@@ -90,6 +92,7 @@ def test_a_flipped_bit_is_found_in_what_a_run_says_of_itself(store: Store) -> No
         path.write_bytes(whole)
 
 
+@pytest.mark.thorough
 def test_a_flipped_bit_is_found_in_the_manifest(store: Store) -> None:
     """Of the cohort's manifest, what names and describes its tables is found, or the store is refused in a line."""
     whole = store.manifest_path.read_bytes()
