@@ -6,8 +6,6 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.thorough
-
 PROGRAM = """
 import resource
 import torch

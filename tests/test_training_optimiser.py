@@ -32,7 +32,6 @@ def test_it_steps_as_torch_does() -> None:
     assert ours.grad is not None
 
 
-@pytest.mark.thorough
 def test_a_training_loads_no_compiler() -> None:
     """From its start to its commit, a training imports neither torch's compiler nor what that needs."""
     code = (
