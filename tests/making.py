@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from milstore.store import Store, create_store, open_store
+from milstore.store.catalog import refresh
 from milstore.store.cohort import edit_cohort, with_case_order
 from milstore.store.runs import RunDraft, begin_run
 
@@ -31,7 +32,7 @@ class MadeOnce:
         """Makes the store itself: for a process that ends without leaving Python, and so would leave the pattern behind."""
         self._patterns: dict[str, tempfile.TemporaryDirectory[str]] = {}
 
-    def __call__(self, folder: Path, **options: Any) -> Store:
+    def __call__(self, folder: Path, /, **options: Any) -> Store:
         """The store in a folder of its own, which may be there already."""
         key = repr(sorted(options.items()))
         if key not in self._patterns:
@@ -39,7 +40,10 @@ class MadeOnce:
             self.anew(Path(pattern.name) / "store", **options)
             self._patterns[key] = pattern
         shutil.copytree(Path(self._patterns[key].name) / "store", folder, dirs_exist_ok=True)
-        return open_store(folder)
+        store = open_store(folder)
+        # Where milstore.duckdb goes by the store's place, the copy has to be told its own.
+        refresh(store)
+        return store
 
 
 def make_store(
@@ -206,6 +210,12 @@ _THREE_WEIGHTS: dict[Patch, float] = {
     **{("46", "h&e", 0, i): w for i, w in zip((1, 5, 9), (1, 2, 1), strict=True)},
 }
 """Effective attention in twentieths (case 2), fortieths (case 10) and quarters (case 46)."""
+
+
+@MadeOnce
+def three_without_runs(folder: Path) -> Store:
+    """The three cases alone."""
+    return make_store(folder, THREE_LABELS, THREE_PATCHES)
 
 
 @MadeOnce

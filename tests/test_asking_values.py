@@ -20,6 +20,8 @@ from milstore.fetching import as_text, distinct, fetch_rows, fetch_table
 from milstore.store import Store
 from tests.ingesting import new_store
 
+pytestmark = pytest.mark.thorough
+
 HUGE = 170141183460469231731687303715884105727
 
 

@@ -18,6 +18,8 @@ from tests.broken import DAMAGES, IN_STORE, SOURCES, SPLIT, Place, cannot_be_cut
 from tests.spoiling import Boom, npz
 from tests.test_layout import ROOT
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_good_file_is_read(place: Place, name: str, capsys: pytest.CaptureFixture[str]) -> None:

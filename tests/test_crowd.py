@@ -21,6 +21,8 @@ from tests.crowd import RUNS_EACH, STOP
 from tests.making import three_case_store
 from tests.test_layout import ROOT
 
+pytestmark = pytest.mark.thorough
+
 TRAINERS, READERS = 8, 4
 
 

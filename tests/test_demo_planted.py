@@ -17,6 +17,8 @@ from milstore.store.cohort import edit_cohort
 from milstore.store.lens import connect
 from tests.making import Patch
 
+pytestmark = pytest.mark.thorough
+
 
 def _plant(store: Store, planted: list[Patch]) -> None:
     """Give a store the question and the table, as a demo has them."""

@@ -16,10 +16,11 @@ from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest import packing
 from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.patches import ingest_patches
-from milstore.store import Store
+from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import FeaturePack, open_features
 from tests.ingesting import NAMES, contents, make_images, make_vectors, new_store
+from tests.making import MadeOnce
 
 SLICES = {
     "case_052_match_1_h&e": [12, 3],
@@ -29,12 +30,17 @@ SLICES = {
 }
 
 
+@MadeOnce
+def patched(folder: Path) -> Store:
+    """A store with the patches of NAMES."""
+    store = create_store(folder)
+    ingest_patches(store, make_images(folder.parent / "images"))
+    return store
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """A store with the patches of NAMES."""
-    store = new_store(tmp_path)
-    ingest_patches(store, make_images(tmp_path / "images"))
-    return store
+    return patched(tmp_path / "store")
 
 
 def vectors(store: Store, encoder: str = "e") -> dict[tuple[str, str, int, int], list[float]]:
@@ -402,6 +408,7 @@ def test_options_that_do_not_go_together_are_refused(store: Store, tmp_path: Pat
         ingest_features(store, tmp_path, encoder="E/")
 
 
+@pytest.mark.thorough
 def test_many_files_are_packed_by_several_processes(tmp_path: Path) -> None:
     """Processes of their own write what one writes."""
     names = tuple(f"case_{i // 500}_match_1_he_patch{i}" for i in range(2100))

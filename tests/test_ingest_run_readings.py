@@ -21,12 +21,14 @@ from milstore.ingest.patches import ingest_patches
 from milstore.ingest.placing import Reading
 from milstore.ingest.runattention import read_attention
 from milstore.ingest.runs import RunReport, ingest_run
-from milstore.store import Store
+from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.names import natural_key
 from milstore.store.runs import read_run, run_ids
 from tests.ingesting import contents, make_vectors, milstore, new_store
-from tests.making import levels, make_run, make_splits
+from tests.making import MadeOnce, levels, make_run, make_splits
+
+pytestmark = pytest.mark.thorough
 
 SLICES = {"match_1": (2, 11, 100), "match_3": (5,), "match_14": (1, 10)}
 """Case 7 in h&e: the patches of its slices. By number and naturally these are slices 0, 1, 2; as text 0, 2, 1."""
@@ -50,12 +52,17 @@ def images(folder: Path, names: Sequence[str]) -> Path:
     return folder
 
 
+@MadeOnce
+def case_seven(folder: Path) -> Store:
+    """Case 7 and its six patches, known by their files' names."""
+    store = create_store(folder)
+    ingest_patches(store, images(folder.parent / "images", NAMES), names_only=True)
+    return labelled(store, folder.parent)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    """Case 7 and its six patches, known by their files' names."""
-    store = new_store(tmp_path)
-    ingest_patches(store, images(tmp_path / "images", NAMES), names_only=True)
-    return labelled(store, tmp_path)
+    return case_seven(tmp_path / "store")
 
 
 def labelled(store: Store, folder: Path) -> Store:
@@ -471,13 +478,18 @@ def test_every_row_lands_on_its_patch(
 
 @pytest.fixture
 def study(tmp_path: Path, shared_data: Path) -> Store:
+    return of_the_study(tmp_path / "store", folder=shared_data / "study-runs")
+
+
+@MadeOnce
+def of_the_study(root: Path, *, folder: Path) -> Store:
     """The twelve drawn cases of the study's trainers: 240 patches by their names, 238 of them with a vector."""
-    folder, store = shared_data / "study-runs", new_store(tmp_path)
+    store = create_store(root)
     with (folder / "patches.csv").open() as lines:
         names = [row["file"] for row in csv.DictReader(lines)]
     options = ("--case-column", "Case", "--label-column", "Class", "--map", "1=benign,3=high-grade,4=high-grade")
     assert milstore(store, "ingest", "labels", folder / "labels.csv", *options) == 0
-    assert milstore(store, "ingest", "patches", images(tmp_path / "patches", names), "--names-only") == 0
+    assert milstore(store, "ingest", "patches", images(root.parent / "patches", names), "--names-only") == 0
     assert milstore(store, "ingest", "features", folder / "features_winter", "--encoder", "winter") == 0
     splits = folder / "splits" / "data_splits_new_01.npz"
     assert milstore(store, "ingest", "splits", splits, "--split-set", "study") == 0

@@ -13,19 +13,24 @@ from milstore.store import Store
 from milstore.store.attention import rank_attention
 from milstore.store.runs import list_drafts, run_ids
 from tests.ingesting import contents, milstore
-from tests.making import THREE_PATCHES, levels, make_splits, make_store
+from tests.making import THREE_PATCHES, MadeOnce, levels, make_splits, make_store
 
 LABELS = {"2": 1, "10": 0, "46": 0}
 WEIGHTS = {patch: 1.0 + i % 5 for i, patch in enumerate(THREE_PATCHES)}
 PREDICTIONS = "case_id,p_0,p_1,subset\n002,0.25,0.75,test\n10,0.5,0.5,val\n46,1,0,train\n"
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
+@MadeOnce
+def split_once(folder: Path) -> Store:
     """Three cases and a split, but no run."""
-    store = make_store(tmp_path / "store", LABELS, THREE_PATCHES)
+    store = make_store(folder, LABELS, THREE_PATCHES)
     make_splits(store, "s", [{"train": ["46"], "val": ["10"], "test": ["2"]}])
     return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return split_once(tmp_path / "store")
 
 
 def save(folder: Path, predictions: str = PREDICTIONS, attention: pa.Table | None = None) -> tuple[Path, Path]:

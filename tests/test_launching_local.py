@@ -26,6 +26,8 @@ from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.thorough
+
 WORDS = ["--hidden", "8", "--attention-dim", "4", "--epochs", "3", "--min-epochs", "1", "--lr", "0.01"]
 LONG = TrainingConfig(hidden=8, attention_dim=4, epochs=5000, min_epochs=1, patience=5000)
 

@@ -97,6 +97,7 @@ def cradle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Nursery, 
         yield process, folder
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
 def test_a_command_loads_only_what_it_uses(words: tuple[str, ...], cradle: tuple[Nursery, Path]) -> None:
     """Start-up time is a feature: no heavy library is imported by a command that does not use it."""
@@ -119,6 +120,7 @@ def test_importing_milstore_is_light() -> None:
     assert set(done.stdout.split()) & (HEAVY | {"duckdb", "typer", "rich"}) == set()
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_they_say(name: str) -> None:
     """The line in `milstore --help` is the first line of the command's own help."""

@@ -8,6 +8,8 @@ from nbclient import NotebookClient
 
 from milstore.store import Store
 
+pytestmark = pytest.mark.thorough
+
 NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "demo_analysis.ipynb"
 
 

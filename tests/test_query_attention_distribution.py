@@ -61,6 +61,7 @@ def test_as_numpy_counts(attended: Attended, case: int, bins: int, log: bool) ->
         assert np.abs(np.cumsum(found["patches"]) - np.cumsum(expected)).max() <= 1
 
 
+@pytest.mark.thorough
 def test_its_chart(three: Store, attended: Attended) -> None:
     """Counts, the even share in words, and a logarithmic axis where it is asked for."""
     spec = drawn(three, "attention-distribution", TEN, {"bins": 4})

@@ -256,6 +256,7 @@ def test_too_much_is_refused_before_it_is_read(three: Store, monkeypatch: pytest
     assert len(ask(three, "compare-runs", Choice(cases=("46",))).rows()) == 3
 
 
+@pytest.mark.thorough
 def test_its_chart_of_pairs(three: Store) -> None:
     """Six heat maps over one row a pair."""
     spec = drawn(three, "compare-runs")
@@ -265,6 +266,7 @@ def test_its_chart_of_pairs(three: Store) -> None:
     assert len(spec["concat"]) == 6
 
 
+@pytest.mark.thorough
 def test_its_chart_of_one_pair(two: Store) -> None:
     """Of two runs every case is drawn, the least alike first, and what was left out is told."""
     spec = drawn(two, "compare-runs")

@@ -90,6 +90,7 @@ def test_agrees_with_pandas_and_scipy(tmp_path: Path, seed: int) -> None:
         assert (mine.rho.iloc[0], mine.p_value.iloc[0]) == pytest.approx((rho.statistic, rho.pvalue))
 
 
+@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """Five panels, each headed by its correlation, over one row a case and top."""
     spec = drawn(three, "concentration")

@@ -49,6 +49,7 @@ def test_of_one_run_and_subset(three: Store) -> None:
     assert rows == [("46", "h&e", 0, 1, 0, 3, 3, None, 3)]
 
 
+@pytest.mark.thorough
 def test_its_chart(capped: Store) -> None:
     """Of few cases every slice is drawn, and what was lost is told."""
     spec = drawn(capped, "coverage")

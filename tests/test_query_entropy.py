@@ -69,6 +69,7 @@ def test_parts_add_up_and_agree_with_scipy(tmp_path: Path, seed: int) -> None:
             assert row.slice_ratio == pytest.approx(min(1, row.slice_entropy / most), abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """A row a case, highest error first, with all that its bars need."""
     spec = drawn(three, "entropy")
@@ -76,6 +77,7 @@ def test_its_chart(three: Store) -> None:
     assert spec["hconcat"][0]["encoding"]["y"]["sort"] == ["10", "46", "2"]
 
 
+@pytest.mark.thorough
 def test_its_chart_of_several_runs(three: Store) -> None:
     """A case that several runs predicted has a row for each, told apart by the run."""
     spec = drawn(three, "entropy", Choice(subset="all"))

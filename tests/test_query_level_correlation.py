@@ -93,6 +93,7 @@ def test_agrees_with_scipy(tmp_path: Path, seed: int) -> None:
         assert rows.spearman_all.iloc[0] == pytest.approx(spearmanr(*pairs).statistic)
 
 
+@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """Every case is drawn, and the axis counts those that have no correlation."""
     spec = drawn(three, "level-correlation")

@@ -1,5 +1,7 @@
 """`misclassified`: the cases that are called wrong, and what they look like."""
 
+import pytest
+
 from milstore.asking import ask
 from milstore.charts.misclassified import chart
 from milstore.charts.theme import About
@@ -34,6 +36,7 @@ def test_none_wrong(three: Store) -> None:
     assert spec["datasets"][spec["data"]["name"]] == [{"words": "No case is called wrong."}]
 
 
+@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """The chart explains its columns."""
     assert "top 5% of patches" in subtitle_of(drawn(three, "misclassified"))

@@ -48,6 +48,7 @@ def test_a_row_can_be_asked_about_further(three: Store) -> None:
     }  # fmt: skip
 
 
+@pytest.mark.thorough
 def test_its_chart(three: Store, close: Store) -> None:
     """The chart counts the cases and the wrong ones among them."""
     assert "up to 0.3: 2 cases, 1 wrong" in subtitle_of(drawn(three, "near-threshold", None, {"margin": 0.3}))

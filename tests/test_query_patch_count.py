@@ -49,6 +49,7 @@ def test_agrees_with_pandas_and_scipy(tmp_path: Path, seed: int) -> None:
         assert (mine.rho.iloc[0], mine.p_value.iloc[0]) == pytest.approx((rho.statistic, rho.pvalue))
 
 
+@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """Two panels, each with what is known of its correlation."""
     spec = drawn(three, "patch-count")

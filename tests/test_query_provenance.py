@@ -3,6 +3,8 @@
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from milstore.asking import ask
 from milstore.store import Store
 from milstore.store.selection import Choice
@@ -71,6 +73,7 @@ def frame(store: Store, name: str) -> object:
     return ask_sql(store, f"select * exclude run_id from {name} where run_id = 'exp-s1-0'").arrow()
 
 
+@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """What sets a run apart is marked."""
     assert "data, configuration and code agree in all runs" in subtitle_of(drawn(three, "provenance"))

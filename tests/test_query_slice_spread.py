@@ -103,6 +103,7 @@ def test_agrees_with_pandas_and_scipy(many: Store) -> None:
         )
 
 
+@pytest.mark.thorough
 def test_its_chart(many: Store) -> None:
     """Every case is a point, and the statistics stand above the panels."""
     spec = drawn(many, "slice-spread")
@@ -110,6 +111,7 @@ def test_its_chart(many: Store) -> None:
     assert "30 cases" in str(spec["hconcat"][0]["title"])
 
 
+@pytest.mark.thorough
 def test_its_chart_of_one_run(three: Store) -> None:
     """Of a single case there is nothing to correlate, and it is drawn all the same."""
     drawn(three, "slice-spread", Choice(run="exp-s1-0"))

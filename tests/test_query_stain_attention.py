@@ -47,6 +47,7 @@ def test_as_pandas_finds(attended: Attended) -> None:
         assert row.cases_in_class == (leaders["true_label"] == label).sum()
 
 
+@pytest.mark.thorough
 def test_its_charts(attended: Attended, three: Store) -> None:
     """Every case is in it; and it can be drawn of a single case."""
     spec = drawn(attended.store, "stain-attention")

@@ -11,6 +11,8 @@ from milstore.cli.main import main
 from milstore.store import Store
 from tests.test_layout import ROOT
 
+pytestmark = pytest.mark.thorough
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -18,6 +18,8 @@ from tests.chromium import Browser
 from tests.hostile import HOSTILE, hostile_store
 from tests.making import three_case_store
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture(scope="module")
 def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:

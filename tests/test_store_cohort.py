@@ -8,7 +8,7 @@ import pytest
 from milstore.errors import DataError, StoreError
 from milstore.store import Settings, Store, create_store, open_store
 from milstore.store.cohort import content_hash, edit_cohort, read_cohort, with_case_order
-from tests.making import THREE_LABELS, THREE_PATCHES, make_store
+from tests.making import three_without_runs
 
 
 def snapshot(folder: Path) -> dict[str, bytes]:
@@ -22,7 +22,7 @@ def snapshot(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return make_store(tmp_path / "store", THREE_LABELS, THREE_PATCHES)
+    return three_without_runs(tmp_path / "store")
 
 
 def cases(**more: list[object]) -> pa.Table:

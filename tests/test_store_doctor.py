@@ -19,12 +19,14 @@ from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.folder import open_store
 from milstore.store.lease import write_lease
 from milstore.store.runs import begin_run
+from tests.making import MadeOnce, three_case_store
 from tests.test_store_cohort import snapshot
 
 
-@pytest.fixture
-def store(three: Store) -> Store:
+@MadeOnce
+def featured(folder: Path) -> Store:
     """The store of three cases, with features, and writable so that it can be damaged."""
+    three = three_case_store(folder)
     with edit_cohort(three) as edit:
         patches = edit.table("patches")
         with FeaturePack(three, encoder="hed", n_features=2, dtype="float16", patches=patches) as pack:
@@ -33,6 +35,11 @@ def store(three: Store) -> Store:
     for path in three.runs.rglob("*"):
         path.chmod(0o755 if path.is_dir() else 0o644)
     return three
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return featured(tmp_path / "three")
 
 
 def old(path: Path) -> Path:
@@ -56,6 +63,7 @@ def stored_files(store: Store) -> list[Path]:
     return files + sorted(p for p in store.run_folder("exp-s1-0").iterdir() if p.name != "run.json")
 
 
+@pytest.mark.thorough
 def test_a_flipped_byte_is_found_in_every_file(store: Store) -> None:
     """One byte that differs anywhere in a stored file is found, and the file is named."""
     for path in stored_files(store):
@@ -72,6 +80,7 @@ def test_a_flipped_byte_is_found_in_every_file(store: Store) -> None:
     assert check(store) == []
 
 
+@pytest.mark.thorough
 def test_a_flipped_bit_is_found_in_what_a_run_says_of_itself(store: Store) -> None:
     """Each digit and letter of run.json counts, also where no table could contradict it."""
     path = store.run_folder("exp-s1-0") / "run.json"
@@ -85,6 +94,7 @@ def test_a_flipped_bit_is_found_in_what_a_run_says_of_itself(store: Store) -> No
         path.write_bytes(whole)
 
 
+@pytest.mark.thorough
 def test_a_flipped_bit_is_found_in_the_manifest(store: Store) -> None:
     """Of the cohort's manifest, what names and describes its tables is found, or the store is refused in a line."""
     whole = store.manifest_path.read_bytes()

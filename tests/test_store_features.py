@@ -15,13 +15,13 @@ from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.doctor import check
 from milstore.store.features import PACK, ROWS, VECTORS, FeaturePack, Vectors, open_features, packed_fingerprint
 from milstore.store.findings import DAMAGE
-from tests.making import THREE_LABELS, THREE_PATCHES, make_store
+from tests.making import THREE_PATCHES, three_without_runs
 from tests.test_store_cohort import snapshot
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
-    return make_store(tmp_path / "store", THREE_LABELS, THREE_PATCHES)
+    return three_without_runs(tmp_path / "store")
 
 
 def pack(store: Store, vectors: Vectors, dtype: str = "float32", encoder: str = "e") -> None:
@@ -33,6 +33,7 @@ def pack(store: Store, vectors: Vectors, dtype: str = "float32", encoder: str = 
             made.commit(edit, source="by hand")
 
 
+@pytest.mark.thorough
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(vectors=hnp.arrays(np.float16, (len(THREE_PATCHES), 3), elements=st.floats(-1e4, 1e4, width=16)))
 def test_a_case_reads_back_to_the_last_bit(store: Store, vectors: Vectors) -> None:
@@ -167,6 +168,7 @@ def test_a_truncated_pack_is_found(store: Store) -> None:
         open_features(store, read_cohort(store)).read("46")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", [VECTORS, ROWS, PACK])
 def test_features_that_were_damaged_are_taken_anew(store: Store, name: str) -> None:
     """Packing the same features in their place mends what doctor found; once more changes nothing."""

@@ -11,6 +11,8 @@ from milstore.store import Store
 from tests.test_layout import ROOT
 from tests.test_store_cohort import snapshot
 
+pytestmark = pytest.mark.thorough
+
 READS_ONLY = "only statements that read are taken"
 RUNS_A_TEXT = "it takes a text for SQL"
 NO_FILES = "it looks into files itself"

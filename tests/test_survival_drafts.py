@@ -29,6 +29,8 @@ from tests.test_training_runs import Killed, Notes, Strike, assert_same_numbers,
 from tests.training_cohort import SMALL, tiny_store
 from tests.waiting import wait_for
 
+pytestmark = pytest.mark.thorough
+
 EPOCH = {
     "epoch": 1, "train_loss": 1.0, "train_accuracy": 1.0, "val_loss": 1.0, "val_accuracy": 1.0,
     "learning_rate": 1.0, "seconds": 1.0,

@@ -32,6 +32,8 @@ from tests.test_survival_drafts import die_in
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
 
+pytestmark = pytest.mark.thorough
+
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

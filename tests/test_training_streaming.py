@@ -23,6 +23,8 @@ from milstore.training.streaming import BagsReadAhead, open_bags
 from tests.test_training_runs import Killed, Strike, assert_same_numbers, die
 from tests.training_cohort import LABELS, SMALL, features, tiny_store
 
+pytestmark = pytest.mark.thorough
+
 CPU = torch.device("cpu")
 LARGEST = max(len(features(case_id)) for case_id in LABELS)
 ROW = 6 * 2
