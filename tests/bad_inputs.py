@@ -233,13 +233,13 @@ TEXTS = {
     # Questions.
     "a question without a header": bad("question", "select 1 as n\n", "has no line '-- grain: …' in its header"),
     "a question that does more": bad(
-        "question", QUESTION.replace("select $n as n", "drop view cases"), "only statements that read"
+        "question", QUESTION.replace("select $n as n", "copy (select $n as n) to 'x.csv'"), "only statements that read"
     ),
-    "a question of two statements": bad("question", QUESTION + "; select 2\n", "one statement is taken"),
+    "a question of two statements": bad("question", QUESTION + "; select 2\n", "one question is one statement"),
     "a question that reads files": bad(
         "question",
         QUESTION.replace("$n as n", "$n as n from read_text('/etc/hostname')"),
-        "file system operations are disabled",
+        "it looks into files itself",
     ),
     "a question with a function": bad(
         "question", QUESTION.replace("-- columns", "-- then: os.system\n-- columns"), "are SQL alone"

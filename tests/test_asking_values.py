@@ -82,7 +82,6 @@ ONE_OF_EACH: dict[str, tuple[str, Any]] = {
     "row(1, interval 1 month)": ("(1, 1 month)", "(1, 1 month)"),
     "union_value(num := 2)": ("2", 2),
     "union_value(i := interval 1 month)": ("1 month", "1 month"),
-    "{'a': 1}::variant": ("{'a': 1}", "{'a': 1}"),
     "'{\"a\": 1}'::json": ('{"a": 1}', '{"a": 1}'),
     "true": ("True", True),
     "''": ("", ""),

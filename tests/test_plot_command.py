@@ -94,7 +94,7 @@ def test_no_rows_are_no_blank_chart(three: Store, name: str) -> None:
     """Of an answer without rows, each chart says in a sentence that there is nothing to show, and whose answer it is."""
     asked = load(name)
     empty = ask(three, name, Choice(cases=("46",))).arrow().slice(0, 0)
-    nothing = Result(lambda fetch: fetch(duckdb.from_arrow(empty)), title="run r")
+    nothing = Result(lambda fetch: fetch(lambda _: duckdb.from_arrow(empty)), title="run r")
     spec = draw(three, asked, nothing, Choice(cases=("46",)), {}).spec
     assert [row["words"] for row in rows_of(spec)] == [ANY]
     assert rows_of(spec)[0]["words"].endswith(".") and "run r" in subtitle_of(spec)
