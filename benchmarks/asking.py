@@ -23,15 +23,15 @@ from benchmarks.page import HEAD, Row, machine, put_on_page, table
 from benchmarks.parts import add_only
 from benchmarks.rounds import Timed, in_rounds
 from milstore import queries
-from milstore.asking import ask, connect_locked
+from milstore.asking.ask import ask, connect_locked
+from milstore.asking.selection import Choice, select
 from milstore.charts import charted
+from milstore.charts.render import drawing
 from milstore.charts.save import as_html
 from milstore.errors import UsageError
-from milstore.plotting import drawing
 from milstore.store import Store, open_store
-from milstore.store.finished import run_ids
-from milstore.store.lens import connect, literal, path_literal, rows_of_runs
-from milstore.store.selection import Choice, select
+from milstore.store.run_reader import run_ids
+from milstore.store.views import connect, literal, path_literal, rows_of_runs
 
 CASE = "46"
 TOP = "rank <= greatest(1, n_patches * 5 // 100)"

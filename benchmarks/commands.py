@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from milstore import queries
+from milstore.asking.selection import Choice, select
 from milstore.store import Store
-from milstore.store.lens import cohort_views, literal, mentions, rows_of_runs, value, with_variables
-from milstore.store.lens import connect as lens_connect
-from milstore.store.selection import Choice, select
+from milstore.store.views import cohort_views, literal, mentions, rows_of_runs, value, with_variables
+from milstore.store.views import connect as lens_connect
 
 COHORT = ("cases", "stains")
 RUN = ("attention", "coverage", "predictions")

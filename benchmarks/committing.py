@@ -11,13 +11,13 @@ from benchmarks.make_runs import Shape, make_runs, maker_of, run_facts
 from benchmarks.page import Row
 from benchmarks.patch_files import make_empty, patch_names
 from benchmarks.rounds import in_rounds
+from milstore.ingest.file_discovery import find_files
 from milstore.ingest.patches import ingest_patches
-from milstore.ingest.walk import find_files
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
-from milstore.store.files import parquet_options, sync_file
+from milstore.store.commit import checked_tables
+from milstore.store.io import parquet_options, sync_file
 from milstore.store.runs import begin_run, mint_run_id
-from milstore.store.staging import checked_tables
 
 
 def commit_rows(bench: Bench) -> Iterator[Row]:

@@ -13,10 +13,10 @@ from benchmarks.rounds import Timed, in_rounds
 from benchmarks.trainings import CONFIG, CPU, Bench, one_epoch, steps, training
 from milstore.store.cohort import read_cohort
 from milstore.training.bags import Bag, BagsInMemory, BagSource, make_bag
+from milstore.training.data_loading import open_bags
 from milstore.training.evaluation import evaluate
 from milstore.training.loop import SplitCases, Training
-from milstore.training.preparation import plan_split
-from milstore.training.streaming import open_bags
+from milstore.training.setup import plan_split
 
 
 def has_onednn() -> bool:

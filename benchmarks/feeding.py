@@ -13,7 +13,7 @@ from benchmarks.trainings import CPU, Bench, steps, training
 from milstore.store.cohort import read_cohort
 from milstore.store.features import VECTORS, PackedFeatures, empty_vectors, open_features
 from milstore.training.bags import name_bags
-from milstore.training.streaming import BagsReadAhead, open_bags
+from milstore.training.data_loading import BagsReadAhead, open_bags
 
 
 def loading_rows(bench: Bench) -> Iterator[Row]:

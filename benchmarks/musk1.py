@@ -75,7 +75,7 @@ def train_repeat(root: str, repeat: int) -> None:
 def accuracies(root: Path) -> dict[str, float]:
     """Share of the 92 bags called right in each repeat, each bag by the run that held it in test."""
     from milstore.store import open_store
-    from milstore.store.lens import connect
+    from milstore.store.views import connect
 
     with connect(open_store(root)) as con:
         rows = con.execute("""

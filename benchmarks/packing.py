@@ -12,10 +12,10 @@ from benchmarks.patch_files import make_empty, make_vectors, patch_names
 from benchmarks.rounds import in_rounds
 from milstore.ingest.features import ingest_features
 from milstore.ingest.patches import ingest_patches
-from milstore.ingest.workers import processors
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import VECTORS, open_features
+from milstore.workers import processors
 
 _BLOCK = 1 << 20
 

@@ -13,10 +13,10 @@ from milstore.store.cohort import read_cohort
 from milstore.store.features import PackedFeatures, open_features
 from milstore.training.bags import BagSource
 from milstore.training.config import TrainingConfig
+from milstore.training.data_loading import open_bags
 from milstore.training.loop import SplitCases, Training
-from milstore.training.preparation import plan_split
 from milstore.training.progress import Watcher
-from milstore.training.streaming import open_bags
+from milstore.training.setup import plan_split
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(epochs=10**6, patience=10**6)

@@ -7,8 +7,8 @@ import typer
 
 from milstore.cli.options import StoreOption
 from milstore.cli.output import say
-from milstore.cli.telling import telling
-from milstore.store.folder import default_root
+from milstore.cli.progress import telling
+from milstore.store.paths import default_root
 
 
 def command(

@@ -23,11 +23,11 @@ def command(
 
     Exit code 1 if something is damaged or left over.
     """
+    from milstore.asking.wall import describe, standing
     from milstore.store import doctor, open_store
     from milstore.store.findings import DAMAGE, LEFTOVER
-    from milstore.store.folder import find_store
     from milstore.store.migrations import migrate as migrate_store
-    from milstore.store.wall import describe, standing
+    from milstore.store.paths import find_store
 
     if migrate:
         done = migrate_store(find_store(store))

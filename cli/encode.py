@@ -6,7 +6,7 @@ import typer
 
 from milstore.cli.options import StoreOption
 from milstore.cli.output import say
-from milstore.cli.telling import telling
+from milstore.cli.progress import telling
 
 
 def command(
@@ -25,7 +25,7 @@ def command(
     hed is a baseline that needs no download: colour deconvolution (haematoxylin, eosin, DAB) and texture statistics.
     Features of a deep encoder, computed elsewhere, come in by milstore ingest features.
     """
-    from milstore.ingest.encode import encode_patches
+    from milstore.encoders.encode import encode_patches
     from milstore.store import open_store
 
     opened = open_store(store)

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from milstore.cli.opening import open_current
 from milstore.cli.options import StoreOption
 from milstore.cli.output import say
-from milstore.cli.telling import telling
+from milstore.cli.progress import telling
+from milstore.cli.store_access import open_current
 
 app = typer.Typer(
     help="Take labels, patches, features, splits and runs into the store. A second time changes nothing.",
@@ -57,8 +57,8 @@ def labels(
     store: StoreOption = None,
 ) -> None:
     """Take labels in. Cases that the store does not know are made."""
+    from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.labels import ingest_labels, parse_map
-    from milstore.ingest.marks import parse_missing
 
     report = ingest_labels(
         open_current(store),
@@ -143,9 +143,9 @@ def features(
     store: StoreOption = None,
 ) -> None:
     """Take feature vectors in: all of an encoder's at once."""
+    from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.features import ingest_features
     from milstore.ingest.labels import parse_map
-    from milstore.ingest.marks import parse_missing
 
     opened = open_current(store)
     with telling() as progress:
@@ -196,7 +196,7 @@ def splits(
     store: StoreOption = None,
 ) -> None:
     """Take train/val/test splits in, each by its own number. The cases must be known."""
-    from milstore.ingest.marks import parse_missing
+    from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.splits import ingest_splits
 
     report = ingest_splits(

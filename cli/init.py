@@ -2,7 +2,7 @@
 
 from milstore.cli.options import StoreOption
 from milstore.cli.output import say
-from milstore.store.folder import default_root
+from milstore.store.paths import default_root
 
 
 def command(store: StoreOption = None) -> None:

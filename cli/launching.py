@@ -8,7 +8,7 @@ import typer
 from milstore.cli.output import say, show_table
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.folder import store_option
+from milstore.store.paths import store_option
 from milstore.training.config import TrainingConfig
 
 LAUNCHERS = ("none", "local", "slurm")

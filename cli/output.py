@@ -132,7 +132,7 @@ def cell(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4g}"
     if isinstance(value, bytes | list | tuple | dict):
-        from milstore.fetching import as_text
+        from milstore.asking.fetching import as_text
 
         value = as_text(value)
     return printable(str(value))

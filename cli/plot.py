@@ -16,7 +16,7 @@ from milstore.cli.questions import (
     show_questions,
     take_choice,
 )
-from milstore.store.folder import Store, default_root
+from milstore.store.paths import Store, default_root
 
 FileOption = Annotated[
     Path | None,
@@ -30,10 +30,10 @@ FileOption = Annotated[
 
 
 def _plot(query: queries.Query, values: dict[str, Any]) -> None:
+    from milstore.charts.render import drawing
     from milstore.charts.save import check_suffix, save
-    from milstore.cli.opening import open_current
     from milstore.cli.output import say
-    from milstore.plotting import drawing
+    from milstore.cli.store_access import open_current
 
     choice = take_choice(values)
     store, output, timeout = (values.pop(name) for name in ("store", "output", "timeout"))

@@ -14,13 +14,13 @@ from milstore.cli.questions import (
     show_questions,
     take_choice,
 )
-from milstore.store.folder import Store, default_root
+from milstore.store.paths import Store, default_root
 
 
 def _ask(query: queries.Query, values: dict[str, Any]) -> None:
-    from milstore.asking import analysis_function, ask
-    from milstore.cli.answers import write_answer
-    from milstore.cli.opening import open_current
+    from milstore.asking.ask import analysis_function, ask
+    from milstore.cli.formatters import write_answer
+    from milstore.cli.store_access import open_current
 
     choice = take_choice(values)
     store, format_, output, timeout = (values.pop(name) for name in ("store", "format_", "output", "timeout"))

@@ -10,6 +10,8 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from milstore import queries
+from milstore.asking.selection import Choice
+from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.cli.options import (
     CaseOption,
     ExperimentOption,
@@ -20,9 +22,7 @@ from milstore.cli.options import (
     TimeoutOption,
 )
 from milstore.cli.output import show_table
-from milstore.store.folder import Store, default_root
-from milstore.store.limit import DEFAULT_TIMEOUT
-from milstore.store.selection import Choice
+from milstore.store.paths import Store, default_root
 
 
 def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:

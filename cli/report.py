@@ -26,10 +26,10 @@ def command(
 
     The page needs no network: it can be mailed, scrolled through in a meeting, and printed.
     """
-    from milstore.cli.opening import open_current
+    from milstore.asking.selection import Choice
     from milstore.cli.output import fail, say
+    from milstore.cli.store_access import open_current
     from milstore.report.writing import write_report
-    from milstore.store.selection import Choice
 
     path = output or Path("report.md" if format_ == "md" else "report.html")
     choice = Choice(run=run, experiment=experiment, seed=seed, subset=subset)

@@ -30,9 +30,9 @@ _COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job
 @app.command("list")
 def list_runs(format_: FormatOption = "table", output: OutputOption = None, store: StoreOption = None) -> None:
     """List the runs: finished, running, waiting, interrupted and failed."""
-    from milstore.asking import Result
-    from milstore.cli.answers import write_answer
-    from milstore.cli.opening import open_current
+    from milstore.asking.ask import Result
+    from milstore.cli.formatters import write_answer
+    from milstore.cli.store_access import open_current
     from milstore.launching.states import RunState, states
 
     opened = open_current(store)
@@ -55,7 +55,7 @@ def watch(
     store: StoreOption = None,
 ) -> None:
     """Follow waiting and running runs until none is left: a live table, or lines where there is no terminal."""
-    from milstore.cli.opening import open_current
+    from milstore.cli.store_access import open_current
     from milstore.launching.states import follow
 
     snapshots = follow(open_current(store), interval=interval)
@@ -161,9 +161,9 @@ def show(
     store: StoreOption = None,
 ) -> None:
     """Show everything that is known of where a run's numbers came from."""
-    from milstore.cli.opening import open_current
+    from milstore.cli.store_access import open_current
     from milstore.errors import UsageError
-    from milstore.store.finished import LEARNING, find_run_id, read_run
+    from milstore.store.run_reader import LEARNING, find_run_id, read_run
 
     if format_ not in ("table", "json"):
         raise UsageError(f"there is no format {format_!r} here: use table or json")
@@ -190,11 +190,11 @@ def diff(
     store: StoreOption = None,
 ) -> None:
     """Show in what two runs differ: settings, cohort, features, split, code and machine."""
-    from milstore.asking import Result
-    from milstore.cli.answers import write_answer
-    from milstore.cli.opening import open_current
+    from milstore.asking.ask import Result
+    from milstore.cli.formatters import write_answer
+    from milstore.cli.store_access import open_current
     from milstore.store.differences import differences
-    from milstore.store.finished import find_run_id, read_run
+    from milstore.store.run_reader import find_run_id, read_run
 
     opened = open_current(store)
     found = [find_run_id(opened, run) for run in (a, b)]
@@ -214,7 +214,7 @@ def delete(
     store: StoreOption = None,
 ) -> None:
     """Delete runs for good: says what goes, and asks first."""
-    from milstore.cli.opening import open_current
+    from milstore.cli.store_access import open_current
     from milstore.errors import UsageError
     from milstore.store.removal import delete_run, removable
 

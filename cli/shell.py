@@ -3,10 +3,10 @@
 import sys
 from collections.abc import Iterator
 
+from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.cli.options import FormatOption, StoreOption, TimeoutOption
 from milstore.cli.output import fail, say
 from milstore.errors import MilstoreError
-from milstore.store.limit import DEFAULT_TIMEOUT
 
 PROMPT, GOES_ON = "milstore> ", "     ...> "
 LEAVE = ("exit", "quit", ".exit", ".quit")
@@ -22,9 +22,9 @@ def command(
     Like milstore sql, but at a prompt; a statement ends with a semicolon at the end of a line. Statements may also come from a pipe or a file, and then the first one that
     fails ends it. Leave with exit, or Ctrl-D.
     """
-    from milstore.asking import ask_sql
-    from milstore.cli.answers import write_answer
-    from milstore.cli.opening import open_current
+    from milstore.asking.ask import ask_sql
+    from milstore.cli.formatters import write_answer
+    from milstore.cli.store_access import open_current
 
     opened = open_current(store)
     at_prompt = sys.stdin.isatty()

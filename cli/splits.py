@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from milstore.cli.opening import open_current
 from milstore.cli.options import StoreOption
 from milstore.cli.output import printable, say, show_table
+from milstore.cli.store_access import open_current
 
 app = typer.Typer(
     help="Make, show and check train/val/test splits.",
@@ -53,7 +53,7 @@ def make(
     replace: Annotated[bool, typer.Option("--replace", help="In the place of other splits of this name.")] = False,
 ) -> None:
     """Draw a split set, stratified by class, with each labelled case in exactly one test set."""
-    from milstore.ingest.marks import parse_missing
+    from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.splits import make_splits
 
     report = make_splits(
@@ -103,8 +103,8 @@ def check(
     Exits with 1 if something is broken.
     """
     from milstore.analysis.splits import check_splits, split_cases
-    from milstore.ingest.groups import read_groups
-    from milstore.ingest.marks import Marks, parse_missing
+    from milstore.formats.group_file import read_groups
+    from milstore.formats.missing_marks import Marks, parse_missing
     from milstore.store.cohort import read_cohort
 
     opened = open_current(store)

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.cli.options import FormatOption, OutputOption, StoreOption, TimeoutOption
-from milstore.store.limit import DEFAULT_TIMEOUT
 
 
 def command(
@@ -19,8 +19,8 @@ def command(
 
     Every table of docs/schema.md is there. Nothing can be written, and no file but the store's can be read.
     """
-    from milstore.asking import ask_sql
-    from milstore.cli.answers import write_answer
-    from milstore.cli.opening import open_current
+    from milstore.asking.ask import ask_sql
+    from milstore.cli.formatters import write_answer
+    from milstore.cli.store_access import open_current
 
     write_answer(ask_sql(open_current(store), statement, timeout=timeout), format_, output)

@@ -13,7 +13,7 @@ from milstore.cli.options import QuietOption, StoreOption
 from milstore.cli.output import console, is_quiet, say, show_table
 from milstore.errors import Interrupted, UsageError
 from milstore.store import Store, open_store
-from milstore.store.folder import store_option
+from milstore.store.paths import store_option
 from milstore.training.config import TrainingConfig, field_help, option_name, read_config
 from milstore.training.interruption import Interruption
 from milstore.training.memory import parse_memory

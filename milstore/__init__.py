@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from milstore.notebook import OpenStore
+    from milstore.api import OpenStore
 
 __version__ = "0.1.0"
 
@@ -16,6 +16,6 @@ def open(path: "str | Path | None" = None) -> "OpenStore":
     StoreError if there is none.
     """
     # Imported here, so that `import milstore` costs nothing.
-    from milstore.notebook import open_notebook
+    from milstore.api import open_notebook
 
     return open_notebook(path)

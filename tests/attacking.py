@@ -4,7 +4,7 @@ import json
 import sys
 from pathlib import Path
 
-from milstore.asking import ask_sql
+from milstore.asking.ask import ask_sql
 from milstore.errors import UsageError
 from tests.making import three_case_store
 from tests.test_store_cohort import snapshot

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from milstore.asking import ask_sql
+from milstore.asking.ask import ask_sql
 from milstore.store import Store
 from tests.making import Patch, levels, make_run, make_splits, make_store
 

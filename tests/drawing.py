@@ -6,10 +6,10 @@ from typing import Any
 
 from PIL import Image
 
+from milstore.asking.selection import Choice
+from milstore.charts.render import drawing
 from milstore.charts.save import as_png
-from milstore.plotting import drawing
 from milstore.store import Store
-from milstore.store.selection import Choice
 
 WIDEST = 800
 """Pixels that a chart may take, on a slide or on paper."""

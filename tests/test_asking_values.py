@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import milstore
+from milstore.asking.fetching import as_text, distinct, fetch_rows, fetch_table
 from milstore.cli.main import main
-from milstore.fetching import as_text, distinct, fetch_rows, fetch_table
 from milstore.store import Store
 from tests.ingesting import new_store
 

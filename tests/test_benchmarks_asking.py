@@ -8,9 +8,9 @@ from benchmarks import asking
 from benchmarks.commands import bare_program, milstore, python, run_program
 from benchmarks.files import Rival, answer_of_rival, write_files
 from benchmarks.make_runs import Shape, make_runs
-from milstore.asking import connect_locked
+from milstore.asking.ask import connect_locked
 from milstore.store import Store
-from milstore.store.finished import run_ids
+from milstore.store.run_reader import run_ids
 from tests.making import three_case_store
 
 TOY = ["--runs", "10", "--patches", "600", "--cases", "15", "--small", "5", "--rival-runs", "2", "--window-runs", "2"]

@@ -14,7 +14,7 @@ from benchmarks.rival import Rival, from_files, in_slices, write_patch_files
 from benchmarks.trainings import CONFIG
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
-from milstore.training.streaming import open_bags
+from milstore.training.data_loading import open_bags
 
 TOY = ["--cases", "20", "--features", "16", "--slice-patches", "4", "8", "--threads", "1", "--rounds", "1"]
 SHAPE = Shape(cases=20, features=16, slice_patches=(4, 8), large_slice=24)

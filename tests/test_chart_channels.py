@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from milstore import queries
+from milstore.asking.selection import Choice
 from milstore.charts import charted
-from milstore.plotting import drawing
+from milstore.charts.render import drawing
 from milstore.store import Store
-from milstore.store.selection import Choice
 
 PARTS = ("layer", "concat", "hconcat", "vconcat", "spec")
 ELSEWHERE = ("true_class", "stain", "outcome")

@@ -9,11 +9,11 @@ import pytest
 
 from milstore import queries
 from milstore.analysis.correlation import sentence
+from milstore.asking.selection import Choice
 from milstore.charts import charted, error_scatter, patch_gallery, slice_attention, stain_attention, top_patches
+from milstore.charts.render import drawing
 from milstore.charts.theme import CLASS_COLOURS, About
-from milstore.plotting import drawing
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import drawn
 
 ABOUT = About(title="t", subtitle="s", class_names=["benign", "high-grade"], stains=["h&e", "melan", "sox10"])

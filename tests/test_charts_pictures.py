@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from milstore.charts.pictures import PatchFolder, data_uri, is_data_uri
+from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
 from milstore.store.settings import Settings
 
 pytestmark = pytest.mark.thorough

@@ -12,7 +12,7 @@ import pytest
 from milstore.cli.main import main
 from milstore.store import Store
 from milstore.store.differences import differences
-from milstore.store.finished import read_run, run_ids
+from milstore.store.run_reader import read_run, run_ids
 from tests.test_layout import ROOT
 
 PROGRAM = "import sys; from milstore.cli.main import main; sys.exit(main(sys.argv[1:]))"

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from skimage.color import rgb2hed
 
 from milstore.demo.drawing import MIN_COVER, PATCH_SIZE, STAINS, DrawnSlice, SlicePlan, draw_slice
-from milstore.ingest.hed import measure
+from milstore.encoders.hed import measure
 
 
 def _plan(stain: str, **changes: object) -> SlicePlan:

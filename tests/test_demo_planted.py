@@ -11,10 +11,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort
-from milstore.store.lens import connect
+from milstore.store.views import connect
 from tests.making import Patch
 
 pytestmark = pytest.mark.thorough

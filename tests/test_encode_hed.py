@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from milstore.demo.drawing import DYE_COLOURS, SlicePlan, draw_slice
-from milstore.ingest.hed import HedEncoder, measure
-from milstore.ingest.hed_scales import SCALES
+from milstore.encoders.hed import HedEncoder, measure
+from milstore.encoders.hed_scales import SCALES
 
 
 def _discs(centres: list[tuple[int, int]], radius: float, dye: str, amount: float, side: int = 64) -> np.ndarray:

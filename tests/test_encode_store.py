@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from milstore.cli.main import main
+from milstore.encoders.encode import ENCODERS, Encoder, encode_patches, read_image
+from milstore.encoders.hed import HedEncoder
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest.encode import ENCODERS, Encoder, encode_patches, read_image
-from milstore.ingest.hed import HedEncoder
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
@@ -88,7 +88,7 @@ def test_new_patches_are_encoded_with_the_old(store: Store, images: Path) -> Non
 
 def test_parallel_is_serial(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many processes compute, the features are the same to the last bit."""
-    monkeypatch.setattr("milstore.ingest.encode._CHUNK", 3)
+    monkeypatch.setattr("milstore.encoders.encode._CHUNK", 3)
     encode_patches(store, "hed", jobs=1)
     (serial,) = read_cohort(store).table("encoders").to_pylist()
     encode_patches(store, "hed", jobs=2, replace=True)

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest import packing
+from milstore.ingest import feature_import as packing
 from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store, create_store

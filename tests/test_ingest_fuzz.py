@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from milstore.errors import DataError
-from milstore.ingest.bags import read_bags
-from milstore.ingest.csvfile import read_csv
-from milstore.ingest.images import image_sizes
-from milstore.ingest.npyfile import vector_from_npy
-from milstore.ingest.ptfile import vector_from_pt
-from milstore.ingest.slicefile import declared, read_features, read_index
-from milstore.ingest.splitfile import read_split_files
+from milstore.formats.bag_table import read_bags
+from milstore.formats.csv_table import read_csv
+from milstore.formats.npy import vector_from_npy
+from milstore.formats.pt import vector_from_pt
+from milstore.formats.slice_features import declared, read_features, read_index
+from milstore.formats.split_file import read_split_files
+from milstore.pixels.image_sizes import image_sizes
 from milstore.store.settings import read_settings
 from tests.spoiling import array, tensor
 from tests.test_ingest_features import write_slice

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from milstore.errors import DataError
-from milstore.ingest.groups import read_groups
+from milstore.formats.group_file import read_groups
+from milstore.formats.missing_marks import Marks
 from milstore.ingest.labels import ingest_labels
-from milstore.ingest.marks import Marks
 from milstore.ingest.splits import make_splits
 from milstore.store import Store
 from milstore.store.cohort import read_cohort

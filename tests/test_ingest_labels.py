@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest.csvfile import read_csv, separator_of
+from milstore.formats.csv_table import read_csv, separator_of
 from milstore.ingest.labels import LabelsReport, ingest_labels, parse_map
 from milstore.store import Store
 from milstore.store.cohort import read_cohort

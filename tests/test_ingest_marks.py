@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milstore.errors import DataError, UsageError
+from milstore.formats.group_file import read_groups
+from milstore.formats.missing_marks import UNSAID, WORDS, Marks
 from milstore.ingest.features import ingest_features
-from milstore.ingest.groups import read_groups
 from milstore.ingest.labels import LabelsReport, ingest_labels
-from milstore.ingest.marks import UNSAID, WORDS, Marks
 from milstore.ingest.splits import ingest_splits
 from milstore.store import Store
 from milstore.store.cohort import read_cohort

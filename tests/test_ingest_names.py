@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milstore.errors import DataError
-from milstore.ingest.names import read_names
+from milstore.ingest.file_names import read_names
 from milstore.store.names import normal_case_id
 from milstore.store.pattern import (
     DEFAULT_PATTERN,

@@ -11,14 +11,14 @@ import torch
 from hypothesis import HealthCheck, example, given, settings
 
 from milstore.errors import DataError
-from milstore.ingest import pieces, vectors
+from milstore.formats import pieces, vectors
+from milstore.formats.pt import vector_from_pt
+from milstore.formats.pt_plain import PlainFile, plain_file
 from milstore.ingest.features import ingest_features
-from milstore.ingest.ptfile import vector_from_pt
-from milstore.ingest.ptplain import PlainFile, plain_file
-from milstore.ingest.workers import Crew, mapped
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
-from milstore.store.packtarget import PackTarget
+from milstore.store.pack_matrix import PackTarget
+from milstore.workers import Crew, mapped
 from tests.ingesting import make_vectors, new_store
 from tests.spoiling import tensor
 from tests.test_ingest_fuzz import CHANGES, damaged

@@ -20,8 +20,8 @@ from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.doctor import check
 from milstore.store.features import PACK, ROWS, VECTORS, open_features
-from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, Finding
+from milstore.store.io import sha256_of
 from tests.ingesting import contents, milstore, new_store
 from tests.making import levels, make_run
 

@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest.features import ingest_features
 from milstore.ingest.labels import ingest_labels
+from milstore.ingest.patch_placing import Reading
 from milstore.ingest.patches import ingest_patches
-from milstore.ingest.placing import Reading
-from milstore.ingest.runattention import read_attention
+from milstore.ingest.run_attention import read_attention
 from milstore.ingest.runs import RunReport, ingest_run
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort

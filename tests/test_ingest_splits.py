@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest.draw import draw_folds, draw_validation, pool_of
-from milstore.ingest.groups import read_groups
+from milstore.formats.group_file import read_groups
 from milstore.ingest.labels import ingest_labels
+from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of
 from milstore.ingest.splits import ingest_splits, make_splits
 from milstore.store import Store
 from milstore.store.cohort import read_cohort

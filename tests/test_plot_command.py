@@ -7,14 +7,14 @@ from unittest.mock import ANY
 import duckdb
 import pytest
 
-from milstore.asking import Result, ask
+from milstore.asking.ask import Result, ask
+from milstore.asking.selection import Choice
 from milstore.charts import charted
+from milstore.charts.render import draw, drawing
 from milstore.cli.main import main
 from milstore.errors import UsageError
-from milstore.plotting import draw, drawing
 from milstore.queries import available, load
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import rows_of, subtitle_of
 
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<svg ", ".html": b"<!doc", ".json": b'{"'}

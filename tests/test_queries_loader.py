@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from milstore import queries
-from milstore.asking import analysis_function
+from milstore.asking.ask import analysis_function
+from milstore.asking.selection import Choice, select
 from milstore.errors import DataError, UsageError
 from milstore.queries.loader import REQUIRED, built_in_names
 from milstore.store import Store
-from milstore.store.lens import connect, execute
-from milstore.store.selection import Choice, select
+from milstore.store.views import connect, execute
 
 HEADER = "-- What is asked.\n-- grain: one row\n-- columns: a\n"
 

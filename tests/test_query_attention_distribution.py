@@ -5,10 +5,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.attending import Attended, random_store
 from tests.drawing import drawn, rows_of, subtitle_of
 

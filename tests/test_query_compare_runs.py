@@ -14,11 +14,11 @@ from scipy.stats import spearmanr
 
 from milstore import queries
 from milstore.analysis.comparison import report
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.places import PLACE
-from milstore.store.selection import Choice
+from milstore.store.patch_index import PLACE
 from tests.attended import frame, random_store, rounded
 from tests.drawing import drawn, rows_of, subtitle_of
 from tests.making import THREE_PATCHES, Patch, levels, make_run, make_store

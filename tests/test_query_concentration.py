@@ -10,9 +10,9 @@ from scipy.stats import spearmanr
 
 from milstore.analysis.concentration import report
 from milstore.analysis.correlation import spearman
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.attended import frame, random_store, rounded
 from tests.drawing import drawn, rows_of
 from tests.making import make_run

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from scipy.stats import entropy
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.attended import frame, random_store
 from tests.drawing import drawn, rows_of
 

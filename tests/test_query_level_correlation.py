@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from scipy.stats import pearsonr, spearmanr
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
 from milstore.store import Store
 from tests.attended import frame, random_store
 from tests.drawing import drawn, rows_of

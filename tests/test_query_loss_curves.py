@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import drawn, rows_of, subtitle_of
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run, make_store
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.charts.misclassified import chart
 from milstore.charts.theme import About
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import drawn, subtitle_of
 
 

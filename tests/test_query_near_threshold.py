@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
 from milstore.errors import UsageError
 from milstore.store import Store
 from tests.drawing import drawn, subtitle_of

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import spearmanr
 
 from milstore.analysis.concentration import report_of_counts
-from milstore.asking import ask
+from milstore.asking.ask import ask
 from milstore.store import Store
 from tests.attended import frame, random_store, rounded
 from tests.drawing import drawn

@@ -8,10 +8,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort
-from milstore.store.selection import Choice
 from tests.drawing import drawn, subtitle_of
 
 TEN = Choice(cases=("10",))

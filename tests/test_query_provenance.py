@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import drawn, rows_of, subtitle_of
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 
@@ -68,7 +68,7 @@ def test_the_checkpoint_is_that_of_the_weights_file(three: Store) -> None:
 
 def frame(store: Store, name: str) -> object:
     """A table of the first run."""
-    from milstore.asking import ask_sql
+    from milstore.asking.ask import ask_sql
 
     return ask_sql(store, f"select * exclude run_id from {name} where run_id = 'exp-s1-0'").arrow()
 

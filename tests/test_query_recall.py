@@ -12,9 +12,9 @@ from sklearn.metrics import balanced_accuracy_score, recall_score, roc_auc_score
 
 from milstore.analysis.intervals import wilson
 from milstore.analysis.recall import summary
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import drawn, subtitle_of
 from tests.making import levels, make_run, make_store
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score, roc_curve
 
 from milstore.analysis.roc import area, bootstrap_interval, corners
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import drawn, subtitle_of
 from tests.making import levels, make_run, make_store
 

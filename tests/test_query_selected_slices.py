@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
 from milstore.store import Store
 from tests.attending import random_store
 from tests.drawing import drawn

@@ -2,9 +2,9 @@
 
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.attending import Attended, random_store
 from tests.drawing import drawn, subtitle_of
 

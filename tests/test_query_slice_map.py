@@ -10,11 +10,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort
-from milstore.store.selection import Choice
 from tests.attending import random_store
 from tests.drawing import drawn, subtitle_of
 from tests.making import Patch, levels, make_run, make_store

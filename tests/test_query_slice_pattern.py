@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milstore.analysis.pattern import longest_run, measure, moran_test, neighbours, run_chance
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.attending import random_store
 from tests.drawing import drawn, subtitle_of
 from tests.making import Patch, levels, make_run, make_store

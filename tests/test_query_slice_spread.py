@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from milstore.analysis.spread import expected_ratio
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import drawn, rows_of
 from tests.making import Patch, levels, make_run, make_store
 
@@ -80,7 +80,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Store:
 
 def test_agrees_with_pandas_and_scipy(many: Store) -> None:
     """Ratios and rank correlations are those of a computation from the raw attention."""
-    from milstore.asking import ask_sql
+    from milstore.asking.ask import ask_sql
 
     found = ask(many, "slice-spread", None, {"pct": 20}).df().set_index("case_id")
     attention = ask_sql(many, "select * from attention").df()

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.drawing import drawn
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 

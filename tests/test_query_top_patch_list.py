@@ -2,10 +2,10 @@
 
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.attending import random_store
 from tests.drawing import drawn
 

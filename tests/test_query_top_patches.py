@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from milstore.analysis.top_patches import report
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.store import Store
-from milstore.store.selection import Choice
 from tests.attending import Attended, random_store
 from tests.drawing import drawn
 from tests.making import Patch, levels, make_run, make_store

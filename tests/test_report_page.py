@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.cli.main import main
 from milstore.errors import StoreError, UsageError
 from milstore.report.building import build_report, headlines
 from milstore.report.plan import CLOSING, OPENING
 from milstore.report.writing import write_report
 from milstore.store import Store, create_store
-from milstore.store.selection import Choice
 from tests.chromium import Browser
 from tests.hostile import HOSTILE, hostile_store
 from tests.making import three_case_store

@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from milstore.asking.selection import Choice, select
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest.numbering import numbers_in
+from milstore.formats.split_numbering import numbers_in
 from milstore.ingest.runs import ingest_run
 from milstore.ingest.splits import SplitSummary, ingest_splits
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.finished import read_run, run_ids
-from milstore.store.lens import connect
+from milstore.store.run_reader import read_run, run_ids
 from milstore.store.runs import begin_run
-from milstore.store.selection import Choice, select
+from milstore.store.views import connect
 from tests.ingesting import contents, milstore
 from tests.making import THREE_LABELS, levels, make_run, three_case_store
 from tests.training_cohort import tiny_store

@@ -16,11 +16,12 @@ import pytest
 
 from milstore.schema.columns import columns
 from milstore.schema.tables import METADATA
-from milstore.store import Store, building
+from milstore.store import Store
+from milstore.store import catalog_build as building
 from milstore.store.catalog import is_behind, refresh
 from milstore.store.cohort import edit_cohort
 from milstore.store.features import FeaturePack
-from milstore.store.folder import open_store
+from milstore.store.paths import open_store
 from tests.making import THREE_LABELS, levels, make_run
 
 SHELL = shutil.which("duckdb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")

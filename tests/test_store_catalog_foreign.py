@@ -19,7 +19,7 @@ from milstore.store import Store, catalog, open_store
 from milstore.store.catalog import is_behind, made_from, refresh
 from milstore.store.doctor import check
 from milstore.store.findings import NOTE
-from milstore.store.foreign import stored_columns
+from milstore.store.foreign_database import stored_columns
 from tests.faults import forked
 from tests.making import three_case_store
 from tests.test_store_catalog import held, rename_class, shell
@@ -396,8 +396,8 @@ def operations(folder: Path, at: int, mode: str) -> int:
 
             return shim
 
-        import milstore.store.building as building
-        import milstore.store.keeping as keeping
+        import milstore.store.catalog_build as building
+        import milstore.store.own_objects as keeping
 
         for module, name in (
             (os, "fsync"),

@@ -14,7 +14,7 @@ import pytest
 
 from milstore.store import Store
 from milstore.store.catalog import refresh
-from milstore.store.folder import open_store
+from milstore.store.paths import open_store
 from milstore.store.removal import make_writable
 from tests.making import three_case_store
 from tests.test_store_catalog import SHELL
@@ -146,7 +146,7 @@ def test_large_patch_tables_and_features_are_found_beside_the_file(
     """What is a view because it is large, and the packs of features, are those of the copy."""
     import numpy as np
 
-    from milstore.store import building
+    from milstore.store import catalog_build as building
     from milstore.store.cohort import edit_cohort
     from milstore.store.features import FeaturePack
 

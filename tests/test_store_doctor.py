@@ -16,8 +16,8 @@ from milstore.store.cohort import edit_cohort
 from milstore.store.doctor import check, mend
 from milstore.store.features import FeaturePack
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
-from milstore.store.folder import open_store
 from milstore.store.lease import write_lease
+from milstore.store.paths import open_store
 from milstore.store.runs import begin_run
 from tests.making import MadeOnce, three_case_store
 from tests.test_store_cohort import snapshot

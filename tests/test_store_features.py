@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from milstore.errors import DataError, StoreError, UsageError
-from milstore.store import Store, settling
+from milstore.store import Store
+from milstore.store import background_hash as settling
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.doctor import check
 from milstore.store.features import PACK, ROWS, VECTORS, FeaturePack, Vectors, open_features, packed_fingerprint

@@ -8,18 +8,18 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice
 from milstore.cli.main import main
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
 from milstore.store import Store, migrations, open_store
-from milstore.store import folder as folder_module
+from milstore.store import paths
 from milstore.store.cohort import edit_cohort
 from milstore.store.doctor import check
-from milstore.store.files import write_json, write_whole
 from milstore.store.findings import NOTE
+from milstore.store.io import write_json, write_whole
 from milstore.store.migrations import STEPS, migrate
-from milstore.store.selection import Choice
 from tests.faults import KILL, Faults, forked
 from tests.test_layout import ROOT
 
@@ -30,7 +30,7 @@ KEPT = ROOT / "tests" / "stores"
 def test_a_store_that_was_kept_answers(version: int, tmp_path: Path) -> None:
     """The small store that each version wrote migrates, keeps every promise, and gives the answer that it gave then."""
     shutil.copytree(KEPT / f"version-{version}", tmp_path / "store")
-    migrate(folder_module.find_store(tmp_path / "store"))
+    migrate(paths.find_store(tmp_path / "store"))
     store = open_store(tmp_path / "store")
     assert [finding for finding in check(store) if finding.kind != NOTE] == []
     rows = ask(store, "top-patches", Choice(cases=("10",)), {"pct": 30}).records()
@@ -57,7 +57,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
         return migrate_once
 
-    for module in (migrations, folder_module):
+    for module in (migrations, paths):
         monkeypatch.setattr(module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
     for version in (SCHEMA_VERSION, SCHEMA_VERSION + 1):
         monkeypatch.setitem(STEPS, version, step(version))

@@ -10,18 +10,18 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from milstore.asking import ask, ask_sql, connect_locked
+from milstore.asking.ask import ask, ask_sql, connect_locked
+from milstore.asking.selection import Choice
 from milstore.cli.main import main
-from milstore.contents import contents
 from milstore.errors import StoreError
 from milstore.report.answers import Answerer
 from milstore.report.building import build_report
 from milstore.schema.columns import columns
 from milstore.store import Store, create_store, doctor, open_store
 from milstore.store.findings import DAMAGE, LEFTOVER
-from milstore.store.lens import path_literal
-from milstore.store.selection import Choice
-from milstore.training.preparation import known_runs
+from milstore.store.summary import contents
+from milstore.store.views import path_literal
+from milstore.training.setup import known_runs
 from tests.making import three_case_store
 from tests.test_layout import ROOT
 
@@ -207,7 +207,7 @@ def test_a_path_that_is_none_is_a_line(tmp_path: Path) -> None:
 
 def test_a_path_is_quoted_in_a_command_that_is_to_be_pasted(tmp_path: Path) -> None:
     """The option that messages name finds the store in a shell."""
-    from milstore.store.folder import store_option
+    from milstore.store.paths import store_option
 
     store = create_store(tmp_path / "[2026] it's")
     assert store_option(store) == f""" --store '{tmp_path}/[2026] it'"'"'s'"""

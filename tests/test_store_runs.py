@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from milstore.asking import connect_locked
+from milstore.asking.ask import connect_locked
 from milstore.errors import DataError, StoreError, UsageError
 from milstore.store import Store
 from milstore.store.attention import check_coverage, checked_attention, rank_attention
-from milstore.store.files import put_parquet, sha256_of
+from milstore.store.io import put_parquet, sha256_of
 from milstore.store.runs import begin_run, find_run_id, list_drafts, mint_run_id, open_draft, read_run, run_ids
 from tests.making import RUN_FACTS, THREE_LABELS, Patch, levels, make_run
 from tests.test_store_cohort import snapshot

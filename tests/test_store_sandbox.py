@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from milstore.asking import ask_sql
+from milstore.asking.ask import ask_sql
 from milstore.errors import UsageError
 from milstore.store import Store
 from tests.test_layout import ROOT

@@ -2,10 +2,10 @@
 
 import pytest
 
+from milstore.asking.selection import Choice, Selection, select
 from milstore.errors import StoreError, UsageError
 from milstore.store import Store, create_store
-from milstore.store.lens import connect
-from milstore.store.selection import Choice, Selection, select
+from milstore.store.views import connect
 from tests.making import THREE_LABELS, levels, make_run
 
 ATTENTION = {("2", "h&e", 0, 0): 1.0, ("10", "h&e", 0, 0): 1.0, ("46", "h&e", 0, 1): 1.0}

@@ -9,18 +9,18 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from milstore.asking import ask, ask_sql
+from milstore.asking.ask import ask, ask_sql
 from milstore.cli.main import main
-from milstore.contents import contents
 from milstore.errors import StoreError, UsageError
 from milstore.launching.states import states
 from milstore.store import Store, doctor, open_store
 from milstore.store.doctor import check, mend
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE
-from milstore.store.finished import find_run_id, run_ids, strangers
 from milstore.store.removal import delete_run, removable
+from milstore.store.run_reader import find_run_id, run_ids, strangers
 from milstore.store.runs import begin_run
-from milstore.training.preparation import known_runs
+from milstore.store.summary import contents
+from milstore.training.setup import known_runs
 from tests.faults import KILL, Faults
 from tests.test_store_doctor import old
 

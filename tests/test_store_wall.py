@@ -13,12 +13,12 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from milstore.asking import Result, ask, ask_sql, connect_walled
+from milstore.api import open_notebook
+from milstore.asking.ask import Result, ask, ask_sql, connect_walled, wall
+from milstore.asking.walled import Walled
 from milstore.cli.main import main
 from milstore.errors import UsageError
-from milstore.notebook import open_notebook
-from milstore.store import Store, wall
-from milstore.store.walled import Walled
+from milstore.store import Store
 from tests.test_layout import ROOT
 from tests.walling import SINCE_2_LOCKED, WRITING
 

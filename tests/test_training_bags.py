@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from milstore.training.bags import Float32Rows, feature_moments, make_bag
-from milstore.training.streaming import open_bags
+from milstore.training.data_loading import open_bags
 from tests.training_cohort import LABELS, bag, bags, features, places, tiny_store
 
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from benchmarks import learning as benchmark
+from milstore.asking.selection import Choice
 from milstore.cli.main import main
 from milstore.report.building import build_report
 from milstore.store import Store
 from milstore.store.doctor import check
-from milstore.store.finished import LEARNING, read_run
-from milstore.store.selection import Choice
+from milstore.store.run_reader import LEARNING, read_run
 from milstore.training import RunResult, train
 from milstore.training.evaluation import dead_units, evaluate, judge_training
 from milstore.training.loop import Training

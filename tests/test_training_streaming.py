@@ -17,9 +17,9 @@ from milstore.store.features import VECTORS, PackedFeatures, open_features
 from milstore.training import experiment as experiment_module
 from milstore.training import train, train_all
 from milstore.training.bags import BagsInMemory, name_bags
+from milstore.training.data_loading import BagsReadAhead, open_bags
 from milstore.training.memory import memory_text, parse_memory
 from milstore.training.progress import Watcher
-from milstore.training.streaming import BagsReadAhead, open_bags
 from tests.test_training_runs import Killed, Strike, assert_same_numbers, die
 from tests.training_cohort import LABELS, SMALL, features, tiny_store
 

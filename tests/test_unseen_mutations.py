@@ -11,22 +11,22 @@ import pytest
 from safetensors.numpy import load_file
 
 from milstore.analysis.pattern import PERMUTATIONS, moran_test
-from milstore.asking import ask
+from milstore.asking.ask import ask
+from milstore.asking.selection import Choice, select
 from milstore.errors import ConflictError, DataError
 from milstore.ingest.coordinates import with_coordinates
-from milstore.ingest.draw import draw_folds, draw_validation, pool_of
 from milstore.ingest.patches import ingest_patches
 from milstore.ingest.runs import ingest_run
+from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of
 from milstore.launching.planning import plan_launch
 from milstore.launching.task import Task
 from milstore.store import Store, create_store
 from milstore.store.attention import checked_attention
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.features import FeaturePack, open_features
-from milstore.store.files import write_json, write_whole
-from milstore.store.lens import connect
+from milstore.store.io import write_json, write_whole
 from milstore.store.runs import begin_run, run_ids
-from milstore.store.selection import Choice, select
+from milstore.store.views import connect
 from milstore.training import TrainingConfig, train, train_all
 from milstore.training.bags import Bag
 from milstore.training.progress import Watcher

@@ -8,9 +8,10 @@ import os
 import sys
 from pathlib import Path
 
-import milstore.asking
+import milstore.asking.ask
+from milstore.asking import wall
 from milstore.errors import UsageError
-from milstore.store import Store, wall
+from milstore.store import Store
 from tests.making import three_case_store
 
 WRITING = [
@@ -42,14 +43,14 @@ def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
 def ask(store: Store, sql: str) -> None:
     """Ask as `milstore sql` does, and let go of the answer, which closes the connection."""
     try:
-        milstore.asking.ask_sql(store, sql.replace("{root}", str(store.root)), timeout=20).rows()
+        milstore.asking.ask.ask_sql(store, sql.replace("{root}", str(store.root)), timeout=20).rows()
     except UsageError as error:
         sys.stderr.write(f"{error}\n")
 
 
 def main(folder: Path, which: str) -> dict[str, list[str]]:
     """For each statement the files and folders that it made, changed or removed."""
-    milstore.asking.check_foreign = lambda con, sql: None
+    milstore.asking.ask.check_foreign = lambda con, sql: None
     if which != "usual":
         wall.give_up_writing = {"none": lambda: wall.NONE, "landlock": wall.landlock, "seccomp": wall.seccomp}[which]
     changed = {}

@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 
 from milstore.charts.attended import PATCH_TOOLTIP, all_stains, called, one_run, times_even
-from milstore.charts.pictures import PatchFolder, data_uri, is_data_uri
 from milstore.charts.theme import NEUTRAL, About, stain_colour, themed, titled
+from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
 
 COLUMNS = 8
 SIDE = 82

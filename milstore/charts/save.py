@@ -13,7 +13,7 @@ from milstore.charts.drawing import Drawing
 from milstore.charts.page import figure_html, fold_html, page_html
 from milstore.charts.scripts import vegalite_version
 from milstore.errors import DataError, UsageError
-from milstore.store.files import write_whole
+from milstore.store.io import write_whole
 
 PNG_SCALE = 2.0
 """Pixels of a picture for each pixel of the chart: sharp on paper and on a projector."""

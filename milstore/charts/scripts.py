@@ -13,7 +13,7 @@ from pathlib import Path
 import altair as alt
 import vl_convert as vlc
 
-from milstore.store.files import write_whole
+from milstore.store.io import write_whole
 
 
 def vegalite_version() -> str:

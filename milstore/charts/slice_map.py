@@ -7,9 +7,9 @@ import numpy as np
 import pandas as pd
 
 from milstore.charts.attended import MOST_ROWS, PATCH_TOOLTIP, PLACE_TOOLTIP, all_stains, called, one_run, slice_names
-from milstore.charts.pictures import PatchFolder, data_uri, is_data_uri
 from milstore.charts.theme import NEUTRAL, About, themed, titled
 from milstore.errors import UsageError
+from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
 
 SCHEME: Final = "viridis"
 """Perceptually even, readable for the colour-blind and in grey: dark is little, bright is much."""

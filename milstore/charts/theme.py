@@ -10,7 +10,7 @@ from typing import Any
 
 import altair as alt
 
-from milstore.store.folder import Store
+from milstore.store.paths import Store
 
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#000000")
 """By the number of the class: benign blue, high-grade vermilion, then the rest of the palette."""

@@ -20,16 +20,16 @@ from filelock import FileLock, Timeout
 
 from milstore.demo.images import SliceFiles, SliceTask, write_slice
 from milstore.demo.plan import CLASS_OF_GRADE, SEED, SPLIT_SET, CohortPlan, plan_cohort
+from milstore.encoders.encode import encode_patches
 from milstore.errors import ConflictError, StoreError
-from milstore.ingest.encode import encode_patches
 from milstore.ingest.labels import ingest_labels
 from milstore.ingest.patches import ingest_patches
-from milstore.ingest.progress import Progress, silent
 from milstore.ingest.splits import ingest_splits
-from milstore.ingest.workers import mapped
+from milstore.progress import Progress, silent
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.files import write_json, write_whole
+from milstore.store.io import write_json, write_whole
+from milstore.workers import mapped
 
 VERSION = 1
 """Changes whenever the same plan would be drawn otherwise."""

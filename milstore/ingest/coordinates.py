@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError
-from milstore.ingest.csvfile import TextTable, read_csv
+from milstore.formats.csv_table import TextTable, read_csv
 from milstore.store.names import clip, named
 
 _LIMIT = 2**31

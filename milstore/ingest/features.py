@@ -7,15 +7,16 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
-from milstore.ingest import labels, slicefile, vectors
-from milstore.ingest.marks import Marks
-from milstore.ingest.packing import Job, pack_bags, pack_patch_files, pack_slice_files
-from milstore.ingest.progress import Progress, silent
-from milstore.ingest.walk import Found, find_files
+from milstore.formats import slice_features, vectors
+from milstore.formats.missing_marks import Marks
+from milstore.ingest import labels
+from milstore.ingest.feature_import import Job, pack_bags, pack_patch_files, pack_slice_files
+from milstore.ingest.file_discovery import Found, find_files
+from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import Cohort, CohortEdit, read_cohort
-from milstore.store.folder import real_path
 from milstore.store.names import check_name, counted, named, natural_key
+from milstore.store.paths import real_path
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -164,13 +165,13 @@ def _rebuilt(base: Cohort, creates: bool, label_column: str | None) -> frozenset
 def _found(path: Path) -> Found:
     """The files of features, all of one way."""
     if path.is_file():
-        if path.suffix[1:].lower() in slicefile.EXTENSIONS:
+        if path.suffix[1:].lower() in slice_features.EXTENSIONS:
             return Found(real_path(path).parent, [path.name], [path.stem])
         raise UsageError(
             f"{path} is one file: a table of a benchmark needs --bag-column and --index-column, "
-            f"and the features of one slice are {named(slicefile.EXTENSIONS)}"
+            f"and the features of one slice are {named(slice_features.EXTENSIONS)}"
         )
-    found = find_files(path, {*vectors.EXTENSIONS, *slicefile.EXTENSIONS}, follow_links=True)
+    found = find_files(path, {*vectors.EXTENSIONS, *slice_features.EXTENSIONS}, follow_links=True)
     one = [file for file in found.files if file.rpartition(".")[2].lower() in vectors.EXTENSIONS]
     if not found.files:
         raise DataError(f"{path} holds no .pt, .npy, .npz, .h5 or .parquet file: name the folder of the features")

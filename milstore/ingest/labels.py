@@ -7,8 +7,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest.csvfile import TextTable, read_csv
-from milstore.ingest.marks import Marks, lines_of, plain, refuse_alike
+from milstore.formats.csv_table import TextTable, read_csv
+from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
 from milstore.store.names import clip, counted, matching_case_id, named, natural_key

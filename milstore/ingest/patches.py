@@ -9,17 +9,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError
+from milstore.ingest.cohort_update import REBUILT, put_patches
 from milstore.ingest.coordinates import with_coordinates
-from milstore.ingest.images import EXTENSIONS, image_sizes
-from milstore.ingest.merge import sorted_side
-from milstore.ingest.names import read_names
-from milstore.ingest.progress import Progress, silent
-from milstore.ingest.putting import REBUILT, put_patches
+from milstore.ingest.file_discovery import find_files
+from milstore.ingest.file_names import read_names
+from milstore.ingest.patch_reconcile import sorted_side
 from milstore.ingest.slices import SliceBook
-from milstore.ingest.walk import find_files
+from milstore.pixels.image_sizes import EXTENSIONS, image_sizes
+from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.files import write_whole
+from milstore.store.io import write_whole
 from milstore.store.names import clip, counted, named
 from milstore.store.patch_root import patch_root
 

@@ -13,18 +13,18 @@ from typing import Any
 import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest.csvfile import file_bytes, file_size
-from milstore.ingest.placing import Reading
-from milstore.ingest.runattention import read_attention
-from milstore.ingest.runtables import coverage_table, read_predictions
+from milstore.formats.csv_table import file_bytes, file_size
+from milstore.ingest.patch_placing import Reading
+from milstore.ingest.run_attention import read_attention
+from milstore.ingest.run_tables import coverage_table, read_predictions
 from milstore.schema.arrow import empty
 from milstore.store import Store
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.features import open_features
-from milstore.store.files import sha256_of
+from milstore.store.io import sha256_of
 from milstore.store.names import check_name, clip, counted, named, nearest
 from milstore.store.runs import begin_run, mint_run_id, read_run, run_ids
-from milstore.store.splitsets import split_numbers
+from milstore.store.split_numbers import split_numbers
 
 UNKNOWN = "unknown"
 """What a fact is called that nobody gave."""

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, DataError
-from milstore.ingest.draw import Split, draw_folds, draw_validation, pool_of
-from milstore.ingest.groups import read_groups
-from milstore.ingest.marks import Marks
-from milstore.ingest.splitfile import SplitFiles, TestFolds, read_split_files
+from milstore.formats.group_file import read_groups
+from milstore.formats.missing_marks import Marks
+from milstore.formats.split_file import SplitFiles, TestFolds, read_split_files
+from milstore.ingest.split_sampling import Split, draw_folds, draw_validation, pool_of
 from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort

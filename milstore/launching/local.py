@@ -13,7 +13,7 @@ import milstore
 from milstore.errors import Interrupted, UsageError
 from milstore.launching.records import Launch
 from milstore.store import Store
-from milstore.store.folder import store_option
+from milstore.store.paths import store_option
 from milstore.training.interruption import Interruption
 
 Tell = Callable[[str], None]

@@ -7,8 +7,8 @@ from milstore.errors import UsageError
 from milstore.launching.records import Launch, begin_launch
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
-from milstore.store.folder import Store
-from milstore.training import TrainingConfig, continuing, preparation
+from milstore.store.paths import Store
+from milstore.training import TrainingConfig, resumption, setup
 from milstore.training.config import canonical_json
 from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers
 from milstore.training.progress import Watcher
@@ -56,25 +56,25 @@ def plan_launch(
         # Whether the node has it, only the node can tell.
         raise UsageError(f"--device {device!r}: give {', '.join(DEVICES)}")
     cohort = read_cohort(store)
-    preparation.class_names(cohort)
+    setup.class_names(cohort)
     packed = open_features(store, cohort, encoder)
-    split_set, _ = preparation.choose_split_set(cohort, split_set)
-    chosen = preparation.choose_splits(cohort, split_set, splits)
+    split_set, _ = setup.choose_split_set(cohort, split_set)
+    chosen = setup.choose_splits(cohort, split_set, splits)
     config_json = canonical_json(config, split_set=split_set, encoder=packed.encoder)
-    experiment = preparation.experiment_name(store, experiment, config_json)
+    experiment = setup.experiment_name(store, experiment, config_json)
     watcher = watcher or Watcher()
     if splits is None and not fresh:
-        known = [run for run in preparation.known_runs(store, experiment) if run["seed"] == seed]
+        known = [run for run in setup.known_runs(store, experiment) if run["seed"] == seed]
         common = {
             "split_set": split_set,
             "cohort_fingerprint": cohort.fingerprint,
             "features_fingerprint": packed.fingerprint,
         }
-        chosen = continuing.without_finished(known, chosen, common, watcher)
+        chosen = resumption.without_finished(known, chosen, common, watcher)
     if not chosen:
         return None
-    plans = [preparation.plan_split(cohort, packed, split_set, split) for split in chosen]
-    for note in preparation.missing_features(cohort, packed, plans):
+    plans = [setup.plan_split(cohort, packed, split_set, split) for split in chosen]
+    for note in setup.missing_features(cohort, packed, plans):
         watcher.note(note)
     facts = {
         "launcher": launcher,

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from milstore.errors import StoreError
-from milstore.store.files import write_json
-from milstore.store.folder import Store
+from milstore.store.io import write_json
 from milstore.store.lease import process_start
+from milstore.store.paths import Store
 
 _LAUNCH = "launch.json"
 

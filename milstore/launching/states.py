@@ -9,9 +9,9 @@ from typing import Any, Literal
 from milstore.analysis.learning import mark
 from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
-from milstore.store.finished import LEARNING
-from milstore.store.folder import Store, store_option
 from milstore.store.lease import Lease, read_lease
+from milstore.store.paths import Store, store_option
+from milstore.store.run_reader import LEARNING
 from milstore.store.runs import RunDraft, list_drafts, read_run, run_ids
 
 State = Literal["waiting", "running", "interrupted", "failed", "done"]

@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 
 from milstore import queries
-from milstore.asking import Result, ask, connect_locked
+from milstore.asking.ask import Result, ask, connect_locked
+from milstore.asking.fetching import as_text
+from milstore.asking.selection import Choice
 from milstore.charts import charted
+from milstore.charts.render import draw
 from milstore.errors import MilstoreError
-from milstore.fetching import as_text
-from milstore.plotting import draw
 from milstore.report.plan import Asked
-from milstore.store.folder import Store
-from milstore.store.selection import Choice
+from milstore.store.paths import Store
 
 MOST_ROWS = 200
 """Rows of a table that are shown."""

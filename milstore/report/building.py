@@ -4,15 +4,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from milstore.analysis.learning import sentence
+from milstore.asking.selection import Choice
 from milstore.errors import MilstoreError
 from milstore.report.answers import Answer, Answerer
 from milstore.report.overview import Overview, overview
 from milstore.report.plan import CLOSING, OPENING, Chapter
 from milstore.report.studies import Study
 from milstore.report.work import CaseRow, begin
-from milstore.store.finished import LEARNING, read_run
-from milstore.store.folder import Store
-from milstore.store.selection import Choice
+from milstore.store.paths import Store
+from milstore.store.run_reader import LEARNING, read_run
 
 MOST_STUDIES = 30
 """Cases that are shown in full, the most wrong first: a page must stay small enough for a mail."""

@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from milstore.asking import Result
+from milstore.asking.ask import Result
 from milstore.charts.attended import times_even
-from milstore.charts.pictures import PatchFolder, data_uri
 from milstore.charts.theme import stain_colours
+from milstore.pixels.pictures import PatchFolder, data_uri
 from milstore.store.cohort import read_cohort
-from milstore.store.folder import Store
+from milstore.store.paths import Store
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

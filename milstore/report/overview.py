@@ -7,8 +7,8 @@ from typing import Any
 import altair as alt
 
 from milstore.charts.drawing import without_separators
+from milstore.charts.render import about_of
 from milstore.charts.theme import WIDTH, class_colour, outcome_shape, themed, titled
-from milstore.plotting import about_of
 from milstore.report.answers import Answerer, cell
 from milstore.report.gallery import Tile, tiles
 

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from milstore import queries
+from milstore.asking.selection import Choice
 from milstore.charts import charted
+from milstore.charts.render import drawing
 from milstore.charts.save import as_png, write_bytes
 from milstore.errors import UsageError
-from milstore.plotting import drawing
-from milstore.store.folder import Store, open_store
-from milstore.store.selection import Choice
+from milstore.store.paths import Store, open_store
 
 DOCS = Path("docs")
 SCALE = 1.3

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from milstore.asking.selection import Choice
 from milstore.report.answers import Answer, Answerer, cell
 from milstore.report.gallery import Tile, colours_of, tiles
 from milstore.report.plan import Asked
-from milstore.store.selection import Choice
 
 PIXELS = 112
 """Pixels of a patch's picture."""

@@ -7,12 +7,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from milstore.ingest.workers import mapped
+from milstore.asking.selection import Choice
 from milstore.report.answers import Answer, Answerer
 from milstore.report.plan import Asked
 from milstore.report.studies import Study, study
-from milstore.store.folder import open_store
-from milstore.store.selection import Choice
+from milstore.store.paths import open_store
+from milstore.workers import mapped
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from milstore.asking.selection import Choice
 from milstore.charts.save import write_bytes
 from milstore.errors import UsageError
 from milstore.report.building import Report, build_report
 from milstore.report.markdown import write_markdown
 from milstore.report.webpage import report_html
-from milstore.store.folder import Store
-from milstore.store.selection import Choice
+from milstore.store.paths import Store
 
 FORMATS = ("html", "md")
 

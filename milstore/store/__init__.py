@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from milstore.store.folder import Store, create_store, open_store
+from milstore.store.paths import Store, create_store, open_store
 
 if TYPE_CHECKING:
     from milstore.store.settings import Settings

@@ -12,7 +12,7 @@ from milstore.errors import DataError
 from milstore.schema.arrow import arrow_schema
 from milstore.schema.columns import SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
-from milstore.store.places import PLACE, Index, Places, places, places_fingerprint, starts
+from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts
 
 TOLERANCE = 1e-4
 """How far a sum of attention, or of probabilities, may be from 1."""

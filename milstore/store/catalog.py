@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from milstore.schema import SCHEMA_VERSION
-from milstore.store.folder import Store
+from milstore.store.paths import Store
 
 LAYOUT = 2
 """Which kind of file this milstore makes: counted up where the views change, so that older files are made anew."""
@@ -49,8 +49,8 @@ def made_from(store: Store) -> dict[str, Any] | None:
     """
     import duckdb
 
-    from milstore.store.foreign import attached, first_row
-    from milstore.store.holding import hold
+    from milstore.store.database_lock import hold
+    from milstore.store.foreign_database import attached, first_row
     from milstore.store.shell_views import STAMP_TABLE
 
     if not os.path.lexists(store.database):
@@ -71,7 +71,7 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
         return []
     import duckdb
 
-    from milstore.store.holding import IN_USE, PutOff
+    from milstore.store.database_lock import IN_USE, PutOff
 
     try:
         with _alone(store):
@@ -104,7 +104,7 @@ def _alone(store: Store) -> Iterator[None]:
     """Nobody else refreshes in this block, and the cohort stays what it is. PutOff while somebody does."""
     from filelock import FileLock, Timeout
 
-    from milstore.store.holding import IN_USE, PutOff
+    from milstore.store.database_lock import IN_USE, PutOff
 
     lock = FileLock(_lock_path(store), mode=0o664)
     try:
@@ -118,8 +118,8 @@ def _alone(store: Store) -> Iterator[None]:
 
 
 def _replace(store: Store) -> list[str]:
-    from milstore.store.files import temporary_sibling, write_json
-    from milstore.store.holding import PutOff
+    from milstore.store.database_lock import PutOff
+    from milstore.store.io import temporary_sibling, write_json
 
     if "?" in str(store.database):
         raise PutOff(
@@ -146,10 +146,10 @@ def _sweep(store: Store) -> None:
 
 def _put_new(store: Store, new: Path, stamp: dict[str, Any]) -> list[str]:
     """Build the file at `new`, and let it take the place of the one there is. Returns what the user should know."""
-    from milstore.store.building import build
-    from milstore.store.foreign import attached
-    from milstore.store.holding import IN_USE, PutOff, check_no_log, hold
-    from milstore.store.keeping import check_names, keep_own
+    from milstore.store.catalog_build import build
+    from milstore.store.database_lock import IN_USE, PutOff, check_no_log, hold
+    from milstore.store.foreign_database import attached
+    from milstore.store.own_objects import check_names, keep_own
 
     if not os.path.lexists(store.database):
         check_no_log(store.database)
@@ -181,7 +181,7 @@ def _put_new(store: Store, new: Path, stamp: dict[str, Any]) -> list[str]:
 
 def _rename(store: Store, new: Path, before: os.stat_result | None) -> None:
     """Put the new file, whole and on the disk, into the place of the old one, with its mode and group."""
-    from milstore.store.files import sync_file, sync_folder
+    from milstore.store.io import sync_file, sync_folder
 
     if before is None:
         # Where a folder is a group's, so is the file: only who may write it can refresh it.

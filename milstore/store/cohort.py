@@ -23,11 +23,7 @@ from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
 from milstore.schema.arrow import empty
 from milstore.schema.columns import columns
-from milstore.store.contents import content_hash, with_case_order
-from milstore.store.files import sync_folder, write_json, write_parquet, write_whole
-from milstore.store.folder import Store
-from milstore.store.integrity import check_references, checked_table, key_columns
-from milstore.store.repairing import (
+from milstore.store.cohort_repair import (
     TOGETHER,
     damage_of,
     refuse_renumbering,
@@ -36,6 +32,10 @@ from milstore.store.repairing import (
     told_of,
     way_to_repair,
 )
+from milstore.store.content_hash import content_hash, with_case_order
+from milstore.store.integrity import check_references, checked_table, key_columns
+from milstore.store.io import sync_folder, write_json, write_parquet, write_whole
+from milstore.store.paths import Store
 
 log = logging.getLogger("milstore")
 
@@ -256,7 +256,7 @@ def _stage(store: Store, name: str, table: pa.Table, content: str) -> dict[str, 
     path.parent.mkdir(exist_ok=True)
     write_whole(path, lambda temporary: write_parquet(table, temporary))
     sync_folder(path.parent)
-    from milstore.store.files import sha256_of
+    from milstore.store.io import sha256_of
 
     return {
         "file": path.relative_to(store.root).as_posix(),

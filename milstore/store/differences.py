@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from milstore.store.finished import LEARNING, OWN_HASH
+from milstore.store.run_reader import LEARNING, OWN_HASH
 
 _A_RUNS_OWN = frozenset(
     {

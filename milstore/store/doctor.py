@@ -20,18 +20,18 @@ from milstore.schema.columns import columns
 from milstore.store.attention import check_coverage, check_predictions, checked_attention
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
+from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
+from milstore.store.database_lock import PutOff
 from milstore.store.features import is_whole, open_features
-from milstore.store.files import sha256_of
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
-from milstore.store.finished import LEARNING, OWN_HASH, strangers, with_own_hash
-from milstore.store.folder import NO_RUN, Store, store_option
-from milstore.store.holding import PutOff
 from milstore.store.integrity import check_references, checked_table
+from milstore.store.io import sha256_of
 from milstore.store.lease import read_lease, run_id_of
 from milstore.store.names import named
-from milstore.store.places import PLACE
+from milstore.store.patch_index import PLACE
+from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.removal import make_writable
-from milstore.store.repairing import way_to_repair, way_to_repair_pack
+from milstore.store.run_reader import LEARNING, OWN_HASH, strangers, with_own_hash
 from milstore.store.runs import RUN_FILE, TABLES, read_run, run_ids
 
 YOUNG = 3600.0

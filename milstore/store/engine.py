@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Engine, create_engine, event
 
-from milstore.store.folder import Store
-from milstore.store.lens import view_statements
+from milstore.store.paths import Store
+from milstore.store.views import view_statements
 
 
 def make_engine(store: Store) -> Engine:

@@ -24,14 +24,14 @@ import pyarrow.parquet as pq
 
 from milstore.errors import ConflictError, DataError, StoreError, UsageError
 from milstore.schema.arrow import arrow_schema
+from milstore.store.background_hash import Settling
 from milstore.store.cohort import Cohort, CohortEdit
-from milstore.store.files import sha256_of, sync_folder, write_json, write_parquet
-from milstore.store.folder import Store
 from milstore.store.integrity import check_unique
+from milstore.store.io import sha256_of, sync_folder, write_json, write_parquet
 from milstore.store.names import check_name, named, nearest
-from milstore.store.packtarget import PackTarget, Vectors
-from milstore.store.places import hash_places
-from milstore.store.settling import Settling
+from milstore.store.pack_matrix import PackTarget, Vectors
+from milstore.store.patch_index import hash_places
+from milstore.store.paths import Store
 
 PLACE = ("case_id", "stain", "slice_idx", "patch_idx")
 """The columns that identify a patch."""

@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from milstore.errors import ConflictError
-from milstore.store.files import temporary_sibling
+from milstore.store.io import temporary_sibling
 
 FILE = "lease.json"
 TAKEN = "~"

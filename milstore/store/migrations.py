@@ -10,8 +10,8 @@ from collections.abc import Callable
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
 from milstore.store.cohort import locked_cohort
-from milstore.store.files import write_json
-from milstore.store.folder import Store
+from milstore.store.io import write_json
+from milstore.store.paths import Store
 
 Step = Callable[[Store], None]
 

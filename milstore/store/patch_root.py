@@ -5,7 +5,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from milstore.store.cohort import Cohort, CohortEdit
-from milstore.store.folder import Store
+from milstore.store.paths import Store
 
 
 def patch_root(cohort: Cohort) -> Path | None:

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from milstore.errors import StoreError, UsageError
-from milstore.store.drafts import RunDraft, claim_draft
-from milstore.store.files import sync_folder, temporary_sibling
-from milstore.store.finished import run_ids
-from milstore.store.folder import Store
+from milstore.store.io import sync_folder, temporary_sibling
 from milstore.store.lease import run_id_of
 from milstore.store.names import nearest
+from milstore.store.paths import Store
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import RunDraft, claim_draft
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,18 +1,18 @@
 """Runs: a folder in `running/` while they train, one atomic rename into `runs/` when they are finished.
 
 A finished run is never changed. Its `run.json` names every file with size, rows and SHA-256. What is unfinished is the
-business of `milstore.store.drafts`.
+business of `milstore.store.run_writer`.
 """
 
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from milstore.store.drafts import RunDraft, begin_run, claim_draft, list_drafts, open_draft
-from milstore.store.files import write_parquet, write_whole
-from milstore.store.finished import RUN_FILE, TABLES, WEIGHTS, find_run_id, read_run, run_ids
-from milstore.store.folder import NO_RUN, Store
+from milstore.store.io import write_parquet, write_whole
 from milstore.store.names import check_name
+from milstore.store.paths import NO_RUN, Store
+from milstore.store.run_reader import RUN_FILE, TABLES, WEIGHTS, find_run_id, read_run, run_ids
+from milstore.store.run_writer import RunDraft, begin_run, claim_draft, list_drafts, open_draft
 
 __all__ = [
     "RUN_FILE",

@@ -12,9 +12,9 @@ from typing import Any
 import duckdb
 
 from milstore.schema.columns import Columns, columns, view_text
-from milstore.store.finished import RUN_FILE
-from milstore.store.folder import NO_RUN, RUN_FOLDER, Store
-from milstore.store.lens import IS_RUN, RUN_OF_FILE, escape_glob, identifier, literal, path_literal
+from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
+from milstore.store.run_reader import RUN_FILE
+from milstore.store.views import IS_RUN, RUN_OF_FILE, escape_glob, identifier, literal, path_literal
 
 STAMP_TABLE = "milstore_catalog"
 """The table that says what the tables of a milstore.duckdb were made from."""

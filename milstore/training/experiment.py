@@ -8,19 +8,19 @@ import torch
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.store.cohort import read_cohort
 from milstore.store.features import PackedFeatures, open_features
-from milstore.store.folder import Store
 from milstore.store.names import named
+from milstore.store.paths import Store
 from milstore.store.runs import open_draft
-from milstore.training import continuing, preparation
+from milstore.training import resumption, setup
 from milstore.training.bags import BagSource
 from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash
+from milstore.training.data_loading import open_bags
 from milstore.training.interruption import Interruption
 from milstore.training.job import Job, utc_now
 from milstore.training.memory import parse_memory
-from milstore.training.preparation import SplitPlan
 from milstore.training.progress import Watcher
 from milstore.training.provenance import find_device, usable_threads
-from milstore.training.streaming import open_bags
+from milstore.training.setup import SplitPlan
 from milstore.training.summary import RunResult
 
 __all__ = ["CHECKPOINT_MINUTES", "resume", "train", "train_all"]
@@ -85,12 +85,12 @@ def train_all(
     check_numbers(seed, threads, checkpoint_minutes)
     with Interruption() as interruption:
         cohort = read_cohort(store)
-        names = preparation.class_names(cohort)
+        names = setup.class_names(cohort)
         packed = open_features(store, cohort, encoder)
-        split_set, n_splits = preparation.choose_split_set(cohort, split_set)
-        chosen = preparation.choose_splits(cohort, split_set, splits)
+        split_set, n_splits = setup.choose_split_set(cohort, split_set)
+        chosen = setup.choose_splits(cohort, split_set, splits)
         config_json = canonical_json(config, split_set=split_set, encoder=packed.encoder)
-        experiment = preparation.experiment_name(store, experiment, config_json)
+        experiment = setup.experiment_name(store, experiment, config_json)
         found_device = find_device(device)
         common = {
             "experiment": experiment,
@@ -108,18 +108,18 @@ def train_all(
             "device": found_device.type,
             "restarts": 0,
         }
-        known = [run for run in preparation.known_runs(store, experiment) if run["seed"] == seed]
+        known = [run for run in setup.known_runs(store, experiment) if run["seed"] == seed]
         if splits is None and not fresh:
-            chosen = continuing.without_finished(known, chosen, common, watcher)
-        plans = {split: preparation.plan_split(cohort, packed, split_set, split) for split in chosen}
-        for note in preparation.missing_features(cohort, packed, plans.values()):
+            chosen = resumption.without_finished(known, chosen, common, watcher)
+        plans = {split: setup.plan_split(cohort, packed, split_set, split) for split in chosen}
+        for note in setup.missing_features(cohort, packed, plans.values()):
             watcher.note(note)
         facts = {split: {**common, **plan.facts(), "split": split} for split, plan in plans.items()}
-        drafts = {} if fresh else continuing.unfinished(store, facts, watcher, interruption)
+        drafts = {} if fresh else resumption.unfinished(store, facts, watcher, interruption)
         asked = {"threads": threads, "device": None if device == "auto" else device}
         for draft in drafts.values():
-            continuing.tell_going_on(draft, asked, watcher)
-        continuing.tell_beside(known, facts.keys() - drafts.keys(), watcher)
+            resumption.tell_going_on(draft, asked, watcher)
+        resumption.tell_beside(known, facts.keys() - drafts.keys(), watcher)
         if drafts:
             found_device = find_device(next(iter(drafts.values())).facts["device"])
         job = Job(
@@ -167,7 +167,7 @@ def resume(
     check_numbers(0, None, checkpoint_minutes)
     with Interruption() as interruption:
         draft = open_draft(store, run_id)
-        continuing.refuse_living(draft, watcher, interruption)
+        resumption.refuse_living(draft, watcher, interruption)
         try:
             facts = draft.facts
             plan = SplitPlan.of(facts)

@@ -16,11 +16,11 @@ from milstore.analysis.learning import sentence
 from milstore.errors import Interrupted, in_a_line
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
-from milstore.store.finished import LEARNING
-from milstore.store.folder import Store, store_option
 from milstore.store.lease import Hold
+from milstore.store.paths import Store, store_option
+from milstore.store.run_reader import LEARNING
 from milstore.store.runs import RunDraft, begin_run, claim_draft, mint_run_id
-from milstore.training import preparation
+from milstore.training import setup
 from milstore.training.bags import BagSource
 from milstore.training.checkpoint import go_on_from_checkpoint, write_checkpoint, write_weights
 from milstore.training.config import TrainingConfig
@@ -33,9 +33,9 @@ from milstore.training.evaluation import (
 )
 from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
-from milstore.training.preparation import SplitPlan
 from milstore.training.progress import Watcher
 from milstore.training.provenance import code_version, cpu_model, device_name, find_device, repeatable_arithmetic
+from milstore.training.setup import SplitPlan
 from milstore.training.summary import RunResult, summarise
 
 
@@ -142,7 +142,7 @@ class Job:
         results = evaluate(training.model, self.bags, training.cases.all, training.device)
         predictions, probabilities = prediction_tables(results, training.cases)
         subset_of = {**training.cases.subset_of, **draft.facts["left_out"]}
-        existing = preparation.patch_counts(self.cohort, subset_of)
+        existing = setup.patch_counts(self.cohort, subset_of)
         seconds = sum(row["seconds"] for row in training.history) + time.perf_counter() - started
         weights_facts = {name: draft.facts[name] for name in ("config", "class_names")}
         weights_facts["n_features"] = self.bags.n_features

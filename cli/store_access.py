@@ -1,0 +1,17 @@
+"""Opens the store of a command, and does a refresh of milstore.duckdb that had to be put off."""
+
+from pathlib import Path
+
+from milstore.cli.output import say
+from milstore.store.paths import Store, open_store
+
+
+def open_current(path: Path | None) -> Store:
+    """The store, its milstore.duckdb brought up to date if it was behind and can be. StoreError if there is none."""
+    from milstore.store.catalog import is_behind, refresh
+
+    store = open_store(path)
+    if is_behind(store):
+        for note in refresh(store):
+            say(f"note: {note}")
+    return store

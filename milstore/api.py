@@ -1,0 +1,146 @@
+"""A store as notebooks use it: `milstore.open("data").query("top-patches", case="46").df()`."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from milstore import queries
+from milstore.asking.ask import Result, ask, ask_sql
+from milstore.asking.fetching import as_text
+from milstore.asking.selection import Choice
+from milstore.errors import UsageError
+from milstore.store.paths import Store, open_store
+
+SHOWN = 20
+"""Rows of an answer that a notebook shows of itself."""
+_RUNS = """
+select run_id, experiment, split_set, split, seed, pooling, best_epoch, n_epochs, seconds, finished_at
+from runs
+order by finished_at, run_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenStore:
+    """A store, and what can be asked of it. It holds no connection and no lock: any number may be open at once.
+
+    Every question takes, beside its own parameters, the words that say which run answers: `run`, `experiment`, `seed`,
+    `subset` and `case` (one case, or several in a list), as the options of `milstore query` do.
+    """
+
+    store: Store
+
+    def questions(self) -> dict[str, str]:
+        """The questions that can be asked, by name, with what they answer."""
+        folder = self.store.queries
+        return {name: queries.load(name, folder).title for name in queries.available(folder)}
+
+    def query(
+        self,
+        name: str,
+        *,
+        case: str | int | Sequence[str | int] | None = None,
+        run: str | None = None,
+        experiment: str | None = None,
+        seed: int | None = None,
+        subset: str | None = None,
+        **values: Any,
+    ) -> Result:
+        """Ask a question by its name.
+
+        Returns:
+            Its rows: `.arrow()`, `.df()` (pandas), `.pl()` (polars), `.rows()` (tuples) or `.records()` (dictionaries).
+
+        Raises:
+            UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
+            StoreError: the store holds no finished run.
+        """
+        return ask(self.store, name, _choice(case, run, experiment, seed, subset), values)
+
+    def plot(
+        self,
+        name: str,
+        *,
+        case: str | int | Sequence[str | int] | None = None,
+        run: str | None = None,
+        experiment: str | None = None,
+        seed: int | None = None,
+        subset: str | None = None,
+        **values: Any,
+    ) -> Any:
+        """The chart of a question, as an Altair chart. Errors are those of `query`; UsageError too if it has no chart."""
+        from milstore.charts.render import plot
+
+        return plot(self.store, name, _choice(case, run, experiment, seed, subset), values)
+
+    def sql(self, text: str) -> Result:
+        """Ask one SQL statement that reads. UsageError for one that is wrong or does more."""
+        return ask_sql(self.store, text)
+
+    def runs(self) -> Result:
+        """The finished runs, oldest first."""
+        return ask_sql(self.store, _RUNS)
+
+    def report(
+        self,
+        path: str | Path,
+        *,
+        run: str | None = None,
+        experiment: str | None = None,
+        seed: int | None = None,
+        subset: str | None = None,
+    ) -> Path:
+        """Write the report of a run or an experiment, as a page or (for a file ending in .md) as markdown.
+
+        Raises:
+            UsageError: the run, experiment, seed or subset does not exist.
+            DataError: the file cannot be written.
+            StoreError: the store holds no finished run.
+        """
+        from milstore.report.writing import write_report
+
+        write_report(self.store, Path(path), _choice(None, run, experiment, seed, subset))
+        return Path(path)
+
+
+def _choice(
+    case: str | int | Sequence[str | int] | None,
+    run: str | None,
+    experiment: str | None,
+    seed: int | None,
+    subset: str | None,
+) -> Choice:
+    if case is None:
+        cases: Sequence[str | int] = ()
+    else:
+        cases = [case] if isinstance(case, str | int) else case
+    if not all(isinstance(one, str | int) for one in cases):
+        raise UsageError("case is the id of a case, or a list of ids")
+    return Choice(run=run, experiment=experiment, seed=seed, subset=subset, cases=tuple(str(one) for one in cases))
+
+
+def answer_html(result: Result) -> str:
+    """An answer's first rows as an HTML table, everything in it escaped."""
+    from html import escape
+
+    rows, columns = result.rows(), result.columns
+
+    def row(cells: Sequence[Any], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(_cell(value))}</{tag}>' for value in cells)}</tr>"
+
+    more = f"<p>… {len(rows) - SHOWN} more of {len(rows)} rows</p>" if len(rows) > SHOWN else ""
+    told = "".join(f"<p>{escape(text)}</p>" for text in (result.title, *result.notes) if text)
+    body = "".join(row(values, "td") for values in rows[:SHOWN])
+    return f"{told}<table><thead>{row(columns, 'th')}</thead><tbody>{body}</tbody></table>{more}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else as_text(value)
+
+
+def open_notebook(path: str | Path | None = None) -> OpenStore:
+    """Open the store in a folder (default: MILSTORE_STORE, else ./data). StoreError if there is none."""
+    return OpenStore(open_store(path))

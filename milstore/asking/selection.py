@@ -1,0 +1,273 @@
+"""Which run answers: the one place that decides, for every question, from which run each case is taken.
+
+The decision becomes the table `selection(run_id, case_id, subset)`, and every query joins it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+import duckdb
+
+from milstore.errors import StoreError, UsageError
+from milstore.schema.columns import SUBSETS
+from milstore.store.names import named, nearest, normal_case_id
+from milstore.store.paths import Store
+from milstore.store.run_reader import find_run_id, read_run, run_ids
+from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
+
+ALL = "all"
+Numbers = dict[str, set[int]]
+"""The numbers of the splits of each split set."""
+_SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Choice:
+    """What the user said of the run that should answer."""
+
+    run: str | None = None
+    """A run id, or an unambiguous beginning of one."""
+    experiment: str | None = None
+    """An experiment: each case from its run that held the case in test."""
+    seed: int | None = None
+    """The seed, where the experiment has several."""
+    subset: str | None = None
+    """train, val, test or all; test unless said."""
+    cases: tuple[str, ...] = ()
+    """The cases asked for; none means all."""
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which runs answer, in words for titles, and what the user must be told."""
+
+    title: str
+    """Such as `experiment mil-1a2b3c, seed 0, test subsets, 2 of 5 splits`."""
+    runs: tuple[str, ...]
+    """Ids of the runs that were chosen."""
+    answering: tuple[str, ...]
+    """Ids of those from which a case is taken."""
+    cases: tuple[str, ...]
+    """The cases that were asked for; none means all."""
+    notes: list[str] = field(default_factory=list)
+
+
+class _Run(NamedTuple):
+    run_id: str
+    experiment: str
+    split_set: str
+    split: int
+    n_splits: int
+    seed: int
+    finished_at: str
+    largest_case: int | None
+    """Patches of its largest case; None if it does not say."""
+
+
+def select(
+    con: duckdb.DuckDBPyConnection,
+    store: Store,
+    choice: Choice,
+    *,
+    over_runs: bool = False,
+    compared: tuple[str, ...] = (),
+) -> Selection:
+    """Make the table `selection` on a connection of the lens.
+
+    Args:
+        con: the connection.
+        store: the store it looks at.
+        choice: what the user said.
+        over_runs: for a question about runs, not about cases. Every run that the choice names answers (all splits and
+            seeds of an experiment, unless a seed is said), with all its cases (unless a subset is said).
+        compared: ids of the runs that answer, where the user named each of them. In place of a run or an experiment.
+
+    Raises:
+        UsageError: the run, experiment, seed, subset or case does not exist, or no case is left.
+        StoreError: the store holds no finished run.
+    """
+    if choice.subset is not None and choice.subset not in (*SUBSETS, ALL):
+        raise UsageError(f"there is no subset {choice.subset!r}: use {', '.join(SUBSETS)} or {ALL}")
+    if choice.run is not None and choice.experiment is not None:
+        raise UsageError("--run and --experiment exclude each other: give one")
+    if compared and (choice.run, choice.experiment, choice.seed) != (None, None, None):
+        raise UsageError("the runs to compare are named already: leave out --run, --experiment and --seed")
+    single = choice.run is not None or bool(compared)
+    numbers = {} if single else _numbers(con, store)
+    if compared:
+        runs, title = [_run(store, run_id) for run_id in compared], f"runs {' and '.join(compared)}"
+    else:
+        runs, title = _runs(store, choice, numbers, over_runs=over_runs)
+    subset = choice.subset or (ALL if over_runs else "test")
+    cases = tuple(dict.fromkeys(normal_case_id(case) for case in choice.cases))
+    predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
+    _fill(con, predictions, subset, cases)
+    notes = _add_asked(con, predictions, runs, choice, cases) if cases else []
+    rows = con.execute("select run_id, array_agg(distinct subset) from selection group by run_id").fetchall()
+    if choice.subset is not None or not over_runs:
+        title += f", {_subset_title({name for _, names in rows for name in names}, subset, single=single)}"
+    missing = "" if single else _missing_splits(runs, numbers)
+    if missing:
+        title += f", {missing}"
+        notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
+    if not rows:
+        raise UsageError(f"{title}: no case is in it; choose another --subset")
+    _set_largest(con, runs)
+    answering = tuple(sorted(run_id for run_id, _ in rows))
+    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
+
+
+def _set_largest(con: duckdb.DuckDBPyConnection, runs: list[_Run]) -> None:
+    """The variable `largest_case`: the most patches that a case can have here, null if that is not known."""
+    sizes = [run.largest_case for run in runs]
+    con.execute(f"set variable largest_case = {value(None if None in sizes else max(filter(None, sizes), default=0))}")
+
+
+def _run(store: Store, run_id: str) -> _Run:
+    facts = read_run(store, run_id)
+    try:
+        largest = facts["files"]["attention.parquet"].get("largest_case")
+        run = _Run(**{name: facts[name] for name in _Run._fields if name != "largest_case"}, largest_case=largest)
+        return run._replace(finished_at=_in_utc(run.finished_at))
+    except (KeyError, TypeError, ValueError) as error:
+        raise StoreError(f"run {run_id} has no readable run.json ({error}): run milstore doctor") from error
+
+
+def _in_utc(text: str) -> str:
+    """A time as text that sorts as time does."""
+    time = datetime.fromisoformat(text)
+    return (time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)).isoformat(timespec="microseconds")
+
+
+def _finished(store: Store) -> list[_Run]:
+    """Every finished run. Their files are small: two thousand are read in a tenth of a second."""
+    found = []
+    for run_id in run_ids(store):
+        try:
+            found.append(_run(store, run_id))
+        except StoreError:
+            # Deleted while we looked, or damaged.
+            if store.run_folder(run_id).exists():
+                raise
+    return found
+
+
+def _runs(store: Store, choice: Choice, numbers: Numbers, *, over_runs: bool) -> tuple[list[_Run], str]:
+    """The runs that answer, and how to call them."""
+    if choice.run is not None:
+        run_id = find_run_id(store, choice.run)
+        return [_run(store, run_id)], f"run {run_id}"
+    finished = _finished(store)
+    if not finished:
+        raise StoreError(f"the store at {store.root} holds no finished run: train one with milstore train --split 1")
+    experiment = choice.experiment or max(finished, key=lambda run: (run.finished_at, run.run_id)).experiment
+    of_experiment = [run for run in finished if run.experiment == experiment]
+    if not of_experiment:
+        known = {run.experiment for run in finished}
+        raise UsageError(f"there is no experiment {experiment!r} with a finished run: {nearest(experiment, known)}")
+    if over_runs and choice.seed is None:
+        count = f"{len(of_experiment)} run{'s' if len(of_experiment) > 1 else ''}"
+        return sorted(of_experiment, key=lambda run: run.run_id), f"experiment {experiment}, {count}"
+    seed = _seed(of_experiment, choice.seed, numbers)
+    return _newest([run for run in of_experiment if run.seed == seed]), f"experiment {experiment}, seed {seed}"
+
+
+def _seed(runs: list[_Run], asked: int | None, numbers: Numbers) -> int:
+    """The seed asked for, else the lowest that is complete, else the lowest of those with most splits."""
+    seeds = sorted({run.seed for run in runs})
+    if asked is not None:
+        if asked not in seeds:
+            raise UsageError(f"experiment {runs[0].experiment} has no run of seed {asked}: there is {named(seeds)}")
+        return asked
+    trained = {seed: _trained([run for run in runs if run.seed == seed], numbers) for seed in seeds}
+    complete = [seed for seed, (there, of) in trained.items() if there == of]
+    return complete[0] if complete else max(seeds, key=lambda seed: (trained[seed][0], -seed))
+
+
+def _newest(runs: list[_Run]) -> list[_Run]:
+    """The newest run of each split, in the order of the splits."""
+    by_split = {(run.split_set, run.split): run for run in sorted(runs, key=lambda run: (run.finished_at, run.run_id))}
+    return [by_split[split] for split in sorted(by_split)]
+
+
+def _missing_splits(runs: list[_Run], numbers: Numbers) -> str:
+    there, of = _trained(runs, numbers)
+    return f"{there} of {of} splits" if there < of else ""
+
+
+def _trained(runs: list[_Run], numbers: Numbers) -> tuple[int, int]:
+    """How many of the splits have a run, and how many splits the runs' split sets have."""
+    there = of = 0
+    for split_set, n_splits in {run.split_set: run.n_splits for run in runs}.items():
+        own = {run.split for run in runs if run.split_set == split_set}
+        now = numbers.get(split_set, set())
+        # A split set that has become larger or smaller since, or is gone, cannot say which its numbers were.
+        there += min(len(own & now if len(now) == n_splits else own), n_splits)
+        of += n_splits
+    return there, of
+
+
+def _numbers(con: duckdb.DuckDBPyConnection, store: Store) -> Numbers:
+    source = rows_of_cohort(store, "splits")
+    rows = con.execute(f"select split_set, list(distinct split) from {source} group by split_set").fetchall()
+    return {split_set: set(splits) for split_set, splits in rows}
+
+
+def _fill(con: duckdb.DuckDBPyConnection, predictions: str, subset: str, cases: tuple[str, ...]) -> None:
+    conditions = ["true"]
+    if subset != ALL:
+        conditions.append(f"subset = {literal(subset)}")
+    if cases:
+        conditions.append(f"case_id in {_listed(cases)}")
+    con.execute(
+        "create or replace temp table selection as "
+        f"select run_id, case_id, subset from {predictions} where {' and '.join(conditions)}"
+    )
+
+
+def _listed(texts: Iterable[str]) -> str:
+    return f"({', '.join(literal(text) for text in texts)})"
+
+
+def _add_asked(
+    con: duckdb.DuckDBPyConnection, predictions: str, runs: list[_Run], choice: Choice, cases: tuple[str, ...]
+) -> list[str]:
+    """Take cases that were asked for and are in no test subset from validation, else from training."""
+    found = {case for (case,) in con.execute("select distinct case_id from selection").fetchall()}
+    missing = [case for case in cases if case not in found]
+    if not missing:
+        return []
+    rows = con.execute(
+        f"select case_id, subset, run_id from {predictions} where case_id in {_listed(missing)}"
+    ).fetchall()
+    order = {run.run_id: i for i, run in enumerate(runs)}
+    places = sorted(rows, key=lambda row: (("test", "val", "train").index(row[1]), order[row[2]]))
+    notes = []
+    for case in missing:
+        mine = [row for row in places if row[0] == case]
+        if not mine:
+            raise UsageError(_unknown_case(con, predictions, case))
+        if choice.subset is not None:
+            raise UsageError(
+                f"case {case} is not in the {choice.subset} subset, but in {mine[0][1]}: say --subset {mine[0][1]}"
+            )
+        _, subset, run_id = mine[0]
+        con.execute(f"insert into selection values {_listed((run_id, case, subset))}")
+        whose = "this run's" if len(runs) == 1 else f"run {run_id}'s"
+        notes.append(f"case {case} was in {whose} {_SUBSET_WORDS[subset]} subset")
+    return notes
+
+
+def _unknown_case(con: duckdb.DuckDBPyConnection, predictions: str, case: str) -> str:
+    known = [row[0] for row in con.execute(f"select distinct case_id from {predictions}").fetchall()]
+    in_cohort = con.execute(f"select count(*) from cases where case_id = {literal(case)}").fetchall() != [(0,)]
+    if in_cohort:
+        return f"case {case!r} is in the cohort, but no run that answers has predicted it"
+    return f"there is no case {case!r}: {nearest(case, known)}"
+
+
+def _subset_title(present: set[str], subset: str, *, single: bool) -> str:
+    words = [_SUBSET_WORDS[name] for name in SUBSETS if name in present] or [subset]
+    return " and ".join(words) + (" subset" if single and len(words) == 1 else " subsets")

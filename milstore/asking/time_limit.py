@@ -1,0 +1,61 @@
+"""Seconds that a question may take, and what stops it then."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from typing import Protocol
+
+import duckdb
+
+from milstore.asking.watchdog import last_resort
+from milstore.errors import UsageError
+
+DEFAULT_TIMEOUT = 60.0
+"""Seconds a question may take."""
+
+
+class Interruptible(Protocol):
+    """What is at work, and can be told to stop."""
+
+    def interrupt(self) -> None:
+        """Stop what it is doing."""
+
+
+@contextlib.contextmanager
+def time_limit(con: Interruptible, seconds: float) -> Iterator[None]:
+    """Interrupt what a connection does in the block after some seconds. UsageError then.
+
+    Raises:
+        UsageError: the time is over.
+        KeyboardInterrupt: Ctrl-C, while DuckDB was at work.
+    """
+    over = threading.Event()
+    message = f"the question took longer than {seconds:g} s: narrow it, or raise --timeout"
+
+    def stop() -> None:
+        over.set()
+        con.interrupt()
+
+    timer = threading.Timer(seconds, stop)
+    timer.daemon = True
+    timer.start()
+    last = last_resort(seconds, message)
+    try:
+        yield
+    except duckdb.Error as error:
+        # Interrupted between two fetches, DuckDB speaks of a closed result.
+        if over.is_set():
+            raise UsageError(message) from error
+        raise
+    except RuntimeError as error:
+        # What DuckDB makes of Ctrl-C: its threads go on, and closing the connection would wait for them.
+        if str(error) == "Query interrupted":
+            con.interrupt()
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        for each in (timer, last):
+            if each is not None:
+                each.cancel()
+                # A thread that is still ending when the interpreter ends can take the process with it.
+                each.join()

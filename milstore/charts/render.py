@@ -1,0 +1,121 @@
+"""From a question to its chart: ask, prepare, draw."""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from altair.utils import schemapi
+
+from milstore import queries
+from milstore.asking.ask import Result, ask
+from milstore.asking.selection import Choice
+from milstore.asking.time_limit import DEFAULT_TIMEOUT
+from milstore.charts import charted
+from milstore.charts.case_rows import nothing
+from milstore.charts.drawing import Drawing
+from milstore.charts.theme import About
+from milstore.errors import UsageError
+from milstore.store.cohort import read_cohort
+from milstore.store.names import normal_case_id
+from milstore.store.paths import Store
+
+
+def _module(name: str) -> str:
+    return f"milstore.charts.{name.replace('-', '_')}"
+
+
+def plot(
+    store: Store,
+    name: str,
+    choice: Choice | None = None,
+    values: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> Any:
+    """The chart of a question, as an Altair chart.
+
+    Args:
+        store: the store.
+        name: name of the question.
+        choice: which run or experiment should answer, and for which cases.
+        values: the question's parameters.
+        timeout: seconds the question may take.
+
+    Raises:
+        UsageError: the question has no chart, or does not exist, or what it is asked for does not.
+        StoreError: the store holds no finished run.
+    """
+    return drawing(store, name, choice, values, timeout=timeout).chart
+
+
+def drawing(
+    store: Store,
+    name: str,
+    choice: Choice | None = None,
+    values: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+) -> Drawing:
+    """The chart of a question with what is known of it. Arguments and errors are those of `plot`."""
+    query = queries.load(name, store.queries)
+    if name not in charted():
+        raise UsageError(f"query {name} has no chart: milstore query {name} gives its table")
+    choice = choice or Choice()
+    return draw(store, query, ask(store, name, choice, values, timeout=timeout), choice, values)
+
+
+def draw(
+    store: Store, query: queries.Query, result: Result, choice: Choice, values: Mapping[str, Any] | None = None
+) -> Drawing:
+    """The chart of an answer that has been given. Of one without rows it says in words that there is nothing to show."""
+    values = dict(values or {})
+    module = importlib.import_module(_module(query.name))
+    cases = [normal_case_id(case) for case in choice.cases]
+    bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
+    about = about_of(store, _title(query, cases, bound), result, bound)
+    frame = result.df()
+    # A module may have better words for it.
+    if frame.empty and not hasattr(module, "nothing"):
+        return Drawing(query, about, nothing(about, "No row answers this: there is nothing to show."))
+    prepare = getattr(module, "prepare", None)
+    if prepare is not None:
+        frame = prepare(frame, about)
+    # Altair checks every part of a chart against its schema as it is made, which takes longer than making it. The
+    # tests do that, for every chart.
+    with schemapi.debug_mode(False):
+        return Drawing(query, about, module.chart(frame, about))
+
+
+def about_of(store: Store, title: str, result: Result, values: Mapping[str, Any]) -> About:
+    """What a chart says of an answer: who gave it, with which caveats, and the cohort's classes and stains."""
+    cohort = read_cohort(store)
+    classes = sorted(cohort.table("classes").to_pylist(), key=lambda row: row["label"])
+    stains = sorted(cohort.table("stains").to_pylist(), key=lambda row: row["stain_order"])
+    return About(
+        title=title,
+        subtitle=result.title,
+        notes=tuple(result.notes),
+        values=values,
+        class_names=[row["class_name"] for row in classes],
+        stains=[row["stain"] for row in stains],
+        store=store,
+    )
+
+
+def _title(query: queries.Query, cases: list[str], bound: Mapping[str, Any]) -> str:
+    """The question, with the cases it was asked for and every parameter that is not as usual."""
+    asked = [f"case{'s' if len(cases) > 1 else ''} {', '.join(cases)}"] if cases else []
+    usual = {parameter.name: parameter.default for parameter in query.parameters}
+    asked += [
+        _worded(name.replace("_", "-"), value)
+        for name, value in bound.items()
+        if name != "case" and value is not None and value != usual[name]
+    ]
+    return f"{query.title} · {', '.join(asked)}" if asked else query.title
+
+
+def _worded(name: str, value: str | float | bool) -> str:
+    """A parameter in a title: `pct 10`, `stain h&e`, `log`, `not log`."""
+    if isinstance(value, bool):
+        return name if value else f"not {name}"
+    return f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}"

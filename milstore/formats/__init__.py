@@ -1,0 +1,1 @@
+"""Files that tools write, read: one module a form of file."""

@@ -1,0 +1,118 @@
+"""One table for a whole MIL benchmark: a row an instance, a column for its bag, its label and its number, the rest numbers.
+
+A bag becomes a case with one stain and one slice, an instance a patch.
+"""
+
+from collections.abc import Container
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milstore.errors import DataError, UsageError
+from milstore.formats.data_table import numbers_of, read_table, texts_of
+from milstore.formats.missing_marks import UNSAID, Marks
+from milstore.store.names import clip, matching_case_id, named
+
+
+@dataclass(frozen=True, slots=True)
+class Bags:
+    """A benchmark's table."""
+
+    case_id: pa.Array
+    patch_idx: npt.NDArray[np.int64]
+    labels: dict[str, str]
+    """Label of each case, as it stands in the file; empty if the file has none."""
+    label_lines: dict[str, int]
+    """Line of the file, the header being the first, on which each label is first."""
+    features: npt.NDArray[np.floating]
+    """(N, D)"""
+
+
+def read_bags(
+    path: Path,
+    *,
+    bag_column: str,
+    index_column: str,
+    label_column: str | None,
+    known: Container[str] = frozenset(),
+    marks: Marks = UNSAID,
+) -> Bags:
+    """Read a table (CSV or Parquet); every column that is not named is a feature.
+
+    Args:
+        path: the table.
+        bag_column: column of the bags.
+        index_column: column of the instances' numbers.
+        label_column: column of the bags' labels, if there is one.
+        known: cases of the store: a bag such as 7.0 is read as 7 if that is one.
+        marks: what stands for an unknown label; where something is said, an empty one may stand there.
+
+    Raises:
+        UsageError: two of the columns are one.
+        DataError: a column is missing or holds what it cannot, a bag has two labels, or its name stands for a missing
+            value.
+    """
+    texts = [column for column in (bag_column, index_column, label_column) if column is not None]
+    if len(set(texts)) < len(texts):
+        raise UsageError(f"the columns {named(texts)} must be different ones")
+    table = read_table(path, texts)
+    columns = [name for name in table.column_names if name not in texts]
+    if not columns or not table.num_rows:
+        raise DataError(
+            f"{path} has {table.num_rows} rows and {len(columns)} columns of features: it needs some of each"
+        )
+    features = np.empty((table.num_rows, len(columns)), _common_type(table, columns))
+    for i, name in enumerate(columns):
+        features[:, i] = numbers_of(path, table[name], name)
+    bags = texts_of(path, table, bag_column)
+    coded = bags.dictionary_encode()
+    names = coded.dictionary.to_pylist()
+    # Parquet's texts are texts: there a missing one is null, and a bag may really be called NA.
+    typed = path.suffix.lower() == ".parquet" and pa.types.is_string(table[bag_column].type)
+    doubtful = [] if typed else [name for name in names if UNSAID.are_doubtful(name) and name not in known]
+    UNSAID.refuse(path, bag_column, doubtful, _first_lines(bags, doubtful).values(), "name the bag or drop the rows")
+    case_id = pa.array([matching_case_id(name, known) for name in names], pa.string()).take(coded.indices)
+    labels, lines = {}, {}
+    if label_column is not None:
+        texts = texts_of(path, table, label_column, empty=marks.said is not None)
+        labels = _labels(path, case_id, texts)
+        lines = _first_lines(texts, list(dict.fromkeys(labels.values())))
+    index = _indices(path, texts_of(path, table, index_column), index_column)
+    return Bags(case_id, index, labels, lines, features)
+
+
+def _first_lines(texts: pa.Array, wanted: list[str]) -> dict[str, int]:
+    """Line on which each text is first; the header is line 1."""
+    return {text: pc.index(texts, pa.scalar(text)).as_py() + 2 for text in wanted}
+
+
+def _common_type(table: pa.Table, columns: list[str]) -> npt.DTypeLike:
+    return np.float16 if all(pa.types.is_float16(table[name].type) for name in columns) else np.float32
+
+
+def _labels(path: Path, case_id: pa.Array, labels: pa.Array) -> dict[str, str]:
+    pairs = (
+        pa.table({"case_id": case_id, "label": labels}).group_by(["case_id", "label"], use_threads=False).aggregate([])
+    )
+    found: dict[str, str] = {}
+    for row in pairs.to_pylist():
+        if found.setdefault(row["case_id"], row["label"]) != row["label"]:
+            raise DataError(
+                f"{path} gives bag {clip(row['case_id'])} the labels {clip(found[row['case_id']])} and "
+                f"{clip(row['label'])}: keep one"
+            )
+    return found
+
+
+def _indices(path: Path, texts: pa.Array, name: str) -> npt.NDArray[np.int64]:
+    fits = np.asarray(pc.match_substring_regex(texts, r"\A[0-9]{1,9}\z"))
+    if not fits.all():
+        wrong = texts[int(np.argmin(fits))].as_py()
+        raise DataError(
+            f"{path} has {clip(wrong)!r} in column {clip(name)!r}: an instance's number is a whole number from 0"
+        )
+    return np.asarray(pc.cast(texts, pa.int64()))

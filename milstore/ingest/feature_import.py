@@ -1,0 +1,340 @@
+"""The three ways in which features come in, each ending in a pack."""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milstore.errors import ConflictError, DataError, UsageError
+from milstore.formats import slice_features, vectors
+from milstore.formats.bag_table import Bags, read_bags
+from milstore.formats.missing_marks import UNSAID, Marks
+from milstore.ingest.cohort_update import put_patches
+from milstore.ingest.file_discovery import Found
+from milstore.ingest.file_names import read_names
+from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes, put_labels, told_unknown
+from milstore.ingest.patch_reconcile import in_pack_order, sorted_side
+from milstore.ingest.slices import SliceBook
+from milstore.progress import Progress
+from milstore.store import Store
+from milstore.store.cohort import CohortEdit, edit_cohort
+from milstore.store.features import FeaturePack, open_features, other_features
+from milstore.store.names import clip, named, natural_key
+from milstore.store.pattern import PLACES
+
+BAG_SLICE = "bag"
+"""Name of the one slice of a case that was a bag."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What the three ways have in common."""
+
+    store: Store
+    plan: CohortEdit
+    """The cohort as it was at the beginning. It is not committed: files are read without keeping others from the store."""
+    encoder: str
+    source: str
+    create: bool
+    replace: bool
+    jobs: int | None
+    progress: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What a way has packed."""
+
+    n_features: int
+    dtype: str
+    patches: pa.Table
+    created: int
+    dropped: list[str]
+    edit: CohortEdit
+    """What was committed."""
+    zeros: tuple[str, ...] = ()
+    """The file, and the patch, of each vector that is zero throughout: a job that died may have left it so."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """Patches of features, found in a cohort or made in it."""
+
+    rows: pa.Table
+    """With their slice_idx, in the order of a pack."""
+    created: int
+    """How many were made."""
+    dropped: list[str]
+    """Encoders that were dropped for it."""
+    edits: bool
+    """Whether the cohort was edited for it."""
+
+
+Put = Callable[[CohortEdit], _Placed]
+"""Finds the patches of a job's features in an edit, and puts in what is to be put in with them."""
+
+
+def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
+    names = read_names(job.store.settings, found.files, found.stems, whole_slices=whole_slices)
+    if names.unread:
+        file, reason = min(names.unread)
+        kind = "slice" if whole_slices else "patch"
+        raise DataError(
+            f"{len(names.unread)} of {len(found.files)} files do not say by their name which {kind} they are of, "
+            f"such as {clip(file, 200)}: {reason}"
+        )
+    return names.table
+
+
+def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
+    """The patches of a table with the columns of `read_names`, whose files are those of the features."""
+    known, slices = edit.table("patches"), edit.table("slices")
+    book = SliceBook()
+    old = sorted_side(book, book.ids_by_idx(known, slices), known)
+    new = sorted_side(book, book.ids_by_name(table), table)
+    unknown = ~np.isin(new.keys, old.keys)
+    if unknown.any() and not job.create:
+        file = new.table["file"][int(np.argmax(unknown))].as_py()
+        raise DataError(
+            f"{int(unknown.sum())} features have no patch in the store, such as {clip(file, 200)}: "
+            "ingest the patches first, or use --create-patches where there are no images"
+        )
+    created, dropped = 0, list[str]()
+    edits = bool(unknown.any()) or any(table[name].null_count < table.num_rows for name in PLACES)
+    if edits:
+        without_files = table.set_column(
+            table.column_names.index("file"), "file", pa.nulls(table.num_rows, pa.string())
+        )
+        result, dropped = put_patches(job.store, edit, without_files, None, replace=job.replace, whole=False)
+        created = result.new
+    return _Placed(in_pack_order(book, new, edit.table("slices")), created, dropped, edits)
+
+
+def pack_patch_files(job: Job, found: Found) -> Packed:
+    """(a) one file a patch."""
+    with vectors.crew_for(found.files, job.jobs) as crew:
+        names = _read_names(job, found, whole_slices=False)
+        put: Put = partial(_placed, job, table=names)
+        placed = put(job.plan)
+        files = placed.rows["file"].to_pylist()
+        first = vectors.read_vector(found.root, files[0])
+        _refuse_others(job, placed, 0, first)
+
+        def packed_as(dtype: str) -> Packed:
+            with _pack(job, placed, len(first), dtype) as pack:
+                vectors.pack_vectors(pack, found.root, files, crew=crew, progress=job.progress)
+                crew.dismiss()
+                return _commit(job, pack, put, placed)
+
+        if first.dtype == np.float16:
+            # One that is not half may show when much is done, but is rare.
+            with contextlib.suppress(vectors.NotHalf):
+                return packed_as("float16")
+        return packed_as("float32")
+
+
+def _pack(job: Job, placed: _Placed, n_features: int, dtype: str) -> FeaturePack:
+    return FeaturePack(job.store, encoder=job.encoder, n_features=n_features, dtype=dtype, patches=placed.rows)
+
+
+def _refuse_others(job: Job, placed: _Placed, row: int, vector: vectors.Vector) -> None:
+    """ConflictError if one vector tells that the store has other features of the encoder, before all are packed."""
+    known = next((each for each in job.plan.table("encoders").to_pylist() if each["encoder"] == job.encoder), None)
+    if job.replace or known is None:
+        return
+    if open_features(job.store, job.plan.base, job.encoder).cannot_be(placed.rows, row, vector):
+        raise other_features(known)
+
+
+def _commit(job: Job, pack: FeaturePack, put: Put, placed: _Placed) -> Packed:
+    """Put what was packed without the cohort's lock into the cohort as it is by now.
+
+    `placed` is what `put` gave for the cohort as it was. Others wait for the lock, so what holds still is not asked anew.
+    """
+    job.progress("storing", 0, 1)
+    pack.finish()
+    with edit_cohort(job.store, rebuild=job.plan.rebuilds) as edit:
+        same = edit.base.fingerprint == job.plan.base.fingerprint and not placed.edits
+        now = placed if same else put(edit)
+        if not now.rows.equals(placed.rows):
+            raise ConflictError(
+                f"the patches of the store were changed while features of {job.encoder} were packed: ingest them again"
+            )
+        pack.commit(edit, source=job.source, replace=job.replace)
+    job.progress("storing", 1, 1)
+    return Packed(pack.n_features, pack.dtype.name, now.rows, now.created, now.dropped, edit)
+
+
+def pack_slice_files(job: Job, found: Found) -> Packed:
+    """(b) one file a slice."""
+    names = _read_names(job, found, whole_slices=True)
+    paths = [found.root / file for file in names["file"].to_pylist()]
+    book = SliceBook()
+    sorted_side(
+        book, book.ids_by_name(names), names.set_column(3, "patch_idx", pa.array(np.zeros(len(paths), np.int32)))
+    )
+    stated = [slice_features.declared(path) for path in paths]
+    _check_declared(job, names, paths, stated)
+    indices = [slice_features.read_index(path) for path in paths]
+    expanded = _expanded(names, indices)
+    put: Put = partial(_placed, job, table=expanded)
+    placed = put(job.plan)
+    first_row = _first_rows(placed.rows)
+    dtype = "float16" if all(each.half for each in stated) else "float32"
+    zeros: list[str] = []
+    with _pack(job, placed, stated[0].width, dtype) as pack:
+        for done, (path, index) in enumerate(zip(paths, indices, strict=True), start=1):
+            file = names["file"][done - 1].as_py()
+            try:
+                read = slice_features.read_features(path, index)
+                if done == 1:
+                    _refuse_others(job, placed, first_row[file], read[0])
+                pack.write(first_row[file], read)
+                zeros += [f"{file}, patch {index.patch_idx[row]}" for row in np.flatnonzero(~read.any(axis=1))]
+            except DataError as error:
+                raise DataError(
+                    f"{clip(str(path), 200)}: {error}" if str(path) not in str(error) else str(error)
+                ) from error
+            job.progress("packing features", done, len(paths))
+        return dataclasses.replace(_commit(job, pack, put, placed), zeros=tuple(zeros))
+
+
+def _check_declared(
+    job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[slice_features.Declared]
+) -> None:
+    """DataError if files differ in width, or one declares more patches than its slice has."""
+    other = next((i for i, each in enumerate(stated) if each.width != stated[0].width), None)
+    if other is not None:
+        raise DataError(
+            f"{paths[other]} has vectors of {stated[other].width} numbers and {paths[0]} of {stated[0].width}: "
+            "the features of one encoder are of one length"
+        )
+    if job.create:
+        return
+    counts = {
+        (row["case_id"], row["stain"], row["slice_name"]): row["n_patches"]
+        for row in job.plan.table("slices").to_pylist()
+    }
+    for row, path, each in zip(names.to_pylist(), paths, stated, strict=True):
+        known = counts.get((row["case_id"], row["stain"], row["slice_name"]), 0)
+        if each.rows > known:
+            raise DataError(
+                f"{path} has {each.rows} features and its slice {known} patches in the store: "
+                "ingest the patches first, or use --create-patches where there are no images"
+            )
+
+
+def _expanded(names: pa.Table, indices: Sequence[slice_features.SliceIndex]) -> pa.Table:
+    """A row a patch in the place of a row a slice."""
+    counts = [len(index.patch_idx) for index in indices]
+    table = names.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
+    patch_idx = np.concatenate([index.patch_idx for index in indices]).astype(np.int32)
+    table = table.set_column(table.column_names.index("patch_idx"), "patch_idx", pa.array(patch_idx))
+    absent = np.repeat([index.coords is None for index in indices], counts)
+    for column, name in enumerate(("x", "y")):
+        values = np.concatenate(
+            [
+                np.zeros(n, np.int64) if i.coords is None else i.coords[:, column]
+                for i, n in zip(indices, counts, strict=True)
+            ]
+        )
+        table = table.set_column(table.column_names.index(name), name, pa.array(values.astype(np.int32), mask=absent))
+    return table
+
+
+def _first_rows(rows: pa.Table) -> dict[str, int]:
+    """The first row of each file's patches, which lie side by side."""
+    first: dict[str, int] = {}
+    files: npt.NDArray[np.object_] = np.asarray(rows["file"], dtype=object)
+    starts = np.flatnonzero(np.append(True, files[1:] != files[:-1])) if len(files) else np.empty(0, np.int64)
+    for row in starts.tolist():
+        first[files[row]] = row
+    return first
+
+
+def pack_bags(
+    job: Job,
+    path: Path,
+    bag_column: str,
+    index_column: str,
+    label_column: str | None,
+    label_map: Mapping[str, str] | None,
+    stain: str | None,
+    marks: Marks = UNSAID,
+) -> Packed:
+    """(c) one table of a benchmark."""
+    settings = job.store.settings
+    canonical = next(iter(settings.stains)) if stain is None else settings.stain_of(stain)
+    if canonical is None:
+        raise UsageError(
+            f"stain {clip(stain or '')!r} is not in this store ({', '.join(settings.stains)}): "
+            "add it under [stains] in milstore.toml"
+        )
+    bags = read_bags(
+        path,
+        bag_column=bag_column,
+        index_column=index_column,
+        label_column=label_column,
+        known=set(job.plan.table("cases")["case_id"].to_pylist()),
+        marks=marks,
+    )
+    count = len(bags.patch_idx)
+    columns: dict[str, pa.Array] = {
+        "case_id": bags.case_id,
+        "stain": pa.repeat(canonical, count),
+        "slice_name": pa.repeat(BAG_SLICE, count),
+        "patch_idx": pa.array(bags.patch_idx, pa.int32()),
+        **{name: pa.nulls(count, pa.int32()) for name in PLACES},
+        # The row's place in the table, for messages and to find its vector again.
+        "file": pc.binary_join_element_wise(
+            "row", pc.cast(pa.array(np.arange(1, count + 1)), pa.string()), f"of {path.name}", " "
+        ),
+    }
+
+    def put(edit: CohortEdit) -> _Placed:
+        if bags.labels:
+            _put_bag_labels(job, edit, path, label_column or "", bags, label_map, marks)
+        placed = _placed(dataclasses.replace(job, create=True), edit, pa.table(columns))
+        return dataclasses.replace(placed, edits=placed.edits or bool(bags.labels))
+
+    placed = put(job.plan)
+    order = np.array([int(file.split()[1]) - 1 for file in placed.rows["file"].to_pylist()])
+    _refuse_others(job, placed, 0, bags.features[order[0]])
+    with _pack(job, placed, bags.features.shape[1], bags.features.dtype.name) as pack:
+        pack.write(0, bags.features[order])
+        return _commit(job, pack, put, placed)
+
+
+def _put_bag_labels(
+    job: Job,
+    edit: CohortEdit,
+    path: Path,
+    column: str,
+    bags: Bags,
+    label_map: Mapping[str, str] | None,
+    marks: Marks,
+) -> None:
+    labels = {case: label for case, label in bags.labels.items() if not marks.mean_missing(label)}
+    present = sorted(set(labels.values()), key=natural_key)
+    if label_map is None:
+        marks.refuse(path, column, bags.label_lines, bags.label_lines.values(), LABEL_ADVICE)
+        label_map = as_classes(edit, path, column, bags.label_lines.items(), marks)
+    absent = [label for label in label_map if label not in present]
+    unmapped = [label for label in present if label not in label_map]
+    if absent or unmapped:
+        wrong = f"names label {named(absent)}, which no bag has" if absent else f"lacks the label {named(unmapped)}"
+        raise DataError(f"--map {wrong}: {path} has {named(present)}")
+    labelled = Labelled(
+        class_of={case: label_map[label] for case, label in labels.items()},
+        source=labels,
+        unknown=dict.fromkeys(case for case in bags.labels if case not in labels),
+    )
+    put = put_labels(edit, labelled, list(dict.fromkeys(label_map.values())), str(path), replace=job.replace)
+    edit.notes.extend(told_unknown(put.unknown, put.kept))

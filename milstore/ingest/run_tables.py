@@ -1,0 +1,177 @@
+"""What a model that was trained elsewhere said: its predictions, as tables of the store, and what it left out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from milstore.errors import DataError
+from milstore.formats.data_table import numbers_of, read_table, texts_of
+from milstore.formats.missing_marks import UNSAID
+from milstore.schema.arrow import arrow_schema
+from milstore.store.attention import TOLERANCE
+from milstore.store.cohort import Cohort
+from milstore.store.names import clip, matching_case_id, named, natural_key
+
+_LABELS = ("true_label", "predicted_label")
+Numbers = npt.NDArray[np.float64]
+
+
+def read_predictions(
+    path: Path, label_of: Mapping[str, int | None], subset_of: Mapping[str, str], classes: Sequence[str] = ()
+) -> tuple[pa.Table, pa.Table]:
+    """The tables `predictions` and `probabilities` from a table with case_id, p_0, p_1, … and perhaps subset, true_label
+    and predicted_label.
+
+    The probabilities may also be called prob_class0, prob_class1, … or by the store's classes (prob_benign,
+    prob_high_grade); then class 0 of the file is the one that comes first in it.
+
+    Args:
+        path: CSV or Parquet.
+        label_of: label of each case in the store; it counts where the file has no true_label.
+        subset_of: subset of each case in the split.
+        classes: names of the store's classes, in the order of their labels.
+
+    Raises:
+        DataError: a case is not in the split, stands twice, is in another subset there, or has no label; or the
+            predicted label is not the likeliest class.
+    """
+    table = read_table(path, ["case_id"], ["subset", *_LABELS])
+    texts = texts_of(path, table, "case_id").to_pylist()
+    UNSAID.refuse(path, "case_id", texts, range(2, len(texts) + 2), "name the case or drop these rows", subset_of)
+    cases = [matching_case_id(text, subset_of) for text in texts]
+    double = (
+        sorted({case for case in cases if cases.count(case) > 1}, key=natural_key)
+        if len(set(cases)) < len(cases)
+        else []
+    )
+    if double or not cases:
+        raise DataError(f"{path} has case {named(double)} more than once: keep one" if double else f"{path} has no row")
+    unknown = sorted(set(cases) - set(subset_of), key=natural_key)
+    if unknown:
+        raise DataError(f"{path} has {len(unknown)} cases that are not in the split ({named(unknown)})")
+    _check_subsets(path, table, cases, subset_of)
+    names, label_in_store = _probability_columns(path, table, classes)
+    probability = np.stack([numbers_of(path, table[name], name).astype(np.float64) for name in names], axis=1)
+    true = _true_labels(path, table, cases, label_of, label_in_store)
+    _check_predicted(path, table, cases, probability, label_in_store)
+    wrong = next((case for case, label in zip(cases, true, strict=True) if not 0 <= label < probability.shape[1]), None)
+    if wrong is not None:
+        raise DataError(f"{path} has no probability for the true class of case {clip(wrong)}: give p_0, p_1, …")
+    p_true = probability[np.arange(len(cases)), true]
+    predictions = pa.table(
+        {
+            "case_id": cases,
+            "subset": [subset_of[case] for case in cases],
+            "true_label": pa.array(true, pa.int32()),
+            "pred_label": pa.array(probability.argmax(axis=1), pa.int32()),
+            "p_true": p_true,
+            "error": 1 - p_true,
+        },
+        arrow_schema("predictions"),
+    )
+    count = probability.shape[1]
+    probabilities = pa.table(
+        {
+            "case_id": np.repeat(cases, count),
+            "label": pa.array(np.tile(np.arange(count), len(cases)), pa.int32()),
+            "probability": probability.ravel(),
+        },
+        arrow_schema("probabilities"),
+    )
+    return predictions, probabilities
+
+
+def _check_subsets(path: Path, table: pa.Table, cases: list[str], subset_of: Mapping[str, str]) -> None:
+    if "subset" not in table.column_names:
+        return
+    for case, subset in zip(cases, texts_of(path, table, "subset").to_pylist(), strict=True):
+        if subset != subset_of[case]:
+            raise DataError(
+                f"{path} has case {clip(case)} in {clip(subset)}, and the split has it in {subset_of[case]}"
+            )
+
+
+def _probability_columns(path: Path, table: pa.Table, classes: Sequence[str]) -> tuple[list[str], list[int]]:
+    """The column of each class, in the order of the store's labels; and the store's label of each class of the file."""
+    plain = {_plain(name.removeprefix("prob_")): name for name in table.column_names if name.startswith("prob_")}
+    if len(classes) > 1 and all(_plain(name) in plain for name in classes):
+        names = [plain[_plain(name)] for name in classes]
+        return names, [names.index(name) for name in sorted(names, key=table.column_names.index)]
+    for prefix in ("p_", "prob_class"):
+        names = [f"{prefix}{label}" for label in range(table.num_columns)]
+        there = [name for name in names if name in table.column_names]
+        if len(there) > 1 and there == names[: len(there)]:
+            return there, list(range(len(there)))
+    needed = "p_0, p_1, … for every class" + (f", or prob_ and each of {named(classes)}" if plain and classes else "")
+    raise DataError(f"{path} has the columns {named(table.column_names)}: it needs {needed}")
+
+
+def _plain(class_name: str) -> str:
+    return class_name.lower().replace("-", "_").replace(" ", "_")
+
+
+def _true_labels(
+    path: Path,
+    table: pa.Table,
+    cases: list[str],
+    label_of: Mapping[str, int | None],
+    label_in_store: Sequence[int],
+) -> list[int]:
+    if "true_label" in table.column_names:
+        texts = texts_of(path, table, "true_label").to_pylist()
+        UNSAID.refuse(path, "true_label", texts, range(2, len(texts) + 2), "give the number of each case's class")
+        return _labels(path, table, "true_label", label_in_store)
+    unlabelled = [case for case in cases if label_of.get(case) is None]
+    if unlabelled:
+        raise DataError(f"{path} has no true_label, and the store no label for {named(unlabelled)}: ingest the labels")
+    return [label for case in cases if (label := label_of[case]) is not None]
+
+
+def _labels(path: Path, table: pa.Table, column: str, label_in_store: Sequence[int]) -> list[int]:
+    texts = texts_of(path, table, column).to_pylist()
+    wrong = next((text for text in texts if not (text.isascii() and text.isdigit() and len(text) < 10)), None)
+    if wrong is not None:
+        raise DataError(f"{path} has {column} {clip(wrong)!r}: it must be the number of a class, from 0")
+    # What is beyond the classes is found by the caller, who can name the case.
+    return [label_in_store[int(text)] if int(text) < len(label_in_store) else int(text) for text in texts]
+
+
+def _check_predicted(
+    path: Path, table: pa.Table, cases: list[str], probability: Numbers, label_in_store: Sequence[int]
+) -> None:
+    """DataError if a predicted label is not the likeliest class: then the columns are not what they are taken for."""
+    if "predicted_label" not in table.column_names:
+        return
+    predicted = _labels(path, table, "predicted_label", label_in_store)
+    for case, label, chances in zip(cases, predicted, probability, strict=True):
+        if label >= len(chances) or chances[label] < chances.max() - TOLERANCE:
+            raise DataError(
+                f"{path} has a predicted_label for case {clip(case)} that is not its likeliest class: "
+                "the probabilities are not in the order of the classes"
+            )
+
+
+def coverage_table(
+    cohort: Cohort, attention: pa.Table, subset_of: Mapping[str, str], encoded: pa.Table | None
+) -> pa.Table:
+    """The table `coverage`: how many patches of each slice there were, and how many the run spoke of.
+
+    `encoded` are the patches with a feature of the run's encoder, None where the store has none by it.
+    """
+    keys = ["case_id", "stain", "slice_idx"]
+    evaluated = attention.group_by(keys).aggregate([([], "count_all")]).rename_columns([*keys, "evaluated"])
+    table = cohort.table("slices").filter(pc.is_in(cohort.table("slices")["case_id"], pc.unique(attention["case_id"])))
+    table = table.select([*keys, "n_patches"]).rename_columns([*keys, "existing"]).join(evaluated, keys)
+    counted = evaluated if encoded is None else encoded.group_by(keys).aggregate([([], "count_all")])
+    table = table.join(counted.rename_columns([*keys, "with_feature"]), keys)
+    rows = []
+    for row in table.to_pylist():
+        subset, count = subset_of[row["case_id"]], row["evaluated"] or 0
+        trained = count if subset == "train" else 0
+        filled = {"subset": subset, "evaluated": count, "with_feature": row["with_feature"] or 0, "trained": trained}
+        rows.append({**row, **filled})
+    return pa.Table.from_pylist(rows, arrow_schema("coverage"))

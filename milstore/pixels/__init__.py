@@ -1,0 +1,1 @@
+"""Images of patches: their sizes and their pixels, read safely."""

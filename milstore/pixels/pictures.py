@@ -1,0 +1,172 @@
+"""Pictures of patches, for charts: read below the patch folder alone, made small, and put into the chart as data.
+
+A picture is shown only where it is surely the patch's: a file that lies elsewhere, is missing or damaged, or whose name
+speaks of another patch gives a `Picture` without pixels that says why.
+"""
+
+import base64
+import io
+import os
+import stat
+import warnings
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
+
+from milstore.store.cohort import read_cohort
+from milstore.store.patch_root import patch_root
+from milstore.store.paths import Store
+from milstore.store.pattern import PatchName, compile_pattern, parse_name
+from milstore.store.settings import Settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from PIL.Image import Image
+
+FORMATS = ("PNG", "JPEG", "TIFF")
+_LARGEST_FILE = 1 << 28
+_MOST_PIXELS = 1 << 26
+_READERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A patch's picture, or why there is none."""
+
+    image: "Image | None"
+    """RGB; None where there is no picture to show."""
+    problem: str = ""
+    """Why, in a few words; empty where there is one."""
+
+
+class _NoPictureError(Exception):
+    """Why a picture cannot be shown; the message stands in its place."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchFolder:
+    """Where the patch images of a store lie."""
+
+    root: Path | None
+    """The folder that files are named below; None if no images were ingested."""
+    settings: Settings
+
+    @classmethod
+    def of(cls, store: Store) -> "PatchFolder":
+        """The patch folder that the cohort names."""
+        return cls(root=patch_root(read_cohort(store)), settings=store.settings)
+
+    def read(self, patch: Mapping[str, Any], largest: int) -> Picture:
+        """The picture of a patch, at most `largest` pixels in width and height.
+
+        Args:
+            patch: case_id, stain, slice_name (or null), patch_idx and file (or null).
+            largest: pixels of the longer side; smaller pictures stay as they are.
+        """
+        file = patch["file"]
+        try:
+            if not isinstance(file, str) or not file:
+                raise _NoPictureError("no image known")
+            if self._names_another(patch, file):
+                raise _NoPictureError("of another patch")
+            return Picture(_small(_open(self._path(file)), largest))
+        except _NoPictureError as problem:
+            return Picture(None, str(problem))
+
+    def read_all(self, patches: "pd.DataFrame", largest: int) -> list[Picture]:
+        """The picture of each row's patch, in the order of the rows."""
+        rows = patches[["case_id", "stain", "slice_name", "patch_idx", "file"]].to_dict("records")
+        with ThreadPoolExecutor(_READERS) as readers:
+            return list(readers.map(lambda row: self.read({str(k): v for k, v in row.items()}, largest), rows))
+
+    def _path(self, file: str) -> Path:
+        """Where the file really is, if that is below the root."""
+        outside = _NoPictureError("outside folder")
+        parts = PurePosixPath(file)
+        if "\0" in file or parts.is_absolute() or Path(file).is_absolute() or ".." in parts.parts:
+            raise outside
+        if self.root is None:
+            raise _NoPictureError("no patch folder")
+        try:
+            root = self.root.resolve(strict=True)
+            path = (root / file).resolve(strict=True)
+        except FileNotFoundError:
+            raise _NoPictureError("file missing") from None
+        except (OSError, RuntimeError, ValueError):
+            raise _NoPictureError("cannot be read") from None
+        if not path.is_relative_to(root):
+            raise outside
+        return path
+
+    def _names_another(self, patch: Mapping[str, Any], file: str) -> bool:
+        """Whether the file's name speaks of another patch. One that the pattern cannot read says nothing."""
+        stem = PurePosixPath(file).stem
+        name = parse_name(compile_pattern(self.settings.pattern), self.settings.stain_of, stem)
+        if not isinstance(name, PatchName):
+            return False
+        same = (name.case_id, name.stain, name.patch_idx) == (patch["case_id"], patch["stain"], patch["patch_idx"])
+        slice_name = patch["slice_name"]
+        return not same or (isinstance(slice_name, str) and name.slice_name != slice_name)
+
+
+def _open(path: Path) -> "Image":
+    """The whole picture."""
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        # Without waiting: a pipe in the place of a picture would keep us for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        with os.fdopen(handle, "rb") as stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            facts = os.fstat(stream.fileno())
+            if not stat.S_ISREG(facts.st_mode):
+                raise _NoPictureError("not a file")
+            if facts.st_size > _LARGEST_FILE:
+                raise _NoPictureError("file too large")
+            with Image.open(stream, formats=FORMATS) as image:
+                if image.width * image.height > _MOST_PIXELS:
+                    raise _NoPictureError("image too large")
+                return _rgb(image)
+    except FileNotFoundError:
+        raise _NoPictureError("file missing") from None
+    except UnidentifiedImageError:
+        raise _NoPictureError("not an image") from None
+    except _NoPictureError:
+        raise
+    except Exception:  # Pillow raises whatever it meets in a damaged file
+        raise _NoPictureError("damaged image") from None
+
+
+def _rgb(image: "Image") -> "Image":
+    """The picture in RGB: transparent pixels white, more than 8 bits a channel scaled to what there is."""
+    from PIL import Image, ImageOps
+
+    if image.mode.startswith(("I", "F")):
+        low, high = image.convert("F").getextrema()
+        scale = 255 / (high - low) if high > low else 0.0  # type: ignore[operator]
+        return image.convert("F").point(lambda value: (value - low) * scale).convert("L").convert("RGB")
+    if "A" in image.getbands() or "transparency" in image.info:
+        clear = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+    return ImageOps.exif_transpose(image).convert("RGB")
+
+
+def _small(image: "Image", largest: int) -> "Image":
+    from PIL import Image
+
+    image.thumbnail((largest, largest), Image.Resampling.LANCZOS)
+    return image
+
+
+def data_uri(image: "Image", *, quality: int = 88) -> str:
+    """The picture as a text that a chart can hold."""
+    stream = io.BytesIO()
+    image.save(stream, "JPEG", quality=quality)
+    return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def is_data_uri(text: Any) -> bool:
+    """Whether a text is a picture that `data_uri` made: nothing else may become an address in a chart."""
+    return isinstance(text, str) and text.startswith("data:image/jpeg;base64,")

@@ -1,0 +1,106 @@
+"""What a run consists of when it is committed: tables that were checked, in a folder with their hashes."""
+
+import shutil
+import stat
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from milstore.errors import DataError
+from milstore.schema.columns import columns
+from milstore.store.attention import Attention, check_coverage, check_predictions, checked_attention
+from milstore.store.integrity import checked_table
+from milstore.store.io import put_parquet, sha256_of, sync_file, sync_folder, write_json
+from milstore.store.run_reader import LEARNING, with_own_hash
+from milstore.store.runs import RUN_FILE, WEIGHTS
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a run is to hold, after every invariant was found to hold."""
+
+    tables: dict[str, pa.Table]
+    """By name, as they are written."""
+    attention: Attention
+
+
+def checked_tables(
+    *, epochs: pa.Table, predictions: pa.Table, probabilities: pa.Table, attention: pa.Table, coverage: pa.Table
+) -> Checked:
+    """The tables of a run, as they are stored. DataError where an invariant does not hold."""
+    predictions, probabilities = check_predictions(predictions, probabilities)
+    ranked = checked_attention(attention)
+    if ranked.case_ids() != set(predictions["case_id"].to_pylist()):
+        raise DataError("predictions and attention are not of the same cases")
+    coverage = checked_table("coverage", coverage)
+    check_coverage(coverage, ranked)
+    tables = {
+        "epochs": checked_table("epochs", epochs),
+        "predictions": predictions,
+        "probabilities": probabilities,
+        "coverage": coverage,
+        # Last, for it takes longest: what comes before is brought to the disk meanwhile.
+        "attention": ranked.stored,
+    }
+    return Checked(tables, ranked)
+
+
+def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Callable[[Path], None] | None) -> Path:
+    """The folder of a finished run, complete and on the disk, but still within the draft's. Returns it.
+
+    Args:
+        draft_folder: the draft's.
+        run: the columns of the table `runs`, but those that are found here, and LEARNING where it is known.
+        checked: from `checked_tables`.
+        weights: writes the weights (safetensors) to a path; None for a run without weights.
+
+    Raises:
+        OSError: the disk refuses, or the draft's folder is there no more.
+        DataError: a column of `runs` is not given.
+    """
+    staging = draft_folder / "commit"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    # Files are hashed and brought to the disk while the next is written.
+    with ThreadPoolExecutor(2) as side:
+        fingerprint = side.submit(checked.attention.fingerprint)
+        settled: dict[str, Future[dict[str, Any]]] = {}
+        if weights is not None:
+            weights(staging / WEIGHTS)
+            settled[WEIGHTS] = side.submit(_settled, staging / WEIGHTS)
+        for name, table in checked.tables.items():
+            path = staging / f"{name}.parquet"
+            put_parquet(table, path)
+            settled[path.name] = side.submit(_settled, path, rows=table.num_rows)
+        files = {name: entry.result() for name, entry in settled.items()}
+    files["attention.parquet"]["largest_case"] = checked.attention.largest_case()
+    run = {
+        **run,
+        "patches_fingerprint": fingerprint.result(),
+        "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else "",
+    }
+    facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}
+    if LEARNING in run:
+        facts[LEARNING] = run[LEARNING]
+    write_json(staging / RUN_FILE, with_own_hash({**facts, "files": files}))
+    for path in staging.iterdir():
+        path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+    sync_folder(staging)
+    return staging
+
+
+def _settled(path: Path, **facts: Any) -> dict[str, Any]:
+    """What run.json says of a file, after waiting until it is on the disk."""
+    hashed = sha256_of(path)
+    sync_file(path)
+    return {**facts, "bytes": path.stat().st_size, "sha256": hashed}
+
+
+def _known(run: dict[str, Any], name: str) -> Any:
+    if name not in run:
+        raise DataError(f"the run says nothing of {name}")
+    return run[name]

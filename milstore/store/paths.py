@@ -1,0 +1,189 @@
+"""A store is a folder: where everything in it lies, how it is made and opened."""
+
+import json
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milstore.errors import StoreError
+from milstore.schema import SCHEMA_VERSION
+from milstore.store.io import write_whole
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from milstore.store.settings import Settings
+
+SETTINGS_FILE = "milstore.toml"
+"""What the group sets for its store."""
+RUN_FOLDER = "run_id="
+"""What the name of a finished run's folder begins with; its id follows."""
+NO_RUN = "_none"
+"""Name of the run folder without rows that lets views over all runs work before the first run. No run can be called so."""
+
+
+@dataclass(frozen=True)
+class Store:
+    """An opened store. It holds no connection, no lock and no data: each question reads what is there then."""
+
+    root: Path
+    """Absolute path of the folder, links resolved."""
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The group's settings, from milstore.toml."""
+        from milstore.store.settings import read_settings
+
+        return read_settings(self.root / SETTINGS_FILE)
+
+    @property
+    def manifest_path(self) -> Path:
+        """Names the files of the cohort's current generation; replacing it is the commit."""
+        return self.root / "cohort" / "manifest.json"
+
+    @property
+    def runs(self) -> Path:
+        """Folder of the finished runs."""
+        return self.root / "runs"
+
+    @property
+    def running(self) -> Path:
+        """Folder of the runs that are in training or interrupted."""
+        return self.root / "running"
+
+    @property
+    def database(self) -> Path:
+        """The DuckDB file for shells, notebooks and other tools."""
+        return self.root / "milstore.duckdb"
+
+    @property
+    def queries(self) -> Path:
+        """Folder of the group's own questions; it need not exist."""
+        return self.root / "queries"
+
+    def run_folder(self, run_id: str) -> Path:
+        """Folder of a finished run."""
+        return self.runs / f"{RUN_FOLDER}{run_id}"
+
+    def manifest(self) -> dict[str, Any]:
+        """The cohort's current generation: version, fingerprint, and the file of each table."""
+        try:
+            manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+            version = int(manifest["version"])
+            named = [manifest["fingerprint"], *(entry["file"] for entry in manifest["tables"].values())]
+            if not all(isinstance(text, str) for text in named):
+                raise ValueError("it names no files")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise StoreError(f"{self.manifest_path} cannot be read ({error}): restore it from a backup") from error
+        if version > SCHEMA_VERSION:
+            raise StoreError(
+                f"the store at {self.root} has version {version}, this milstore knows {SCHEMA_VERSION}: upgrade milstore"
+            )
+        return manifest
+
+    def engine(self) -> "Engine":
+        """A SQLAlchemy engine on the store, for `pandas.read_sql` and other tools."""
+        from milstore.store.engine import make_engine
+
+        return make_engine(self)
+
+
+def real_path(path: str | Path) -> Path:
+    """An absolute path, links resolved. Links that lead to themselves stay, and are then no file."""
+    # Not Path.resolve, which some Pythons let end such a path in an error of their own.
+    return Path(os.path.realpath(path))
+
+
+def default_root() -> Path:
+    """The folder that commands use when none is named: MILSTORE_STORE, else ./data."""
+    return Path(os.environ.get("MILSTORE_STORE") or "data")
+
+
+def store_option(store: Store) -> str:
+    """The option that a command needs to find the store, with a space before it; nothing if it finds it by itself."""
+    if store.root == real_path(default_root()):
+        return ""
+    import shlex
+
+    return f" --store {shlex.quote(str(store.root))}"
+
+
+def _at(path: str | Path) -> tuple[Store, bool]:
+    """The store that may lie in a folder, and whether it does. StoreError if no store can lie there."""
+    if "\0" in str(path):
+        raise StoreError("a path holds no character 0: name the store by another")
+    store = Store(real_path(path))
+    root = str(store.root)
+    if "\\" in root:
+        raise StoreError(
+            f"no store can lie at {root}: DuckDB reads nothing below a folder with a backslash in its name; "
+            "rename that folder"
+        )
+    try:
+        root.encode()
+    except UnicodeEncodeError as error:
+        shown = root.encode(errors="backslashreplace").decode()
+        raise StoreError(f"no store can lie at {shown}: the path is not UTF-8; rename that folder") from error
+    try:
+        return store, store.manifest_path.is_file()
+    except OSError as error:
+        raise StoreError(f"no store can be looked for at {path}: {error.strerror}") from error
+
+
+def open_store(path: str | Path | None = None) -> Store:
+    """Open the store in a folder (default: MILSTORE_STORE, else ./data).
+
+    Raises:
+        StoreError: there is none, it is of another version than this milstore, or no store can lie at such a path.
+    """
+    store = find_store(path)
+    version = store.manifest()["version"]
+    if version < SCHEMA_VERSION:
+        raise StoreError(
+            f"the store at {store.root} has version {version}, this milstore has {SCHEMA_VERSION}: "
+            "milstore doctor --migrate brings it up to date"
+        )
+    return store
+
+
+def find_store(path: str | Path | None = None) -> Store:
+    """The store in a folder, also one of an earlier version. StoreError if there is none, or it is of a later one."""
+    root = Path(path) if path is not None else default_root()
+    store, exists = _at(root)
+    if not exists:
+        raise StoreError(
+            f"there is no store at {root}: make one with milstore init or milstore demo, or name it by --store"
+        )
+    store.manifest()
+    return store
+
+
+def create_store(path: str | Path, settings: "Settings | None" = None) -> Store:
+    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is.
+
+    StoreError if no store can lie at such a path, as below a folder with a backslash in its name.
+    """
+    store, exists = _at(path)
+    if exists:
+        return open_store(path)
+    from milstore.store.cohort import begin_cohort
+    from milstore.store.runs import make_placeholder
+    from milstore.store.settings import Settings, settings_text
+
+    try:
+        for folder in (store.manifest_path.parent, store.root / "patches", store.root / "features", store.running):
+            folder.mkdir(parents=True, exist_ok=True)
+        if settings is not None or not (store.root / SETTINGS_FILE).exists():
+            text = settings_text(settings or Settings())
+            write_whole(store.root / SETTINGS_FILE, lambda temporary: _write_text(temporary, text))
+        make_placeholder(store)
+        begin_cohort(store)
+    except OSError as error:
+        raise StoreError(f"no store can be made at {path}: {error.strerror}") from error
+    return store
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,74 @@
+"""Finished runs, found and read: what a question needs of them, and therefore quick to import."""
+
+import json
+import os
+import re
+from typing import Any
+
+from milstore.errors import StoreError, UsageError
+from milstore.store.names import nearest
+from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
+
+RUN_FILE = "run.json"
+WEIGHTS = "weights.safetensors"
+TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
+"""The tables of a run that are Parquet files."""
+RUN_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
+"""What a run can be called. A folder of any other name is not milstore's."""
+
+LEARNING = "learning"
+"""Entry of `run.json` that says whether the training learned anything (see `milstore.analysis.learning`). Runs of 0.1 and
+those that were not trained here lack it."""
+OWN_HASH = "facts_sha256"
+"""Entry of `run.json` that holds the SHA-256 of all its others."""
+
+
+def with_own_hash(facts: dict[str, Any]) -> dict[str, Any]:
+    """What `run.json` says, and the SHA-256 of that."""
+    import hashlib
+
+    others = {name: value for name, value in facts.items() if name != OWN_HASH}
+    text = json.dumps(others, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return {**others, OWN_HASH: hashlib.sha256(text.encode()).hexdigest()}
+
+
+def run_ids(store: Store) -> list[str]:
+    """The finished runs, by id."""
+    with os.scandir(store.runs) as entries:
+        return sorted(entry.name.removeprefix(RUN_FOLDER) for entry in entries if _is_run(entry))
+
+
+def strangers(store: Store) -> list[str]:
+    """Names of what lies among the finished runs and is none, such as a copy that somebody made. Nothing reads it."""
+    with os.scandir(store.runs) as entries:
+        return sorted(entry.name for entry in entries if not _is_run(entry) and entry.name != RUN_FOLDER + NO_RUN)
+
+
+def _is_run(entry: os.DirEntry[str]) -> bool:
+    name = entry.name
+    return name.startswith(RUN_FOLDER) and RUN_ID.fullmatch(name, len(RUN_FOLDER)) is not None and entry.is_dir()
+
+
+def find_run_id(store: Store, prefix: str) -> str:
+    """The finished run whose id is `prefix`, or begins so. UsageError if there is none, or more than one."""
+    ids = run_ids(store)
+    if prefix in ids:
+        return prefix
+    found = [run_id for run_id in ids if run_id.startswith(prefix)] if prefix else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"run {prefix!r} is ambiguous: {nearest(prefix, found)}")
+    raise UsageError(f"there is no finished run {prefix!r}: {nearest(prefix, ids)}")
+
+
+def read_run(store: Store, run_id: str) -> dict[str, Any]:
+    """Everything that a finished run's `run.json` says. StoreError if it cannot be read."""
+    # Text, not a Path: of thousands of runs, making the paths takes longer than reading.
+    path = f"{store.root}/runs/{RUN_FOLDER}{run_id}/{RUN_FILE}"
+    try:
+        with open(path, "rb") as stream:  # noqa: PTH123
+            facts: dict[str, Any] = json.loads(stream.read())
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+    return facts

@@ -1,0 +1,333 @@
+"""Unfinished runs: a folder in `running/`, which one process at a time may write to, until a rename makes it a run.
+
+The folder is called `<run_id>` while the process that began it trains, and `<run_id>~<token>` after others took it
+over. Nobody can write to it by a name that it had before (see `milstore.store.lease`).
+"""
+
+import json
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from milstore.errors import ConflictError, StoreError, UsageError
+from milstore.store.io import sync_folder, temporary_sibling, write_json, write_whole
+from milstore.store.lease import TAKEN, is_gone, lease_file, read_lease, refuse_if_alive, run_id_of, write_lease
+from milstore.store.names import nearest
+from milstore.store.paths import Store
+from milstore.store.run_reader import RUN_ID
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+_DRAFT_FILE = "draft.json"
+_EPOCHS_FILE = "epochs.jsonl"
+_CHECKPOINT = "checkpoint.pt"
+_LOOKS = 20
+"""How often `running/` is read again because a folder was renamed while it was read."""
+
+
+@dataclass(frozen=True)
+class RunDraft:
+    """A run in training or interrupted: what is on the disk of it so far."""
+
+    store: Store
+    run_id: str
+    facts: dict[str, Any]
+    """What was known when it began, as plain JSON values."""
+    folder: Path
+    """Its folder, as long as nobody takes the run over."""
+
+    @property
+    def is_taken_over(self) -> bool:
+        """Whether another process than the one that trains it began it."""
+        return TAKEN in self.folder.name
+
+    @property
+    def checkpoint_path(self) -> Path:
+        """The last checkpoint; it need not exist."""
+        return self.folder / _CHECKPOINT
+
+    def write_checkpoint(self, writer: Callable[[Path], None]) -> None:
+        """Put what `writer` writes in the place of the last checkpoint, whole or not at all.
+
+        Raises:
+            StoreError: the disk refuses, or the run was taken over; the last checkpoint stays as it is.
+        """
+        with self._writing("the checkpoint"):
+            write_whole(self.checkpoint_path, writer)
+
+    def update_facts(self, **facts: Any) -> "RunDraft":
+        """The draft with some facts changed, on disk too. StoreError as for `write_checkpoint`."""
+        changed = {**self.facts, **facts}
+        with self._writing(_DRAFT_FILE):
+            write_json(self.folder / _DRAFT_FILE, changed)
+        return replace(self, facts=changed)
+
+    def record_error(self, text: str) -> None:
+        """Write down why the training of it ended, as far as the disk lets it, and it is still this process's own.
+
+        What was written since it was read stays: only the fact `error` is changed.
+        """
+        with suppress(StoreError, OSError):
+            on_disk = _read(self.store, self.folder)
+            if on_disk is not None:
+                on_disk.update_facts(error=text)
+
+    @property
+    def error(self) -> str | None:
+        """Why the last training of it ended, if it ended by an error."""
+        error = self.facts.get("error")
+        return str(error) if error else None
+
+    def epochs(self) -> list[dict[str, Any]]:
+        """The rows of the epochs that have ended, in order."""
+        try:
+            lines = (self.folder / _EPOCHS_FILE).read_text(encoding="utf-8").splitlines()
+        except FileNotFoundError:
+            return []
+        return [json.loads(line) for line in lines]
+
+    def append_epoch(self, row: dict[str, Any]) -> None:
+        """Store the row of an epoch that has ended. Rows of that epoch and later ones, left by a death, go.
+
+        StoreError as for `write_checkpoint`.
+        """
+        rows = [old for old in self.epochs() if old["epoch"] < row["epoch"]]
+        text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in [*rows, row])
+        with self._writing("the epoch"):
+            write_whole(self.folder / _EPOCHS_FILE, lambda path: _write_text(path, text))
+
+    def check_own(self) -> None:
+        """StoreError, with what became of the run, if its folder is there no more by the name that this process knows."""
+        if is_gone(self.folder):
+            raise StoreError(self._what_became())
+
+    def _what_became(self) -> str:
+        if self.store.run_folder(self.run_id).is_dir():
+            return f"run {self.run_id} was taken over and finished by another process: this one writes nothing more"
+        other = _folder_of(self.store, self.run_id)
+        if other is None:
+            return f"run {self.run_id} is gone: its folder {self.folder} was removed while it was trained"
+        lease = read_lease(other)
+        owner = "another process" if lease is None else lease.owner
+        return f"run {self.run_id} was taken over by {owner} and goes on there: this process writes nothing more"
+
+    @contextmanager
+    def _writing(self, what: str) -> Iterator[None]:
+        """One clear line for whatever the disk says."""
+        try:
+            yield
+        except OSError as error:
+            self.check_own()
+            why = error.strerror or error
+            raise StoreError(
+                f"run {self.run_id}: {what} cannot be written ({why}); what was written before is kept"
+            ) from error
+
+    def commit(
+        self,
+        run: dict[str, Any],
+        *,
+        epochs: "pa.Table",
+        predictions: "pa.Table",
+        probabilities: "pa.Table",
+        attention: "pa.Table",
+        coverage: "pa.Table",
+        weights: Callable[[Path], None] | None = None,
+    ) -> Path:
+        """Check everything, write it, and make the run a finished one. Returns its folder.
+
+        Args:
+            run: the columns of the table `runs`, without run_id; times as ISO texts in UTC. And LEARNING, if it is known.
+            epochs: rows of the table of that name, and so on; attention may come without rank and n_patches.
+            predictions: see epochs.
+            probabilities: see epochs.
+            attention: see epochs.
+            coverage: see epochs.
+            weights: writes the weights (safetensors) to a path; None for a run without weights.
+
+        Raises:
+            DataError: an invariant does not hold; nothing is stored.
+            StoreError: the disk refuses, or the run was taken over; nothing is stored, and the draft stays as it is.
+        """
+        from milstore.store.commit import checked_tables, stage
+
+        checked = checked_tables(
+            epochs=epochs,
+            predictions=predictions,
+            probabilities=probabilities,
+            attention=attention,
+            coverage=coverage,
+        )
+        final = self.store.run_folder(self.run_id)
+        with self._writing("the run"):
+            staging = stage(self.folder, {**run, "run_id": self.run_id}, checked, weights)
+            self.check_own()
+            if final.exists():
+                raise StoreError(f"run {self.run_id} is finished already: nothing is overwritten")
+            # The staging folder lies in the draft's: whoever has lost the draft cannot do this.
+            staging.rename(final)
+        self._settle(final)
+        return final
+
+    def _settle(self, final: Path) -> None:
+        """What follows the rename: the run is in the store, whatever fails here."""
+        try:
+            sync_folder(self.store.runs)
+        except OSError as error:
+            raise StoreError(
+                f"run {self.run_id} is in the store, but the disk did not confirm it ({error.strerror}): run milstore doctor"
+            ) from error
+        # After the rename: an ordinary user cannot move a folder that is read-only.
+        with suppress(OSError):
+            final.chmod(0o555)
+        self.remove()
+
+    def remove(self) -> None:
+        """Remove what is on the disk of the draft. It is gone at once for every reader."""
+        gone = temporary_sibling(self.folder)
+        try:
+            self.folder.rename(gone)
+        except OSError:
+            gone = self.folder
+        shutil.rmtree(gone, ignore_errors=True)
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | None = None) -> RunDraft:
+    """Make the folder of a new run. UsageError if none can be called so, StoreError if it exists or the disk refuses.
+
+    Args:
+        store: the store.
+        run_id: a new one, from `mint_run_id`.
+        facts: what is known of it, as plain JSON values.
+        token: claims the run for this process from its first moment.
+    """
+    if not RUN_ID.fullmatch(run_id):
+        raise UsageError(f"no run can be called {run_id!r}: use a-z, 0-9, '_', '.', '-', a letter or digit first")
+    folder = store.running / run_id
+    if store.run_folder(run_id).exists():
+        raise StoreError(f"run {run_id} is finished already: nothing is overwritten")
+    if _folder_of(store, run_id) is not None:
+        raise StoreError(f"run {run_id} has begun already: continue it with --resume {run_id}")
+    temporary = temporary_sibling(folder)
+    try:
+        # Aside first: a run that can be seen has its facts and its lease.
+        temporary.mkdir(parents=True)
+        write_json(temporary / _DRAFT_FILE, facts)
+        if token is not None:
+            write_lease(temporary, token)
+        temporary.rename(folder)
+        sync_folder(store.running)
+    except OSError as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise StoreError(f"run {run_id} cannot begin in {store.running}: {error.strerror}") from error
+    return RunDraft(store, run_id, facts, folder)
+
+
+def claim_draft(draft: RunDraft) -> tuple[RunDraft, str]:
+    """Make an unfinished run this process's own. Returns the draft by its new name, and the token of the claim.
+
+    Whoever wrote to it before, and only seems to be dead, can write to it no more.
+
+    Raises:
+        ConflictError: a living process trains it, or another took it a moment ago.
+        UsageError: it is finished.
+        StoreError: the disk refuses.
+    """
+    refuse_if_alive(draft.folder)
+    token = secrets.token_hex(4)
+    folder = draft.folder.with_name(f"{draft.run_id}{TAKEN}{token}")
+    claimed = replace(draft, folder=folder)
+    try:
+        write_lease(draft.folder, token, lease_file(folder).name)
+        draft.folder.rename(folder)
+        sync_folder(draft.store.running)
+        # Only now can nobody else commit it any more.
+        if draft.store.run_folder(draft.run_id).is_dir():
+            claimed.remove()
+            raise UsageError(_finished(draft.run_id))
+        for path in folder.iterdir():
+            stale_lease = path.name.startswith("lease") and path != lease_file(folder)
+            if stale_lease or (path.name.startswith(".") and path.name.endswith(".tmp")):
+                path.unlink(missing_ok=True)
+    except FileNotFoundError as error:
+        if draft.store.run_folder(draft.run_id).is_dir():
+            raise UsageError(_finished(draft.run_id)) from error
+        raise ConflictError(
+            f"run {draft.run_id} was taken over by another process a moment ago: leave it that"
+        ) from error
+    except OSError as error:
+        raise StoreError(f"run {draft.run_id} cannot be continued: {draft.folder}: {error.strerror}") from error
+    return claimed, token
+
+
+def _finished(run_id: str) -> str:
+    return f"run {run_id} is finished: there is nothing to continue"
+
+
+def open_draft(store: Store, run_id: str) -> RunDraft:
+    """An unfinished run. UsageError if there is none of that id."""
+    if store.run_folder(run_id).is_dir():
+        raise UsageError(_finished(run_id))
+    found = _drafts(store, run_id)
+    if not found:
+        known = [draft.run_id for draft in list_drafts(store)]
+        raise UsageError(f"there is no unfinished run {run_id}: {nearest(run_id, known)}")
+    return found[0]
+
+
+def list_drafts(store: Store) -> list[RunDraft]:
+    """The unfinished runs, by id. What the training of a finished run left behind is none."""
+    return _drafts(store, None)
+
+
+def _drafts(store: Store, wanted: str | None) -> list[RunDraft]:
+    """The unfinished runs, or one of them, by id."""
+    for _ in range(_LOOKS):
+        found, complete = {}, True
+        for folder in _folders(store):
+            run_id = run_id_of(folder)
+            if (wanted is not None and run_id != wanted) or store.run_folder(run_id).is_dir():
+                continue
+            draft = _read(store, folder)
+            if draft is not None:
+                found[run_id] = draft
+            elif is_gone(folder):
+                # Taken over or committed since it was listed: under its new name it must not be missed.
+                complete = False
+        if complete:
+            break
+    return [found[run_id] for run_id in sorted(found)]
+
+
+def _read(store: Store, folder: Path) -> RunDraft | None:
+    """The draft of a folder; None if there is none in it, or no folder."""
+    path = folder / _DRAFT_FILE
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(facts, dict):
+            raise ValueError("it holds no facts")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+    return RunDraft(store, run_id_of(folder), facts, folder)
+
+
+def _folders(store: Store) -> list[Path]:
+    """What may be unfinished runs, in `running/`."""
+    if not store.running.is_dir():
+        return []
+    return sorted(path for path in store.running.iterdir() if not path.name.startswith("."))
+
+
+def _folder_of(store: Store, run_id: str) -> Path | None:
+    return next((folder for folder in _folders(store) if run_id_of(folder) == run_id), None)

@@ -1,0 +1,50 @@
+"""What is in a store, at a glance."""
+
+from milstore.store.catalog import is_behind
+from milstore.store.names import named
+from milstore.store.paths import Store
+from milstore.store.run_reader import strangers
+from milstore.store.runs import list_drafts
+from milstore.store.views import connect
+
+_COUNTS = """
+select
+    (select count(*) from cases),
+    (select string_agg(class_name || ' ' || n, ', ' order by label)
+     from (select label, class_name, count(*) as n from cases where label is not null group by all)),
+    (select count(*) from cases where label is null),
+    (select string_agg(stain, ', ' order by stain_order) from stains),
+    (select count(*) from slices),
+    (select coalesce(sum(n_patches), 0) from slices),
+    (select string_agg(encoder || ' (' || n_features || ' x ' || dtype || ', ' || n_patches || ' patches)', ', ' order by encoder)
+     from encoders),
+    (select string_agg(split_set || ' (' || n_splits || ' splits)', ', ' order by split_set) from split_sets),
+    (select count(*) from runs),
+    (select string_agg(experiment || ' (' || n || ')', ', ' order by experiment)
+     from (select experiment, count(*) as n from runs group by experiment))
+"""
+
+
+def contents(store: Store) -> list[tuple[str, str]]:
+    """What is in a store, as pairs of a word and a text."""
+    counts = connect(store).execute(_COUNTS).fetchall()[0]
+    cases, classes, unlabelled, stains, slices, patches, encoders, split_sets, runs, experiments = counts
+    labels = ", ".join([*([classes] if classes else []), *([f"without label {unlabelled}"] if unlabelled else [])])
+    drafts = [draft.run_id for draft in list_drafts(store)]
+    among = strangers(store)
+    return [
+        ("cases", f"{cases} ({labels})" if labels else str(cases)),
+        ("stains", stains or "none"),
+        ("slices", str(slices)),
+        ("patches", str(patches)),
+        ("features", encoders or "none: milstore encode or milstore ingest features"),
+        ("split sets", split_sets or "none: milstore splits make or milstore ingest splits"),
+        ("finished runs", f"{runs} ({experiments})" if runs else "none: milstore train --split 1"),
+        *([("strangers in runs/", f"{named(among)}: read by nothing (milstore doctor)")] if among else []),
+        ("unfinished runs", ", ".join(drafts) or "none"),
+        ("cohort fingerprint", store.manifest()["fingerprint"][:12]),
+        (
+            store.database.name,
+            "behind the store: the next ingest or milstore info refreshes it" if is_behind(store) else "up to date",
+        ),
+    ]

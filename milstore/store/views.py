@@ -1,0 +1,270 @@
+"""The lens: an in-memory DuckDB connection with the schema's views over the store's Parquet files.
+
+It takes no lock and waits for nobody. The cohort's views are of one generation; a run's are over all finished runs.
+"""
+
+import math
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import duckdb
+
+from milstore.schema.columns import Columns, columns, view_text
+from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
+from milstore.store.run_reader import RUN_FILE, RUN_ID
+
+_WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
+# By its name, not by DuckDB's keys of folders: a folder above the store that is called `split=2` would be one too. These
+# functions, unlike a regular expression, let DuckDB leave out the files of other runs soon.
+_OWN_FOLDER = "parse_filename(parse_dirpath(filename, 'forward_slash'), false, 'forward_slash')"
+RUN_OF_FILE = f"substr({_OWN_FOLDER}, {len(RUN_FOLDER) + 1})"
+"""SQL for the run that a row is of, from the folder that its file lies in (`filename = true`)."""
+IS_RUN = f"regexp_full_match({RUN_OF_FILE}, '{RUN_ID.pattern}')"
+"""SQL for whether that folder is a run's. DuckDB does not open the files of others."""
+
+
+def connect(store: Store) -> duckdb.DuckDBPyConnection:
+    """A connection in which every table of the schema is a view."""
+    con = connect_bare()
+    con.execute(view_statements(store))
+    return con
+
+
+def connect_bare() -> duckdb.DuckDBPyConnection:
+    """A connection in which nothing is, and without a progress bar, which DuckDB draws on stdout, where the data goes."""
+    con = duckdb.connect()
+    # What stands at the end of a file is read once a process, unless the file was replaced: DuckDB looks.
+    con.execute("set parquet_metadata_cache = true")
+    no_progress_bar(con)
+    return con
+
+
+def no_progress_bar(con: duckdb.DuckDBPyConnection) -> None:
+    """Let a connection draw nothing on stdout, where the data goes."""
+    # In a notebook there is none, and to say so is an error.
+    if con.execute("select current_setting('enable_progress_bar')").fetchall() == [(True,)]:
+        con.execute("set enable_progress_bar = false")
+
+
+def put_cohort(con: duckdb.DuckDBPyConnection, store: Store, sql: str) -> None:
+    """Give a connection temporary views for one statement: `cases`, and what of the cohort the text mentions.
+
+    `narrow` puts in the runs that answer. Looking for all runs takes time where there are thousands.
+    """
+    manifest = store.manifest()
+    needless = {name for name in columns("cohort") if name != "cases" and not mentions(sql, name)}
+    views = cohort_views(store, manifest, needless, kind="temp view")
+    if mentions(sql, "features"):
+        views += feature_views(store, manifest, kind="temp view")
+    con.execute("\n".join(views))
+
+
+def mentions(sql: str, name: str) -> bool:
+    """Whether a text holds a name as a word."""
+    return re.search(rf"\b{re.escape(name)}\b", sql) is not None
+
+
+def narrow(
+    con: duckdb.DuckDBPyConnection, store: Store, sql: str, run_ids: Sequence[str], case_ids: Sequence[str] = ()
+) -> None:
+    """Let a statement that mentions tables of runs see these runs alone, by temporary views over their files.
+
+    With `case_ids` it sees these cases alone. DuckDB would find runs and cases by itself, but only after looking into
+    every run's folder, and not through every kind of statement.
+    """
+    views = []
+    for name, of in columns("run").items():
+        if mentions(sql, name):
+            source = rows_of_runs(store, run_ids, name)
+            if case_ids and "case_id" in of:
+                source = f"{source} where case_id in ({', '.join(literal(case) for case in case_ids)})"
+            views.append(_view(name, of, source, kind="temp view"))
+    if views:
+        con.execute("\n".join(views))
+
+
+def widen(con: duckdb.DuckDBPyConnection) -> None:
+    """Take away what `narrow` did."""
+    con.execute("\n".join(f"drop view if exists temp.{identifier(name)};" for name in columns("run")))
+
+
+def _listed(store: Store, run_ids: Sequence[str], table: str) -> str:
+    files = (path_literal(f"{store.run_folder(run_id)}/{_file(table)}") for run_id in run_ids)
+    return f"[{', '.join(files)}]"
+
+
+def rows_of_runs(store: Store, run_ids: Sequence[str], table: str) -> str:
+    """SQL for the rows of a table of some runs."""
+    return _run_source(table, columns("run")[table], _listed(store, run_ids, table))
+
+
+def rows_of_cohort(store: Store, table: str) -> str:
+    """SQL for the rows of a table of the cohort."""
+    entry = store.manifest()["tables"].get(table)
+    return _nothing(columns("cohort")[table]) if entry is None else _parquet(store, entry["file"])
+
+
+def view_statements(store: Store) -> str:
+    """SQL that makes all views."""
+    manifest = store.manifest()
+    return "\n".join([*cohort_views(store, manifest), *feature_views(store, manifest), *run_views(store)])
+
+
+def cohort_views(
+    store: Store, manifest: dict[str, Any], leave_out: Collection[str] = (), *, kind: str = "view"
+) -> list[str]:
+    """The cohort's tables, and tables of the store's own that the schema does not know."""
+    known = columns("cohort")
+    entries = manifest["tables"]
+    views = [
+        _view(name, of, _parquet(store, entries[name]["file"]) if name in entries else _nothing(of), kind)
+        for name, of in known.items()
+        if name not in leave_out
+    ]
+    views += [
+        f"create or replace {kind} {identifier(name)} as select * from {_parquet(store, entry['file'])};"
+        for name, entry in entries.items()
+        if name not in known
+    ]
+    return views
+
+
+def feature_views(store: Store, manifest: dict[str, Any], *, kind: str = "view") -> list[str]:
+    """Which patches have features, over the packs that the cohort names."""
+    of = columns("features")["features"]
+    entry = manifest["tables"].get("encoders")
+    if entry is None or not entry["rows"]:
+        return [_view("features", of, _nothing(of), kind)]
+    folders = duckdb.sql(f"select folder from {_parquet(store, entry['file'])} order by encoder").fetchall()
+    files = ", ".join(path_literal(f"{store.root}/{folder}/rows.parquet") for (folder,) in folders)
+    return [_view("features", of, f"read_parquet([{files}], hive_partitioning = false)", kind)]
+
+
+def run_views(store: Store) -> list[str]:
+    """The runs' tables, over every finished run there is when they are asked, and what is derived from them."""
+    views = [_view(name, of, _all_runs(store, name, of)) for name, of in columns("run").items()]
+    return [*views, view_text("out_of_fold")]
+
+
+def _file(table: str) -> str:
+    return RUN_FILE if table == "runs" else f"{table}.parquet"
+
+
+def _all_runs(store: Store, table: str, of: Columns) -> str:
+    """SQL for the rows of a table of every finished run, and of nothing else that lies among them."""
+    files = [literal(f"{escape_glob(str(store.runs))}/{RUN_FOLDER}*/{_file(table)}")]
+    placeholder = f"{store.run_folder(NO_RUN)}/{_file(table)}"
+    if Path(placeholder).is_file():
+        # DuckDB takes the columns from the first file, which must not be a stranger's.
+        files.insert(0, path_literal(placeholder))
+    return _run_source(table, of, f"[{', '.join(files)}]", f" where {IS_RUN}")
+
+
+def _run_source(table: str, of: Columns, files: str, where: str = "") -> str:
+    """SQL for the rows of a table of runs from these files, with the run that each is of."""
+    own = {column: kind for column, kind in of.items() if column != "run_id"}
+    options = "hive_partitioning = false, filename = true"
+    if table == "runs":
+        struct = ", ".join(f"{identifier(column)}: {literal(kind)}" for column, kind in own.items())
+        read = f"read_json({files}, columns = {{{struct}}}, format = 'auto', {options})"
+    else:
+        read = f"read_parquet({files}, {options})"
+    return f"(select {RUN_OF_FILE} as run_id, {', '.join(map(identifier, own))} from {read}{where})"
+
+
+def path_literal(path: str | Path) -> str:
+    """A path quoted for SQL, with which DuckDB finds this very file: the way in which every path is given to it."""
+    return literal(escape_glob(str(path)))
+
+
+def escape_glob(path: str) -> str:
+    """The path with everything that DuckDB would take for a pattern put into brackets.
+
+    >>> escape_glob("/a[1]/b*")
+    '/a[[]1]/b[*]'
+    """
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
+
+
+def _view(name: str, of: Columns, source: str, kind: str = "view") -> str:
+    chosen = ", ".join(identifier(column) for column in of)
+    return f"create or replace {kind} {identifier(name)} as select {chosen} from {source};"
+
+
+def _parquet(store: Store, file: str) -> str:
+    return f"read_parquet({path_literal(f'{store.root}/{file}')}, hive_partitioning = false)"
+
+
+def _nothing(of: Columns) -> str:
+    return f"(select {', '.join(f'null::{kind} as {identifier(column)}' for column, kind in of.items())} where false)"
+
+
+def identifier(name: str) -> str:
+    """A name quoted for SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def literal(text: str) -> str:
+    """A text quoted for SQL, which knows no character 0."""
+    return "'" + text.replace("'", "''").replace("\0", "") + "'"
+
+
+def value(item: str | float | bool | Iterable[str] | None) -> str:
+    """A value as SQL writes it.
+
+    duckdb's own binding of Python objects imports pandas, which takes longer than most questions.
+
+    >>> value("o'x"), value(5.0), value(True), value(None), value(["46"])
+    ("'o''x'", '5.0::double', 'true', 'null', "['46']::varchar[]")
+    """
+    if item is None:
+        return "null"
+    if isinstance(item, bool):
+        return "true" if item else "false"
+    if isinstance(item, int):
+        return str(item)
+    if isinstance(item, float):
+        return f"{item!r}::double" if math.isfinite(item) else f"'{item}'::double"
+    if isinstance(item, str):
+        return literal(item)
+    return f"[{', '.join(literal(text) for text in item)}]::varchar[]"
+
+
+def execute(
+    con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, str | float | bool | Iterable[str] | None]
+) -> duckdb.DuckDBPyConnection:
+    """Run a statement with named parameters, which never become part of its text.
+
+    They are variables of the connection: unlike those of a prepared statement, their values are known when the
+    statement is planned, so that `rank <= …` can leave out what it need not read.
+    """
+    set_variables(con, values)
+    return con.execute(with_variables(sql, values))
+
+
+def set_variables(
+    con: duckdb.DuckDBPyConnection, values: Mapping[str, str | float | bool | Iterable[str] | None]
+) -> None:
+    """Put the values of a statement's parameters where `with_variables` makes it look for them."""
+    if values:
+        con.execute("\n".join(f"set variable {identifier(name)} = {value(item)};" for name, item in values.items()))
+
+
+def with_variables(sql: str, names: Collection[str]) -> str:
+    """The statement with variables in the place of its named parameters.
+
+    >>> with_variables("select $pct, '$pct' -- $pct", ["pct"])
+    "select getvariable('pct'), '$pct' -- $pct"
+    """
+    kinds = (duckdb.token_type.identifier, duckdb.token_type.keyword)
+    words = [start for start, kind in duckdb.tokenize(sql) if kind in kinds]
+    # Where a token starts is told in bytes.
+    text = sql.encode()
+    for start in reversed(words):
+        found = _WORD.match(text, start)
+        name = found.group().decode() if found else ""
+        if name in names and text[start - 1 : start] == b"$":
+            text = text[: start - 1] + f"getvariable({literal(name)})".encode() + text[start + len(name) :]
+    return text.decode()

@@ -1,0 +1,119 @@
+"""What is there already when a training is asked for: runs that go on, that are finished, or that others train."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from milstore.errors import ConflictError, Interrupted
+from milstore.store.lease import Lease, read_lease, refuse_if_alive
+from milstore.store.names import named
+from milstore.store.paths import Store
+from milstore.store.runs import RunDraft, list_drafts
+from milstore.training.config import same_settings
+from milstore.training.interruption import Interruption
+from milstore.training.progress import Watcher
+
+SAME_RUN = ("experiment", "split_set", "split", "seed")
+"""Facts that make a run of the same configuration the one that is asked for."""
+SAME_DATA = {
+    "features_fingerprint": "features",
+    "class_names": "classes",
+    "cases": "cases or labels",
+    "left_out": "cases",
+}
+"""Facts that the numbers depend on besides, and how people call them."""
+
+Facts = Mapping[str, Any]
+
+
+def unfinished(
+    store: Store, facts: Mapping[int, Facts], watcher: Watcher, interruption: Interruption
+) -> dict[int, RunDraft]:
+    """The unfinished run of each split that has one, to be continued: the newest that nobody trains.
+
+    Args:
+        store: the store.
+        facts: what a new run of each split would begin with.
+        watcher: hears of waiting.
+        interruption: ends the waiting.
+
+    Raises:
+        ConflictError: all that there are of a split are in training by living processes, or began with other data.
+    """
+    drafts = sorted(list_drafts(store), key=lambda draft: str(draft.facts.get("started_at")))
+    found = {}
+    for split, wanted in facts.items():
+        same = [draft for draft in drafts if _is_same(draft.facts, wanted)]
+        if same:
+            free = [draft for draft in same if (lease := read_lease(draft.folder)) is None or lease.is_stale()]
+            found[split] = (free or same)[-1]
+    for split, draft in found.items():
+        refuse_living(draft, watcher, interruption)
+        _refuse_other_data(draft, facts[split])
+    return found
+
+
+def _is_same(begun: Facts, wanted: Facts) -> bool:
+    return all(begun.get(name) == wanted[name] for name in SAME_RUN) and same_settings(
+        begun.get("config", "{}"), wanted["config"]
+    )
+
+
+def refuse_living(draft: RunDraft, watcher: Watcher, interruption: Interruption) -> None:
+    """ConflictError if a living process trains the run. Whether one on another host lives may take minutes to tell."""
+    told = False
+
+    def wait(lease: Lease) -> bool:
+        nonlocal told
+        if interruption.requested:
+            raise Interrupted(f"stopped while waiting for {lease.owner}: the same command waits again")
+        if not told:
+            watcher.note(f"note: waiting to see whether {lease.owner} still trains run {draft.run_id}")
+        told = True
+        return True
+
+    try:
+        refuse_if_alive(draft.folder, wait=wait)
+    except ConflictError as error:
+        raise ConflictError(f"{error}, or begin another run by --fresh") from None
+
+
+def _refuse_other_data(draft: RunDraft, wanted: Facts) -> None:
+    other = [what for name, what in SAME_DATA.items() if draft.facts.get(name) != wanted[name]]
+    if other:
+        raise ConflictError(
+            f"unfinished run {draft.run_id} began with other {named(dict.fromkeys(other))} than the store has now: "
+            f"continue it as it began by --resume {draft.run_id}, or begin another run by --fresh"
+        )
+
+
+def without_finished(known: Iterable[Facts], splits: Iterable[int], common: Facts, watcher: Watcher) -> list[int]:
+    """The splits that have no finished run on the same data yet. The others are named."""
+    same = ("split_set", "cohort_fingerprint", "features_fingerprint")
+    finished = {
+        run["split"]: run["run_id"]
+        for run in known
+        if run["finished"] and all(run[name] == common[name] for name in same)
+    }
+    left = []
+    for split in splits:
+        if split in finished:
+            watcher.note(f"note: split {split} is finished, run {finished[split]}; --fresh trains it again")
+        else:
+            left.append(split)
+    return left
+
+
+def tell_beside(known: Iterable[Facts], splits: Iterable[int], watcher: Watcher) -> None:
+    """Name the runs that new runs of some splits are trained beside."""
+    wanted = set(splits)
+    for run in known:
+        if run["split"] in wanted:
+            state = "finished" if run["finished"] else "unfinished"
+            watcher.note(f"note: {state} run {run['run_id']} is of this split and seed; another is trained beside it")
+
+
+def tell_going_on(draft: RunDraft, asked: Facts, watcher: Watcher) -> None:
+    """Say that a run goes on, and which wishes it does not follow, because its numbers would change."""
+    kept = [f"{name} {draft.facts[name]}" for name, value in asked.items() if value not in (None, draft.facts[name])]
+    as_begun = f", with {named(kept)} as it began" if kept else ""
+    watcher.note(f"note: unfinished run {draft.run_id} goes on{as_begun}; --fresh begins another")

@@ -1,0 +1,190 @@
+"""What a training needs of the store: classes, split, features and the experiment's name, each checked."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from milstore.errors import ConflictError, UsageError
+from milstore.store.cohort import Cohort
+from milstore.store.features import PackedFeatures
+from milstore.store.names import check_name, named, natural_key, nearest
+from milstore.store.paths import Store
+from milstore.store.runs import list_drafts
+from milstore.store.split_numbers import split_numbers
+from milstore.store.views import connect, execute
+from milstore.training.config import default_experiment, differences, same_settings
+from milstore.training.evaluation import SliceKey
+from milstore.training.loop import SplitCases
+
+
+@dataclass(frozen=True)
+class SplitPlan:
+    """A split as it can be trained: its cases, and those that have no features or no label."""
+
+    cases: SplitCases
+    left_out: dict[str, str]
+    """Subset of each case of the split that has a label but no features."""
+    unlabelled: tuple[str, ...] = ()
+    """Cases of the split without a label, in natural order. The run knows nothing of them."""
+
+    def facts(self) -> dict[str, Any]:
+        """It as plain JSON values."""
+        label_of = self.cases.label_of
+        cases = {case_id: [subset, label_of[case_id]] for case_id, subset in self.cases.subset_of.items()}
+        return {"cases": cases, "left_out": self.left_out}
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any]) -> "SplitPlan":
+        """The plan that `facts` wrote down."""
+        cases = SplitCases(
+            {case_id: subset for case_id, (subset, _) in facts["cases"].items()},
+            {case_id: label for case_id, (_, label) in facts["cases"].items()},
+        )
+        return cls(cases, facts["left_out"])
+
+
+def class_names(cohort: Cohort) -> list[str]:
+    """The classes' names in the order of their labels 0, 1, … ConflictError if the store has none."""
+    names = {row["label"]: row["class_name"] for row in cohort.table("classes").to_pylist()}
+    if not names:
+        raise ConflictError("the store has no labels: begin with milstore ingest labels, or build one by milstore demo")
+    return [names[label] for label in sorted(names)]
+
+
+def choose_split_set(cohort: Cohort, wanted: str | None) -> tuple[str, int]:
+    """Name of the split set and how many splits it has; the name may be left out while there is only one.
+
+    Raises:
+        ConflictError: the store has no split set.
+        UsageError: an unknown one, or none named where there are several.
+    """
+    sizes = {row["split_set"]: row["n_splits"] for row in cohort.table("split_sets").to_pylist()}
+    if not sizes:
+        raise ConflictError("the store has no splits: run milstore ingest splits or milstore splits make")
+    if wanted is None:
+        if len(sizes) > 1:
+            raise UsageError(f"the store has several split sets: choose by --split-set ({named(sorted(sizes))})")
+        wanted = next(iter(sizes))
+    if wanted not in sizes:
+        raise UsageError(f"the store has no split set {wanted!r}: {nearest(wanted, sizes)}")
+    return wanted, sizes[wanted]
+
+
+def choose_splits(cohort: Cohort, split_set: str, wanted: Iterable[int] | None) -> list[int]:
+    """The splits to train, all of them if None; UsageError for one that the split set does not have."""
+    there = split_numbers(cohort, split_set)
+    splits = there if wanted is None else list(wanted)
+    for split in splits:
+        if split not in there:
+            raise UsageError(f"--split {split}: split set {split_set} has the splits {named(there)}")
+    return splits
+
+
+def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: int) -> SplitPlan:
+    """The cases of a split with subset and label. Those without a label are left out.
+
+    Raises:
+        ConflictError: no case has a label.
+    """
+    # Not by Arrow's filter: to compare with a Python value, it imports pandas.
+    subset_of = {
+        row["case_id"]: row["subset"]
+        for row in cohort.table("splits").to_pylist()
+        if (row["split_set"], row["split"]) == (split_set, split)
+    }
+    cases = cohort.table("cases")
+    label_of = dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
+    unlabelled = [case_id for case_id in sorted(subset_of, key=natural_key) if label_of.get(case_id) is None]
+    if len(unlabelled) == len(subset_of):
+        raise ConflictError(
+            f"split {split} of {split_set} has no case with a label ({_cases(unlabelled)}): run milstore ingest labels"
+        )
+    for case_id in unlabelled:
+        del subset_of[case_id]
+    there = packed.case_rows
+    return SplitPlan(
+        cases=SplitCases(
+            subset_of={case_id: subset for case_id, subset in subset_of.items() if case_id in there},
+            label_of={case_id: label_of[case_id] for case_id in subset_of if case_id in there},
+        ),
+        left_out={case_id: subset for case_id, subset in subset_of.items() if case_id not in there},
+        unlabelled=tuple(unlabelled),
+    )
+
+
+def patch_counts(cohort: Cohort, case_ids: Iterable[str]) -> dict[SliceKey, int]:
+    """Patches that the cohort has of each slice of some cases."""
+    wanted = set(case_ids)
+    return {
+        (row["case_id"], row["stain"], row["slice_idx"]): row["n_patches"]
+        for row in cohort.table("slices").to_pylist()
+        if row["case_id"] in wanted
+    }
+
+
+def missing_features(cohort: Cohort, packed: PackedFeatures, plans: Iterable[SplitPlan]) -> list[str]:
+    """What will be left out of training, a sentence each: cases without label or features, patches without features."""
+    plans = list(plans)
+    left_out = sorted({case_id for plan in plans for case_id in plan.left_out}, key=natural_key)
+    trained = {case_id for plan in plans for case_id in plan.cases.subset_of}
+    existing = sum(patch_counts(cohort, trained).values())
+    with_feature = sum(end - first for case_id, (first, end) in packed.case_rows.items() if case_id in trained)
+    unlabelled = sorted({case_id for plan in plans for case_id in plan.unlabelled}, key=natural_key)
+    notes = []
+    if unlabelled:
+        notes.append(f"warning: without a label, so left out: {_cases(unlabelled)}")
+    if left_out:
+        notes.append(f"warning: without {packed.encoder} features, so left out: {_cases(left_out)}")
+    if existing > with_feature:
+        notes.append(
+            f"warning: {existing - with_feature} of {existing} patches have no {packed.encoder} feature "
+            "and are left out"
+        )
+    return notes
+
+
+def _cases(case_ids: list[str]) -> str:
+    return f"{len(case_ids)} case{'s' if len(case_ids) > 1 else ''}, {named(case_ids)}"
+
+
+def experiment_name(store: Store, wanted: str | None, config_json: str) -> str:
+    """The experiment's name: the one wanted, or the configuration's own.
+
+    Raises:
+        UsageError: a name that does not fit.
+        ConflictError: the name stands for another configuration; what differs is named.
+    """
+    name = check_name(wanted or default_experiment(config_json), "experiment")
+    for other in known_runs(store, name):
+        if not same_settings(other["config"], config_json):
+            what = "; ".join(differences(other["config"], config_json))
+            raise ConflictError(
+                f"experiment {name} stands for another configuration ({what}): choose another --experiment"
+            )
+    return name
+
+
+_KNOWN = (
+    "split_set",
+    "split",
+    "seed",
+    "config",
+    "cohort_fingerprint",
+    "features_fingerprint",
+)
+
+
+def known_runs(store: Store, experiment: str) -> list[dict[str, Any]]:
+    """Each run of an experiment, unfinished ones included: run_id, finished, and what it was trained on and how."""
+    query = (
+        f"select run_id, {', '.join(_KNOWN)}, true as finished from runs where experiment = $experiment order by all"
+    )
+    with connect(store) as con:
+        finished: list[dict[str, Any]] = execute(con, query, {"experiment": experiment}).to_arrow_table().to_pylist()
+    there = {run["run_id"] for run in finished}
+    unfinished = [
+        {**{key: draft.facts.get(key) for key in _KNOWN}, "run_id": draft.run_id, "finished": False}
+        for draft in list_drafts(store)
+        if draft.facts.get("experiment") == experiment and draft.run_id not in there
+    ]
+    return finished + unfinished
