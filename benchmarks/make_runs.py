@@ -23,7 +23,9 @@ import pyarrow as pa
 from milstore.ingest.splits import make_splits
 from milstore.store import Store, create_store, open_store
 from milstore.store.cohort import edit_cohort, read_cohort, with_case_order
-from milstore.store.runs import begin_run, run_ids
+from milstore.store.commit import commit_run
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import begin_run
 
 STAINS = ("h&e", "melan", "sox10")
 CLASSES = ("benign", "high-grade")
@@ -180,7 +182,7 @@ class _Maker:
 
     def commit(self, number: int) -> Path:
         """The run of a number, committed."""
-        return begin_run(self._store, run_id(number), {}).commit(run_facts(number), **self.tables(number))
+        return commit_run(begin_run(self._store, run_id(number), {}), run_facts(number), **self.tables(number))
 
 
 def maker_of(store: Store, shape: Shape) -> _Maker:

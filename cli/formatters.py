@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from milstore.asking.ask import Result
 from milstore.asking.fetching import as_json, as_text
+from milstore.asking.result import Result
 from milstore.cli.output import cell, say, show_table
 from milstore.errors import DataError, UsageError
 from milstore.store.io import write_whole

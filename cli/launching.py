@@ -143,7 +143,7 @@ def _tell_followed(store: Store, launched: Any) -> None:
 
 
 def _show_finished(store: Store, launched: Any) -> None:
-    from milstore.store.runs import read_run
+    from milstore.store.run_reader import read_run
 
     runs = [read_run(store, launched.record(split).read()["run_id"]) for split in launched.facts["splits"]]
     columns = ["split", "run_id", "best_epoch", "n_epochs", "seconds"]

@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from milstore import __version__
+from milstore._version import __version__
 from milstore.asking.watchdog import leaving
 from milstore.cli.lazy import Entry, LazyGroup
 from milstore.cli.output import fail, reset_quiet, set_quiet

@@ -30,7 +30,7 @@ _COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job
 @app.command("list")
 def list_runs(format_: FormatOption = "table", output: OutputOption = None, store: StoreOption = None) -> None:
     """List the runs: finished, running, waiting, interrupted and failed."""
-    from milstore.asking.ask import Result
+    from milstore.asking.result import Result
     from milstore.cli.formatters import write_answer
     from milstore.cli.store_access import open_current
     from milstore.launching.states import RunState, states
@@ -190,7 +190,7 @@ def diff(
     store: StoreOption = None,
 ) -> None:
     """Show in what two runs differ: settings, cohort, features, split, code and machine."""
-    from milstore.asking.ask import Result
+    from milstore.asking.result import Result
     from milstore.cli.formatters import write_answer
     from milstore.cli.store_access import open_current
     from milstore.store.differences import differences

@@ -2,12 +2,14 @@
 
 from typing import TYPE_CHECKING
 
+from milstore._version import __version__
+
 if TYPE_CHECKING:
     from pathlib import Path
 
     from milstore.api import OpenStore
 
-__version__ = "0.1.0"
+__all__ = ["__version__", "open"]
 
 
 def open(path: "str | Path | None" = None) -> "OpenStore":

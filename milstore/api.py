@@ -3,17 +3,18 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from milstore import queries
-from milstore.asking.ask import Result, ask, ask_sql
-from milstore.asking.fetching import as_text
+from milstore.asking.ask import ask, ask_sql
+from milstore.asking.result import Result
 from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store.paths import Store, open_store
 
-SHOWN = 20
-"""Rows of an answer that a notebook shows of itself."""
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
 _RUNS = """
 select run_id, experiment, split_set, split, seed, pooling, best_epoch, n_epochs, seconds, finished_at
 from runs
@@ -78,6 +79,12 @@ class OpenStore:
         """Ask one SQL statement that reads. UsageError for one that is wrong or does more."""
         return ask_sql(self.store, text)
 
+    def engine(self) -> "Engine":
+        """An SQLAlchemy engine on the store, for `pandas.read_sql` and other tools: it can read, and takes no lock."""
+        from milstore.store.engine import make_engine
+
+        return make_engine(self.store)
+
     def runs(self) -> Result:
         """The finished runs, oldest first."""
         return ask_sql(self.store, _RUNS)
@@ -118,27 +125,6 @@ def _choice(
     if not all(isinstance(one, str | int) for one in cases):
         raise UsageError("case is the id of a case, or a list of ids")
     return Choice(run=run, experiment=experiment, seed=seed, subset=subset, cases=tuple(str(one) for one in cases))
-
-
-def answer_html(result: Result) -> str:
-    """An answer's first rows as an HTML table, everything in it escaped."""
-    from html import escape
-
-    rows, columns = result.rows(), result.columns
-
-    def row(cells: Sequence[Any], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(_cell(value))}</{tag}>' for value in cells)}</tr>"
-
-    more = f"<p>… {len(rows) - SHOWN} more of {len(rows)} rows</p>" if len(rows) > SHOWN else ""
-    told = "".join(f"<p>{escape(text)}</p>" for text in (result.title, *result.notes) if text)
-    body = "".join(row(values, "td") for values in rows[:SHOWN])
-    return f"{told}<table><thead>{row(columns, 'th')}</thead><tbody>{body}</tbody></table>{more}"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else as_text(value)
 
 
 def open_notebook(path: str | Path | None = None) -> OpenStore:

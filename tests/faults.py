@@ -21,9 +21,11 @@ import pyarrow.parquet as pq
 from milstore.errors import MilstoreError
 from milstore.store import Store, doctor, open_store
 from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.commit import commit_run
 from milstore.store.features import FeaturePack
 from milstore.store.findings import DAMAGE, LEFTOVER
-from milstore.store.runs import begin_run, list_drafts, run_ids
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import begin_run, list_drafts
 from tests.making import RUN_FACTS, THREE_LABELS, levels, three_case_store
 
 ENOSPC, EIO, KILL = "disk full", "disk broken", "killed"
@@ -120,7 +122,8 @@ def commit(store: Store) -> None:
     draft.append_epoch(epoch)
     draft.write_checkpoint(lambda path: path.write_bytes(_archive()) and None)
     place = {"case_id": ["2"], "stain": ["h&e"], "slice_idx": [0], "subset": ["test"]}
-    draft.commit(
+    commit_run(
+        draft,
         dict(RUN_FACTS),
         epochs=pa.Table.from_pylist([epoch]),
         predictions=pa.table(

@@ -21,7 +21,8 @@ import milstore.cli.train
 import milstore.training.experiment
 from milstore.errors import MilstoreError
 from milstore.store import Store, open_store
-from milstore.store.runs import list_drafts, read_run, run_ids
+from milstore.store.run_reader import read_run, run_ids
+from milstore.store.run_writer import list_drafts
 from milstore.training.config import TrainingConfig
 from tests.training_cohort import SMALL
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from milstore.store import Store, lease, open_store
 from milstore.store.lease import read_lease
-from milstore.store.runs import list_drafts
+from milstore.store.run_writer import list_drafts
 from milstore.training.experiment import resume
 from milstore.training.interruption import Interruption
 from milstore.training.loop import Training

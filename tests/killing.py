@@ -17,7 +17,8 @@ from typing import Any
 
 from milstore.store import Store, doctor, open_store
 from milstore.store.findings import DAMAGE, LEFTOVER
-from milstore.store.runs import RunDraft, list_drafts, run_ids
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import RunDraft, list_drafts
 from tests.faults import KILL, Faults
 from tests.forking import CONFIGS, done, finished, fork, same_numbers, train
 from tests.training_cohort import tiny_store

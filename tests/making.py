@@ -13,7 +13,8 @@ import pyarrow as pa
 from milstore.store import Store, create_store, open_store
 from milstore.store.catalog import refresh
 from milstore.store.cohort import edit_cohort, with_case_order
-from milstore.store.runs import RunDraft, begin_run
+from milstore.store.commit import commit_run
+from milstore.store.run_writer import RunDraft, begin_run
 
 Patch = tuple[str, str, int, int]
 """Case, stain, slice_idx, patch_idx."""
@@ -174,7 +175,8 @@ def make_run(
     run = {**RUN_FACTS, **facts}
     if isinstance(run["finished_at"], datetime):
         run["finished_at"] = run["finished_at"].isoformat()
-    return draft.commit(
+    return commit_run(
+        draft,
         run,
         epochs=pa.Table.from_pylist([dict(row) for row in epochs]),
         predictions=pa.Table.from_pylist(predictions),

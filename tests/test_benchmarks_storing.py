@@ -9,7 +9,7 @@ from benchmarks import storing
 from benchmarks.bare import Readers, forget, load_tensors, read_bytes, store_bytes
 from benchmarks.patch_files import make_vectors, patch_names
 from milstore.store import open_store
-from milstore.store.runs import run_ids
+from milstore.store.run_reader import run_ids
 
 TOY = ["--cases", "20", "--patches", "2000", "--vectors", "60", "--features", "8", "--rounds", "1"]
 

@@ -16,7 +16,7 @@ from milstore.store import Store
 from milstore.store.catalog import refresh
 from milstore.store.cohort import read_cohort
 from milstore.store.doctor import check
-from milstore.store.runs import run_ids
+from milstore.store.run_reader import run_ids
 from tests.crowd import RUNS_EACH, STOP
 from tests.making import three_case_store
 from tests.test_layout import ROOT

@@ -24,7 +24,7 @@ from milstore.ingest.runs import RunReport, ingest_run
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.names import natural_key
-from milstore.store.runs import read_run, run_ids
+from milstore.store.run_reader import read_run, run_ids
 from tests.ingesting import contents, make_vectors, milstore, new_store
 from tests.making import MadeOnce, levels, make_run, make_splits
 

@@ -11,7 +11,8 @@ from milstore.errors import ConflictError, DataError
 from milstore.ingest.runs import ingest_run
 from milstore.store import Store
 from milstore.store.attention import rank_attention
-from milstore.store.runs import list_drafts, run_ids
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import list_drafts
 from tests.ingesting import contents, milstore
 from tests.making import THREE_PATCHES, MadeOnce, levels, make_splits, make_store
 

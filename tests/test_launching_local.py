@@ -20,7 +20,8 @@ from milstore.launching.records import Launch, launches, logs_folder
 from milstore.launching.states import states
 from milstore.launching.task import Task
 from milstore.store import Store
-from milstore.store.runs import list_drafts, read_run, run_ids
+from milstore.store.run_reader import read_run, run_ids
+from milstore.store.run_writer import list_drafts
 from milstore.training import TrainingConfig, train
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store

@@ -21,7 +21,8 @@ from milstore.launching.records import launches, logs_folder
 from milstore.launching.slurm import SlurmOptions, minutes_of, setting, submit, warning_seconds
 from milstore.launching.states import RunState, states
 from milstore.store import Store
-from milstore.store.runs import list_drafts, read_run, run_ids
+from milstore.store.run_reader import read_run, run_ids
+from milstore.store.run_writer import list_drafts
 from milstore.training import RunResult, TrainingConfig, resume, train
 from tests.making import make_splits
 from tests.slurm_node import NoSlurmError, slurm_node

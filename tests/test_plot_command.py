@@ -7,7 +7,8 @@ from unittest.mock import ANY
 import duckdb
 import pytest
 
-from milstore.asking.ask import Result, ask
+from milstore.asking.ask import ask
+from milstore.asking.result import Result
 from milstore.asking.selection import Choice
 from milstore.charts import charted
 from milstore.charts.render import draw, drawing

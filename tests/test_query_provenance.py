@@ -8,6 +8,7 @@ import pytest
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.store import Store
+from milstore.store.commit import commit_run
 from tests.drawing import drawn, rows_of, subtitle_of
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 
@@ -54,14 +55,14 @@ def test_the_checkpoint_is_that_of_the_weights_file(three: Store) -> None:
     """The hash is that of the file, which anybody can check."""
     import hashlib
 
-    from milstore.store.runs import begin_run  # a run with weights, which the made ones have not
+    from milstore.store.run_writer import begin_run  # a run with weights, which the made ones have not
     from tests.making import RUN_FACTS
 
     def weights(path: Path) -> None:
         path.write_bytes(b"weights")
 
     of = {name: frame(three, name) for name in ("epochs", "predictions", "probabilities", "attention", "coverage")}
-    begin_run(three, "exp-s1-2", {}).commit({**RUN_FACTS, "seed": 2}, **of, weights=weights)
+    commit_run(begin_run(three, "exp-s1-2", {}), {**RUN_FACTS, "seed": 2}, **of, weights=weights)
     rows = ask(three, "provenance", Choice(run="exp-s1-2"), {"full": True}).records()
     assert [row["weights"] for row in rows] == [hashlib.sha256(b"weights").hexdigest()]
 

@@ -17,7 +17,7 @@ from milstore.ingest.splits import SplitSummary, ingest_splits
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.run_reader import read_run, run_ids
-from milstore.store.runs import begin_run
+from milstore.store.run_writer import begin_run
 from milstore.store.views import connect
 from tests.ingesting import contents, milstore
 from tests.making import THREE_LABELS, levels, make_run, three_case_store

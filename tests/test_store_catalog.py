@@ -20,6 +20,7 @@ from milstore.store import Store
 from milstore.store import catalog_build as building
 from milstore.store.catalog import is_behind, refresh
 from milstore.store.cohort import edit_cohort
+from milstore.store.engine import make_engine
 from milstore.store.features import FeaturePack
 from milstore.store.paths import open_store
 from tests.making import THREE_LABELS, levels, make_run
@@ -202,7 +203,7 @@ def test_pandas_reads_through_an_engine(three: Store) -> None:
     """pandas.read_sql works on every table, with parameters, while somebody holds the database."""
     with closing(duckdb.connect(str(three.database))):
         frame = pd.read_sql(
-            "select case_id, p_true from predictions where run_id = 'exp-s1-0' order by p_true", three.engine()
+            "select case_id, p_true from predictions where run_id = 'exp-s1-0' order by p_true", make_engine(three)
         )
     expected = pd.DataFrame({"case_id": ["10", "46", "2"], "p_true": [0.3, 0.8, 0.9]})
     pd.testing.assert_frame_equal(frame, expected, check_dtype=False)

@@ -14,6 +14,7 @@ import pytest
 
 from milstore.store import Store
 from milstore.store.catalog import refresh
+from milstore.store.engine import make_engine
 from milstore.store.paths import open_store
 from milstore.store.removal import make_writable
 from tests.making import three_case_store
@@ -176,7 +177,7 @@ def test_strange_folders_beside_the_runs_are_not_read(three: Store) -> None:
 def test_the_engine_answers_for_the_store_it_was_opened_on(three: Store, tmp_path: Path) -> None:
     """pandas through SQLAlchemy, in a copy below a folder with brackets."""
     store = open_store(copied(three, tmp_path / "o[d]" / "copy").parent)
-    assert list(pd.read_sql("select run_id from runs order by run_id", store.engine())["run_id"]) == [
+    assert list(pd.read_sql("select run_id from runs order by run_id", make_engine(store))["run_id"]) == [
         "exp-s1-0",
         "exp-s3-0",
     ]

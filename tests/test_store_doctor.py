@@ -18,7 +18,7 @@ from milstore.store.features import FeaturePack
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.lease import write_lease
 from milstore.store.paths import open_store
-from milstore.store.runs import begin_run
+from milstore.store.run_writer import begin_run
 from tests.making import MadeOnce, three_case_store
 from tests.test_store_cohort import snapshot
 

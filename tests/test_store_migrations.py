@@ -13,8 +13,7 @@ from milstore.asking.selection import Choice
 from milstore.cli.main import main
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
-from milstore.store import Store, migrations, open_store
-from milstore.store import paths
+from milstore.store import Store, migrations, open_store, paths
 from milstore.store.cohort import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.findings import NOTE

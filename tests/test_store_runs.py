@@ -17,7 +17,8 @@ from milstore.errors import DataError, StoreError, UsageError
 from milstore.store import Store
 from milstore.store.attention import check_coverage, checked_attention, rank_attention
 from milstore.store.io import put_parquet, sha256_of
-from milstore.store.runs import begin_run, find_run_id, list_drafts, mint_run_id, open_draft, read_run, run_ids
+from milstore.store.run_reader import find_run_id, read_run, run_ids
+from milstore.store.run_writer import begin_run, list_drafts, mint_run_id, open_draft
 from tests.making import RUN_FACTS, THREE_LABELS, Patch, levels, make_run
 from tests.test_store_cohort import snapshot
 

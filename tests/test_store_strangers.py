@@ -18,7 +18,7 @@ from milstore.store.doctor import check, mend
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE
 from milstore.store.removal import delete_run, removable
 from milstore.store.run_reader import find_run_id, run_ids, strangers
-from milstore.store.runs import begin_run
+from milstore.store.run_writer import begin_run
 from milstore.store.summary import contents
 from milstore.training.setup import known_runs
 from tests.faults import KILL, Faults

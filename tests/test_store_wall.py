@@ -14,7 +14,8 @@ import duckdb
 import pytest
 
 from milstore.api import open_notebook
-from milstore.asking.ask import Result, ask, ask_sql, connect_walled, wall
+from milstore.asking.ask import ask, ask_sql, connect_walled, wall
+from milstore.asking.result import Result
 from milstore.asking.walled import Walled
 from milstore.cli.main import main
 from milstore.errors import UsageError

@@ -17,9 +17,11 @@ from torch import Tensor
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.store import Store, doctor, lease
 from milstore.store.cohort import edit_cohort
+from milstore.store.commit import commit_run
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE
 from milstore.store.lease import Hold, Lease, lease_file, read_lease, refuse_if_alive, write_lease
-from milstore.store.runs import RunDraft, begin_run, claim_draft, list_drafts, open_draft, run_ids
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import RunDraft, begin_run, claim_draft, list_drafts, open_draft
 from milstore.training import resume, train, train_all
 from milstore.training.checkpoint import read_checkpoint
 from milstore.training.loop import CHECKPOINT_FORMAT
@@ -46,7 +48,8 @@ def commit(draft: RunDraft) -> None:
     """Commit a run of one case."""
     prediction = {"case_id": "2", "subset": "test", "true_label": 0, "pred_label": 0, "p_true": 1.0, "error": 0.0}
     place = {"case_id": "2", "stain": "h&e", "slice_idx": 0, "subset": "test"}
-    draft.commit(
+    commit_run(
+        draft,
         dict(RUN_FACTS),
         epochs=pa.Table.from_pylist([EPOCH]),
         predictions=pa.Table.from_pylist([prediction]),

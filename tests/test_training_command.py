@@ -10,7 +10,8 @@ import pytest
 
 from milstore.cli.main import main
 from milstore.store import Store
-from milstore.store.runs import list_drafts, read_run, run_ids
+from milstore.store.run_reader import read_run, run_ids
+from milstore.store.run_writer import list_drafts
 from tests.training_cohort import tiny_store
 
 SMALL = ["--hidden", "8", "--attention-dim", "4", "--epochs", "2", "--min-epochs", "1", "--threads", "1"]

@@ -16,7 +16,7 @@ import torch
 from milstore.errors import ConflictError, DataError, Interrupted, StoreError, UsageError
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.runs import RunDraft, list_drafts
+from milstore.store.run_writer import RunDraft, list_drafts
 from milstore.training import RunResult, TrainingConfig, resume, train, train_all
 from milstore.training import experiment as training_experiment
 from milstore.training.config import canonical_json

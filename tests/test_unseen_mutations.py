@@ -25,7 +25,8 @@ from milstore.store.attention import checked_attention
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.features import FeaturePack, open_features
 from milstore.store.io import write_json, write_whole
-from milstore.store.runs import begin_run, run_ids
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import begin_run
 from milstore.store.views import connect
 from milstore.training import TrainingConfig, train, train_all
 from milstore.training.bags import Bag

@@ -7,7 +7,8 @@ from typing import Any
 from altair.utils import schemapi
 
 from milstore import queries
-from milstore.asking.ask import Result, ask
+from milstore.asking.ask import ask
+from milstore.asking.result import Result
 from milstore.asking.selection import Choice
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.charts import charted

@@ -28,7 +28,7 @@ from milstore.ingest.splits import ingest_splits
 from milstore.progress import Progress, silent
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.io import write_json, write_whole
+from milstore.store.io import write_json, write_text, write_whole
 from milstore.workers import mapped
 
 VERSION = 1
@@ -178,7 +178,7 @@ def _plant(store: Store, drawn: Sequence[SliceFiles]) -> None:
     """Store the table of planted patches and the question that asks for them; the last step, which ends the demo."""
     text = files("milstore.demo").joinpath(f"{_QUESTION}.sql").read_text(encoding="utf-8")
     store.queries.mkdir(exist_ok=True)
-    write_whole(store.queries / f"{_QUESTION}.sql", lambda path: _write_text(path, text))
+    write_text(store.queries / f"{_QUESTION}.sql", text)
     case_id, stain, slice_idx, patch_idx = np.array([row for d in drawn for row in d.planted], object).reshape(-1, 4).T
     table = pa.table(
         {
@@ -213,7 +213,3 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: Iterable[tuple[object,
             writer.writerows(rows)
 
     write_whole(path, write)
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -13,9 +13,11 @@ from milstore.formats.csv_table import TextTable, file_size, read_csv
 from milstore.formats.missing_marks import UNSAID, Marks, lines_of, plain
 from milstore.formats.npy import check_size, read_header
 from milstore.formats.split_numbering import COUNTED, counted_from_1, numbers_in
-from milstore.ingest.split_sampling import Split
 from milstore.schema.columns import SUBSETS
 from milstore.store.names import clip, counted, matching_case_id, named, natural_key
+
+Split = dict[str, str]
+"""Subset (train, val or test) of each case."""
 
 LARGEST = 1 << 26
 _SYNONYMS = {"validation": "val"}

@@ -16,7 +16,8 @@ from milstore.store.features import is_as_stored, open_features
 from milstore.store.names import clip, counted, named
 from milstore.store.patch_index import PLACE
 from milstore.store.patch_root import edited_patch_root, put_patch_root
-from milstore.store.runs import list_drafts, run_ids
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import list_drafts
 
 REBUILT = ("slices", "patches", "patch_roots")
 """Tables that patches make anew where their files are damaged."""

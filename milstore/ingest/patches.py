@@ -19,7 +19,7 @@ from milstore.pixels.image_sizes import EXTENSIONS, image_sizes
 from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.io import write_whole
+from milstore.store.io import write_text
 from milstore.store.names import clip, counted, named
 from milstore.store.patch_root import patch_root
 
@@ -185,9 +185,5 @@ def _list_skipped(store: Store, skipped: tuple[str, ...]) -> Path:
     text = "".join(f"{line}\n" for line in skipped)
     path = store.root / f"ingest-skipped-{hashlib.sha256(text.encode()).hexdigest()[:8]}.txt"
     if not path.exists():
-        write_whole(path, lambda temporary: _write_text(temporary, text))
+        write_text(path, text)
     return path
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -20,10 +20,12 @@ from milstore.ingest.run_tables import coverage_table, read_predictions
 from milstore.schema.arrow import empty
 from milstore.store import Store
 from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.commit import commit_run
 from milstore.store.features import open_features
 from milstore.store.io import sha256_of
 from milstore.store.names import check_name, clip, counted, named, nearest
-from milstore.store.runs import begin_run, mint_run_id, read_run, run_ids
+from milstore.store.run_reader import read_run, run_ids
+from milstore.store.run_writer import begin_run, mint_run_id
 from milstore.store.split_numbers import split_numbers
 
 UNKNOWN = "unknown"
@@ -145,7 +147,8 @@ def ingest_run(
     }
     draft = begin_run(store, done.run_id, {**place, "config": run["config"], "config_hash": config_hash})
     try:
-        draft.commit(
+        commit_run(
+            draft,
             run,
             epochs=empty("epochs"),
             predictions=said,

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from milstore.errors import DataError, UsageError
+from milstore.formats.split_file import Split
 from milstore.store.names import natural_key
-
-Split = dict[str, str]
-"""Subset (train, val or test) of each case."""
 
 
 @dataclass(frozen=True, slots=True)

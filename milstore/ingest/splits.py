@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from milstore.errors import ConflictError, DataError
 from milstore.formats.group_file import read_groups
 from milstore.formats.missing_marks import Marks
-from milstore.formats.split_file import SplitFiles, TestFolds, read_split_files
-from milstore.ingest.split_sampling import Split, draw_folds, draw_validation, pool_of
+from milstore.formats.split_file import Split, SplitFiles, TestFolds, read_split_files
+from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of
 from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
-import milstore
+from milstore._version import PACKAGE_PARENT
 from milstore.errors import Interrupted, UsageError
 from milstore.launching.records import Launch
 from milstore.store import Store
@@ -80,7 +80,7 @@ def run_side_by_side(store: Store, launch: Launch, jobs: int, tell: Tell = lambd
 
 
 def _start(store: Store, launch: Launch, split: int) -> "subprocess.Popen[bytes]":
-    package = str(Path(milstore.__file__).resolve().parents[1])
+    package = str(PACKAGE_PARENT)
     found = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
     with log_file(launch, split).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own program

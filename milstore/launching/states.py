@@ -11,8 +11,8 @@ from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
 from milstore.store.lease import Lease, read_lease
 from milstore.store.paths import Store, store_option
-from milstore.store.run_reader import LEARNING
-from milstore.store.runs import RunDraft, list_drafts, read_run, run_ids
+from milstore.store.run_reader import LEARNING, read_run, run_ids
+from milstore.store.run_writer import RunDraft, list_drafts
 
 State = Literal["waiting", "running", "interrupted", "failed", "done"]
 _PACE_OF = 5

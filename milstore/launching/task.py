@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from milstore.errors import Interrupted, MilstoreError, StoreError, UsageError, in_a_line
 from milstore.launching.records import Launch, Process, SplitRecord, read_launch
 from milstore.store import Store, open_store
-from milstore.store.runs import list_drafts, run_ids
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import list_drafts
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Lines
 

@@ -4,7 +4,6 @@ Nothing here imports torch; `load_model` imports the module of the model that is
 """
 
 import ast
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from milstore.errors import DataError, UsageError
 from milstore.models.settings import Setting, lineage, settings_in, settings_of
+from milstore.models.sources import SourceFile
 
 if TYPE_CHECKING:
     from milstore.models.interface import MILModel
@@ -48,17 +48,6 @@ class Description:
     attends: str
     """levels, patches or none."""
     settings: tuple[Setting, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class SourceFile:
-    """One of the files that a user's own model was loaded from."""
-
-    name: str
-    """Its path from the folder of the model's file, with slashes."""
-    sha256: str
-    text: str
-    """What was executed; kept with a run to be read, never executed from there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,8 +204,3 @@ def _attends_in(classes: Sequence[ast.ClassDef]) -> str:
         if isinstance(statement, ast.AnnAssign) and statement.value and ast.unparse(statement.target) == "attends"
     )
     return str(next(found))
-
-
-def sha256_of(content: bytes) -> str:
-    """SHA-256 in hexadecimal."""
-    return hashlib.sha256(content).hexdigest()

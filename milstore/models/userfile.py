@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from milstore.errors import UsageError
-from milstore.models.registry import SourceFile, sha256_of
+from milstore.models.sources import SourceFile, sha256_of
 
 
 def load_file(name: str) -> tuple[Any, tuple[SourceFile, ...]]:

@@ -8,8 +8,9 @@ from datetime import datetime
 from typing import Any
 
 from milstore import queries
-from milstore.asking.ask import Result, ask, connect_locked
+from milstore.asking.ask import ask, connect_locked
 from milstore.asking.fetching import as_text
+from milstore.asking.result import Result
 from milstore.asking.selection import Choice
 from milstore.charts import charted
 from milstore.charts.render import draw

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from milstore.asking.ask import Result
+from milstore.asking.result import Result
 from milstore.charts.attended import times_even
 from milstore.charts.theme import stain_colours
 from milstore.pixels.pictures import PatchFolder, data_uri

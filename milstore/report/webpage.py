@@ -5,7 +5,8 @@ from functools import cache
 from jinja2 import Environment
 from markupsafe import Markup
 
-from milstore import __version__, queries
+from milstore import queries
+from milstore._version import __version__
 from milstore.charts.page import environment, figure_html, fold_html, page_html, resource
 from milstore.report.building import Report
 from milstore.report.overview import COLUMNS

@@ -2,16 +2,21 @@
 
 from typing import TYPE_CHECKING, Any
 
-from milstore.store.paths import Store, create_store, open_store
+from milstore.store.paths import Store, open_store
 
 if TYPE_CHECKING:
+    from milstore.store.creation import create_store
     from milstore.store.settings import Settings
 
 __all__ = ["Settings", "Store", "create_store", "open_store"]
 
 
 def __getattr__(name: str) -> Any:
-    # Few commands read the settings, and reading TOML costs an import.
+    # Few commands make a store or read its settings, and both cost imports.
+    if name == "create_store":
+        from milstore.store.creation import create_store
+
+        return create_store
     if name == "Settings":
         from milstore.store.settings import Settings
 

@@ -10,13 +10,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from milstore.errors import DataError
+from milstore.errors import DataError, StoreError
 from milstore.schema.columns import columns
 from milstore.store.attention import Attention, check_coverage, check_predictions, checked_attention
 from milstore.store.integrity import checked_table
 from milstore.store.io import put_parquet, sha256_of, sync_file, sync_folder, write_json
-from milstore.store.run_reader import LEARNING, with_own_hash
-from milstore.store.runs import RUN_FILE, WEIGHTS
+from milstore.store.run_reader import LEARNING, RUN_FILE, WEIGHTS, with_own_hash
+from milstore.store.run_writer import RunDraft
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,49 @@ def _known(run: dict[str, Any], name: str) -> Any:
     if name not in run:
         raise DataError(f"the run says nothing of {name}")
     return run[name]
+
+
+def commit_run(
+    draft: RunDraft,
+    run: dict[str, Any],
+    *,
+    epochs: pa.Table,
+    predictions: pa.Table,
+    probabilities: pa.Table,
+    attention: pa.Table,
+    coverage: pa.Table,
+    weights: Callable[[Path], None] | None = None,
+) -> Path:
+    """Check everything, write it, and make an unfinished run a finished one. Returns its folder.
+
+    Args:
+        draft: the unfinished run, this process's own.
+        run: the columns of the table `runs`, without run_id; times as ISO texts in UTC.
+        epochs: rows of the table of that name, and so on; attention may come without rank and n_patches.
+        predictions: see epochs.
+        probabilities: see epochs.
+        attention: see epochs.
+        coverage: see epochs.
+        weights: writes the weights (safetensors) to a path; None for a run without weights.
+
+    Raises:
+        DataError: an invariant does not hold; nothing is stored.
+        StoreError: the disk refuses, or the run was taken over; nothing is stored, and the draft stays as it is.
+    """
+    checked = checked_tables(
+        epochs=epochs,
+        predictions=predictions,
+        probabilities=probabilities,
+        attention=attention,
+        coverage=coverage,
+    )
+    final = draft.store.run_folder(draft.run_id)
+    with draft.writing("the run"):
+        staging = stage(draft.folder, {**run, "run_id": draft.run_id}, checked, weights)
+        draft.check_own()
+        if final.exists():
+            raise StoreError(f"run {draft.run_id} is finished already: nothing is overwritten")
+        # The staging folder lies in the draft's: whoever has lost the draft cannot do this.
+        staging.rename(final)
+    draft.settle(final)
+    return final

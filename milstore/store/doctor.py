@@ -31,8 +31,7 @@ from milstore.store.names import named
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.removal import make_writable
-from milstore.store.run_reader import LEARNING, OWN_HASH, strangers, with_own_hash
-from milstore.store.runs import RUN_FILE, TABLES, read_run, run_ids
+from milstore.store.run_reader import LEARNING, OWN_HASH, RUN_FILE, TABLES, read_run, run_ids, strangers, with_own_hash
 
 YOUNG = 3600.0
 """Seconds during which a file without an owner may still be somebody's who is writing."""

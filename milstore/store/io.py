@@ -68,11 +68,16 @@ def write_whole(path: Path, writer: Callable[[Path], None]) -> None:
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write JSON for people and programs, atomically."""
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    write_whole(path, lambda temporary: _write_text(temporary, text))
+    write_text(path, text)
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8, atomically."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_text(text, encoding="utf-8")
+
+    write_whole(path, write)
 
 
 def write_parquet(table: "pa.Table", path: Path) -> None:

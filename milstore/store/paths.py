@@ -1,4 +1,4 @@
-"""A store is a folder: where everything in it lies, how it is made and opened."""
+"""A store is a folder: where everything in it lies, and how it is opened."""
 
 import json
 import os
@@ -9,11 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
-from milstore.store.io import write_whole
 
 if TYPE_CHECKING:
-    from sqlalchemy import Engine
-
     from milstore.store.settings import Settings
 
 SETTINGS_FILE = "milstore.toml"
@@ -83,12 +80,6 @@ class Store:
             )
         return manifest
 
-    def engine(self) -> "Engine":
-        """A SQLAlchemy engine on the store, for `pandas.read_sql` and other tools."""
-        from milstore.store.engine import make_engine
-
-        return make_engine(self)
-
 
 def real_path(path: str | Path) -> Path:
     """An absolute path, links resolved. Links that lead to themselves stay, and are then no file."""
@@ -110,7 +101,7 @@ def store_option(store: Store) -> str:
     return f" --store {shlex.quote(str(store.root))}"
 
 
-def _at(path: str | Path) -> tuple[Store, bool]:
+def store_at(path: str | Path) -> tuple[Store, bool]:
     """The store that may lie in a folder, and whether it does. StoreError if no store can lie there."""
     if "\0" in str(path):
         raise StoreError("a path holds no character 0: name the store by another")
@@ -151,39 +142,10 @@ def open_store(path: str | Path | None = None) -> Store:
 def find_store(path: str | Path | None = None) -> Store:
     """The store in a folder, also one of an earlier version. StoreError if there is none, or it is of a later one."""
     root = Path(path) if path is not None else default_root()
-    store, exists = _at(root)
+    store, exists = store_at(root)
     if not exists:
         raise StoreError(
             f"there is no store at {root}: make one with milstore init or milstore demo, or name it by --store"
         )
     store.manifest()
     return store
-
-
-def create_store(path: str | Path, settings: "Settings | None" = None) -> Store:
-    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is.
-
-    StoreError if no store can lie at such a path, as below a folder with a backslash in its name.
-    """
-    store, exists = _at(path)
-    if exists:
-        return open_store(path)
-    from milstore.store.cohort import begin_cohort
-    from milstore.store.runs import make_placeholder
-    from milstore.store.settings import Settings, settings_text
-
-    try:
-        for folder in (store.manifest_path.parent, store.root / "patches", store.root / "features", store.running):
-            folder.mkdir(parents=True, exist_ok=True)
-        if settings is not None or not (store.root / SETTINGS_FILE).exists():
-            text = settings_text(settings or Settings())
-            write_whole(store.root / SETTINGS_FILE, lambda temporary: _write_text(temporary, text))
-        make_placeholder(store)
-        begin_cohort(store)
-    except OSError as error:
-        raise StoreError(f"no store can be made at {path}: {error.strerror}") from error
-    return store
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -10,18 +10,16 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from milstore.errors import ConflictError, StoreError, UsageError
-from milstore.store.io import sync_folder, temporary_sibling, write_json, write_whole
+from milstore.store.io import sync_folder, temporary_sibling, write_json, write_text, write_whole
 from milstore.store.lease import TAKEN, is_gone, lease_file, read_lease, refuse_if_alive, run_id_of, write_lease
-from milstore.store.names import nearest
+from milstore.store.names import check_name, nearest
 from milstore.store.paths import Store
 from milstore.store.run_reader import RUN_ID
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 _DRAFT_FILE = "draft.json"
 _EPOCHS_FILE = "epochs.jsonl"
@@ -57,13 +55,13 @@ class RunDraft:
         Raises:
             StoreError: the disk refuses, or the run was taken over; the last checkpoint stays as it is.
         """
-        with self._writing("the checkpoint"):
+        with self.writing("the checkpoint"):
             write_whole(self.checkpoint_path, writer)
 
     def update_facts(self, **facts: Any) -> "RunDraft":
         """The draft with some facts changed, on disk too. StoreError as for `write_checkpoint`."""
         changed = {**self.facts, **facts}
-        with self._writing(_DRAFT_FILE):
+        with self.writing(_DRAFT_FILE):
             write_json(self.folder / _DRAFT_FILE, changed)
         return replace(self, facts=changed)
 
@@ -98,8 +96,8 @@ class RunDraft:
         """
         rows = [old for old in self.epochs() if old["epoch"] < row["epoch"]]
         text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in [*rows, row])
-        with self._writing("the epoch"):
-            write_whole(self.folder / _EPOCHS_FILE, lambda path: _write_text(path, text))
+        with self.writing("the epoch"):
+            write_text(self.folder / _EPOCHS_FILE, text)
 
     def check_own(self) -> None:
         """StoreError, with what became of the run, if its folder is there no more by the name that this process knows."""
@@ -117,7 +115,7 @@ class RunDraft:
         return f"run {self.run_id} was taken over by {owner} and goes on there: this process writes nothing more"
 
     @contextmanager
-    def _writing(self, what: str) -> Iterator[None]:
+    def writing(self, what: str) -> Iterator[None]:
         """One clear line for whatever the disk says."""
         try:
             yield
@@ -128,53 +126,7 @@ class RunDraft:
                 f"run {self.run_id}: {what} cannot be written ({why}); what was written before is kept"
             ) from error
 
-    def commit(
-        self,
-        run: dict[str, Any],
-        *,
-        epochs: "pa.Table",
-        predictions: "pa.Table",
-        probabilities: "pa.Table",
-        attention: "pa.Table",
-        coverage: "pa.Table",
-        weights: Callable[[Path], None] | None = None,
-    ) -> Path:
-        """Check everything, write it, and make the run a finished one. Returns its folder.
-
-        Args:
-            run: the columns of the table `runs`, without run_id; times as ISO texts in UTC. And LEARNING, if it is known.
-            epochs: rows of the table of that name, and so on; attention may come without rank and n_patches.
-            predictions: see epochs.
-            probabilities: see epochs.
-            attention: see epochs.
-            coverage: see epochs.
-            weights: writes the weights (safetensors) to a path; None for a run without weights.
-
-        Raises:
-            DataError: an invariant does not hold; nothing is stored.
-            StoreError: the disk refuses, or the run was taken over; nothing is stored, and the draft stays as it is.
-        """
-        from milstore.store.commit import checked_tables, stage
-
-        checked = checked_tables(
-            epochs=epochs,
-            predictions=predictions,
-            probabilities=probabilities,
-            attention=attention,
-            coverage=coverage,
-        )
-        final = self.store.run_folder(self.run_id)
-        with self._writing("the run"):
-            staging = stage(self.folder, {**run, "run_id": self.run_id}, checked, weights)
-            self.check_own()
-            if final.exists():
-                raise StoreError(f"run {self.run_id} is finished already: nothing is overwritten")
-            # The staging folder lies in the draft's: whoever has lost the draft cannot do this.
-            staging.rename(final)
-        self._settle(final)
-        return final
-
-    def _settle(self, final: Path) -> None:
+    def settle(self, final: Path) -> None:
         """What follows the rename: the run is in the store, whatever fails here."""
         try:
             sync_folder(self.store.runs)
@@ -197,8 +149,10 @@ class RunDraft:
         shutil.rmtree(gone, ignore_errors=True)
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+def mint_run_id(experiment: str, split: int, seed: int) -> str:
+    """A run id that nobody has: `<experiment>-s<split>-<seed>-<utc time>-<4 hex>`."""
+    check_name(experiment, "experiment")
+    return f"{experiment}-s{split}-{seed}-{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(2)}"
 
 
 def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | None = None) -> RunDraft:

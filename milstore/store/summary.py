@@ -4,7 +4,7 @@ from milstore.store.catalog import is_behind
 from milstore.store.names import named
 from milstore.store.paths import Store
 from milstore.store.run_reader import strangers
-from milstore.store.runs import list_drafts
+from milstore.store.run_writer import list_drafts
 from milstore.store.views import connect
 
 _COUNTS = """

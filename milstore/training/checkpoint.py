@@ -9,7 +9,7 @@ import torch
 
 from milstore.errors import StoreError
 from milstore.store.names import clip
-from milstore.store.runs import RunDraft
+from milstore.store.run_writer import RunDraft
 from milstore.training.loop import Training
 
 

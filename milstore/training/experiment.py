@@ -10,7 +10,7 @@ from milstore.store.cohort import read_cohort
 from milstore.store.features import PackedFeatures, open_features
 from milstore.store.names import named
 from milstore.store.paths import Store
-from milstore.store.runs import open_draft
+from milstore.store.run_writer import open_draft
 from milstore.training import resumption, setup
 from milstore.training.bags import BagSource
 from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash

@@ -16,10 +16,11 @@ from milstore.analysis.learning import sentence
 from milstore.errors import Interrupted, in_a_line
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
+from milstore.store.commit import commit_run
 from milstore.store.lease import Hold
 from milstore.store.paths import Store, store_option
 from milstore.store.run_reader import LEARNING
-from milstore.store.runs import RunDraft, begin_run, claim_draft, mint_run_id
+from milstore.store.run_writer import RunDraft, begin_run, claim_draft, mint_run_id
 from milstore.training import setup
 from milstore.training.bags import BagSource
 from milstore.training.checkpoint import go_on_from_checkpoint, write_checkpoint, write_weights
@@ -147,7 +148,8 @@ class Job:
         weights_facts = {name: draft.facts[name] for name in ("config", "class_names")}
         weights_facts["n_features"] = self.bags.n_features
         learning = judge_training(training, results)
-        folder = draft.commit(
+        folder = commit_run(
+            draft,
             {**_run_row(training, draft.facts, seconds), LEARNING: learning.facts()},
             epochs=pa.Table.from_pylist(training.history, arrow_schema("epochs")),
             predictions=predictions,

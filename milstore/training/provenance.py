@@ -10,14 +10,14 @@ from pathlib import Path
 import torch
 import torch.utils.deterministic
 
-import milstore
+from milstore._version import PACKAGE_PARENT, __version__
 from milstore.errors import UsageError
 
 
 def code_version() -> str:
     """milstore's version, and its commit (with -dirty where files differ from it) if it runs from a checkout."""
-    version = milstore.__version__
-    root = Path(milstore.__file__).resolve().parents[1]
+    version = __version__
+    root = PACKAGE_PARENT
     if not (root / ".git").exists():
         return version
     command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]

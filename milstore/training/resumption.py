@@ -7,7 +7,7 @@ from milstore.errors import ConflictError, Interrupted
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
 from milstore.store.paths import Store
-from milstore.store.runs import RunDraft, list_drafts
+from milstore.store.run_writer import RunDraft, list_drafts
 from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Watcher

@@ -9,7 +9,7 @@ from milstore.store.cohort import Cohort
 from milstore.store.features import PackedFeatures
 from milstore.store.names import check_name, named, natural_key, nearest
 from milstore.store.paths import Store
-from milstore.store.runs import list_drafts
+from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import split_numbers
 from milstore.store.views import connect, execute
 from milstore.training.config import default_experiment, differences, same_settings

@@ -1,0 +1,107 @@
+"""An answer: its rows in the form that is asked for, and what a notebook shows of it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from milstore.asking.fetching import Run, as_text, distinct, fetch_rows, fetch_table, renaming, to_pandas
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import polars as pl
+    import pyarrow as pa
+
+SHOWN = 20
+"""Rows of an answer that a notebook shows of itself."""
+Fetch = Callable[[Run], Any]
+
+
+@dataclass(frozen=True)
+class Result:
+    """An answer. Its rows are computed when they are first asked for, in the form that is asked for."""
+
+    _run: Callable[[Fetch], Any]
+    _then: "Callable[[pa.Table], pa.Table] | None" = None
+    title: str = ""
+    """Which run or experiment answered."""
+    notes: list[str] = field(default_factory=list)
+    """What must be told with the answer, such as `case 46 was in this run's training subset`."""
+
+    @cached_property
+    def _fetched(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        if self._then is not None:
+            table = self.arrow()
+            return table.column_names, list(zip(*(column.to_pylist() for column in table.columns), strict=True))
+        names, rows = self._run(fetch_rows)
+        return self._named(names), rows
+
+    def _named(self, names: list[str]) -> list[str]:
+        """The names of the columns, made distinct; what is renamed is told."""
+        told = renaming(names)
+        if told and told not in self.notes:
+            self.notes.append(told)
+        return distinct(names)
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns; of columns of one name, in capitals or not, the later have a number behind it."""
+        return self._fetched[0]
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """The rows as tuples of Python values; what Python cannot hold (intervals, nanoseconds, infinite dates) is DuckDB's text."""
+        return self._fetched[1]
+
+    def records(self) -> list[dict[str, Any]]:
+        """The rows as dictionaries."""
+        return [dict(zip(self.columns, row, strict=True)) for row in self.rows()]
+
+    @cached_property
+    def _table(self) -> "pa.Table":
+        table = self._run(fetch_table)
+        if self._then is not None:
+            table = self._then(table)
+        return table.rename_columns(self._named(table.column_names))
+
+    def arrow(self) -> "pa.Table":
+        """The answer as an Arrow table; what Arrow or Parquet cannot hold (intervals, bits, unions, infinite dates) is DuckDB's
+        text."""
+        return self._table
+
+    def df(self) -> "pd.DataFrame":
+        """The answer as a pandas data frame."""
+        return to_pandas(self.arrow())
+
+    def pl(self) -> "pl.DataFrame":
+        """The answer as a polars data frame, where polars is installed."""
+        import polars
+
+        frame = polars.from_arrow(self.arrow())
+        if not isinstance(frame, polars.DataFrame):  # pragma: no cover - a table never becomes a series
+            raise TypeError(type(frame))
+        return frame
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the first rows, and which run or experiment answered."""
+        return answer_html(self)
+
+
+def answer_html(result: Result) -> str:
+    """An answer's first rows as an HTML table, everything in it escaped."""
+    from html import escape
+
+    rows, columns = result.rows(), result.columns
+
+    def row(cells: Sequence[Any], tag: str) -> str:
+        return f"<tr>{''.join(f'<{tag}>{escape(_cell(value))}</{tag}>' for value in cells)}</tr>"
+
+    more = f"<p>… {len(rows) - SHOWN} more of {len(rows)} rows</p>" if len(rows) > SHOWN else ""
+    told = "".join(f"<p>{escape(text)}</p>" for text in (result.title, *result.notes) if text)
+    body = "".join(row(values, "td") for values in rows[:SHOWN])
+    return f"{told}<table><thead>{row(columns, 'th')}</thead><tbody>{body}</tbody></table>{more}"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else as_text(value)

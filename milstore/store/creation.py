@@ -1,0 +1,41 @@
+"""How a store is made: its folders, its settings, and what views need before there is a run."""
+
+from functools import partial
+from pathlib import Path
+
+from milstore.errors import StoreError
+from milstore.schema.arrow import empty
+from milstore.store.cohort import begin_cohort
+from milstore.store.io import write_parquet, write_text, write_whole
+from milstore.store.paths import NO_RUN, SETTINGS_FILE, Store, open_store, store_at
+from milstore.store.run_reader import RUN_FILE, TABLES
+from milstore.store.settings import Settings, settings_text
+
+
+def create_store(path: str | Path, settings: Settings | None = None) -> Store:
+    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is.
+
+    StoreError if no store can lie at such a path, as below a folder with a backslash in its name.
+    """
+    store, exists = store_at(path)
+    if exists:
+        return open_store(path)
+    try:
+        for folder in (store.manifest_path.parent, store.root / "patches", store.root / "features", store.running):
+            folder.mkdir(parents=True, exist_ok=True)
+        if settings is not None or not (store.root / SETTINGS_FILE).exists():
+            write_text(store.root / SETTINGS_FILE, settings_text(settings or Settings()))
+        make_placeholder(store)
+        begin_cohort(store)
+    except OSError as error:
+        raise StoreError(f"no store can be made at {path}: {error.strerror}") from error
+    return store
+
+
+def make_placeholder(store: Store) -> None:
+    """The run folder without rows, so that views over all runs work before the first run."""
+    folder = store.run_folder(NO_RUN)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TABLES:
+        write_whole(folder / f"{name}.parquet", partial(write_parquet, empty(name)))
+    write_text(folder / RUN_FILE, "[]\n")
