@@ -3,7 +3,7 @@
 import ast
 import subprocess
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,7 @@ def modules() -> dict[str, Path]:
     return found
 
 
-def imports_of(path: Path, known: Collection[str]) -> set[str]:
+def imports_of(path: Path, known: Mapping[str, Path]) -> set[str]:
     """The modules that a module imports, at the top, inside a function or by a text; not those for type checkers alone."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     only_types = {
@@ -74,9 +74,10 @@ def imports_of(path: Path, known: Collection[str]) -> set[str]:
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= names & set(known) or {str(node.module)}
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # What import_module is given: a module, or the beginning of one's name.
+            # What import_module is given: a module, or, with a dot at its end, the room of one.
             said = node.value.removesuffix(".")
-            found |= {said} if said in known and said != "milstore" and "import_module" in path.read_text() else set()
+            loads = said in known and (node.value.endswith(".") or known[said].name != "__init__.py")
+            found |= {said} if loads and "import_module" in path.read_text(encoding="utf-8") else set()
     return found
 
 
