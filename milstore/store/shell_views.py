@@ -75,11 +75,11 @@ def run_shell_views() -> list[str]:
 
 
 def _runs(name: str, of: Columns) -> str:
-    how = "hive_partitioning = false, filename = true"
+    options = "hive_partitioning = false, filename = true"
     if name != "runs":
-        return f"read_parquet({_of_all_runs(f'{name}.parquet')}, {how})"
+        return f"read_parquet({_of_all_runs(f'{name}.parquet')}, {options})"
     struct = ", ".join(f"{identifier(column)}: {literal(kind)}" for column, kind in of.items() if column != "run_id")
-    return f"read_json({_of_all_runs(RUN_FILE)}, columns = {{{struct}}}, format = 'auto', {how})"
+    return f"read_json({_of_all_runs(RUN_FILE)}, columns = {{{struct}}}, format = 'auto', {options})"
 
 
 def _of_all_runs(file: str) -> str:
