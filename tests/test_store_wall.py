@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from milstore.cli.main import main
 from milstore.errors import UsageError
 from milstore.store import Store
 from tests.test_layout import ROOT
+from tests.waiting import wait_for
 from tests.walling import SINCE_2_LOCKED, WRITING
 
 WALLS: dict[str, Callable[[], str]] = {"landlock": wall.landlock, "seccomp": wall.seccomp}
@@ -276,10 +276,7 @@ def test_threads_end_with_their_answers(three: Store) -> None:
         with pytest.raises(UsageError):
             ask_sql(three, sql).rows()
     gc.collect()
-    deadline = time.monotonic() + 60
-    while walled_threads() - others and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert walled_threads() - others == set()
+    wait_for(lambda: not walled_threads() - others, "the threads to end")
 
 
 def test_a_walled_connection_that_fails_to_open(three: Store) -> None:

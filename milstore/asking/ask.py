@@ -52,7 +52,7 @@ def connect_locked(store: Store, sql: str | None = None) -> duckdb.DuckDBPyConne
 def connect_walled(store: Store) -> Walled:
     """A connection like that of `connect_locked`, in a thread that has given up writing: for SQL that others wrote."""
     # What the views are is found out here, with the process's own DuckDB, which must not end up behind the wall.
-    views = view_statements(store)
+    generation, views = store.manifest()["generation"], view_statements(store)
 
     def make() -> duckdb.DuckDBPyConnection:
         con = connect_bare()
@@ -60,7 +60,13 @@ def connect_walled(store: Store) -> Walled:
         lock_down(con, store)
         return con
 
-    return Walled(make)
+    try:
+        return Walled(make)
+    except duckdb.IOException:
+        # A generation's files are kept until the one after the next: ingests in quick succession overtake us.
+        if store.manifest()["generation"] == generation:
+            raise
+        return connect_walled(store)
 
 
 @lru_cache(maxsize=8)
