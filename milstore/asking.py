@@ -14,7 +14,7 @@ from milstore.errors import DataError, UsageError
 from milstore.fetching import Run, distinct, fetch_rows, fetch_table, renaming, to_pandas
 from milstore.store.finished import find_run_id
 from milstore.store.folder import Store
-from milstore.store.lens import connect, connect_bare, execute, mentions, narrow, put_cohort, widen
+from milstore.store.lens import connect, connect_bare, execute, mentions, narrow, put_cohort, widen, with_derived
 from milstore.store.names import normal_case_id
 from milstore.store.sandbox import DEFAULT_TIMEOUT, check_foreign, first_line, lock_down, time_limit
 from milstore.store.selection import Choice, select
@@ -171,7 +171,7 @@ def ask(
             check_foreign(con, query.sql)
         _check_header(con, query)
     return Result(
-        _runner(con, query.sql, bound, timeout),
+        _runner(con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
         analysis_function(query.then, bound) if query.then else None,
         title=selection.title,
         notes=list(selection.notes),

@@ -13,7 +13,7 @@ from typing import Any
 import duckdb
 
 from milstore.schema import SCHEMA_VERSION
-from milstore.schema.columns import columns, references, view_text
+from milstore.schema.columns import DERIVED, columns, references, view_text
 from milstore.store.files import write_json
 from milstore.store.folder import Store
 from milstore.store.lens import cohort_views, feature_views, identifier, literal, run_views
@@ -155,7 +155,7 @@ def _drop_own(con: duckdb.DuckDBPyConnection, kept: set[str]) -> None:
     """Drop what an earlier refresh made, but for the tables that are `kept`, and nothing of the user's."""
     present = con.execute("select table_name, table_type from information_schema.tables where table_schema = 'main'")
     kinds = dict(present.fetchall())
-    ours = [*columns("run"), *columns("features"), "out_of_fold", *reversed(columns("cohort"))]
+    ours = [*columns("run"), *columns("features"), *DERIVED, *reversed(columns("cohort"))]
     if kinds and _OWN not in kinds and set(ours) & set(kinds):
         raise duckdb.Error("it holds tables of these names that milstore did not make")
     # Views first: what they were made over may go.
