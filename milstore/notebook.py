@@ -7,8 +7,8 @@ from typing import Any
 
 from milstore import queries
 from milstore.asking import Result, ask, ask_sql
+from milstore.cells import cell
 from milstore.errors import UsageError
-from milstore.fetching import as_text
 from milstore.store.folder import Store, open_store
 from milstore.store.selection import Choice
 
@@ -127,18 +127,12 @@ def answer_html(result: Result) -> str:
     rows, columns = result.rows(), result.columns
 
     def row(cells: Sequence[Any], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(_cell(value))}</{tag}>' for value in cells)}</tr>"
+        return f"<tr>{''.join(f'<{tag}>{escape(cell(value))}</{tag}>' for value in cells)}</tr>"
 
     more = f"<p>… {len(rows) - SHOWN} more of {len(rows)} rows</p>" if len(rows) > SHOWN else ""
     told = "".join(f"<p>{escape(text)}</p>" for text in (result.title, *result.notes) if text)
     body = "".join(row(values, "td") for values in rows[:SHOWN])
     return f"{told}<table><thead>{row(columns, 'th')}</thead><tbody>{body}</tbody></table>{more}"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else as_text(value)
 
 
 def open_notebook(path: str | Path | None = None) -> OpenStore:

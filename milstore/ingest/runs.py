@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest.csvfile import file_bytes, file_size
+from milstore.ingest.csvfile import file_size
 from milstore.ingest.placing import Reading
 from milstore.ingest.runattention import read_attention
 from milstore.ingest.runtables import coverage_table, read_predictions
@@ -24,6 +23,7 @@ from milstore.store.features import open_features
 from milstore.store.files import sha256_of
 from milstore.store.names import check_name, clip, counted, named, nearest
 from milstore.store.runs import begin_run, mint_run_id, read_run, run_ids
+from milstore.store.tomlfile import read_toml
 
 UNKNOWN = "unknown"
 """What a fact is called that nobody gave."""
@@ -213,11 +213,12 @@ def _check_same_reading(store: Store, run_id: str, read: Mapping[str, str]) -> N
 
 def read_config(file: Path) -> dict[str, Any]:
     """A configuration from a TOML file. DataError if it cannot be read."""
+    file_size(file, "a configuration")
+    config = read_toml(file, "a configuration")
     try:
-        config = tomllib.loads(file_bytes(file, "a configuration", 1 << 20).decode("utf-8-sig"))
         json.dumps(config, allow_nan=False)
     except TypeError as error:
         raise DataError(f"{file} holds dates or times, which a configuration cannot: put them in quotes") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not readable as TOML ({clip(str(error))}): mend it") from error
+    except ValueError as error:
+        raise DataError(f"{file} holds a number that a configuration cannot ({clip(str(error))}): repair it") from error
     return config
