@@ -7,6 +7,7 @@ from pathlib import Path
 
 from milstore import queries
 from milstore.asking.selection import Choice, select
+from milstore.schema.columns import MACROS, view_text
 from milstore.store import Store
 from milstore.store.views import cohort_views, literal, mentions, rows_of_runs, value, with_variables
 from milstore.store.views import connect as lens_connect
@@ -48,6 +49,7 @@ def bare_program(store: Store, case: str, name: str = "top-patches") -> str:
     listed = ", ".join(f"({', '.join(map(literal, row))})" for row in rows)
     setup = [
         *(known[table] for table in COHORT if mentions(query.sql, table)),
+        *(view_text(macro) for macro in MACROS if mentions(query.sql, macro)),
         *(
             f"create view {table} as select * from {rows_of_runs(store, selected.answering, table)} where case_id = {literal(case)};"
             for table in RUN

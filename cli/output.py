@@ -4,6 +4,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from milstore.asking.cells import ABSENT
+from milstore.asking.cells import cell as people_read
+
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
@@ -12,7 +15,6 @@ if TYPE_CHECKING:
 _state = {"quiet": False}
 _WIDEST = 100_000
 _LONGEST_LINE = 4000
-_ABSENT = "–"
 
 
 def set_quiet(quiet: bool) -> bool:
@@ -81,7 +83,7 @@ def plain_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str | 
     not be one wide, or a text has spaces around it, or a column is empty."""
     cells = [list(columns), *([cell(value) for value in row] for row in rows)]
     if not all(
-        (text.isascii() and text.isprintable() and text == text.strip()) or text == _ABSENT
+        (text.isascii() and text.isprintable() and text == text.strip()) or text == ABSENT
         for row in cells
         for text in row
     ):
@@ -124,18 +126,8 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
 
 
 def cell(value: Any) -> str:
-    """A value as people read it."""
-    if value is None:
-        return _ABSENT
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, float):
-        return f"{value:.4g}"
-    if isinstance(value, bytes | list | tuple | dict):
-        from milstore.asking.fetching import as_text
-
-        value = as_text(value)
-    return printable(str(value))
+    """A value as people read it, without what could steer the terminal."""
+    return printable(people_read(value))
 
 
 def progress() -> "Progress":

@@ -1,7 +1,6 @@
 """Work on many files in several processes."""
 
 import multiprocessing
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -12,17 +11,13 @@ from types import TracebackType
 from typing import Self, TypeVar
 
 from milstore.errors import DataError
+from milstore.processors import processors
 
 Task = TypeVar("Task")
 Outcome = TypeVar("Outcome")
 
 _MOST = 16
 _AHEAD = 4
-
-
-def processors() -> int:
-    """Processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Crew:

@@ -70,8 +70,8 @@ select
     run_id,
     case_id,
     bins.subset,
-    coalesce(classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     bin,
     if($log::boolean, pow(10, from_scale), from_scale) as low,
     if($log::boolean, pow(10, to_scale), to_scale) as high,
@@ -80,7 +80,6 @@ select
     1 / case_patches as uniform,
     case_patches
 from bins
-join predictions using (run_id, case_id)
+join predictions_named using (run_id, case_id)
 left join counted using (run_id, bin)
-left join classes on classes.label = true_label
 order by run_id, bin

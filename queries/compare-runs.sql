@@ -69,7 +69,7 @@ patches_of_case as (
     select
         run_id,
         case_id,
-        greatest(1, floor(any_value(n_patches) * $pct::double / 100)) as n_top,
+        top_count(any_value(n_patches), $pct::double) as n_top,
         list({'place': slice_number * 4294967296 + patch_idx, 'rank': rank, 'weight': effective_attention}) as patches
     from attention
     join selection using (run_id, case_id)

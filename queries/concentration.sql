@@ -24,7 +24,7 @@ cutoffs as (
         *,
         case when top_order = 5 then printf('top %g%%', $pct::double) else printf('top %d', top_order) end as top,
         case
-            when top_order = 5 then greatest(1, floor(n_patches * $pct::double / 100))
+            when top_order = 5 then top_count(n_patches, $pct::double)
             else least(top_order, n_patches)
         end::integer as top_patches
     from cases_asked
@@ -42,15 +42,13 @@ sums as (
 select
     top,
     case_id,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     error,
     top_patches,
     attention,
     sums.subset,
     sums.run_id
 from sums
-join predictions using (run_id, case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join cases using (case_id)
+join predictions_named using (run_id, case_id)
 order by top_order, case_order nulls last, case_id, run_id

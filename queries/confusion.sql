@@ -15,9 +15,10 @@ with counted as (
 ),
 
 labels as (
-    select distinct label
+    select distinct label, coalesce(class_name, 'class ' || label) as class_name
     from probabilities
     join selection using (run_id, case_id)
+    left join classes using (label)
 ),
 
 scopes as (
@@ -34,6 +35,8 @@ of_runs as (
         scopes.split,
         of_true.label as true_label,
         of_pred.label as pred_label,
+        of_true.class_name as true_class,
+        of_pred.class_name as pred_class,
         coalesce(counted.cases, 0) as cases
     from scopes
     cross join labels as of_true
@@ -51,6 +54,8 @@ of_scopes as (
         run_id,
         true_label,
         pred_label,
+        true_class,
+        pred_class,
         cases
     from of_runs
     union all
@@ -60,6 +65,8 @@ of_scopes as (
         null as run_id,
         true_label,
         pred_label,
+        true_class,
+        pred_class,
         sum(cases)::bigint as cases
     from of_runs
     where (select count(*) from scopes) > 1
@@ -75,12 +82,10 @@ with_totals as (
 
 select
     scope,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
+    true_class,
+    pred_class,
     cases,
     of_true_class,
     cases / nullif(of_true_class, 0) as share
 from with_totals
-left join classes as true_classes on true_classes.label = true_label
-left join classes as pred_classes on pred_classes.label = pred_label
 order by split nulls first, run_id, true_label, pred_label

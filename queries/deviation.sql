@@ -18,9 +18,9 @@ with chances as (
 
 select
     case_id,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    pred_class,
+    outcome,
     if(n_classes = 2, (true_label = highest)::integer, 1) as label_value,
     if(n_classes = 2, of_highest, p_true) as probability,
     if(n_classes = 2, coalesce(high_classes.class_name, 'class ' || highest), 'the true class') as probability_of,
@@ -29,11 +29,8 @@ select
     runs.split,
     run_id
 from selection
-join predictions using (run_id, case_id)
+join predictions_named using (run_id, case_id)
 join chances using (run_id, case_id)
 join runs using (run_id)
-left join cases using (case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join classes as pred_classes on pred_classes.label = pred_label
 left join classes as high_classes on high_classes.label = highest
 order by true_label, error desc, case_order nulls last, case_id, run_id

@@ -87,8 +87,8 @@ of_case as (
 
 select
     case_id,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     error,
     n_patches,
     effective_patches,
@@ -104,7 +104,5 @@ select
     of_case.subset,
     of_case.run_id
 from of_case
-join predictions using (run_id, case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join cases using (case_id)
+join predictions_named using (run_id, case_id)
 order by error desc, case_order nulls last, case_id, run_id

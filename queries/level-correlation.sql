@@ -147,8 +147,8 @@ of_all as (
 
 select
     case_id,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     error,
     explained.n_patches,
     explained.level,
@@ -162,7 +162,5 @@ select
 from explained
 join of_all using (level)
 join cases_asked using (case_number)
-join predictions using (run_id, case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join cases using (case_id)
+join predictions_named using (run_id, case_id)
 order by case_order nulls last, case_id, run_id, explained.level

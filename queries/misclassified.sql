@@ -17,9 +17,9 @@ with chances as (
 
 wrong as (
     select
-        predictions.*,
+        predictions_named.*,
         (largest[1] - largest[2]) / 2 as margin
-    from predictions
+    from predictions_named
     join chances using (run_id, case_id)
     where pred_label <> true_label
 ),
@@ -32,7 +32,7 @@ attended as (
         count(distinct (stain, slice_idx)) as slices,
         list(distinct stain) as stains_there,
         sum(effective_attention::double)
-            filter (where rank <= greatest(1, floor(n_patches * $pct::double / 100))) as concentration
+            filter (where rank <= top_count(n_patches, $pct::double)) as concentration
     from attention
     join wrong using (run_id, case_id)
     group by all
@@ -51,8 +51,8 @@ missing as (
 
 select
     case_id,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
+    true_class,
+    pred_class,
     p_true,
     margin,
     patches,
@@ -66,7 +66,4 @@ from wrong
 join attended using (run_id, case_id)
 join runs using (run_id)
 left join missing using (run_id, case_id)
-left join cases using (case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join classes as pred_classes on pred_classes.label = pred_label
 order by error desc, case_order nulls last, case_id, run_id

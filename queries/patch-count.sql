@@ -22,7 +22,7 @@ counts as (
         subset,
         1 as count_order,
         printf('top %g%%', $pct::double) as counted,
-        greatest(1, floor(n_patches * $pct::double / 100))::integer as patches
+        top_count(n_patches, $pct::double)::integer as patches
     from cases_asked
     union all
     select run_id, case_id, subset, 2, 'all', n_patches
@@ -32,14 +32,12 @@ counts as (
 select
     counted,
     case_id,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     error,
     patches,
     counts.subset,
     counts.run_id
 from counts
-join predictions using (run_id, case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join cases using (case_id)
+join predictions_named using (run_id, case_id)
 order by count_order, case_order nulls last, case_id, run_id

@@ -22,9 +22,9 @@ select
     ends.run_id,
     case_id,
     ends.subset,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    pred_class,
+    outcome,
     "end",
     position,
     rank,
@@ -37,9 +37,7 @@ select
     ends.n_patches as case_patches,
     patches.file
 from ends
-join predictions using (run_id, case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join classes as pred_classes on pred_classes.label = pred_label
+join predictions_named using (run_id, case_id)
 left join slices using (case_id, stain, slice_idx)
 left join patches using (case_id, stain, slice_idx, patch_idx)
 order by run_id, "end" desc, position

@@ -9,16 +9,10 @@
 -- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, patch_attention, uniform, effective_attention, rank, case_patches, x, y, file
 
 with slices_of_case as (
-    select
-        run_id,
-        stain,
-        slice_idx,
-        any_value(stain_attention)::double * any_value(slice_attention)::double as slice_effective_attention,
-        count(*) as slice_patches
-    from attention
+    select run_id, stain, slice_idx, slice_effective_attention, slice_patches
+    from slice_weights
     join selection using (run_id, case_id)
     where case_id = $case::text
-    group by all
 ),
 
 fitting as (
@@ -56,9 +50,9 @@ select
     weights.run_id,
     case_id,
     weights.subset,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    pred_class,
+    outcome,
     stain,
     slice_idx,
     slices.slice_name,
@@ -74,9 +68,7 @@ select
     patches.y,
     patches.file
 from weights
-join predictions using (run_id, case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join classes as pred_classes on pred_classes.label = pred_label
+join predictions_named using (run_id, case_id)
 left join slices using (case_id, stain, slice_idx)
 left join patches using (case_id, stain, slice_idx, patch_idx)
 order by run_id, patch_idx

@@ -12,25 +12,18 @@ with slices_of_case as (
         selection.subset,
         stain,
         slice_idx,
-        any_value(stain_attention)::double as stain_attention,
-        any_value(slice_attention)::double as slice_attention,
-        count(*) as slice_patches
-    from attention
-    join selection using (run_id, case_id)
-    group by all
-),
-
-weighed as (
-    select
-        *,
-        stain_attention * slice_attention as effective_attention,
+        slice_effective_attention as effective_attention,
+        stain_attention::double as stain_attention,
+        slice_attention::double as slice_attention,
+        slice_patches,
         count(*) over (partition by run_id, case_id) as case_slices
-    from slices_of_case
+    from slice_weights
+    join selection using (run_id, case_id)
 ),
 
 ranked as (
     select
-        weighed.*,
+        slices_of_case.*,
         row_number() over (
             order by
                 effective_attention desc,
@@ -41,7 +34,7 @@ ranked as (
                 stain,
                 slice_idx
         ) as position
-    from weighed
+    from slices_of_case
     left join cases using (case_id)
     left join stains using (stain)
 )
@@ -51,8 +44,8 @@ select
     ranked.run_id,
     case_id,
     ranked.subset,
-    coalesce(classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     error,
     stain,
     slice_idx,
@@ -64,8 +57,7 @@ select
     slice_patches,
     case_slices
 from ranked
-join predictions using (run_id, case_id)
-left join classes on classes.label = true_label
+join predictions_named using (run_id, case_id)
 left join slices using (case_id, stain, slice_idx)
 where position <= $n::integer
 order by position

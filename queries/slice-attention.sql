@@ -5,18 +5,9 @@
 -- columns: run_id, case_id, subset, true_class, outcome, stain, stain_attention, slice_rank, slice_idx, slice_name, slice_attention, even, by_patches, top_share, slice_patches, stain_slices
 
 with slices_of_case as (
-    select
-        run_id,
-        case_id,
-        selection.subset,
-        stain,
-        slice_idx,
-        any_value(stain_attention) as stain_attention,
-        any_value(slice_attention) as slice_attention,
-        count(*) as slice_patches
-    from attention
+    select run_id, case_id, selection.subset, stain, slice_idx, stain_attention, slice_attention, slice_patches
+    from slice_weights
     join selection using (run_id, case_id)
-    group by all
 ),
 
 ranked as (
@@ -34,8 +25,8 @@ select
     ranked.run_id,
     case_id,
     ranked.subset,
-    coalesce(classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     stain,
     stain_attention,
     slice_rank,
@@ -48,9 +39,7 @@ select
     slice_patches,
     stain_slices
 from ranked
-join predictions using (run_id, case_id)
-left join classes on classes.label = true_label
-left join cases using (case_id)
+join predictions_named using (run_id, case_id)
 left join stains using (stain)
 left join slices using (case_id, stain, slice_idx)
 order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, slice_rank

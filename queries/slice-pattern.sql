@@ -30,8 +30,8 @@ select
     slices_of_case.run_id,
     case_id,
     slices_of_case.subset,
-    coalesce(classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     stain,
     slice_idx,
     slices.slice_name,
@@ -41,9 +41,7 @@ select
     [patch.x for patch in of_slice] as xs,
     [patch.y for patch in of_slice] as ys
 from slices_of_case
-join predictions using (run_id, case_id)
-left join classes on classes.label = true_label
-left join cases using (case_id)
+join predictions_named using (run_id, case_id)
 left join stains using (stain)
 left join slices using (case_id, stain, slice_idx)
 order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, slice_idx

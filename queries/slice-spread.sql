@@ -17,7 +17,7 @@ with slices_of_case as (
         slice_idx,
         any_value(n_patches) as patches,
         count(*) as slice_patches,
-        count(*) filter (where rank <= greatest(1, floor(n_patches * $pct::double / 100))) as slice_top_patches
+        count(*) filter (where rank <= top_count(n_patches, $pct::double)) as slice_top_patches
     from attention
     join selection using (run_id, case_id)
     group by all
@@ -38,9 +38,9 @@ spread_of_case as (
 
 select
     case_id,
-    coalesce(true_classes.class_name, 'class ' || true_label) as true_class,
-    coalesce(pred_classes.class_name, 'class ' || pred_label) as pred_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    pred_class,
+    outcome,
     error,
     patches,
     top_patches,
@@ -52,10 +52,7 @@ select
     runs.split,
     run_id
 from spread_of_case
-join predictions using (run_id, case_id)
+join predictions_named using (run_id, case_id)
 join runs using (run_id)
-left join cases using (case_id)
-left join classes as true_classes on true_classes.label = true_label
-left join classes as pred_classes on pred_classes.label = pred_label
 where slices <= coalesce($max_slices::integer, slices)
 order by case_order nulls last, case_id, run_id

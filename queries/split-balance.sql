@@ -22,10 +22,11 @@ counted as (
         run_id,
         subset,
         true_label,
+        true_class,
         count(*) as cases
     from newest
     join selection using (run_id)
-    join predictions using (run_id, case_id, subset)
+    join predictions_named using (run_id, case_id, subset)
     group by all
 )
 
@@ -33,9 +34,8 @@ select
     split,
     subset,
     true_label,
-    coalesce(class_name, 'class ' || true_label) as true_class,
+    true_class,
     cases,
     run_id
 from counted
-left join classes on label = true_label
 order by split_set, split, list_position(['train', 'val', 'test'], subset), true_label

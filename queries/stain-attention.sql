@@ -11,9 +11,9 @@ with stains_of_case as (
         selection.subset,
         stain,
         any_value(stain_attention) as stain_attention,
-        count(distinct slice_idx) as stain_slices,
-        count(*) as stain_patches
-    from attention
+        count(*) as stain_slices,
+        sum(slice_patches)::bigint as stain_patches
+    from slice_weights
     join selection using (run_id, case_id)
     group by all
 ),
@@ -31,10 +31,9 @@ led as (
 ),
 
 with_class as (
-    select led.*, true_label, coalesce(class_name, 'class ' || true_label) as true_class, error, pred_label
+    select led.*, true_label, true_class, outcome, error, case_order
     from led
-    join predictions using (run_id, case_id)
-    left join classes on classes.label = true_label
+    join predictions_named using (run_id, case_id)
 )
 
 select
@@ -42,7 +41,7 @@ select
     case_id,
     subset,
     true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    outcome,
     error,
     stain,
     stain_attention,
@@ -53,5 +52,4 @@ select
     count(*) filter (where leads) over (partition by true_label, stain) as leads_in_class,
     count(*) filter (where leads) over (partition by true_label) as cases_in_class
 from with_class
-left join cases using (case_id)
 order by case_order nulls last, case_id, run_id, stain_order nulls last, stain

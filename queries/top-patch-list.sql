@@ -29,8 +29,8 @@ select
     listed.run_id,
     case_id,
     listed.subset,
-    coalesce(classes.class_name, 'class ' || true_label) as true_class,
-    if(pred_label = true_label, 'right', 'wrong') as outcome,
+    true_class,
+    outcome,
     rank,
     stain,
     slice_idx,
@@ -44,9 +44,7 @@ select
     listed.n_patches as case_patches,
     patches.file
 from listed
-join predictions using (run_id, case_id)
-left join classes on classes.label = true_label
-left join cases using (case_id)
+join predictions_named using (run_id, case_id)
 left join slices using (case_id, stain, slice_idx)
 left join patches using (case_id, stain, slice_idx, patch_idx)
 order by case_order nulls last, case_id, run_id, position

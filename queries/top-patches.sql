@@ -11,10 +11,10 @@ with top_of_slice as (
     select run_id, case_id, stain, slice_idx, count(*) as top_patches
     from attention
     where
-        rank <= coalesce($top::integer, greatest(1, n_patches * $pct::double / 100))
+        rank <= coalesce($top::integer, top_count(n_patches, $pct::double))
         -- The same for the largest case: a number that is known before the file is read, so that most rows are skipped.
         and rank <= coalesce(
-            $top::integer, ceil(greatest(1, getvariable('largest_case') * $pct::double / 100))::integer, 2147483647
+            $top::integer, top_count(coalesce(getvariable('largest_case'), 2147483647), $pct::double)::integer
         )
     group by all
 ),

@@ -15,6 +15,10 @@ GROUPS = ("cohort", "features", "run")
 """Kinds of tables: what the group works on, its features, and what trainings write."""
 RULES = "rules"
 """Key in `columns.json` of what holds for a table beside its columns' types."""
+DERIVED = ("out_of_fold", "predictions_named", "slice_weights")
+"""The views that are defined over other tables, each in a `.sql` file here, in an order in which they can be made."""
+MACROS = ("top_count",)
+"""Functions written in SQL, each in a `.sql` file here."""
 SUBSETS = ("train", "val", "test")
 """The three parts of a split, in the order in which they are shown."""
 
@@ -60,6 +64,12 @@ def references(table: str) -> list[Reference]:
     return [Reference(**each) for each in _content()[RULES][table]["references"]]
 
 
+@cache
 def view_text(name: str) -> str:
-    """The SQL of a view that is defined over other tables, such as `out_of_fold`."""
+    """The SQL of a macro, or of a view that is defined over other tables, such as `out_of_fold`."""
     return files("milstore.schema").joinpath(f"{name}.sql").read_text(encoding="utf-8")
+
+
+def derived_texts() -> list[str]:
+    """The SQL that makes every macro, and every view of `DERIVED` over tables that are there."""
+    return [view_text(name) for name in (*MACROS, *DERIVED)]

@@ -18,6 +18,17 @@ _TITLES = {
 }
 _VIEWS = {
     "out_of_fold": "One row per experiment, seed and case: its prediction by the run that held it in test.",
+    "predictions_named": (
+        "predictions in words: with true_class, pred_class and outcome (right or wrong), which are null where there is no "
+        "label, and case_order."
+    ),
+    "slice_weights": (
+        "One row per run, case, stain and slice: stain_attention, slice_attention, their product "
+        "slice_effective_attention, slice_patches, and n_patches of the case."
+    ),
+}
+_MACROS = {
+    "top_count(n, pct)": "How many of a case's n patches are its top pct percent: greatest(1, floor(n * pct / 100)).",
 }
 
 
@@ -74,7 +85,12 @@ def view_comments_sql() -> str:
         for table in tables(group):
             parts += comments(table, "view")
     parts += [f"comment on view {view} is {_literal(text)};" for view, text in _VIEWS.items()]
+    parts += [f"comment on macro {_name(macro)} is {_literal(text)};" for macro, text in _MACROS.items()]
     return "\n".join(parts) + "\n"
+
+
+def _name(call: str) -> str:
+    return call.partition("(")[0]
 
 
 def comments(table: Table, kind: str) -> list[str]:
@@ -111,6 +127,8 @@ def schema_page() -> str:
             lines += [_row(table, column.name) for column in table.columns]
     lines += ["", "## Views over these", ""]
     lines += [f"- `{view}`: {text}" for view, text in _VIEWS.items()]
+    lines += ["", "## Macros", ""]
+    lines += [f"- `{macro}`: {text}" for macro, text in _MACROS.items()]
     return "\n".join(lines) + "\n"
 
 

@@ -79,3 +79,6 @@ comment on column runs."best_epoch" is 'epoch whose weights were evaluated, from
 comment on column runs."n_parameters" is 'trainable parameters of the model';
 comment on column runs."weights_sha256" is 'SHA-256 of the weights file';
 comment on view out_of_fold is 'One row per experiment, seed and case: its prediction by the run that held it in test.';
+comment on view predictions_named is 'predictions in words: with true_class, pred_class and outcome (right or wrong), which are null where there is no label, and case_order.';
+comment on view slice_weights is 'One row per run, case, stain and slice: stain_attention, slice_attention, their product slice_effective_attention, slice_patches, and n_patches of the case.';
+comment on macro top_count is 'How many of a case''s n patches are its top pct percent: greatest(1, floor(n * pct / 100)).';

@@ -20,7 +20,7 @@ PACKAGE = ROOT / "milstore"
 LINKS = {"schema": "../schema", "queries": "../queries", "cli": "../cli", "study": "../data/study"}
 
 
-FOUNDATIONS = {"_version", "errors", "progress", "workers"}
+FOUNDATIONS = {"_version", "errors", "processors", "progress", "workers"}
 """Modules at the root that any room may use. They use none."""
 LAYERS: tuple[set[str], ...] = (
     {"schema", "queries"},

@@ -158,7 +158,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
         ("class_weights = '1,-2'", "--class-weights '1,-2': give auto, none,"),
         ("class_weights = '1,nan'", "--class-weights '1,nan': give auto, none,"),
         ("[training]\nlr = 1", "unknown key 'training'"),
-        ("epochs = ", "is not TOML"),
+        ("epochs = ", "is not readable as TOML"),
     ],
 )
 def test_a_bad_file_is_refused_with_one_clear_line(tmp_path: Path, text: str, message: str) -> None:
@@ -174,7 +174,7 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"absent.toml: No such file"):
         read_config(tmp_path / "absent.toml", {})
     (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(UsageError, match="is not TOML"):
+    with pytest.raises(UsageError, match="is not readable as TOML"):
         read_config(tmp_path / "binary.toml", {})
 
 

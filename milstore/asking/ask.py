@@ -29,6 +29,7 @@ from milstore.store.views import (
     set_variables,
     view_statements,
     widen,
+    with_derived,
     with_variables,
 )
 
@@ -131,7 +132,7 @@ def ask(
     with time_limit(con, timeout):
         _check_header(con, query)
     return Result(
-        _runner(con, query.sql, bound, timeout),
+        _runner(con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
         analysis_function(query.then, bound) if query.then else None,
         title=selection.title,
         notes=list(selection.notes),

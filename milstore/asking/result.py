@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from milstore.asking.fetching import Run, as_text, distinct, fetch_rows, fetch_table, renaming, to_pandas
+from milstore.asking.cells import cell
+from milstore.asking.fetching import Run, distinct, fetch_rows, fetch_table, renaming, to_pandas
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -93,15 +94,9 @@ def answer_html(result: Result) -> str:
     rows, columns = result.rows(), result.columns
 
     def row(cells: Sequence[Any], tag: str) -> str:
-        return f"<tr>{''.join(f'<{tag}>{escape(_cell(value))}</{tag}>' for value in cells)}</tr>"
+        return f"<tr>{''.join(f'<{tag}>{escape(cell(value))}</{tag}>' for value in cells)}</tr>"
 
     more = f"<p>… {len(rows) - SHOWN} more of {len(rows)} rows</p>" if len(rows) > SHOWN else ""
     told = "".join(f"<p>{escape(text)}</p>" for text in (result.title, *result.notes) if text)
     body = "".join(row(values, "td") for values in rows[:SHOWN])
     return f"{told}<table><thead>{row(columns, 'th')}</thead><tbody>{body}</tbody></table>{more}"
-
-
-def _cell(value: Any) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.4g}" if isinstance(value, float) else as_text(value)

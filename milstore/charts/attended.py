@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-import altair as alt
 import pandas as pd
 
 from milstore.charts.theme import About
@@ -59,22 +58,3 @@ def times_even(value: float) -> str:
     ('×1,234', '×12', '×0.034', '×0', '×1e-09')
     """
     return f"×{value:,.0f}" if value >= 10 or value == 0 else f"×{value:.2g}" if value >= 0.001 else f"×{value:.0e}"
-
-
-PATCH_TOOLTIP = [
-    alt.Tooltip("case_id:N", title="case"),
-    alt.Tooltip("stain:N"),
-    alt.Tooltip("slice_idx:Q", title="slice"),
-    alt.Tooltip("slice_name:N", title="slice's name"),
-    alt.Tooltip("patch_idx:Q", title="patch"),
-    alt.Tooltip("rank:Q", title="rank in the case"),
-    alt.Tooltip("effective_attention:Q", format=".3g", title="effective attention"),
-]
-PLACE_TOOLTIP = [alt.Tooltip("x:Q", title="x (pixels)"), alt.Tooltip("y:Q", title="y (pixels)")]
-SLICE_TOOLTIP = [
-    alt.Tooltip("case_id:N", title="case"),
-    alt.Tooltip("stain:N"),
-    alt.Tooltip("slice_idx:Q", title="slice"),
-    alt.Tooltip("slice_name:N", title="slice's name"),
-    alt.Tooltip("slice_patches:Q", title="patches"),
-]

@@ -7,6 +7,7 @@ import pandas as pd
 
 from milstore.charts.attended import one_run
 from milstore.charts.theme import ACCENT, CLASS_COLOURS, NEUTRAL, WIDTH, About, themed, titled
+from milstore.charts.tooltips import told
 
 _BAR = "#64748B"
 _MASS = CLASS_COLOURS[4]
@@ -50,13 +51,13 @@ def _panel(frame: pd.DataFrame, log: bool, field: str, title: str, colour: str, 
     y_scale = alt.Scale(type="sqrt", domainMin=0) if is_count else alt.Scale(domainMin=0)
     y_axis = alt.Axis(tickCount=5, format="d" if is_count else "%", tickMinStep=1 if is_count else 0)
     y = alt.Y(f"{field}:Q", scale=y_scale, title=title, axis=y_axis)
-    tooltip = [
-        alt.Tooltip("case_id:N", title="case"),
+    tooltip = told(
+        "case_id:N",
         alt.Tooltip("low:Q", title="from", format=".3g"),
         alt.Tooltip("high:Q", title="to", format=".3g"),
-        alt.Tooltip("patches:Q"),
+        "patches:Q",
         alt.Tooltip("attention:Q", title="share of the attention", format=".2%"),
-    ]
+    )
     bars = base.mark_bar(color=colour, stroke="white", strokeWidth=0.5).encode(
         x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip
     )

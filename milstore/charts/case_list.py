@@ -7,6 +7,7 @@ import pandas as pd
 
 from milstore.charts.case_rows import MOST_CASES, row_names, row_step
 from milstore.charts.theme import ACCENT, NEUTRAL, About, class_colour, outcome_shape
+from milstore.charts.tooltips import told
 
 _WIDTH = 270
 _COLUMNS = {"called": 85, "patches": 55, "slices": 45, "concentration": 80, "stains missing": 90}
@@ -61,11 +62,11 @@ def _plot(rows: pd.DataFrame, about: About, y: alt.Y, around: float | None) -> A
     low, high = (0.0, 1.0) if around is None else (max(0.0, 0.5 - around), min(1.0, 0.5 + around))
     scale, axis = alt.Scale(domain=[low, high], nice=False, zero=False), alt.Axis(tickCount=5, format=".3~f")
     x = alt.X("p_true:Q", title="probability of the true class", scale=scale, axis=axis)
-    tooltip = [
-        alt.Tooltip("case_id:N", title="case"),
-        alt.Tooltip("true_class:N", title="true class"),
-        alt.Tooltip("pred_class:N", title="predicted class"),
-        alt.Tooltip("p_true:Q", format=".3f", title="probability of the true class"),
+    tooltip = told(
+        "case_id:N",
+        "true_class:N",
+        "pred_class:N",
+        "p_true:Q",
         alt.Tooltip("margin:Q", format=".3f"),
         "patches:Q",
         "slices:Q",
@@ -74,7 +75,7 @@ def _plot(rows: pd.DataFrame, about: About, y: alt.Y, around: float | None) -> A
         "subset:N",
         "split:Q",
         "run_id:N",
-    ]
+    )
     points = base.mark_point(filled=True, size=70, opacity=1)
     points = points.encode(x=x, shape=outcome_shape().legend(orient="bottom"), tooltip=tooltip)
     if around is None:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from milstore.charts.theme import ACCENT, NEUTRAL, About, themed, titled
+from milstore.charts.tooltips import told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,17 +113,17 @@ def _cases(frame: "pd.DataFrame", about: About) -> Any:
         "p_true_difference": "p of a − p of b",
     }
     units = {"js_divergence": "bits", "kl_divergence": "nats"}
-    tooltip = [
-        alt.Tooltip("case_id:N", title="case"),
+    tooltip = told(
+        "case_id:N",
         alt.Tooltip("subset_a:N", title="subset of a"),
         alt.Tooltip("subset_b:N", title="subset of b"),
-        alt.Tooltip("n_patches:Q", title="patches"),
+        "n_patches:Q",
         *(
             alt.Tooltip(f"{name}:Q", title=words[name], format=".3f")
             for name in (*_ALIKE, "js_divergence", "kl_divergence")
         ),
         alt.Tooltip("p_true_difference:Q", title="p(true class), a less b", format=".3f"),
-    ]
+    )
     panels = []
     for i, name in enumerate((*_ALIKE, "js_divergence", "kl_divergence", "p_true_difference")):
         signed = name in ("spearman", "p_true_difference")

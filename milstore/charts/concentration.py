@@ -7,6 +7,7 @@ import altair as alt
 
 from milstore.charts.error_scatter import panels
 from milstore.charts.theme import About
+from milstore.charts.tooltips import told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +20,6 @@ def chart(frame: "pd.DataFrame", about: About) -> Any:
     x = alt.X("attention:Q", title="sum of effective attention", scale=alt.Scale(domain=[0, most]))
     tooltip = [
         alt.Tooltip("attention:Q", title="effective attention", format=".3f"),
-        alt.Tooltip("top_patches:Q", title="top patches"),
+        *told("top_patches:Q"),
     ]
     return panels(frame, about, panel="top", x=x, tooltip=tooltip, columns=3, width=175)

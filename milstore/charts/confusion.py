@@ -7,6 +7,7 @@ import altair as alt
 import pandas as pd
 
 from milstore.charts.theme import ACCENT, WIDTH, About, themed, titled
+from milstore.charts.tooltips import told
 
 
 def chart(frame: pd.DataFrame, about: About) -> Any:
@@ -23,14 +24,14 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
             axis=alt.Axis(labelAngle=0 if len(classes) < 4 else -45),
         ),
         y=alt.Y("true_class:N", sort=classes, title="true class"),
-        tooltip=[
+        tooltip=told(
             "scope:N",
-            alt.Tooltip("true_class:N", title="true class"),
-            alt.Tooltip("pred_class:N", title="predicted class"),
+            "true_class:N",
+            "pred_class:N",
             "cases:Q",
             alt.Tooltip("of_true_class:Q", title="cases of the true class"),
-            alt.Tooltip("share:Q", format=".1%"),
-        ],
+            "share:Q",
+        ),
     )
     shade = alt.Color(
         "share:Q",

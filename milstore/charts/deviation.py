@@ -7,6 +7,7 @@ import pandas as pd
 
 from milstore.charts.case_rows import MOST_CASES, row_names, row_step
 from milstore.charts.theme import NEUTRAL, About, class_colour, outcome_shape, themed, titled
+from milstore.charts.tooltips import told
 
 _WIDTH = 500
 
@@ -36,16 +37,16 @@ def _panel(
     base = alt.Chart(rows).encode(
         y=alt.Y("row:N", sort=list(rows["row"]), title="case" if len(rows) * step > 40 else None, axis=axis),
         color=class_colour(about).legend(symbolOpacity=1),
-        tooltip=[
-            alt.Tooltip("case_id:N", title="case"),
-            alt.Tooltip("true_class:N", title="true class"),
-            alt.Tooltip("pred_class:N", title="predicted class"),
+        tooltip=told(
+            "case_id:N",
+            "true_class:N",
+            "pred_class:N",
             alt.Tooltip("probability:Q", format=".3f", title=f"probability of {probability_of}"),
-            alt.Tooltip("error:Q", format=".3f"),
+            "error:Q",
             "subset:N",
             "split:Q",
             "run_id:N",
-        ],
+        ),
     )
     title = f"predicted probability of {probability_of}" if last else None
     x = alt.X("probability:Q", title=title, scale=alt.Scale(domain=[0, 1]), axis=x_axis)

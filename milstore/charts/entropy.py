@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import altair as alt
 
 from milstore.charts.theme import ACCENT, About, class_colour, outcome_shape, themed, titled
+from milstore.charts.tooltips import CASE, ORIGIN, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -106,17 +107,13 @@ def _level_colour(title: str | None) -> alt.Color:
 def _tooltip() -> list[alt.Tooltip]:
     parts = [alt.Tooltip(f"{level}_entropy:Q", title=f"{level} entropy", format=".3f") for level in LEVELS]
     ratios = [alt.Tooltip(f"{level}_ratio:Q", title=f"{level} share of maximum", format=".2f") for level in LEVELS]
-    return [
-        alt.Tooltip("case_id:N", title="case"),
-        alt.Tooltip("true_class:N", title="true class"),
-        alt.Tooltip("outcome:N", title="prediction"),
-        alt.Tooltip("error:Q", format=".3f"),
-        alt.Tooltip("n_patches:Q", title="patches"),
-        alt.Tooltip("effective_patches:Q", title="effective patches", format=".1f"),
+    return told(
+        *CASE,
+        "n_patches:Q",
+        "effective_patches:Q",
         alt.Tooltip("entropy:Q", title="entropy", format=".3f"),
         alt.Tooltip("max_entropy:Q", title="ln N", format=".3f"),
         *parts,
         *ratios,
-        alt.Tooltip("subset:N"),
-        alt.Tooltip("run_id:N", title="run"),
-    ]
+        *ORIGIN,
+    )

@@ -6,6 +6,7 @@ import altair as alt
 
 from milstore.analysis.correlation import sentence
 from milstore.charts.theme import About, class_colour, outcome_shape, themed, titled
+from milstore.charts.tooltips import CASE, ORIGIN, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,15 +45,7 @@ def panels(
         y=alt.Y("error:Q", title="error, 1 - p(true class)", scale=alt.Scale(domain=[0, 1])),
         color=class_colour(about),
         shape=outcome_shape(),
-        tooltip=[
-            alt.Tooltip("case_id:N", title="case"),
-            alt.Tooltip("true_class:N", title="true class"),
-            alt.Tooltip("outcome:N", title="prediction"),
-            alt.Tooltip("error:Q", format=".3f"),
-            *tooltip,
-            alt.Tooltip("subset:N"),
-            alt.Tooltip("run_id:N", title="run"),
-        ],
+        tooltip=told(*CASE, *tooltip, *ORIGIN),
     )
     each = [
         points.transform_filter(alt.FieldEqualPredicate(field=panel, equal=name)).properties(

@@ -7,6 +7,7 @@ import altair as alt
 
 from milstore.charts.error_scatter import few_enough
 from milstore.charts.theme import ACCENT, NEUTRAL, About, class_colour, outcome_shape, themed, titled
+from milstore.charts.tooltips import CALLED, ORIGIN, told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -74,16 +75,13 @@ def _labels(frame: "pd.DataFrame", name: str) -> str:
 
 
 def _tooltip() -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("case_id:N", title="case"),
-        alt.Tooltip("level:N"),
+    return told(
+        "case_id:N",
+        "level:N",
         alt.Tooltip("pearson:Q", title="Pearson's r", format=".3f"),
         alt.Tooltip("spearman:Q", title="Spearman's ρ", format=".3f"),
         alt.Tooltip("undefined:N", title="undefined, for"),
-        alt.Tooltip("n_patches:Q", title="patches"),
-        alt.Tooltip("true_class:N", title="true class"),
-        alt.Tooltip("outcome:N", title="prediction"),
-        alt.Tooltip("error:Q", format=".3f"),
-        alt.Tooltip("subset:N"),
-        alt.Tooltip("run_id:N", title="run"),
-    ]
+        "n_patches:Q",
+        *CALLED,
+        *ORIGIN,
+    )

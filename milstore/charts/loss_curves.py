@@ -8,6 +8,7 @@ import pandas as pd
 
 from milstore.charts.case_rows import nothing
 from milstore.charts.theme import ACCENT, NEUTRAL, WIDTH, About, themed, titled
+from milstore.charts.tooltips import told
 
 LOSSES = {"train_loss": "training, with dropout", "val_loss": "validation"}
 _COLOURS = ["#9CA3AF", "#111827"]
@@ -69,14 +70,14 @@ def _losses(base: alt.Chart) -> Any:
             color=alt.Color(
                 "subset:N", scale=scale, sort=list(LOSSES.values()), title="mean loss over cases", legend=legend
             ),
-            tooltip=[
+            tooltip=told(
                 "panel:N",
                 "epoch:Q",
                 alt.Tooltip("train_loss:Q", format=".4f"),
                 alt.Tooltip("val_loss:Q", format=".4f"),
                 alt.Tooltip("learning_rate:Q", format=".2e"),
                 "run_id:N",
-            ],
+            ),
         )
     )
 

@@ -6,6 +6,7 @@ import altair as alt
 
 from milstore.charts.error_scatter import panels
 from milstore.charts.theme import About
+from milstore.charts.tooltips import told
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,4 +23,4 @@ def chart(frame: "pd.DataFrame", about: About) -> Any:
     title = "patches of the case" + (" (log scale)" if wide else "")
     axis = alt.Axis(format=",d", tickCount=5)
     x = alt.X("patches:Q", title=title, scale=scale, axis=axis)
-    return panels(frame, about, panel="counted", x=x, tooltip=[alt.Tooltip("patches:Q")], columns=2, width=290)
+    return panels(frame, about, panel="counted", x=x, tooltip=told("patches:Q"), columns=2, width=290)

@@ -6,8 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from milstore.charts.attended import PATCH_TOOLTIP, all_stains, called, one_run, times_even
+from milstore.charts.attended import all_stains, called, one_run, times_even
 from milstore.charts.theme import NEUTRAL, About, stain_colour, themed, titled
+from milstore.charts.tooltips import PATCH, told
 from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
 
 COLUMNS = 8
@@ -62,7 +63,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
 def _grid(rows: pd.DataFrame, about: About, words: str) -> Any:
     lines = int(rows["line"].max()) // _HEIGHT + 1
     width, height = COLUMNS * _WIDTH, lines * _HEIGHT
-    base = alt.Chart(rows).encode(tooltip=[*PATCH_TOOLTIP, alt.Tooltip("file:N")])
+    base = alt.Chart(rows).encode(tooltip=told(*PATCH, "file:N"))
     middle = SIDE / 2 + 3
 
     def at(field: str, offset: float, extent: int) -> dict[str, Any]:

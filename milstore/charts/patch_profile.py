@@ -5,8 +5,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from milstore.charts.attended import MOST_ROWS, PATCH_TOOLTIP, PLACE_TOOLTIP, all_stains, called, one_run, slice_names
+from milstore.charts.attended import MOST_ROWS, all_stains, called, one_run, slice_names
 from milstore.charts.theme import ACCENT, WIDTH, About, stain_colours, themed, titled
+from milstore.charts.tooltips import PATCH, PLACE, told
 
 _LABELLED = 3
 """Patches whose number stands above their bar."""
@@ -57,7 +58,7 @@ def _bars(frame: pd.DataFrame, colour: str) -> Any:
         title="patch attention (sums to 1 in the slice)",
         scale=alt.Scale(domain=[0, highest], nice=False),
     )
-    tooltip = [*PATCH_TOOLTIP, alt.Tooltip("patch_attention:Q", title="patch attention", format=".3g"), *PLACE_TOOLTIP]
+    tooltip = told(*PATCH, "patch_attention:Q", *PLACE)
     bars = base.mark_bar(color=colour).encode(x=x, x2="right:Q", y=y, y2="zero:Q", tooltip=tooltip)
     top = alt.Chart(frame.nlargest(_LABELLED, "patch_attention"))
     labels = top.mark_text(dy=-7, fontSize=10, color=ACCENT).encode(

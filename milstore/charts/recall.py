@@ -10,6 +10,7 @@ import pandas as pd
 from milstore.analysis.recall import AUC, RECALL
 from milstore.analysis.roc import POOLED
 from milstore.charts.theme import ACCENT, CLASS_COLOURS, NEUTRAL, About, themed, titled
+from milstore.charts.tooltips import told
 
 _WIDTH = 215
 _KEY = "Lines: 95% intervals (Wilson for recall; for the AUC of two classes a bootstrap of the cases)."
@@ -42,9 +43,9 @@ def _panel(rows: pd.DataFrame, named: str, colour: str, *, with_scopes: bool) ->
     x, low = (alt.X(f"{end}:Q", title=words, scale=alt.Scale(domain=[0, 1]), axis=axis) for end in ("value", "low"))
     base = alt.Chart(rows).encode(
         y=scopes,
-        tooltip=[
+        tooltip=told(
             "measure:N",
-            alt.Tooltip("true_class:N", title="true class"),
+            "true_class:N",
             "scope:N",
             "right:Q",
             "cases:Q",
@@ -52,7 +53,7 @@ def _panel(rows: pd.DataFrame, named: str, colour: str, *, with_scopes: bool) ->
             alt.Tooltip("low:Q", format=".3f", title="95% from"),
             alt.Tooltip("high:Q", format=".3f", title="to"),
             "note:N",
-        ],
+        ),
     )
     # The mean and the pooled value are not one more split: their bars are fuller.
     full = alt.condition("indexof(datum.scope, 'split ') == 0", alt.value(0.45), alt.value(0.95))

@@ -5,9 +5,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from milstore.charts.attended import SLICE_TOOLTIP, all_stains, slice_names
+from milstore.charts.attended import all_stains, slice_names
 from milstore.charts.case_rows import row_step
 from milstore.charts.theme import ACCENT, About, outcome_shape, stain_colour, themed, titled
+from milstore.charts.tooltips import CALLED, SLICE, told
 
 MOST_ROWS = 120
 """Slices that one picture can show with a readable name each."""
@@ -77,15 +78,13 @@ def _outcomes(frame: pd.DataFrame, step: alt.Step) -> Any:
 
 
 def _tooltip() -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("position:Q"),
-        *SLICE_TOOLTIP,
-        alt.Tooltip("case_slices:Q", title="slices of the case"),
-        alt.Tooltip("effective_attention:Q", title="effective attention", format=".4f"),
-        alt.Tooltip("stain_attention:Q", title="stain attention", format=".3f"),
-        alt.Tooltip("slice_attention:Q", title="slice attention", format=".3f"),
-        alt.Tooltip("even:Q", title="even over the case's slices", format=".3f"),
-        alt.Tooltip("true_class:N", title="class"),
-        alt.Tooltip("outcome:N", title="called"),
-        alt.Tooltip("error:Q", format=".3f"),
-    ]
+    return told(
+        "position:Q",
+        *SLICE,
+        "case_slices:Q",
+        "effective_attention:Q",
+        "stain_attention:Q",
+        "slice_attention:Q",
+        alt.Tooltip("even:Q", title="even over the case's slices", format=".3g"),
+        *CALLED,
+    )

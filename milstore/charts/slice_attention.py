@@ -6,8 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from milstore.charts.attended import SLICE_TOOLTIP, all_stains, slice_names
+from milstore.charts.attended import all_stains, slice_names
 from milstore.charts.theme import ACCENT, WIDTH, About, class_colour, outcome_shape, stain_colour, themed, titled
+from milstore.charts.tooltips import SLICE, told
 
 MOST_POINTS = 4000
 
@@ -108,12 +109,12 @@ def _small(words: list[str]) -> alt.TitleParams:
 
 
 def _tooltip() -> list[alt.Tooltip]:
-    return [
-        *SLICE_TOOLTIP,
-        alt.Tooltip("slice_attention:Q", title="slice attention", format=".3f"),
-        alt.Tooltip("even:Q", title="even over slices", format=".3f"),
-        alt.Tooltip("by_patches:Q", title="even over patches", format=".3f"),
-        alt.Tooltip("stain_attention:Q", title="stain attention", format=".3f"),
-        alt.Tooltip("true_class:N", title="class"),
-        alt.Tooltip("outcome:N", title="called"),
-    ]
+    return told(
+        *SLICE,
+        "slice_attention:Q",
+        alt.Tooltip("even:Q", title="even over slices", format=".3g"),
+        alt.Tooltip("by_patches:Q", title="even over patches", format=".3g"),
+        "stain_attention:Q",
+        "true_class:N",
+        "outcome:N",
+    )

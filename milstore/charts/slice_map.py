@@ -6,8 +6,9 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from milstore.charts.attended import MOST_ROWS, PATCH_TOOLTIP, PLACE_TOOLTIP, all_stains, called, one_run, slice_names
+from milstore.charts.attended import MOST_ROWS, all_stains, called, one_run, slice_names
 from milstore.charts.theme import NEUTRAL, About, themed, titled
+from milstore.charts.tooltips import PATCH, PLACE, told
 from milstore.errors import UsageError
 from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
 
@@ -220,4 +221,4 @@ def _colour(frame: pd.DataFrame, about: About) -> alt.Color:
 
 
 def _tooltip() -> list[alt.Tooltip]:
-    return [*PATCH_TOOLTIP, alt.Tooltip("times_even:Q", title="times the even share", format=".3g"), *PLACE_TOOLTIP]
+    return told(*PATCH, "times_even:Q", *PLACE)

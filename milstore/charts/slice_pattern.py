@@ -6,8 +6,9 @@ import altair as alt
 import pandas as pd
 
 from milstore.analysis.pattern import PATTERNS
-from milstore.charts.attended import SLICE_TOOLTIP, all_stains
+from milstore.charts.attended import all_stains
 from milstore.charts.theme import ACCENT, NEUTRAL, About, themed, titled
+from milstore.charts.tooltips import SLICE, told
 
 COLOURS = ("#D55E00", "#0072B2", "#CBD5E1", "#F1F5F9")
 """Of spike, region, diffuse and too few."""
@@ -113,17 +114,17 @@ def _scatter(frame: pd.DataFrame, stain: str, *, first: bool) -> Any:
             y=alt.Y("peak_share:Q", axis=axis, scale=alt.Scale(domain=[0, 1.02], nice=False)),
             color=_colour(legend=True),
             shape=shape,
-            tooltip=[
-                *SLICE_TOOLTIP,
+            tooltip=told(
+                *SLICE,
                 "pattern:N",
                 alt.Tooltip("group:N", title="case is"),
                 alt.Tooltip("peak_share:Q", title="highest patch", format=".1%"),
-                alt.Tooltip("effective_patches:Q", title="effective patches", format=".1f"),
+                "effective_patches:Q",
                 alt.Tooltip("longest_run:Q", title="longest run"),
                 alt.Tooltip("moran_i:Q", title="Moran's I", format=".2f"),
                 alt.Tooltip("moran_p:Q", title="its p-value", format=".3f"),
-                alt.Tooltip("slice_effective_attention:Q", title="attention of the slice", format=".3f"),
-            ],
+                "slice_effective_attention:Q",
+            ),
         )
     )
     limits = alt.Chart(pd.DataFrame({"x": [0.5], "y": [0.5]}))

@@ -9,6 +9,7 @@ import pandas as pd
 from milstore.analysis.correlation import sentence
 from milstore.charts.case_rows import nothing
 from milstore.charts.theme import NEUTRAL, About, class_colour, outcome_shape, themed, titled
+from milstore.charts.tooltips import told
 
 _WIDTH = 290
 _MOST_POINTS = 2400
@@ -33,20 +34,20 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
 
 
 def _scatter(frame: pd.DataFrame, about: About, x: str, named: str, statistics: str) -> Any:
-    tooltip = [
-        alt.Tooltip("case_id:N", title="case"),
-        alt.Tooltip("true_class:N", title="true class"),
-        alt.Tooltip("pred_class:N", title="predicted class"),
-        alt.Tooltip("error:Q", format=".3f"),
+    tooltip = told(
+        "case_id:N",
+        "true_class:N",
+        "pred_class:N",
+        "error:Q",
         "slices:Q",
         alt.Tooltip("touched_slices:Q", title="slices with a top patch"),
         alt.Tooltip("ratio:Q", format=".3f"),
         alt.Tooltip("expected_ratio:Q", format=".3f", title="expected ratio"),
         alt.Tooltip("relative_spread:Q", format=".3f", title="relative spread"),
-        alt.Tooltip("top_patches:Q", title="top patches"),
+        "top_patches:Q",
         "patches:Q",
         "run_id:N",
-    ]
+    )
     scale = alt.Scale(domain=[0, max(1.0, float(frame[x].max()))])
     legend = alt.Legend(orient="bottom")
     return (

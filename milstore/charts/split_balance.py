@@ -7,6 +7,7 @@ import pandas as pd
 
 from milstore.analysis.outcomes import BALANCE_COLUMNS
 from milstore.charts.theme import WIDTH, About, class_colour, themed, titled
+from milstore.charts.tooltips import told
 
 SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test"}
 
@@ -25,15 +26,15 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     long["class_order"] = long["true_class"].map({name: i for i, name in enumerate(classes)})
     splits = list(dict.fromkeys(long["split"]))
     base = alt.Chart(long).encode(y=alt.Y("split:N", sort=splits, title=None))
-    tooltip = [
+    tooltip = told(
         "split:N",
         "subset:N",
         "true_class:N",
         alt.Tooltip("of_class:Q", title="cases of the class"),
         alt.Tooltip("cases:Q", title="cases of the subset"),
-        alt.Tooltip("share:Q", format=".1%"),
+        "share:Q",
         "run_id:N",
-    ]
+    )
     x = alt.X(
         "share:Q",
         title="share of its cases (%)",

@@ -9,6 +9,7 @@ import pandas as pd
 from milstore.charts.attended import MOST_CASE_ROWS, all_stains, case_names
 from milstore.charts.case_rows import row_step
 from milstore.charts.theme import ACCENT, About, class_colour, outcome_shape, stain_colour, themed, titled
+from milstore.charts.tooltips import CALLED, told
 
 MOST_POINTS = 3000
 _BOXES_FROM = 5
@@ -102,7 +103,7 @@ def _leading(frame: pd.DataFrame, about: About) -> Any:
     classes = _classes(frame, about)
     base = alt.Chart(led).encode(
         y=alt.Y("stain:N", sort=list(about.stains), title=None, axis=alt.Axis(ticks=False, domain=False)),
-        tooltip=[alt.Tooltip("true_class:N", title="class"), "stain:N", alt.Tooltip("words:N", title="leads")],
+        tooltip=told("true_class:N", "stain:N", alt.Tooltip("words:N", title="leads")),
     )
     x = alt.X(
         "share:Q",
@@ -160,13 +161,4 @@ def _small(words: str, size: int = 12) -> alt.TitleParams:
 
 
 def _tooltip() -> list[alt.Tooltip]:
-    return [
-        alt.Tooltip("case_id:N", title="case"),
-        alt.Tooltip("stain:N"),
-        alt.Tooltip("stain_attention:Q", format=".3f", title="stain attention"),
-        alt.Tooltip("true_class:N", title="class"),
-        alt.Tooltip("outcome:N", title="called"),
-        alt.Tooltip("error:Q", format=".3f"),
-        alt.Tooltip("stain_slices:Q", title="slices of the stain"),
-        alt.Tooltip("stain_patches:Q", title="patches of the stain"),
-    ]
+    return told("case_id:N", "stain:N", "stain_attention:Q", *CALLED, "stain_slices:Q", "stain_patches:Q")

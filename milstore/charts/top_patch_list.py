@@ -5,9 +5,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from milstore.charts.attended import PATCH_TOOLTIP, all_stains, case_names, patch_names, times_even
+from milstore.charts.attended import all_stains, case_names, patch_names, times_even
 from milstore.charts.case_rows import row_step
 from milstore.charts.theme import NEUTRAL, WIDTH, About, stain_colour, themed, titled
+from milstore.charts.tooltips import PATCH, told
 
 MOST_IN_DETAIL = 3
 MOST_BARS = 200
@@ -81,11 +82,7 @@ def _level(frame: pd.DataFrame, about: About, field: str, title: str) -> Any:
 
 
 def _tooltip() -> list[alt.Tooltip]:
-    levels = [
-        alt.Tooltip(f"{field}:Q", title=f"{title.removeprefix('x ')} attention", format=".3g")
-        for field, title in _LEVELS
-    ]
-    return [*PATCH_TOOLTIP, alt.Tooltip("times_even:Q", title="times the even share", format=".3g"), *levels]
+    return told(*PATCH, "times_even:Q", *(f"{field}:Q" for field, _ in _LEVELS))
 
 
 def _overview(frame: pd.DataFrame, about: About) -> Any:

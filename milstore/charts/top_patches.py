@@ -5,9 +5,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from milstore.charts.attended import MOST_CASE_ROWS, SLICE_TOOLTIP, all_stains, case_names, slice_names
+from milstore.charts.attended import MOST_CASE_ROWS, all_stains, case_names, slice_names
 from milstore.charts.case_rows import row_step
 from milstore.charts.theme import ACCENT, NEUTRAL, About, stain_colour, themed, titled
+from milstore.charts.tooltips import told
 
 MOST_IN_DETAIL = 4
 """Cases that are drawn slice by slice; more are drawn a row each."""
@@ -66,15 +67,15 @@ def _bars(rows: pd.DataFrame, about: About, longest: float, *, title: str | None
     rows = rows.assign(words=[f"{n}  (×{lift:.2g})" for n, lift in zip(rows["count"], rows["lift"], strict=True)])
     base = alt.Chart(rows).encode(
         y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(minExtent=110, ticks=False, domain=False)),
-        tooltip=[
-            alt.Tooltip("case_id:N", title="case"),
+        tooltip=told(
+            "case_id:N",
             alt.Tooltip("row:N", title="stain or slice"),
             alt.Tooltip("count:Q", title="top patches"),
             alt.Tooltip("even:Q", title="in an even spread", format=".2f"),
-            alt.Tooltip("lift:Q", title="times the even spread", format=".2f"),
-            alt.Tooltip("slice_patches:Q", title="patches of the slice"),
-            alt.Tooltip("stain_patches:Q", title="patches of the stain"),
-        ],
+            "lift:Q",
+            "slice_patches:Q",
+            "stain_patches:Q",
+        ),
     )
     scale = alt.Scale(domain=[0, max(1.0, longest * 1.12)], nice=False)
     axis = alt.Axis(tickMinStep=1, format="d", labels=title is not None)
@@ -124,14 +125,15 @@ def _shares(rows: pd.DataFrame, about: About, field: str, title: str, n_cases: i
             y=alt.Y("case:N", sort=None, axis=side if named else None),
             color=stain_colour(about),
             order="order:Q",
-            tooltip=[
-                *(SLICE_TOOLTIP[:2]),
-                alt.Tooltip("true_class:N", title="class"),
-                alt.Tooltip("outcome:N", title="called"),
-                alt.Tooltip("stain_top_patches:Q", title="top patches of the stain"),
-                alt.Tooltip("case_top_patches:Q", title="top patches of the case"),
-                alt.Tooltip("stain_lift:Q", title="times the even spread", format=".2f"),
-            ],
+            tooltip=told(
+                "case_id:N",
+                "stain:N",
+                "true_class:N",
+                "outcome:N",
+                "stain_top_patches:Q",
+                "case_top_patches:Q",
+                "stain_lift:Q",
+            ),
         )
         .properties(width=310, height=alt.Step(row_step(n_cases)))
     )

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import shutil
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.formats.csv_table import file_bytes, file_size
+from milstore.formats.csv_table import file_size
 from milstore.ingest.patch_placing import Reading
 from milstore.ingest.run_attention import read_attention
 from milstore.ingest.run_tables import coverage_table, read_predictions
@@ -27,6 +26,7 @@ from milstore.store.names import check_name, clip, counted, named, nearest
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import begin_run, mint_run_id
 from milstore.store.split_numbers import split_numbers
+from milstore.store.tomlfile import read_toml
 
 UNKNOWN = "unknown"
 """What a fact is called that nobody gave."""
@@ -217,11 +217,12 @@ def _check_same_reading(store: Store, run_id: str, read: Mapping[str, str]) -> N
 
 def read_config(file: Path) -> dict[str, Any]:
     """A configuration from a TOML file. DataError if it cannot be read."""
+    file_size(file, "a configuration")
+    config = read_toml(file, "a configuration")
     try:
-        config = tomllib.loads(file_bytes(file, "a configuration", 1 << 20).decode("utf-8-sig"))
         json.dumps(config, allow_nan=False)
     except TypeError as error:
         raise DataError(f"{file} holds dates or times, which a configuration cannot: put them in quotes") from error
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"{file} is not readable as TOML ({clip(str(error))}): mend it") from error
+    except ValueError as error:
+        raise DataError(f"{file} holds a number that a configuration cannot ({clip(str(error))}): repair it") from error
     return config

@@ -12,6 +12,7 @@ from pathlib import Path
 from milstore._version import PACKAGE_PARENT
 from milstore.errors import Interrupted, UsageError
 from milstore.launching.records import Launch
+from milstore.processors import processors
 from milstore.store import Store
 from milstore.store.paths import store_option
 from milstore.training.interruption import Interruption
@@ -28,11 +29,7 @@ def log_file(launch: Launch, split: int) -> Path:
 
 def threads_each(jobs: int) -> int:
     """Threads for each of some trainings at a time: an equal share of the CPUs given to this process, at least 1."""
-    try:
-        given = len(os.sched_getaffinity(0))
-    except AttributeError:  # pragma: no cover - not on Linux
-        given = os.cpu_count() or 1
-    return max(1, given // jobs)
+    return max(1, processors() // jobs)
 
 
 def run_side_by_side(store: Store, launch: Launch, jobs: int, tell: Tell = lambda _: None) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from milstore import queries
 from milstore.asking.ask import ask, connect_locked
-from milstore.asking.fetching import as_text
+from milstore.asking.cells import cell as people_read
 from milstore.asking.result import Result
 from milstore.asking.selection import Choice
 from milstore.charts import charted
@@ -152,19 +152,9 @@ def _heading(column: str, values: Sequence[Any]) -> str:
 
 
 def cell(value: Any) -> str:
-    """A value as people read it, numbers with three significant digits, times to the second.
+    """A value as the report shows it: a glance takes in three digits, and what is undefined is not there.
 
-    >>> cell(0.123456), cell(1234.5), cell(None), cell(True)
-    ('0.123', '1234', '–', 'yes')
-    >>> cell(datetime(2026, 1, 2, 3, 4, 5, 678901))
-    '2026-01-02 03:04:05'
+    >>> cell(0.123456), cell(float("nan"))
+    ('0.123', '–')
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "–"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, datetime):
-        return f"{value:%Y-%m-%d %H:%M:%S}"
-    if isinstance(value, float):
-        return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    return as_text(value)
+    return people_read(None if isinstance(value, float) and math.isnan(value) else value, digits=3)

@@ -88,7 +88,7 @@ def _texts(con: duckdb.DuckDBPyConnection, tables: list[BaseTable], ours: set[st
     """The texts to be kept, and what they are of."""
     texts, words, schemas = [], [], set()
     for kind, name, sql in definitions(con):
-        if kind != "view" or not _is_in(name, ours):
+        if kind not in ("view", "macro") or not _is_in(name, ours):
             texts.append(sql)
             words.append(f"{kind} {name[1]}")
             schemas.add(name[0])

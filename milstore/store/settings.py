@@ -1,7 +1,6 @@
 """What a group sets for its store, in milstore.toml: stains and their aliases, and how file names are read."""
 
 import json
-import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ from typing import Any
 from milstore.errors import DataError
 from milstore.store.names import clip, named
 from milstore.store.pattern import DEFAULT_PATTERN, compile_pattern
+from milstore.store.tomlfile import read_toml
 
 FILE = "milstore.toml"
-_LARGEST = 1 << 20
 
 DEFAULT_STAINS = {
     "h&e": ("he", "h&e"),
@@ -41,19 +40,9 @@ class Settings:
 def read_settings(path: Path) -> Settings:
     """Settings from a milstore.toml; the defaults where it says nothing. DataError if it says what cannot be."""
     try:
-        if path.exists() and not path.is_file():
-            raise DataError(f"{path} is no plain file: mend or remove it")
-        if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} is larger than {_LARGEST} bytes: that is no milstore.toml")
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+        content = read_toml(path, f"a {FILE}")
     except FileNotFoundError:
         return Settings()
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not readable as TOML ({clip(str(error))}): mend or remove it") from error
-    except RecursionError as error:
-        raise DataError(f"{path} is nested too deeply: mend or remove it") from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from error
     return _checked(content, path)
 
 

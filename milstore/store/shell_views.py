@@ -11,7 +11,7 @@ from typing import Any
 
 import duckdb
 
-from milstore.schema.columns import Columns, columns, view_text
+from milstore.schema.columns import Columns, columns, derived_texts
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
 from milstore.store.run_reader import RUN_FILE
 from milstore.store.views import IS_RUN, RUN_OF_FILE, escape_glob, identifier, literal, path_literal
@@ -71,7 +71,7 @@ def run_shell_views() -> list[str]:
     for name, of in columns("run").items():
         chosen = ", ".join(f"{RUN_OF_FILE} as run_id" if column == "run_id" else identifier(column) for column in of)
         views.append(_view(name, chosen, _runs(name, of), f"{IS_RUN} and "))
-    return [*views, view_text("out_of_fold")]
+    return [*views, *derived_texts()]
 
 
 def _runs(name: str, of: Columns) -> str:

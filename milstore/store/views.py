@@ -6,12 +6,13 @@ It takes no lock and waits for nobody. The cohort's views are of one generation;
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
-from milstore.schema.columns import Columns, columns, view_text
+from milstore.schema.columns import DERIVED, MACROS, Columns, columns, derived_texts, view_text
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
 from milstore.store.run_reader import RUN_FILE, RUN_ID
 
@@ -23,6 +24,8 @@ RUN_OF_FILE = f"substr({_OWN_FOLDER}, {len(RUN_FOLDER) + 1})"
 """SQL for the run that a row is of, from the folder that its file lies in (`filename = true`)."""
 IS_RUN = f"regexp_full_match({RUN_OF_FILE}, '{RUN_ID.pattern}')"
 """SQL for whether that folder is a run's. DuckDB does not open the files of others."""
+_QUESTIONS = 64
+"""Statements of which is kept what was found in their text: the questions there are, which a report or a notebook asks often."""
 
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
@@ -49,21 +52,67 @@ def no_progress_bar(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def put_cohort(con: duckdb.DuckDBPyConnection, store: Store, sql: str) -> None:
-    """Give a connection temporary views for one statement: `cases`, and what of the cohort the text mentions.
+    """Give a connection what one statement needs: `cases`, and the macros and tables of the cohort that the text mentions.
 
     `narrow` puts in the runs that answer. Looking for all runs takes time where there are thousands.
     """
     manifest = store.manifest()
+    sql = _whole(sql)
     needless = {name for name in columns("cohort") if name != "cases" and not mentions(sql, name)}
     views = cohort_views(store, manifest, needless, kind="temp view")
     if mentions(sql, "features"):
         views += feature_views(store, manifest, kind="temp view")
+    views += [view_text(name).replace("or replace", "or replace temp", 1) for name in MACROS if mentions(sql, name)]
     con.execute("\n".join(views))
 
 
 def mentions(sql: str, name: str) -> bool:
     """Whether a text holds a name as a word."""
     return re.search(rf"\b{re.escape(name)}\b", sql) is not None
+
+
+@lru_cache(maxsize=_QUESTIONS)
+def with_derived(sql: str) -> str:
+    """A statement that brings what of `DERIVED` it needs, as steps of its own: for a connection that has none of it.
+
+    A view would have to be planned when it is made, and again when it is asked.
+    """
+    steps = ", ".join(f"{name} as ({_body(name)})" for name in _derived(sql))
+    if not steps:
+        return sql
+    start, word = _first_word(sql)
+    if word != "with":
+        return f"{sql[:start]}with {steps} {sql[start:]}"
+    return f"{sql[:start]}with {steps}, {sql[start + len(word) :]}"
+
+
+def _first_word(sql: str) -> tuple[int, str]:
+    """Where the statement begins behind its comments, and its first word, in lower case."""
+    text = sql.encode()
+    start = next((at for at, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment), len(text))
+    found = _WORD.match(text, start)
+    return len(text[:start].decode()), found.group().decode().lower() if found else ""
+
+
+def _body(name: str) -> str:
+    """The statement of a derived view."""
+    return view_text(name).partition(f"view {name} as\n")[2].rstrip().rstrip(";")
+
+
+@lru_cache(maxsize=_QUESTIONS)
+def _whole(sql: str) -> str:
+    """The text with the statements of all that it needs of `DERIVED`: what this mentions is all that it asks."""
+    return "\n".join([sql, *map(_body, _derived(sql))])
+
+
+def _derived(sql: str) -> list[str]:
+    """Which views of `DERIVED` a text mentions, itself or by what it mentions, in the order in which they can be made."""
+    needed: set[str] = set()
+    # What is made later may be defined over what is made sooner, never the other way.
+    for name in reversed(DERIVED):
+        if any(mentions(text, name) for text in (sql, *map(_body, needed))):
+            needed.add(name)
+    return [name for name in DERIVED if name in needed]
 
 
 def narrow(
@@ -75,8 +124,9 @@ def narrow(
     every run's folder, and not through every kind of statement.
     """
     views = []
+    whole = _whole(sql)
     for name, of in columns("run").items():
-        if mentions(sql, name):
+        if mentions(whole, name):
             source = rows_of_runs(store, run_ids, name)
             if case_ids and "case_id" in of:
                 source = f"{source} where case_id in ({', '.join(literal(case) for case in case_ids)})"
@@ -145,7 +195,7 @@ def feature_views(store: Store, manifest: dict[str, Any], *, kind: str = "view")
 def run_views(store: Store) -> list[str]:
     """The runs' tables, over every finished run there is when they are asked, and what is derived from them."""
     views = [_view(name, of, _all_runs(store, name, of)) for name, of in columns("run").items()]
-    return [*views, view_text("out_of_fold")]
+    return [*views, *derived_texts()]
 
 
 def _file(table: str) -> str:
@@ -258,6 +308,11 @@ def with_variables(sql: str, names: Collection[str]) -> str:
     >>> with_variables("select $pct, '$pct' -- $pct", ["pct"])
     "select getvariable('pct'), '$pct' -- $pct"
     """
+    return _with_variables(sql, frozenset(names))
+
+
+@lru_cache(maxsize=_QUESTIONS)
+def _with_variables(sql: str, names: frozenset[str]) -> str:
     kinds = (duckdb.token_type.identifier, duckdb.token_type.keyword)
     words = [start for start, kind in duckdb.tokenize(sql) if kind in kinds]
     # Where a token starts is told in bytes.

@@ -8,7 +8,6 @@ import hashlib
 import inspect
 import json
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
@@ -16,15 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from milstore.errors import UsageError
+from milstore.errors import DataError, UsageError
+from milstore.store.tomlfile import read_toml
 from milstore.training.presets import PRESETS, WHEN_ABSENT
 
 Pooling = Literal["hierarchical", "size-corrected", "flat"]
 Standardise = Literal["none", "train"]
 Keep = Literal["best", "last"]
 Optimiser = Literal["adamw", "adam"]
-_LARGEST = 1 << 20
-"""Bytes that a file of settings may take."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -248,17 +246,11 @@ def differences(theirs: str, ours: str) -> list[str]:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        if path.exists() and not path.is_file():
-            raise UsageError(f"--config {path} is no plain file: give a readable TOML file")
-        if path.stat().st_size > _LARGEST:
-            raise UsageError(f"--config {path} is larger than {_LARGEST} bytes: that is no configuration")
-        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except RecursionError as error:
-        raise UsageError(f"--config {path} is nested too deeply: it is a flat file") from error
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror or error}: give a readable TOML file") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is not TOML: {' '.join(str(error).split())}") from error
+        values = read_toml(path, "a configuration")
+    except DataError as error:
+        raise UsageError(f"--config {error}") from error
+    except FileNotFoundError as error:
+        raise UsageError(f"--config {path}: {error.strerror}: give a readable TOML file") from error
     known = {field.name: type(field.default) for field in fields(TrainingConfig)}
     for key in values:
         if key not in known:

@@ -12,6 +12,7 @@ import torch.utils.deterministic
 
 from milstore._version import PACKAGE_PARENT, __version__
 from milstore.errors import UsageError
+from milstore.processors import processors
 
 
 def code_version() -> str:
@@ -55,11 +56,7 @@ def device_name(device: torch.device) -> str:
 
 def usable_threads() -> int:
     """Threads to compute with if none are asked for: torch's choice, and at most the CPUs given to this process."""
-    try:
-        given = len(os.sched_getaffinity(0))
-    except AttributeError:  # pragma: no cover - not on Linux
-        given = os.cpu_count() or 1
-    return max(1, min(torch.get_num_threads(), given))
+    return max(1, min(torch.get_num_threads(), processors()))
 
 
 @contextlib.contextmanager
