@@ -25,7 +25,7 @@ demo: $(READY)
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2
 
-# For the loop of work: the promises that a change breaks first, in a minute on two quiet cores.
+# For the loop of work: the promises that a change breaks first.
 .PHONY: test-fast
 LEFT_OUT := thorough or slow or slurm or shared
 test-fast: $(READY)
