@@ -18,7 +18,8 @@ from typing import Any
 from milstore.store import Store, doctor, open_store
 from milstore.store.findings import DAMAGE, LEFTOVER
 from milstore.store.run_reader import run_ids
-from milstore.store.run_writer import RunDraft, list_drafts
+from milstore.store.run_writer import list_drafts
+from milstore.training import job
 from tests.faults import KILL, Faults
 from tests.forking import CONFIGS, done, finished, fork, same_numbers, train
 from tests.training_cohort import tiny_store
@@ -38,13 +39,13 @@ class Struck(Faults):
 
     def install_at_commit(self) -> None:
         """Count from the moment when the run is committed."""
-        commit = RunDraft.commit
+        commit = job.commit_run
 
         def committing(*args: Any, **options: Any) -> Path:
             self.install()
             return commit(*args, **options)
 
-        RunDraft.commit = committing  # type: ignore[method-assign]
+        job.commit_run = committing
 
 
 def kill_again_and_again(
