@@ -16,8 +16,8 @@ import torch
 from milstore.errors import ConflictError, DataError, Interrupted, StoreError, UsageError
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
-from milstore.store.run_writer import RunDraft, list_drafts
-from milstore.training import RunResult, TrainingConfig, resume, train, train_all
+from milstore.store.run_writer import list_drafts
+from milstore.training import RunResult, TrainingConfig, job, resume, train, train_all
 from milstore.training import experiment as training_experiment
 from milstore.training.config import canonical_json
 from milstore.training.presets import WHEN_ABSENT
@@ -206,7 +206,7 @@ def test_a_run_killed_after_its_last_epoch_only_commits(store: Store, monkeypatc
     """A death between the last checkpoint and the commit costs no epoch."""
     twin = train(store, SMALL, 1, threads=1)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(RunDraft, "commit", lambda *_, **__: die())
+        patch.setattr(job, "commit_run", lambda *_, **__: die())
         train(store, SMALL, 1, threads=1)
     (draft,) = list_drafts(store)
     assert_same_numbers(resume(store, draft.run_id, watcher=Strike(1, die)), twin)
