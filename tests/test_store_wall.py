@@ -13,7 +13,8 @@ import duckdb
 import pytest
 
 from milstore.api import open_notebook
-from milstore.asking.ask import ask, ask_sql, connect_walled, wall
+from milstore.asking import wall
+from milstore.asking.ask import ask, ask_sql, connect_walled
 from milstore.asking.result import Result
 from milstore.asking.walled import Walled
 from milstore.cli.main import main
