@@ -7,6 +7,7 @@ import pytest
 
 from milstore.asking.ask import ask_sql
 from milstore.errors import UsageError
+from milstore.schema.columns import DERIVED, known_tables
 from milstore.store import Store
 from tests.test_layout import ROOT
 from tests.test_store_cohort import snapshot
@@ -293,3 +294,28 @@ def test_reading_is_free(store: Store, sql: str, rows: list[tuple[object, ...]])
 def test_looking_around_is_free(store: Store, sql: str) -> None:
     """DESCRIBE, SUMMARIZE, EXPLAIN and SHOW answer."""
     assert ask_sql(store, sql).rows()
+
+
+@pytest.mark.parametrize("name", [*known_tables(), *DERIVED])
+def test_each_table_can_be_asked_alone(store: Store, name: str) -> None:
+    """A statement gets what it asks, and what that is defined over, however the name is written, and with a step of its own."""
+    rows = ask_sql(store, f"select count(*) from {name}").rows()
+    assert ask_sql(store, f'select count(*) from main."{name.upper()}"').rows() == rows
+    assert ask_sql(store, f"select count(*) from query_table('{name}')").rows() == rows
+    assert ask_sql(store, f"with cases as (from {name}) select count(*) from cases").rows() == rows
+    assert len(ask_sql(store, f"describe {name}").rows()) >= 1
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select name from (show tables)",
+        "select view_name from duckdb_views() where not internal",
+        "select view_name from duckdb_views where not internal",
+        "select table_name from information_schema.tables",
+        "select name from sqlite_master where type = 'view'",
+    ],
+)
+def test_who_asks_what_there_is_is_told_everything(store: Store, sql: str) -> None:
+    """Every way to ask for the tables tells all of them."""
+    assert {name for (name,) in ask_sql(store, sql).rows()} == {*known_tables(), *DERIVED}

@@ -24,6 +24,8 @@ TWICE_GIVEN = {"aggregate", "array_aggr", "array_aggregate", "list_aggr", "list_
 """Functions whose second argument is the name of an aggregate."""
 NAME_A_TABLE = {"histogram", "histogram_values", "query_table"}
 """Table functions whose first argument is the name of a table."""
+TELL_OF_TABLES = ("duckdb_", "pragma_")
+"""How the table functions begin that tell which tables, views and functions there are."""
 SCHEMAS = {"", "main", "memory", "system", "temp"}
 """Schemas and catalogs in which a name may be looked for."""
 SHOWN = {'"tables"', '"databases"', '"variables"', "__show_tables_expanded", ""}

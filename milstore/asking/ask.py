@@ -2,7 +2,7 @@
 
 import importlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -52,22 +52,27 @@ def connect_locked(store: Store, sql: str | None = None) -> duckdb.DuckDBPyConne
 
 def connect_walled(store: Store) -> Walled:
     """A connection like that of `connect_locked`, in a thread that has given up writing: for SQL that others wrote."""
-    # What the views are is found out here, with the process's own DuckDB, which must not end up behind the wall.
-    generation, views = store.manifest()["generation"], view_statements(store)
 
     def make() -> duckdb.DuckDBPyConnection:
         con = connect_bare()
-        con.execute(views)
-        lock_down(con, store)
+        _give_views(con, store)
         return con
 
+    return Walled(make)
+
+
+def _give_views(con: duckdb.DuckDBPyConnection, store: Store, tables: Collection[str] | None = None) -> None:
+    """Give a connection the views, or those of them that these tables need, and take everything else from it."""
+    generation = store.manifest()["generation"]
     try:
-        return Walled(make)
+        con.execute(view_statements(con, store, tables))
     except duckdb.IOException:
         # A generation's files are kept until the one after the next: ingests in quick succession overtake us.
         if store.manifest()["generation"] == generation:
             raise
-        return connect_walled(store)
+        _give_views(con, store, tables)
+    else:
+        lock_down(con, store)
 
 
 @lru_cache(maxsize=8)
@@ -246,6 +251,11 @@ def analysis_function(name: str, bound: Mapping[str, Any] | None = None) -> Call
 
 def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Result:
     """Answer one statement of anybody's SQL in the sandbox. UsageError for one that is wrong or does more than read."""
-    walled = connect_walled(store)
-    _prepare(walled, timeout, lambda con: check_foreign(con, sql))
+
+    def prepare(con: duckdb.DuckDBPyConnection) -> None:
+        # Making all views takes longer than most answers.
+        _give_views(con, store, check_foreign(con, sql, store.manifest()["tables"]))
+
+    walled = Walled(connect_bare)
+    _prepare(walled, timeout, prepare)
     return Result(_walled_runner(walled, sql, timeout))

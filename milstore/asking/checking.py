@@ -11,9 +11,19 @@ from typing import Any
 
 import duckdb
 
-from milstore.asking.allowed import CALLED, NAME_A_TABLE, REASONS, SCHEMAS, SHOWN, TWICE_GIVEN, sections, verdict
+from milstore.asking.allowed import (
+    CALLED,
+    NAME_A_TABLE,
+    REASONS,
+    SCHEMAS,
+    SHOWN,
+    TELL_OF_TABLES,
+    TWICE_GIVEN,
+    sections,
+    verdict,
+)
 from milstore.errors import UsageError
-from milstore.schema.columns import columns
+from milstore.schema.columns import DERIVED, known_tables
 from milstore.store.names import clip
 from milstore.store.views import literal
 
@@ -24,10 +34,20 @@ _READS = "only statements that read are taken"
 Node = dict[str, Any]
 
 
-def check_foreign(con: duckdb.DuckDBPyConnection, sql: str) -> None:
+def check_foreign(
+    con: duckdb.DuckDBPyConnection, sql: str, there: Collection[str] | None = None
+) -> frozenset[str] | None:
     """UsageError unless the text is one statement that only reads (select, from, values, with, describe, explain …).
 
     Only the very text that was checked may be run.
+
+    Args:
+        con: a connection that takes the text apart.
+        sql: the text.
+        there: names of the tables that are there beside those of the schema; without it those of the connection.
+
+    Returns:
+        The tables that it asks, in lower case; None if it asks what tables there are.
     """
     if len(sql) > LONGEST:
         raise UsageError(f"the statement has {len(sql)} characters: at most {LONGEST} are taken")
@@ -49,11 +69,10 @@ def check_foreign(con: duckdb.DuckDBPyConnection, sql: str) -> None:
         if begin is None:
             raise UsageError(f"{_READS}: explain comes first, with no comment or option before the statement")
         # What is run is still the whole text: it is one statement, and explains one that reads.
-        _check_tree(con, sql[begin.end() :])
-    elif kinds == [duckdb.StatementType.SELECT]:
-        _check_tree(con, sql)
-    else:
-        raise UsageError(f"{_READS}: begin with select, from, with, describe or explain")
+        return _check_tree(con, sql[begin.end() :], there)
+    if kinds == [duckdb.StatementType.SELECT]:
+        return _check_tree(con, sql, there)
+    raise UsageError(f"{_READS}: begin with select, from, with, describe or explain")
 
 
 def _is_open_pivot(kinds: list[Any]) -> bool:
@@ -70,7 +89,7 @@ def _is_text(sql: str) -> bool:
     return True
 
 
-def _check_tree(con: duckdb.DuckDBPyConnection, sql: str) -> None:
+def _check_tree(con: duckdb.DuckDBPyConnection, sql: str, there: Collection[str] | None) -> frozenset[str] | None:
     serialised = con.execute(f"select json_serialize_sql({literal(sql)})").fetchall()[0][0]
     try:
         tree = json.loads(serialised)
@@ -86,13 +105,17 @@ def _check_tree(con: duckdb.DuckDBPyConnection, sql: str) -> None:
     # The function of a table function is a node of its own.
     in_from = {id(node["function"]) for node in nodes if node.get("type") == "TABLE_FUNCTION"}
     tables = list(_tables(nodes))
+    tells = any(node.get("type") == "SHOW_REF" and node.get("table_name") for node in nodes)
     for node in nodes:
         _check_type(node)
         if id(node) in in_from:
             tables += _check_table_function(node)
+            tells |= _plain(str(node["function_name"])).startswith(TELL_OF_TABLES)
         elif "function_name" in node:
             _check_call(node, CALLED)
-    _check_tables(con, tables, nodes)
+    _check_tables(con, tables, nodes, there)
+    asked = frozenset(map(_plain, tables))
+    return None if tells or asked & sections()["view"].keys() else asked
 
 
 def _nodes(tree: Any) -> Iterator[Node]:
@@ -203,20 +226,26 @@ def _tables(nodes: list[Node]) -> Iterator[str]:
         yield ".".join([*(each for each in places if _plain(each) not in SCHEMAS), name])
 
 
-def _check_tables(con: duckdb.DuckDBPyConnection, tables: list[str], nodes: list[Node]) -> None:
+def _check_tables(
+    con: duckdb.DuckDBPyConnection, tables: list[str], nodes: list[Node], there: Collection[str] | None
+) -> None:
     """UsageError for a table that is neither here nor made by the statement itself: such a name can be that of a file."""
     made = {_plain(str(each["key"])) for node in nodes for each in node.get("cte_map", {}).get("map", [])}
     made |= {_plain(str(node["cte_name"])) for node in nodes if node.get("cte_name")}
-    known = {*columns("cohort"), *columns("run"), *sections()["view"], *made}
+    known = {*known_tables(), *DERIVED, *sections()["view"], *made}
     missing = [name for name in tables if _plain(name) not in known]
     if missing:
-        there = con.execute(
-            "select view_name from duckdb_views() where not internal union all select table_name from duckdb_tables()"
-        ).fetchall()
-        known |= {_plain(name) for (name,) in there}
+        known |= set(map(_plain, _tables_of(con) if there is None else there))
     for name in missing:
         if _plain(name) not in known:
             raise UsageError(f"table {clip(name, 80)!r} does not exist: milstore sql 'show tables' names those that do")
+
+
+def _tables_of(con: duckdb.DuckDBPyConnection) -> list[str]:
+    found = con.execute(
+        "select view_name from duckdb_views() where not internal union all select table_name from duckdb_tables()"
+    )
+    return [name for (name,) in found.fetchall()]
 
 
 def _plain(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import duckdb
 from sqlalchemy import Engine, create_engine, event
 
 from milstore.store.paths import Store
@@ -17,6 +18,6 @@ def make_engine(store: Store) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _views(connection: Any, _record: Any) -> None:
-        connection.execute(view_statements(store))
+        connection.execute(view_statements(duckdb.connect(), store))
 
     return engine

@@ -31,7 +31,7 @@ _QUESTIONS = 64
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
     """A connection in which every table of the schema is a view."""
     con = connect_bare()
-    con.execute(view_statements(store))
+    con.execute(view_statements(con, store))
     return con
 
 
@@ -61,7 +61,7 @@ def put_cohort(con: duckdb.DuckDBPyConnection, store: Store, sql: str) -> None:
     needless = {name for name in columns("cohort") if name != "cases" and not mentions(sql, name)}
     views = cohort_views(store, manifest, needless, kind="temp view")
     if mentions(sql, "features"):
-        views += feature_views(store, manifest, kind="temp view")
+        views += feature_views(con, store, manifest, kind="temp view")
     views += [view_text(name).replace("or replace", "or replace temp", 1) for name in MACROS if mentions(sql, name)]
     con.execute("\n".join(views))
 
@@ -156,10 +156,26 @@ def rows_of_cohort(store: Store, table: str) -> str:
     return _nothing(columns("cohort")[table]) if entry is None else _parquet(store, entry["file"])
 
 
-def view_statements(store: Store) -> str:
-    """SQL that makes all views."""
+def view_statements(con: duckdb.DuckDBPyConnection, store: Store, tables: Collection[str] | None = None) -> str:
+    """SQL that makes all views; with `tables`, those alone that a statement over these tables needs.
+
+    Args:
+        con: a connection with which the store may be read.
+        store: the store.
+        tables: names of tables in lower case. Others than the schema's are taken for the statement's own.
+    """
     manifest = store.manifest()
-    return "\n".join([*cohort_views(store, manifest), *feature_views(store, manifest), *run_views(store)])
+    if tables is None:
+        return "\n".join([*cohort_views(store, manifest), *feature_views(con, store, manifest), *run_views(store)])
+    text = _whole(" ".join(sorted(tables)))
+    needless = {name for name in columns("cohort") if not mentions(text, name)}
+    views = cohort_views(store, manifest, needless)
+    if mentions(text, "features"):
+        views += feature_views(con, store, manifest)
+    views += [
+        _view(name, of, _all_runs(store, name, of)) for name, of in columns("run").items() if mentions(text, name)
+    ]
+    return "\n".join([*views, *map(view_text, (*MACROS, *_derived(text)))])
 
 
 def cohort_views(
@@ -181,13 +197,15 @@ def cohort_views(
     return views
 
 
-def feature_views(store: Store, manifest: dict[str, Any], *, kind: str = "view") -> list[str]:
+def feature_views(
+    con: duckdb.DuckDBPyConnection, store: Store, manifest: dict[str, Any], *, kind: str = "view"
+) -> list[str]:
     """Which patches have features, over the packs that the cohort names."""
     of = columns("features")["features"]
     entry = manifest["tables"].get("encoders")
     if entry is None or not entry["rows"]:
         return [_view("features", of, _nothing(of), kind)]
-    folders = duckdb.sql(f"select folder from {_parquet(store, entry['file'])} order by encoder").fetchall()
+    folders = con.execute(f"select folder from {_parquet(store, entry['file'])} order by encoder").fetchall()
     files = ", ".join(path_literal(f"{store.root}/{folder}/rows.parquet") for (folder,) in folders)
     return [_view("features", of, f"read_parquet([{files}], hive_partitioning = false)", kind)]
 
