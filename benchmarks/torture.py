@@ -113,7 +113,7 @@ Do not edit: run it again. The tests do the same with smaller numbers.
 {kills["trainings"]} trainings were killed {kills["kills"]} times ({where}), the unluckiest {kills["most_kills_of_one"]}
 times, and continued by the same call until they completed. Each was compared with a twin that nobody killed: predictions,
 probabilities, attention, coverage, weights and epochs (but for their seconds) were equal **to the last bit**. No run was
-there twice, and at the end `doctor` found no damage, and no leftover after `doctor --mend`. A training is four
+there twice, and at the end `doctor` found no damage, and no leftover after `doctor --repair`. A training is four
 configurations in turn (the three poolings, a cap on patches, dropout, penalties, early stopping), some with a checkpoint
 after every case.
 
@@ -131,7 +131,7 @@ after every case.
 At {every} that changes the disk (write, fsync, rename, mkdir, chmod, unlink) during an
 ingest, a packing of features and a commit ({faults["by"]} faults): the disk is full, the disk is broken, the process
 is killed. After each, the store opens and holds wholly what it held before or wholly what
-was to be written, `doctor` finds no damage, mending removes leftovers alone, and the work can be done again.
+was to be written, `doctor` finds no damage, repairing removes leftovers alone, and the work can be done again.
 
 ## Damaged files
 {inputs["inputs"]:,} files, of {inputs["readers"]} kinds, with one to four random changes (bytes set, inserted, zeroed, cut

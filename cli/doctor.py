@@ -9,7 +9,10 @@ from milstore.cli.output import say, show_table
 
 
 def command(
-    mend: Annotated[bool, typer.Option("--mend", help="Remove leftovers of dead writers, and nothing else.")] = False,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Remove leftovers of dead writers, and nothing else.")
+    ] = False,
+    formerly: Annotated[bool, typer.Option("--mend", hidden=True, help="What --repair was called.")] = False,
     older_than: Annotated[
         float,
         typer.Option("--older-than", min=0, help="Minutes for which unowned files are taken for work in progress."),
@@ -19,7 +22,7 @@ def command(
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Check every promise the store makes, and say how to mend what is broken.
+    """Check every promise the store makes, and say how to repair what is broken.
 
     Exit code 1 if something is damaged or left over.
     """
@@ -34,12 +37,12 @@ def command(
         say("\n".join(f"migrated from {step}" for step in done) or "the store is of this version already")
     opened = open_store(store)
     findings = doctor.check(opened, young=older_than * 60)
-    if mend:
-        for finding in doctor.mend(findings):
+    if repair or formerly:
+        for finding in doctor.repair(findings):
             say(f"removed {finding.where}: {finding.what}")
         findings = doctor.check(opened, young=older_than * 60)
     if findings:
-        show_table(["", "where", "what", "mend"], [(f.kind, f.where, f.what, f.mend) for f in findings])
+        show_table(["", "where", "what", "repair"], [(f.kind, f.where, f.what, f.repair) for f in findings])
     say(f"SQL that others wrote runs {describe(standing())}")
     bad = [finding for finding in findings if finding.kind in (DAMAGE, LEFTOVER)]
     say(f"{len(bad)} findings need attention" if bad else "the store keeps its promises")

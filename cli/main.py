@@ -20,7 +20,7 @@ COMMANDS = {
     "demo": Entry("demo", "Build the bundled demo cohort in the store."),
     "init": Entry("init", "Make an empty store."),
     "info": Entry("info", "Show what is in the store."),
-    "doctor": Entry("doctor", "Check every promise the store makes, and say how to mend what is broken."),
+    "doctor": Entry("doctor", "Check every promise the store makes, and say how to repair what is broken."),
     "ingest": Entry(
         "ingest", "Take labels, patches, features, splits and runs into the store. A second time changes nothing."
     ),

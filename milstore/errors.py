@@ -2,13 +2,13 @@
 
 
 class MilstoreError(Exception):
-    """Something the user can mend. The command line prints the message and exits with `exit_code`."""
+    """Something the user can correct. The command line prints the message and exits with `exit_code`."""
 
     exit_code = 2
 
 
 def in_a_line(error: BaseException) -> str:
-    """What an error says, in one line; one that is no user's to mend with its kind."""
+    """What an error says, in one line; one that is no user's to correct with its kind."""
     text = " ".join(str(error).split())
     return text if isinstance(error, MilstoreError) else f"{type(error).__name__}: {text}"
 

@@ -162,9 +162,9 @@ def verify(store: Store, before: dict[str, Any], after: dict[str, Any], work: Ca
     assert now in (before, after), "neither before nor after"
     found = doctor.check(store, young=0)
     assert not [finding for finding in found if finding.kind == DAMAGE], found
-    doctor.mend(found)
+    doctor.repair(found)
     assert not [finding for finding in doctor.check(store, young=0) if finding.kind in (DAMAGE, LEFTOVER)]
-    assert state(open_store(store.root)) == now, "mending changed what is stored"
+    assert state(open_store(store.root)) == now, "repairing changed what is stored"
     for draft in list_drafts(store):
         shutil.rmtree(draft.folder)
     if now == before:

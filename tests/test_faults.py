@@ -14,7 +14,7 @@ from tests.test_layout import ROOT
 def test_faults_at_writes_lose_nothing(tmp_path: Path) -> None:
     """A full disk, a broken disk and a kill at every ninth operation of ingest, features and commit: nothing is lost,
 
-    the doctor finds no damage, mending removes leftovers alone, and the work can be done again. `make torture` tries
+    the doctor finds no damage, repairing removes leftovers alone, and the work can be done again. `make torture` tries
     every operation.
     """
     done = subprocess.run(
@@ -46,7 +46,7 @@ def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
             "    assert state(open_store(store.root)) == before\n"
             "(root / 'ballast').unlink(); found = doctor.check(store, young=0)\n"
             "assert not [f for f in found if f.kind == DAMAGE], found\n"
-            "doctor.mend(found)\n"
+            "doctor.repair(found)\n"
             "for draft in list_drafts(store): shutil.rmtree(draft.folder)\n"
             "for work in SCENARIOS.values(): work(store)\n"
             "assert 'new' in run_ids(store)\n"

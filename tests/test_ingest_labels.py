@@ -149,12 +149,12 @@ def test_a_map_that_cannot_be_read_is_refused(text: str) -> None:
     [
         (b"", "is empty: a label file needs a header line"),
         (b"\n\n", "is empty: a label file needs a header line"),
-        (b"Case,Class\n1\n", "line 2, has 1 values, and the header 2: mend the line"),
+        (b"Case,Class\n1\n", "line 2, has 1 values, and the header 2: correct the line"),
         (b"Case,Class,Case\n1,1,1\n", "has the column Case more than once: rename it"),
         (b"Case,Class\n1,\xe9\n", "is not UTF-8 (line 2; Latin-1 or Windows-1252?): save it as CSV in UTF-8"),
         ("Case,Class\n1,1\n".encode("utf-16"), "is not a text in UTF-8 (UTF-16, or no text at all)"),
         (b"PK\x03\x04\0\0", "is not a text in UTF-8"),
-        (b'Case,Class\n"1,1\n', "line 2, is not CSV (unexpected end of data): mend the line"),
+        (b'Case,Class\n"1,1\n', "line 2, is not CSV (unexpected end of data): correct the line"),
         (b"Case,Class\n" + b"1" * 10_000_000 + b",1\n", "is not CSV (field larger than field limit (131072))"),
     ],
 )

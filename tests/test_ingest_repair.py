@@ -166,7 +166,7 @@ def test_what_the_doctor_advises_repairs_a_table(
     # What the doctor and the refusal advise is one of the commands that are run here.
     for name in REPAIRED_BY[table]:
         words = [str(word) for word in group.commands()[name]]
-        assert " ".join(words[: 1 if name == "encode" else 2]) in found.mend or table == "stains"
+        assert " ".join(words[: 1 if name == "encode" else 2]) in found.repair or table == "stains"
         capsys.readouterr()
         assert milstore(store, *words, "--replace") == 0
         if name == REPAIRED_BY[table][0]:
@@ -386,7 +386,7 @@ def test_a_damaged_pack_is_put_back(
     PACK_FAULTS[fault](features.folder)
     (found,) = damage(store)
     # What is advised, as a person would type it.
-    advised = [*shlex.split(found.mend.split(": milstore ")[1]), "--jobs", "1"]
+    advised = [*shlex.split(found.repair.split(": milstore ")[1]), "--jobs", "1"]
     stored = contents(store)
     capsys.readouterr()
     assert milstore(store, *words) == 2
@@ -417,7 +417,7 @@ def test_patches_without_images_are_made_anew_from_their_features(
         for fault in FAULTS.values():
             fault(path_of(store, table))
             (found,) = damage(store)
-            assert "milstore ingest" in found.mend
+            assert "milstore ingest" in found.repair
             assert milstore(store, *words, "--replace") == 0
             assert damage(store) == []
             assert held(store) == before

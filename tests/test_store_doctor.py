@@ -13,7 +13,7 @@ from milstore.cli.main import main
 from milstore.errors import StoreError
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort
-from milstore.store.doctor import check, mend
+from milstore.store.doctor import check, repair
 from milstore.store.features import FeaturePack
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.lease import write_lease
@@ -130,7 +130,7 @@ def test_a_broken_run_json_is_found(store: Store, text: str) -> None:
 
 
 def test_leftovers_are_named_and_mended(store: Store) -> None:
-    """What dead writers left is removed by mend; what is stored, unfinished or young is not."""
+    """What dead writers left is removed by repair; what is stored, unfinished or young is not."""
     before = snapshot(store.root)
     draft = begin_run(store, "unfinished", {})
     left = [store.root / "cohort" / ".cases-1.parquet.x.tmp", store.root / "patches" / "patches-000.parquet"]
@@ -152,7 +152,7 @@ def test_leftovers_are_named_and_mended(store: Store) -> None:
         (LEFTOVER, "running/exp-s1-0"), (LEFTOVER, "running/never-begun"),
         (NOTE, "running/unfinished"), (NOTE, "cohort/.cases-2.parquet.y.tmp"),
     ])  # fmt: skip
-    assert len(mend(findings)) == 6
+    assert len(repair(findings)) == 6
     assert not any(path.exists() for path in left)
     assert young.exists()
     assert draft.folder.exists()
@@ -178,7 +178,7 @@ def test_a_database_that_is_behind_is_named(store: Store) -> None:
     """A database of another cohort than the store's is said to be behind, and a refresh repairs it."""
     with closing(duckdb.connect(str(store.database))) as con:
         con.execute("update milstore_catalog set fingerprint = 'another'")
-    assert [(found.what, found.mend) for found in check(store)] == [
+    assert [(found.what, found.repair) for found in check(store)] == [
         ("it is behind the store", "remove cohort/catalog.json, and milstore info makes it anew")
     ]
     (store.root / "cohort" / "catalog.json").unlink()
@@ -187,13 +187,16 @@ def test_a_database_that_is_behind_is_named(store: Store) -> None:
 
 
 def test_the_command_tells_by_its_exit_code(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """0 for a whole store, 1 for one with damage or leftovers, 0 after they are mended."""
+    """0 for a whole store, 1 for one with damage or leftovers, 0 after they are repaired."""
     words = ["doctor", "--store", str(store.root)]
     assert main(words) == 0
     old(store.root / "cohort").touch()
     leftover = store.root / "cohort" / ".x.tmp"
     leftover.write_bytes(b"")
     assert main([*words, "--older-than", "0"]) == 1
-    assert main([*words, "--older-than", "0", "--mend"]) == 0
+    assert main([*words, "--older-than", "0", "--repair"]) == 0
+    assert not leftover.exists()
+    leftover.write_bytes(b"")
+    assert main([*words, "--older-than", "0", "--mend"]) == 0, "the former word"
     assert not leftover.exists()
     assert "the store keeps its promises" in capsys.readouterr().err

@@ -172,7 +172,7 @@ def test_a_truncated_pack_is_found(store: Store) -> None:
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", [VECTORS, ROWS, PACK])
 def test_features_that_were_damaged_are_taken_anew(store: Store, name: str) -> None:
-    """Packing the same features in their place mends what doctor found; once more changes nothing."""
+    """Packing the same features in their place repairs what doctor found; once more changes nothing."""
     vectors = np.arange(2 * len(THREE_PATCHES), dtype=np.float32).reshape(-1, 2)
     pack(store, vectors)
     damaged = open_features(store, read_cohort(store)).folder / name
@@ -182,6 +182,6 @@ def test_features_that_were_damaged_are_taken_anew(store: Store, name: str) -> N
     pack(store, vectors)
     assert DAMAGE not in [found.kind for found in check(store)]
     assert np.array_equal(np.load(open_features(store, read_cohort(store)).folder / VECTORS), vectors)
-    mended = snapshot(store.root)
+    repaired = snapshot(store.root)
     pack(store, vectors)
-    assert snapshot(store.root) == mended
+    assert snapshot(store.root) == repaired

@@ -64,7 +64,7 @@ def newer(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def test_steps_are_done_in_order_and_once(three: Store, newer: list[int]) -> None:
-    """An older store is refused with the command that mends it; the command does each step once."""
+    """An older store is refused with the command that repairs it; the command does each step once."""
     with pytest.raises(StoreError, match="milstore doctor --migrate brings it up to date"):
         open_store(three.root)
     assert main(["doctor", "--migrate", "--store", str(three.root), "--quiet"]) == 0
@@ -119,13 +119,13 @@ def test_a_migration_that_is_killed_is_done_again(three: Store, newer: list[int]
 
 
 def test_a_newer_store_is_refused_by_every_command(three: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """A store of a later milstore is not touched: one line, exit 2, also where it is to be mended or migrated."""
+    """A store of a later milstore is not touched: one line, exit 2, also where it is to be repaired or migrated."""
     write_json(three.manifest_path, {**three.manifest(), "version": SCHEMA_VERSION + 1})
     before = three.manifest_path.read_bytes()
     commands = [
         "info",
         "doctor",
-        "doctor --mend",
+        "doctor --repair",
         "doctor --migrate",
         "init",
         "train --split 1",

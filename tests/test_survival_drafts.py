@@ -391,7 +391,7 @@ def test_a_run_killed_after_its_commit_is_finished(store: Store, monkeypatch: py
         resume(store, result.run_id)
     found = [(each.kind, each.where) for each in doctor.check(store)]
     assert (LEFTOVER, f"running/{result.run_id}") in found
-    doctor.mend(doctor.check(store))
+    doctor.repair(doctor.check(store))
     assert (left.exists(), run_ids(store)) == (False, [result.run_id])
 
 
@@ -406,9 +406,10 @@ def test_the_doctor_names_unfinished_runs_by_their_id(store: Store) -> None:
     assert (finding.kind, finding.where) == (NOTE, f"running/{again.folder.name}")
     this = f"{draft.run_id} --store {store.root}"
     assert (
-        finding.mend == f"continue it with milstore train --resume {this}, or remove it by milstore runs delete {this}"
+        finding.repair
+        == f"continue it with milstore train --resume {this}, or remove it by milstore runs delete {this}"
     )
-    doctor.mend(doctor.check(store, young=0))
+    doctor.repair(doctor.check(store, young=0))
     assert list_drafts(store) == [again]
     (again.folder / "draft.json").write_text("{")
     assert (DAMAGE, f"running/{again.folder.name}/draft.json") in [

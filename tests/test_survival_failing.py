@@ -83,7 +83,8 @@ def test_a_run_whose_training_failed_says_why(
     assert (finding.kind, finding.what) == (NOTE, f"failed: {line}")
     this = f"{draft.run_id} --store {store.root}"
     assert (
-        finding.mend == f"continue it with milstore train --resume {this}, or remove it by milstore runs delete {this}"
+        finding.repair
+        == f"continue it with milstore train --resume {this}, or remove it by milstore runs delete {this}"
     )
     # Killed now, it is interrupted, and no longer failed.
     monkeypatch.setattr(RunDraft, "append_epoch", _interrupt)
@@ -135,7 +136,7 @@ def test_a_diverged_run_says_how_to_get_rid_of_it(store: Store, capsys: pytest.C
 
 
 def test_divergence_is_a_line_wherever_it_is_trained(store: Store) -> None:
-    """The error is the user's to mend, in the library too."""
+    """The error is the user's to correct, in the library too."""
     with pytest.raises(DivergedError, match=r"^the loss is nan in epoch .*; milstore runs delete mil-.* removes"):
         train(store, replace(SMALL, lr=1e30), 1, threads=1)
 
@@ -214,7 +215,7 @@ def test_a_damaged_unfinished_run_is_named_and_can_be_deleted(store: Store, spoi
     (finding,) = (each for each in doctor.check(store, young=0) if each.where.startswith("running/"))
     assert (finding.kind, finding.where) == (DAMAGE, f"running/{draft.folder.name}/draft.json")
     delete = f"milstore runs delete {draft.run_id} --store {store.root}"
-    assert finding.mend == f"remove it by {delete}, and train that split anew"
+    assert finding.repair == f"remove it by {delete}, and train that split anew"
     with pytest.raises(StoreError, match=r"draft\.json cannot be read .*: run milstore doctor"):
         train(store, SMALL, 1, threads=1)
     delete_run(store, removable(store, draft.run_id))
@@ -243,7 +244,7 @@ def test_a_death_while_deleting_leaves_what_mending_removes(store: Store, monkey
     assert run_ids(store) == []
     findings = [each for each in doctor.check(store, young=0) if each.kind != NOTE]
     assert [(each.kind, each.what) for each in findings] == [(LEFTOVER, "half-written by a writer that died")]
-    assert doctor.mend(findings) == findings
+    assert doctor.repair(findings) == findings
     assert [path.name for path in store.runs.iterdir()] == ["run_id=_none"]
 
 

@@ -82,7 +82,9 @@ def read_csv(path: Path, what: str, expected: Sequence[str] = (), *, drop_repeat
         raise DataError(f"{path} has the column {named(double)} more than once: rename it")
     for line, row in rows:
         if len(row) != len(header):
-            raise DataError(f"{path}, line {line}, has {len(row)} values, and the header {len(header)}: mend the line")
+            raise DataError(
+                f"{path}, line {line}, has {len(row)} values, and the header {len(header)}: correct the line"
+            )
     repeats = [line for line, row in rows[1:] if [value.strip() for value in row] == header]
     if repeats and not drop_repeats:
         raise DataError(f"{path} repeats its header in line {named(repeats)}: drop it there")
@@ -140,4 +142,4 @@ def _parsed(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]
         # A line without any value is what editors leave at the end.
         return [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
     except csv.Error as error:
-        raise DataError(f"{path}, line {reader.line_num}, is not CSV ({error}): mend the line") from error
+        raise DataError(f"{path}, line {reader.line_num}, is not CSV ({error}): correct the line") from error

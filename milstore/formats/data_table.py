@@ -34,7 +34,7 @@ def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = ()) -
     except Exception as error:
         # Arrow raises errors of a dozen classes over damaged files.
         reason = clip(str(error).replace("\n", " "), 160)
-        raise DataError(f"{path} cannot be read as a table of numbers ({reason}): mend it") from error
+        raise DataError(f"{path} cannot be read as a table of numbers ({reason}): correct it") from error
     missing = [name for name in texts if name not in table.column_names]
     if missing:
         raise DataError(f"{path} has no column {named(missing)}: it has {named(table.column_names)}")

@@ -95,7 +95,7 @@ def read_index(path: Path) -> SliceIndex:
         coords = source.read("coords") if source.has("coords") else None
     whole = coords is None or (np.isfinite(coords).all() and (np.abs(coords) < 2**31).all())
     if patch_idx.min(initial=0) < 0 or patch_idx.max(initial=0) >= 2**31 or not whole:
-        raise DataError(f"{path} has a patch_idx or coords outside 0 to {2**31 - 1}: mend it")
+        raise DataError(f"{path} has a patch_idx or coords outside 0 to {2**31 - 1}: correct it")
     order = np.argsort(patch_idx, kind="stable")
     numbers = patch_idx[order].astype(np.int64)
     double = numbers[1:][numbers[1:] == numbers[:-1]]

@@ -172,7 +172,7 @@ def _by_coordinates(path: Path, table: pa.Table, ground: Ground) -> Rows:
         row = table.slice(int(np.argmax(rows < 0)), 1).to_pylist()[0]
         where = f"case {clip(row['case_id'])}, {row['stain']}, x {row['x']}, y {row['y']}"
         many = rows[np.argmax(rows < 0)] == -2
-        advice = "give slice_name too" if many else f"mend them, or say by {PATCHES_BY} what patch_idx is"
+        advice = "give slice_name too" if many else f"correct them, or say by {PATCHES_BY} what patch_idx is"
         raise DataError(
             f"{path} has {counted(int((rows < 0).sum()), 'row')} whose coordinates are those of "
             f"{'several patches' if many else 'no patch'}, such as {where}: {advice}"

@@ -1,4 +1,4 @@
-"""Checks every promise that the store makes, and says how to mend what is broken.
+"""Checks every promise that the store makes, and says how to repair what is broken.
 
 Read slowly and wholly: every file's hash, every table's rows, every invariant. Nothing is changed by looking.
 """
@@ -61,7 +61,7 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
     return findings
 
 
-def mend(findings: list[Finding]) -> list[Finding]:
+def repair(findings: list[Finding]) -> list[Finding]:
     """Remove the leftovers, and nothing else. Returns what was removed."""
     removed = []
     for finding in findings:
@@ -82,16 +82,16 @@ def _below(store: Store, path: Path) -> str:
     return path.relative_to(store.root).as_posix()
 
 
-def _damage(store: Store, path: Path, what: str, mend: str) -> Finding:
-    return Finding(kind=DAMAGE, where=_below(store, path), what=what, mend=mend)
+def _damage(store: Store, path: Path, what: str, repair: str) -> Finding:
+    return Finding(kind=DAMAGE, where=_below(store, path), what=what, repair=repair)
 
 
-def _attempt(path: Path, store: Store, mend: str, look: Callable[[], Any]) -> Iterator[Finding]:
+def _attempt(path: Path, store: Store, repair: str, look: Callable[[], Any]) -> Iterator[Finding]:
     """Damage at a path if looking at it fails in one of the ways in which broken files fail."""
     try:
         look()
     except (MilstoreError, OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
-        yield _damage(store, path, " ".join(str(error).split())[:300] or type(error).__name__, mend)
+        yield _damage(store, path, " ".join(str(error).split())[:300] or type(error).__name__, repair)
 
 
 # --- the cohort -------------------------------------------------------------------------------------------------------
@@ -167,14 +167,14 @@ def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str, way:
 
 
 def _run(store: Store, run_id: str) -> Iterator[Finding]:
-    folder, mend = store.run_folder(run_id), _COPY_BACK.format(f"{run_id}{store_option(store)}")
-    broken = list(_attempt(folder / RUN_FILE, store, mend, lambda: _facts(store, run_id)))
+    folder, repair = store.run_folder(run_id), _COPY_BACK.format(f"{run_id}{store_option(store)}")
+    broken = list(_attempt(folder / RUN_FILE, store, repair, lambda: _facts(store, run_id)))
     if broken:
         yield from broken
         return
     facts = read_run(store, run_id)
     broken = [
-        _damage(store, folder / name, found, mend)
+        _damage(store, folder / name, found, repair)
         for name, entry in facts["files"].items()
         for found in _run_file(folder / name, entry)
     ]
@@ -185,10 +185,10 @@ def _run(store: Store, run_id: str) -> Iterator[Finding]:
                 kind=NOTE,
                 where=_below(store, path),
                 what="a file that run.json does not name",
-                mend="remove it by hand",
+                repair="remove it by hand",
             )
     if not broken:
-        yield from _attempt(folder, store, mend, lambda: _invariants(folder, facts))
+        yield from _attempt(folder, store, repair, lambda: _invariants(folder, facts))
 
 
 def _facts(store: Store, run_id: str) -> None:
@@ -255,7 +255,7 @@ def _strangers(store: Store) -> Iterator[Finding]:
                 kind=NOTE,
                 where=f"{store.runs.name}/{name}",
                 what="no run that milstore made, and read by nothing",
-                mend="move it out of runs/, or remove it by hand",
+                repair="move it out of runs/, or remove it by hand",
             )
 
 
@@ -297,7 +297,7 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
     elif lease is not None:
         what = f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}"
     go_on = f"continue it with milstore train --resume {run_id}{where}, or {remove}"
-    yield Finding(kind=NOTE, where=_below(store, folder), what=what, mend=go_on)
+    yield Finding(kind=NOTE, where=_below(store, folder), what=what, repair=go_on)
 
 
 def _began(folder: Path) -> dict[str, Any]:
@@ -328,7 +328,7 @@ def _epochs(folder: Path) -> None:
 
 def _leftover(store: Store, path: Path, what: str) -> Finding:
     return Finding(
-        kind=LEFTOVER, where=_below(store, path), what=what, mend="milstore doctor --mend removes it", remove=path
+        kind=LEFTOVER, where=_below(store, path), what=what, repair="milstore doctor --repair removes it", remove=path
     )
 
 
@@ -376,7 +376,7 @@ def _packs(store: Store) -> Iterator[Path]:
 def _unowned(store: Store, path: Path, what: str, young: float) -> Finding:
     changed = max(entry.lstat().st_mtime for entry in [path, *(path.rglob("*") if path.is_dir() else [])])
     if time.time() - changed < young:
-        return Finding(kind=NOTE, where=_below(store, path), what=f"{what}, or in use", mend="look again in an hour")
+        return Finding(kind=NOTE, where=_below(store, path), what=f"{what}, or in use", repair="look again in an hour")
     return _leftover(store, path, what)
 
 
@@ -388,10 +388,10 @@ def _database(store: Store) -> Iterator[Finding]:
     try:
         stamp = made_from(store)
     except PutOff as reason:
-        yield Finding(kind=NOTE, where=name, what=f"it {reason}", mend="look again once that is over")
+        yield Finding(kind=NOTE, where=name, what=f"it {reason}", repair="look again once that is over")
         return
     if stamp is None:
         what = "it is missing, damaged, made by another milstore, or not milstore's"
-        yield Finding(kind=NOTE, where=name, what=what, mend=again)
+        yield Finding(kind=NOTE, where=name, what=what, repair=again)
     elif stamp != wanted_stamp(store) or is_behind(store):
-        yield Finding(kind=NOTE, where=name, what="it is behind the store", mend=again)
+        yield Finding(kind=NOTE, where=name, what="it is behind the store", repair=again)

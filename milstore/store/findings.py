@@ -20,7 +20,7 @@ class Finding:
     where: str
     """The file or folder, below the store."""
     what: str
-    mend: str
+    repair: str
     """What to do about it."""
     remove: Path | None = None
-    """For a leftover: what `doctor --mend` removes."""
+    """For a leftover: what `doctor --repair` removes."""

@@ -112,7 +112,7 @@ def compile_pattern(text: str) -> NamePattern:
         fields = pattern.match(pa.array([""], pa.string())).type
     except (pa.ArrowInvalid, UnicodeError) as error:
         reason = clip(str(error).replace("\n", " "), 160)
-        raise DataError(f"{where} is not a regular expression of RE2 ({reason}): mend it") from error
+        raise DataError(f"{where} is not a regular expression of RE2 ({reason}): correct it") from error
     if {field.name for field in fields} != set(groups):
         raise DataError(f"{where} must name its groups plainly, as in (?P<case>…)")
     return pattern

@@ -74,13 +74,13 @@ def delete_run(store: Store, run: Removable) -> None:
         shutil.rmtree(gone)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not gone.exists() and not run.folder.exists():
-            # The doctor's --mend removed it meanwhile.
+            # The doctor's --repair removed it meanwhile.
             return
         if run.folder.is_dir():
             raise StoreError(f"run {run.run_id} cannot be deleted: {run.folder}: {error.strerror}") from error
         raise StoreError(
             f"run {run.run_id} is deleted, but its files are still in {gone} ({error.strerror}): "
-            "milstore doctor --mend --older-than 0 removes them"
+            "milstore doctor --repair --older-than 0 removes them"
         ) from error
 
 
