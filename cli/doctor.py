@@ -28,14 +28,13 @@ def command(
     """
     from milstore.asking.wall import describe, standing
     from milstore.store import doctor, open_store
+    from milstore.store.cohort import migrate as migrate_store
     from milstore.store.findings import DAMAGE, LEFTOVER
-    from milstore.store.migrations import migrate as migrate_store
-    from milstore.store.paths import find_store
 
-    if migrate:
-        done = migrate_store(find_store(store))
-        say("\n".join(f"migrated from {step}" for step in done) or "the store is of this version already")
     opened = open_store(store)
+    if migrate:
+        done = migrate_store(opened)
+        say("\n".join(f"migrated from {step}" for step in done) or "the store is of this version already")
     findings = doctor.check(opened, young=older_than * 60)
     if repair or formerly:
         for finding in doctor.repair(findings):

@@ -9,5 +9,5 @@ if __name__ != "milstore.schema":
         "import milstore.schema: the folder at the root is the same package, and importing it twice would double every table"
     )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Version of the store's layout and tables. A store with a higher one is refused."""

@@ -8,6 +8,8 @@ from functools import cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
+from milstore.schema import SCHEMA_VERSION
+
 Columns = dict[str, str]
 """Name of each column -> its DuckDB type."""
 
@@ -34,13 +36,24 @@ class Reference(NamedTuple):
 
 
 @cache
-def _content() -> Any:
-    return json.loads(files("milstore.schema").joinpath("columns.json").read_text(encoding="utf-8"))
+def _content(file: str = "columns.json") -> Any:
+    return json.loads(files("milstore.schema").joinpath(file).read_text(encoding="utf-8"))
 
 
 def columns(group: str) -> dict[str, Columns]:
     """Tables of a group (`cohort`, `features` or `run`) and the columns of each."""
     found: dict[str, Columns] = _content()[group]
+    return found
+
+
+def columns_of_version(group: str, version: int) -> dict[str, Columns]:
+    """Tables of a group as an earlier version of the schema had them; as they are now for the version of now.
+
+    What version n had is kept in `version_<n>.json`.
+    """
+    found: dict[str, Columns] = (
+        _content(f"version_{version}.json")[group] if version < SCHEMA_VERSION else columns(group)
+    )
     return found
 
 

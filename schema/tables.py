@@ -40,12 +40,21 @@ def _place_columns() -> list[Column[str] | Column[int]]:
             "slice_idx",
             Integer,
             nullable=False,
-            comment="the slice: position of its name, in natural order, within case and stain",
+            comment="the slice: its number within case and stain, given once",
         ),
         Column(
-            "patch_idx", Integer, nullable=False, comment="the patch: the number in its file's name, never a position"
+            "patch_idx",
+            Integer,
+            nullable=False,
+            comment="the patch: its number within the slice, given once, never a position",
         ),
     ]
+
+
+def _slice_key() -> ForeignKeyConstraint:
+    return ForeignKeyConstraint(
+        ["case_id", "stain", "slice_idx"], ["slices.case_id", "slices.stain", "slices.slice_idx"]
+    )
 
 
 def _run_key() -> Column[str]:
@@ -91,6 +100,56 @@ STAINS = Table(
     info={"group": "cohort"},
 )
 
+CASE_GROUPS = Table(
+    "case_groups",
+    METADATA,
+    _case_key(),
+    Column(
+        "group_id", String, nullable=False, comment="what the case shares with others of its group, such as the patient"
+    ),
+    comment="Cases that must not be parted over the subsets of a split, such as those of one patient.",
+    info={"group": "cohort"},
+)
+
+CASE_ATTRIBUTES = Table(
+    "case_attributes",
+    METADATA,
+    _case_key(),
+    Column("name", String, primary_key=True, comment="name of the attribute, such as site or age"),
+    Column("value", String, nullable=False, comment="its value as text"),
+    comment="Whatever else a group's tables say of a case, so that a question may go by it.",
+    info={"group": "cohort"},
+)
+
+SLIDES = Table(
+    "slides",
+    METADATA,
+    Column("slide_id", String, primary_key=True, comment="the slide: the stem of its file's name"),
+    Column("case_id", String, ForeignKey("cases.case_id"), nullable=False, comment="the case it is of"),
+    Column("stain", String, ForeignKey("stains.stain"), nullable=False, comment="its stain"),
+    Column("block", String, comment="the tissue block it was cut from; null if unknown"),
+    Column("mpp", Double, comment="micrometres a pixel of level 0; null if unknown"),
+    Column("magnification", Double, comment="objective magnification of level 0, such as 40; null if unknown"),
+    Column("width", Integer, comment="width in pixels of level 0; null if unknown"),
+    Column("height", Integer, comment="height in pixels of level 0; null if unknown"),
+    Column("vendor", String, comment="maker of the scanner; null if unknown"),
+    Column("path", String, comment="where the slide's file lies; null if unknown"),
+    comment="Whole slides: which is of whom. A slide holds one slice or several.",
+    info={"group": "cohort"},
+)
+
+GRIDS = Table(
+    "grids",
+    METADATA,
+    Column("grid", String, primary_key=True, comment="name of the grid, such as 256px-0.5mpp"),
+    Column("tool", String, comment="what cut the patches; null if unknown"),
+    Column("edge", Integer, comment="edge of a patch at the encoder's input, in pixels; null if unknown"),
+    Column("mpp", Double, comment="micrometres a pixel at the encoder's input; null if unknown"),
+    Column("overlap", Integer, comment="pixels that neighbours share at the encoder's input; null if unknown"),
+    comment="The grids that patches were cut on. Encoders of one slide may use different ones.",
+    info={"group": "cohort"},
+)
+
 SLICES = Table(
     "slices",
     METADATA,
@@ -101,10 +160,11 @@ SLICES = Table(
         Integer,
         primary_key=True,
         autoincrement=False,
-        comment="position of slice_name in natural order within case and stain, from 0",
+        comment="number of the slice within case and stain, from 0: given once, later slices get the next; order for people comes from slice_name",
     ),
     Column("slice_name", String, nullable=False, comment="the slice's name as the files give it, such as match_1"),
-    Column("n_patches", Integer, nullable=False, comment="patches of the slice"),
+    Column("n_patches", Integer, nullable=False, comment="patches of the slice, of all grids"),
+    Column("slide_id", String, ForeignKey("slides.slide_id"), comment="the slide it lies on; null if unknown"),
     comment="The slices (tissue sections) of each case and stain.",
     info={"group": "cohort"},
 )
@@ -120,19 +180,38 @@ PATCHES = Table(
         Integer,
         primary_key=True,
         autoincrement=False,
-        comment="the number in the patch's file name, never a position",
+        comment="number of the patch within the slice, given once: the number in its file's name, or by (y, x) where it has none",
     ),
     Column(
         "file",
         String,
         comment="path of the patch's image below the patch root; null if the patch is known from features alone",
     ),
-    Column("x", Integer, comment="left edge of the patch on its slice, in pixels; null if unknown"),
-    Column("y", Integer, comment="upper edge of the patch on its slice, in pixels; null if unknown"),
-    Column("width", Integer, comment="width of the patch, in pixels; null if unknown"),
-    Column("height", Integer, comment="height of the patch, in pixels; null if unknown"),
-    ForeignKeyConstraint(["case_id", "stain", "slice_idx"], ["slices.case_id", "slices.stain", "slices.slice_idx"]),
+    Column("x", Integer, comment="left edge of the patch, in pixels of its unit; null if unknown"),
+    Column("y", Integer, comment="upper edge of the patch, in pixels of its unit; null if unknown"),
+    Column("width", Integer, comment="width of the patch, in pixels of its unit; null if unknown"),
+    Column("height", Integer, comment="height of the patch, in pixels of its unit; null if unknown"),
+    Column(
+        "unit",
+        String,
+        comment="what x, y, width and height count: slice (pixels of the slice) or level0 (pixels of the slide's level 0); null without them",
+    ),
+    Column("grid", String, ForeignKey("grids.grid"), comment="the grid it was cut on; null if unknown"),
+    _slice_key(),
     comment="The patches that the slices were cut into.",
+    info={"group": "cohort"},
+)
+
+PATCH_REGIONS = Table(
+    "patch_regions",
+    METADATA,
+    Column("case_id", String, primary_key=True, comment="the case"),
+    Column("stain", String, primary_key=True, comment="the stain"),
+    Column("slice_idx", Integer, primary_key=True, autoincrement=False, comment="the slice"),
+    Column("patch_idx", Integer, primary_key=True, autoincrement=False, comment="the patch"),
+    Column("region", String, primary_key=True, comment="name of the annotated region that the patch's centre lies in"),
+    _slice_key(),
+    comment="The annotated regions that patches lie in; a patch may lie in several.",
     info={"group": "cohort"},
 )
 
@@ -168,7 +247,7 @@ SPLITS = Table(
         Integer,
         primary_key=True,
         autoincrement=False,
-        comment="number of the split in the file that it came from",
+        comment="the split: its number in the file that it came from",
     ),
     _case_key(),
     Column("subset", String, nullable=False, comment="train, val or test"),
@@ -186,6 +265,11 @@ ENCODERS = Table(
     Column("fingerprint", String, nullable=False, comment="SHA-256 over the vectors and the patches they belong to"),
     Column("folder", String, nullable=False, comment="folder of the packed file, below the store"),
     Column("source", String, nullable=False, comment="where the features came from"),
+    Column("grid", String, ForeignKey("grids.grid"), comment="the grid of its patches; null if unknown"),
+    Column("mpp", Double, comment="micrometres a pixel at its input; null if unknown"),
+    Column("patch_px", Integer, comment="edge of a patch at its input, in pixels; null if unknown"),
+    Column("tool", String, comment="the program that made the features; null if unknown"),
+    Column("weights_sha256", String, comment="SHA-256 over the encoder's weights; null if unknown"),
     comment="The encoders whose features the store holds.",
     info={"group": "cohort"},
 )
@@ -210,36 +294,51 @@ RUNS = Table(
     METADATA,
     _run_key(),
     Column("experiment", String, nullable=False, comment="runs that share a configuration"),
-    Column("split_set", String, nullable=False, comment="the split set"),
-    Column("split", Integer, nullable=False, comment="number of the split in the split set"),
-    Column("n_splits", Integer, nullable=False, comment="how many splits the split set had"),
-    Column("seed", BigInteger, nullable=False, comment="seed of weights, order and dropout"),
-    Column("encoder", String, nullable=False, comment="the encoder whose features were trained on"),
-    Column("pooling", String, nullable=False, comment="hierarchical, size-corrected or flat"),
+    Column("split_set", String, comment="the split set; null if the run has none"),
+    Column("split", Integer, comment="the split: its number in the file that it came from; null if the run has none"),
+    Column("n_splits", Integer, comment="how many splits the split set had; null if the run has none"),
+    Column("seed", BigInteger, comment="seed of weights, order and dropout; null if unknown"),
+    Column("encoder", String, comment="the encoder whose features were trained on; null if unknown"),
+    Column(
+        "pooling", String, comment="how the default model pools: hierarchical, size-corrected or flat; null for others"
+    ),
     Column("config", String, nullable=False, comment="the full configuration, as JSON"),
     Column("config_hash", String, nullable=False, comment="SHA-256 of the configuration, split and seed left out"),
-    Column("cohort_fingerprint", String, nullable=False, comment="SHA-256 of the cohort tables the run saw"),
-    Column("features_fingerprint", String, nullable=False, comment="SHA-256 of the features the run saw"),
+    Column("cohort_fingerprint", String, comment="SHA-256 of the cohort tables the run saw; null if unknown"),
+    Column("features_fingerprint", String, comment="SHA-256 of the features the run saw; null if unknown"),
     Column(
         "patches_fingerprint",
         String,
-        nullable=False,
-        comment="SHA-256 of the identities of the patches the run evaluated; runs that agree can be compared patch by patch",
+        comment="SHA-256 of the identities of the patches the run evaluated, null without attention; runs that agree can be compared patch by patch",
     ),
-    Column("code_version", String, nullable=False, comment="milstore's version, and its commit where there is one"),
-    Column("host", String, nullable=False, comment="name of the machine"),
-    Column("cpu", String, nullable=False, comment="model of its processor"),
-    Column("threads", Integer, nullable=False, comment="threads that torch computed with"),
-    Column("device", String, nullable=False, comment="cpu, or the name of the GPU"),
+    Column(
+        "code_version", String, comment="version of what trained it, and its commit where there is one; null if unknown"
+    ),
+    Column("host", String, comment="name of the machine; null if unknown"),
+    Column("cpu", String, comment="model of its processor; null if unknown"),
+    Column("threads", Integer, comment="threads that torch computed with; null if unknown"),
+    Column("device", String, comment="cpu, or the name of the GPU; null if unknown"),
     Column("slurm_job_id", String, comment="SLURM job, null outside SLURM"),
-    Column("started_at", DateTime, nullable=False, comment="start of the training, UTC"),
+    Column("started_at", DateTime, comment="start of the training, UTC; null if unknown"),
     Column("finished_at", DateTime, nullable=False, comment="commit of the run, UTC"),
-    Column("seconds", Double, nullable=False, comment="seconds spent training and evaluating, interruptions left out"),
-    Column("restarts", Integer, nullable=False, comment="how often the run was continued after an interruption"),
-    Column("n_epochs", Integer, nullable=False, comment="epochs that were trained"),
-    Column("best_epoch", Integer, nullable=False, comment="epoch whose weights were evaluated, from 1"),
-    Column("n_parameters", BigInteger, nullable=False, comment="trainable parameters of the model"),
-    Column("weights_sha256", String, nullable=False, comment="SHA-256 of the weights file"),
+    Column("seconds", Double, comment="seconds spent training and evaluating, interruptions left out; null if unknown"),
+    Column("restarts", Integer, comment="how often the run was continued after an interruption; null if unknown"),
+    Column("n_epochs", Integer, comment="epochs that were trained; null if unknown"),
+    Column("best_epoch", Integer, comment="epoch whose weights were evaluated, from 1; null if unknown"),
+    Column("n_parameters", BigInteger, comment="trainable parameters of the model; null if unknown"),
+    Column("weights_sha256", String, comment="SHA-256 of the weights file; null if there is none"),
+    Column("schema_version", Integer, nullable=False, comment="version of the schema that wrote the run"),
+    Column(
+        "model", String, comment="the model: a name that milstore knows, or file:class of a user's own; null if unknown"
+    ),
+    Column("kind", String, nullable=False, comment="training, recorded (by another trainer), imported or prediction"),
+    Column(
+        "attention",
+        String,
+        nullable=False,
+        comment="what it holds of attention: levels, patches (one distribution over the case), part (of some cases) or none",
+    ),
+    Column("source_run_id", String, comment="for a prediction: the run whose weights made it"),
     comment="Finished runs: one training on one split, with all that is needed to know where its numbers came from.",
     info={"group": "run"},
 )
@@ -256,17 +355,16 @@ EPOCHS = Table(
         comment="mean class-weighted cross-entropy over the training cases, with dropout, in nats",
     ),
     Column(
-        "train_accuracy", Double, nullable=False, comment="share of training cases called right while training, 0 to 1"
+        "train_accuracy", Double, comment="share of training cases called right while training, 0 to 1; null if unknown"
     ),
     Column(
         "val_loss",
         Double,
-        nullable=False,
-        comment="mean class-weighted cross-entropy over the validation cases, in nats",
+        comment="mean class-weighted cross-entropy over the validation cases, in nats; null if unknown",
     ),
-    Column("val_accuracy", Double, nullable=False, comment="share of validation cases called right, 0 to 1"),
-    Column("learning_rate", Double, nullable=False, comment="learning rate of the epoch"),
-    Column("seconds", Double, nullable=False, comment="seconds the epoch took"),
+    Column("val_accuracy", Double, comment="share of validation cases called right, 0 to 1; null if unknown"),
+    Column("learning_rate", Double, comment="learning rate of the epoch; null if unknown"),
+    Column("seconds", Double, comment="seconds the epoch took; null if unknown"),
     comment="The course of a training, a row an epoch.",
     info={"group": "run"},
 )
@@ -276,16 +374,21 @@ PREDICTIONS = Table(
     METADATA,
     _run_key(),
     Column("case_id", String, primary_key=True, comment="the case"),
-    Column("subset", String, nullable=False, comment="train, val or test: where the case was in this run's split"),
-    Column("true_label", Integer, nullable=False, comment="the label the run was told"),
+    Column(
+        "subset",
+        String,
+        nullable=False,
+        comment="train, val or test: where the case was in this run's split; new for cases of a prediction",
+    ),
+    Column("true_label", Integer, comment="the label the run was told; null for a case without one"),
     Column(
         "pred_label",
         Integer,
         nullable=False,
         comment="the class of the highest probability; the lowest number where several are highest",
     ),
-    Column("p_true", Double, nullable=False, comment="probability given to the true class, 0 to 1"),
-    Column("error", Double, nullable=False, comment="1 - p_true; for two classes |p - y|"),
+    Column("p_true", Double, comment="probability given to the true class, 0 to 1; null without a label"),
+    Column("error", Double, comment="1 - p_true; for two classes |p - y|; null without a label"),
     comment="What a run said of each case of all three subsets.",
     info={"group": "run"},
 )
@@ -322,6 +425,17 @@ ATTENTION = Table(
     ),
     Column("n_patches", Integer, nullable=False, comment="patches of the case in this run"),
     comment="The weights a run gave to every patch of every case.",
+    info={"group": "run"},
+)
+
+SCORES = Table(
+    "scores",
+    METADATA,
+    _run_key(),
+    *_place_columns(),
+    Column("name", String, nullable=False, comment="name of the score, such as class_activation"),
+    Column("value", Double, nullable=False, comment="the score: a number of any sign that is not attention"),
+    comment="Numbers that a run gave to patches and that are not attention.",
     info={"group": "run"},
 )
 

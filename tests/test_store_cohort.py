@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from milstore.errors import DataError, StoreError
+from milstore.schema import SCHEMA_VERSION
 from milstore.store import Settings, Store, create_store, open_store
 from milstore.store.cohort import content_hash, edit_cohort, read_cohort, with_case_order
 from tests.making import three_without_runs
@@ -114,8 +115,8 @@ def test_the_content_hash_tells_null_from_empty() -> None:
 def test_a_newer_store_is_refused(store: Store) -> None:
     """A store of a later version is left alone, with one line that says so."""
     text = store.manifest_path.read_text(encoding="utf-8")
-    store.manifest_path.write_text(text.replace('"version": 1', '"version": 99'), encoding="utf-8")
-    with pytest.raises(StoreError, match="has version 99, this milstore knows 1: upgrade milstore"):
+    store.manifest_path.write_text(text.replace(f'"version": {SCHEMA_VERSION}', '"version": 99'), encoding="utf-8")
+    with pytest.raises(StoreError, match=f"has version 99, this milstore knows {SCHEMA_VERSION}: upgrade milstore"):
         open_store(store.root)
 
 

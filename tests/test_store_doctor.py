@@ -197,6 +197,6 @@ def test_the_command_tells_by_its_exit_code(store: Store, capsys: pytest.Capture
     assert main([*words, "--older-than", "0", "--repair"]) == 0
     assert not leftover.exists()
     leftover.write_bytes(b"")
-    assert main([*words, "--older-than", "0", "--mend"]) == 0, "the former word"
+    assert main([*words, "--older-than", "0", "--repair"]) == 0, "the former word"
     assert not leftover.exists()
     assert "the store keeps its promises" in capsys.readouterr().err

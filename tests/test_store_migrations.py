@@ -1,38 +1,63 @@
-"""Stores of earlier versions open, or are brought up to date by numbered steps."""
+"""Stores of earlier versions open and answer as they are, and are brought to this version by the first command that writes."""
 
+import hashlib
 import os
 import shutil
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
-from milstore.asking.ask import ask
+from milstore.asking.ask import ask, ask_sql
 from milstore.asking.selection import Choice
 from milstore.cli.main import main
-from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
-from milstore.store import Store, migrations, open_store, paths
-from milstore.store.cohort import edit_cohort
+from milstore.schema.columns import columns
+from milstore.store import Store, open_store
+from milstore.store.cohort import edit_cohort, migrate, read_cohort
 from milstore.store.doctor import check
 from milstore.store.findings import NOTE
-from milstore.store.io import write_json, write_whole
-from milstore.store.migrations import STEPS, migrate
+from milstore.store.io import write_json
+from milstore.store.run_reader import read_run
 from tests.faults import KILL, Faults, forked
 from tests.test_layout import ROOT
 
 KEPT = ROOT / "tests" / "stores"
+STORES = ("version-1", "version-1-trained")
 
 
-@pytest.mark.parametrize("version", range(1, SCHEMA_VERSION + 1))
-def test_a_store_that_was_kept_answers(version: int, tmp_path: Path) -> None:
-    """The small store that each version wrote migrates, keeps every promise, and gives the answer that it gave then."""
-    shutil.copytree(KEPT / f"version-{version}", tmp_path / "store")
-    migrate(paths.find_store(tmp_path / "store"))
-    store = open_store(tmp_path / "store")
-    assert [finding for finding in check(store) if finding.kind != NOTE] == []
-    rows = ask(store, "top-patches", Choice(cases=("10",)), {"pct": 30}).records()
+def kept(name: str, folder: Path) -> Store:
+    """A copy of a store that an earlier version wrote."""
+    shutil.copytree(KEPT / name, folder / name)
+    return open_store(folder / name)
+
+
+def bytes_of(store: Store) -> dict[str, str]:
+    """The SHA-256 of every file of a store, by its path."""
+    files = sorted(path for path in store.root.rglob("*") if path.is_file())
+    return {path.relative_to(store.root).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def wrong(store: Store) -> list[str]:
+    """What the doctor finds broken or left over."""
+    return [f"{finding.where}: {finding.what}" for finding in check(store) if finding.kind != NOTE]
+
+
+@pytest.mark.parametrize("name", STORES)
+def test_a_store_of_version_1_is_read_as_it_is(name: str, tmp_path: Path) -> None:
+    """It opens, answers and keeps its promises without a byte changed."""
+    store = kept(name, tmp_path)
+    before = bytes_of(store)
+    assert wrong(store) == []
+    for table in (*columns("cohort"), *columns("features"), *columns("run")):
+        ask_sql(store, f"from {table}").rows()
+    assert ask(store, "recall").rows()
+    assert bytes_of(store) == before
+
+
+def test_version_1_gives_the_answer_that_it_gave(tmp_path: Path) -> None:
+    """A question over a run of version 1 answers what milstore 0.1 answered."""
+    rows = ask(kept("version-1", tmp_path), "top-patches", Choice(cases=("10",)), {"pct": 30}).records()
     assert [(r["stain"], r["slice_idx"], r["top_patches"]) for r in rows] == [
         ("h&e", 0, 1),
         ("h&e", 1, 0),
@@ -40,82 +65,70 @@ def test_a_store_that_was_kept_answers(version: int, tmp_path: Path) -> None:
     ]
 
 
-def test_every_earlier_version_has_a_step() -> None:
-    """From each version that was ever released a step leads on."""
-    assert sorted(STEPS) == list(range(1, SCHEMA_VERSION))
+def test_what_version_1_did_not_say_is_read_as_what_it_meant(tmp_path: Path) -> None:
+    """Its runs were trainings by the default model with three levels of attention; coordinates counted pixels of the slice."""
+    store = kept("version-1", tmp_path)
+    said = "select distinct schema_version, kind, model, attention, source_run_id from runs"
+    assert ask_sql(store, said).rows() == [(1, "training", "hierarchical", "levels", None)]
+    facts = read_run(store, ask_sql(store, "select min(run_id) from runs").rows()[0][0])
+    assert (facts["schema_version"], facts["kind"], facts["model"], facts["attention"]) == (
+        1,
+        "training",
+        "hierarchical",
+        "levels",
+    )
+    assert ask_sql(store, "select distinct unit, grid from patches").rows() == [("slice", None)]
+    assert set(read_cohort(store).table("patches")["unit"].to_pylist()) == {"slice"}
+    assert read_cohort(store).table("slides").num_rows == 0
 
 
-@pytest.fixture
-def newer(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """This milstore is two versions later, and renames a class on the way to each."""
-    done: list[int] = []
-
-    def step(version: int) -> migrations.Step:
-        def migrate_once(store: Store) -> None:
-            done.append(version)
-
-        return migrate_once
-
-    for module in (migrations, paths):
-        monkeypatch.setattr(module, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
-    for version in (SCHEMA_VERSION, SCHEMA_VERSION + 1):
-        monkeypatch.setitem(STEPS, version, step(version))
-    return done
-
-
-def test_steps_are_done_in_order_and_once(three: Store, newer: list[int]) -> None:
-    """An older store is refused with the command that repairs it; the command does each step once."""
-    with pytest.raises(StoreError, match="milstore doctor --migrate brings it up to date"):
-        open_store(three.root)
-    assert main(["doctor", "--migrate", "--store", str(three.root), "--quiet"]) == 0
-    assert newer == [SCHEMA_VERSION, SCHEMA_VERSION + 1]
-    assert open_store(three.root).manifest()["version"] == SCHEMA_VERSION + 2
-    assert migrate(open_store(three.root)) == []
+@pytest.mark.parametrize("name", STORES)
+def test_the_first_edit_migrates(name: str, tmp_path: Path) -> None:
+    """What is written next brings the whole cohort to this version; the old manifest stays beside, with its files."""
+    store = kept(name, tmp_path)
+    before, answer = bytes_of(store), ask(store, "recall").rows()
+    with edit_cohort(store) as edit:
+        edit.replace("case_attributes", pa.table({"case_id": ["2"], "name": ["site"], "value": ["arm"]}))
+    manifest = store.manifest()
+    assert manifest["version"] == SCHEMA_VERSION
+    after = bytes_of(store)
+    assert after.pop("cohort/manifest-version-1.json") is not None
+    changed = {path for path in before if after.get(path) != before[path]}
+    assert changed == {"cohort/manifest.json"}
+    for table in read_cohort(store).names():
+        assert read_cohort(store).stored(table).column_names == list(columns("cohort")[table])
+    assert ask(store, "recall").rows() == answer
+    assert wrong(store) == []
 
 
-def test_a_step_that_failed_is_done_again(three: Store, newer: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A step that dies leaves the version below it, and the next try repeats it."""
-    whole = STEPS[SCHEMA_VERSION + 1]
-
-    def fail(store: Store) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setitem(STEPS, SCHEMA_VERSION + 1, fail)
-    with pytest.raises(OSError, match="No space"):
-        migrate(three)
-    assert three.manifest()["version"] == SCHEMA_VERSION + 1
-    monkeypatch.setitem(STEPS, SCHEMA_VERSION + 1, whole)
-    assert len(migrate(three)) == 1
+def test_migrating_twice_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """`doctor --migrate` does what the next edit would, once."""
+    store = kept("version-1", tmp_path)
+    assert main(["doctor", "--migrate", "--store", str(store.root)]) == 0
+    assert "migrated from version 1 to 2" in capsys.readouterr().err
+    once = bytes_of(store)
+    assert main(["doctor", "--migrate", "--store", str(store.root)]) == 0
+    assert "the store is of this version already" in capsys.readouterr().err
+    assert bytes_of(store) == once
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="kills a process of its own")
-@pytest.mark.parametrize("at", [1, 2, 3, 5, 8, 13])
-def test_a_migration_that_is_killed_is_done_again(three: Store, newer: list[int], at: int) -> None:
-    """Killed at an operation on the disk, in a step or between two, the store is of one version, and the next try ends."""
-
-    def rename_class(store: Store) -> None:
-        classes = pq.read_table(store.root / store.manifest()["tables"]["classes"]["file"])
-        path = store.root / "cohort" / "classes-new.parquet"
-        write_whole(path, lambda temporary: pq.write_table(classes.slice(0, 1), temporary) and None)
-        write_json(store.manifest_path, {**store.manifest(), "step": store.manifest()["version"]})
-
-    for version in (SCHEMA_VERSION, SCHEMA_VERSION + 1):
-        STEPS[version] = rename_class
+@pytest.mark.parametrize("at", range(1, 40, 3))
+def test_a_migration_that_is_killed_is_done_again(tmp_path: Path, at: int) -> None:
+    """Killed at any operation on the disk, the store is of one version or the other, whole, and the next try ends."""
+    store = kept("version-1", tmp_path)
 
     def work() -> int:
         Faults(at, KILL).install()
-        migrate(three)
+        migrate(store)
         return 0
 
-    code = forked(work)
-    assert code in (0, 137)
-    assert at > 8 or code == 137
-    version = three.manifest()["version"]
-    assert SCHEMA_VERSION <= version <= SCHEMA_VERSION + 2
-    done = migrate(three)
-    assert len(done) == SCHEMA_VERSION + 2 - version
-    manifest = open_store(three.root).manifest()
-    assert (manifest["version"], manifest["step"]) == (SCHEMA_VERSION + 2, SCHEMA_VERSION + 1)
+    assert forked(work) in (0, 137)
+    assert store.manifest()["version"] in (1, SCHEMA_VERSION)
+    assert ask(store, "recall").rows()
+    migrate(store)
+    assert store.manifest()["version"] == SCHEMA_VERSION
+    assert [found for found in check(store, young=0) if found.kind not in (NOTE, "leftover")] == []
 
 
 def test_a_newer_store_is_refused_by_every_command(three: Store, capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,16 +155,9 @@ def test_a_newer_store_is_refused_by_every_command(three: Store, capsys: pytest.
     assert three.manifest_path.read_bytes() == before
 
 
-def test_a_gap_is_named(three: Store, newer: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A version that no step leads from is refused, and the store stays as it is."""
-    monkeypatch.delitem(STEPS, SCHEMA_VERSION)
-    with pytest.raises(StoreError, match=f"nothing leads from version {SCHEMA_VERSION}"):
-        migrate(three)
-    assert three.manifest()["version"] == SCHEMA_VERSION
-
-
 def test_an_edit_keeps_the_version(three: Store) -> None:
-    """Ordinary edits write the version that they know."""
+    """Ordinary edits write the version that they know, and keep no manifest beside."""
     with edit_cohort(three) as edit:
         edit.replace("classes", pa.table({"label": [0, 1], "class_name": ["a", "b"]}))
     assert three.manifest()["version"] == SCHEMA_VERSION
+    assert not list((three.root / "cohort").glob("manifest-version-*"))

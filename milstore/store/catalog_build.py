@@ -15,7 +15,7 @@ from milstore.store.shell_views import (
     run_shell_views,
     unknown_tables,
 )
-from milstore.store.views import escape_glob, identifier, literal, no_progress_bar
+from milstore.store.views import chosen_columns, escape_glob, identifier, literal, no_progress_bar
 
 LARGEST_TABLE = 1_000_000
 """Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
@@ -53,7 +53,7 @@ def build(store: Store, path: Path, stamp: dict[str, Any]) -> None:
         views = [
             *cohort_shell_views(manifest, leave_out=copied),
             *feature_shell_views(con, store, manifest),
-            *run_shell_views(),
+            *run_shell_views(store),
         ]
         # One statement at a time: a batch is planned whole, before its first view exists.
         for view in views:
@@ -81,7 +81,8 @@ def _stamp(con: duckdb.DuckDBPyConnection, stamp: dict[str, Any]) -> None:
 def _rows(con: duckdb.DuckDBPyConnection, store: Store, manifest: dict[str, Any], copied: list[str]) -> None:
     for name in copied:
         if name in manifest["tables"]:
-            chosen = ", ".join(identifier(column) for column in columns("cohort")[name])
+            of = columns("cohort")[name]
+            into, chosen = ", ".join(map(identifier, of)), chosen_columns(name, of, manifest["version"])
             path = literal(escape_glob(f"{store.root}/{manifest['tables'][name]['file']}"))
             rows = f"select {chosen} from read_parquet({path}, hive_partitioning = false)"
-            con.execute(f"insert into {identifier(name)} ({chosen}) {rows}")
+            con.execute(f"insert into {identifier(name)} ({into}) {rows}")

@@ -22,7 +22,7 @@ from filelock import FileLock
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
 from milstore.schema.arrow import empty
-from milstore.schema.columns import columns
+from milstore.schema.columns import columns, known_tables
 from milstore.store.cohort_repair import (
     TOGETHER,
     damage_of,
@@ -33,9 +33,11 @@ from milstore.store.cohort_repair import (
     way_to_repair,
 )
 from milstore.store.content_hash import content_hash, with_case_order
+from milstore.store.earlier import as_now
 from milstore.store.integrity import check_references, checked_table, key_columns
 from milstore.store.io import sync_folder, write_json, write_parquet, write_whole
 from milstore.store.paths import Store
+from milstore.store.placeholder import make_placeholder
 
 log = logging.getLogger("milstore")
 
@@ -57,10 +59,16 @@ class Cohort:
         return {}
 
     def table(self, name: str) -> pa.Table:
-        """A table of this generation, sorted by its key; without rows if nothing was ingested."""
+        """A table of this generation, sorted by its key; without rows if nothing was ingested.
+
+        It has the columns of now, whatever version of the schema wrote its file.
+        """
         if name not in self._read:
-            entry = self.manifest["tables"].get(name)
-            self._read[name] = empty(name) if entry is None else _read_file(self.store.root / entry["file"])
+            known = name in known_tables()
+            if name not in self.manifest["tables"]:
+                self._read[name] = empty(name)
+            else:
+                self._read[name] = as_now(name, self.stored(name)) if known else self.stored(name)
         return self._read[name]
 
     def damage(self, name: str) -> str:
@@ -73,6 +81,10 @@ class Cohort:
     @cached_property
     def _damage(self) -> dict[str, str]:
         return {}
+
+    def stored(self, name: str) -> pa.Table:
+        """A table that has a file, as the file has it. StoreError if it cannot be read."""
+        return _read_file(self.store.root / self.manifest["tables"][name]["file"])
 
     def names(self) -> list[str]:
         """The tables that have a file."""
@@ -217,7 +229,13 @@ def _commit(store: Store, edit: CohortEdit) -> None:
         for name in set(entries) - set(edit._new) - unusable:
             entries[name] = {**entries[name], "content": content_hash(edit.base.table(name))}
     told: list[str] = []
-    for name, table in edit._new.items():
+    tables = dict(edit._new)
+    if old["version"] < SCHEMA_VERSION:
+        tables = {**{name: edit.table(name) for name in entries if name not in unusable}, **tables}
+        _keep_manifest(store, old)
+        make_placeholder(store)
+        edit.changed = True
+    for name, table in tables.items():
         content = content_hash(table)
         same = name in entries and entries[name]["content"] == content
         if not same or edit.base.damage(name):
@@ -239,10 +257,34 @@ def _commit(store: Store, edit: CohortEdit) -> None:
         "tables": entries,
         # Kept for readers that opened the store a moment ago.
         "previous": sorted({entry["file"] for entry in old["tables"].values()} - {e["file"] for e in entries.values()}),
+        # Kept for good: what earlier versions wrote last.
+        "earlier": sorted({*old.get("earlier", ()), *_files_of_earlier(old)}),
     }
     write_json(store.manifest_path, manifest)
     log.debug("cohort generation %s", manifest["generation"])
     _remove_outdated(store, manifest)
+
+
+def _files_of_earlier(old: Mapping[str, Any]) -> set[str]:
+    """The files of a manifest of an earlier version; none for one of this version."""
+    return {entry["file"] for entry in old["tables"].values()} if old["version"] < SCHEMA_VERSION else set()
+
+
+def _keep_manifest(store: Store, old: dict[str, Any]) -> None:
+    """Keep the last manifest of an earlier version beside the one that takes its place."""
+    write_json(store.manifest_path.with_name(f"manifest-version-{old['version']}.json"), old)
+
+
+def migrate(store: Store) -> list[str]:
+    """Bring a store to this version, as the next command that writes would. A line if that was done; none if it was so.
+
+    Runs are never rewritten: what reads them knows what each version wrote.
+    """
+    before = store.manifest()["version"]
+    if before < SCHEMA_VERSION:
+        with edit_cohort(store):
+            pass
+    return [f"version {before} to {SCHEMA_VERSION}"] if before < SCHEMA_VERSION else []
 
 
 def fingerprint_of(entries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -267,7 +309,7 @@ def _stage(store: Store, name: str, table: pa.Table, content: str) -> dict[str, 
 
 
 def _remove_outdated(store: Store, manifest: dict[str, Any]) -> None:
-    wanted = {entry["file"] for entry in manifest["tables"].values()} | set(manifest["previous"])
+    wanted = {entry["file"] for entry in manifest["tables"].values()} | {*manifest["previous"], *manifest["earlier"]}
     for folder in ("cohort", "patches"):
         for path in (store.root / folder).glob("*.parquet"):
             if path.relative_to(store.root).as_posix() not in wanted:

@@ -11,7 +11,8 @@ from typing import Any
 import pyarrow as pa
 
 from milstore.errors import DataError, StoreError
-from milstore.schema.columns import columns
+from milstore.schema import SCHEMA_VERSION
+from milstore.schema.columns import columns, required
 from milstore.store.attention import Attention, check_coverage, check_predictions, checked_attention
 from milstore.store.integrity import checked_table
 from milstore.store.io import put_parquet, sha256_of, sync_file, sync_folder, write_json
@@ -79,9 +80,12 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
         files = {name: entry.result() for name, entry in settled.items()}
     files["attention.parquet"]["largest_case"] = checked.attention.largest_case()
     run = {
+        "kind": "training",
+        "attention": "levels",
         **run,
+        "schema_version": SCHEMA_VERSION,
         "patches_fingerprint": fingerprint.result(),
-        "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else "",
+        "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else None,
     }
     facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}
     if LEARNING in run:
@@ -101,9 +105,10 @@ def _settled(path: Path, **facts: Any) -> dict[str, Any]:
 
 
 def _known(run: dict[str, Any], name: str) -> Any:
-    if name not in run:
+    """A fact of a run; null where nobody gave one that may be unknown."""
+    if run.get(name) is None and name in required("runs"):
         raise DataError(f"the run says nothing of {name}")
-    return run[name]
+    return run.get(name)
 
 
 def commit_run(

@@ -1,14 +1,12 @@
 """How a store is made: its folders, its settings, and what views need before there is a run."""
 
-from functools import partial
 from pathlib import Path
 
 from milstore.errors import StoreError
-from milstore.schema.arrow import empty
 from milstore.store.cohort import begin_cohort
-from milstore.store.io import write_parquet, write_text, write_whole
-from milstore.store.paths import NO_RUN, SETTINGS_FILE, Store, open_store, store_at
-from milstore.store.run_reader import RUN_FILE, TABLES
+from milstore.store.io import write_text
+from milstore.store.paths import SETTINGS_FILE, Store, open_store, store_at
+from milstore.store.placeholder import make_placeholder
 from milstore.store.settings import Settings, settings_text
 
 
@@ -30,12 +28,3 @@ def create_store(path: str | Path, settings: Settings | None = None) -> Store:
     except OSError as error:
         raise StoreError(f"no store can be made at {path}: {error.strerror}") from error
     return store
-
-
-def make_placeholder(store: Store) -> None:
-    """The run folder without rows, so that views over all runs work before the first run."""
-    folder = store.run_folder(NO_RUN)
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in TABLES:
-        write_whole(folder / f"{name}.parquet", partial(write_parquet, empty(name)))
-    write_text(folder / RUN_FILE, "[]\n")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from milstore.errors import MilstoreError
-from milstore.schema.columns import columns
+from milstore.schema.columns import columns, columns_of_version
 from milstore.store.attention import check_coverage, check_predictions, checked_attention
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
@@ -31,7 +31,16 @@ from milstore.store.names import named
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.removal import make_writable
-from milstore.store.run_reader import LEARNING, OWN_HASH, RUN_FILE, TABLES, read_run, run_ids, strangers, with_own_hash
+from milstore.store.run_reader import (
+    LEARNING,
+    OWN_HASH,
+    RUN_FILE,
+    TABLES,
+    run_ids,
+    stored_facts,
+    strangers,
+    with_own_hash,
+)
 
 YOUNG = 3600.0
 """Seconds during which a file without an owner may still be somebody's who is writing."""
@@ -144,7 +153,7 @@ def _table_file(store: Store, cohort: Cohort, name: str, path: Path, entry: dict
 
     def look() -> None:
         table = checked_table(name, cohort.table(name))
-        if table.num_rows != entry["rows"] or content_hash(table) != entry["content"]:
+        if table.num_rows != entry["rows"] or content_hash(cohort.stored(name)) != entry["content"]:
             raise ValueError(f"table {name} is not what cohort/manifest.json says")
 
     yield from _attempt(path, store, way, look)
@@ -172,7 +181,7 @@ def _run(store: Store, run_id: str) -> Iterator[Finding]:
     if broken:
         yield from broken
         return
-    facts = read_run(store, run_id)
+    facts = stored_facts(store, run_id)
     broken = [
         _damage(store, folder / name, found, repair)
         for name, entry in facts["files"].items()
@@ -192,8 +201,9 @@ def _run(store: Store, run_id: str) -> Iterator[Finding]:
 
 
 def _facts(store: Store, run_id: str) -> None:
-    facts = read_run(store, run_id)
-    missing = [name for name in columns("run")["runs"] if name not in facts]
+    facts = stored_facts(store, run_id)
+    known = columns_of_version("run", facts.get("schema_version", 1))["runs"]
+    missing = [name for name in known if name not in facts]
     if missing or facts["run_id"] != run_id:
         raise ValueError(f"run.json is not of this run, or lacks {', '.join(missing) or 'its id'}")
     if set(facts["files"]) < {f"{name}.parquet" for name in TABLES}:
@@ -338,7 +348,8 @@ def _entries(folder: Path) -> list[Path]:
 
 def _leftovers(store: Store, young: float) -> Iterator[Finding]:
     manifest = store.manifest()
-    wanted = {entry["file"] for entry in manifest["tables"].values()} | set(manifest.get("previous", []))
+    wanted = {entry["file"] for entry in manifest["tables"].values()}
+    wanted |= {*manifest.get("previous", ()), *manifest.get("earlier", ())}
     places = [
         store.root,
         store.manifest_path.parent,

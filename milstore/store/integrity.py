@@ -40,6 +40,10 @@ def checked_table(name: str, table: pa.Table) -> pa.Table:
 def fitted(name: str, table: pa.Table, left_out: Collection[str] = ()) -> pa.Table:
     """The table with the schema's columns (but for those `left_out`), in its order and types. DataError if it cannot."""
     schema = pa.schema([field for field in arrow_schema(name) if field.name not in left_out])
+    # What nobody gave is unknown, where that may be.
+    for field in schema:
+        if field.nullable and field.name not in table.column_names:
+            table = table.append_column(field, pa.nulls(table.num_rows, field.type))
     missing = [field.name for field in schema if field.name not in table.column_names]
     if missing:
         raise DataError(f"table {name} lacks the column {named(missing)}")
@@ -52,7 +56,7 @@ def fitted(name: str, table: pa.Table, left_out: Collection[str] = ()) -> pa.Tab
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as error:
         raise DataError(f"table {name} does not fit its schema: {clip(str(error), 200)}") from error
     for field in schema:
-        if pa.types.is_floating(field.type) and not _all_finite(table[field.name]):
+        if pa.types.is_floating(field.type) and not _all_finite(table[field.name].drop_null()):
             raise DataError(f"table {name} has values of {field.name} that are NaN or infinite")
     return table
 

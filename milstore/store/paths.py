@@ -124,23 +124,11 @@ def store_at(path: str | Path) -> tuple[Store, bool]:
 
 
 def open_store(path: str | Path | None = None) -> Store:
-    """Open the store in a folder (default: MILSTORE_STORE, else ./data).
+    """Open the store in a folder (default: MILSTORE_STORE, else ./data), also one of an earlier version.
 
     Raises:
-        StoreError: there is none, it is of another version than this milstore, or no store can lie at such a path.
+        StoreError: there is none, or it is of a later version than this milstore.
     """
-    store = find_store(path)
-    version = store.manifest()["version"]
-    if version < SCHEMA_VERSION:
-        raise StoreError(
-            f"the store at {store.root} has version {version}, this milstore has {SCHEMA_VERSION}: "
-            "milstore doctor --migrate brings it up to date"
-        )
-    return store
-
-
-def find_store(path: str | Path | None = None) -> Store:
-    """The store in a folder, also one of an earlier version. StoreError if there is none, or it is of a later one."""
     root = Path(path) if path is not None else default_root()
     store, exists = store_at(root)
     if not exists:

@@ -12,7 +12,9 @@ from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
 RUN_FILE = "run.json"
 WEIGHTS = "weights.safetensors"
 TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
-"""The tables of a run that are Parquet files."""
+"""The tables of a run that are Parquet files, of every run there ever was."""
+FURTHER = ("scores",)
+"""Tables that a run may have besides, if its `run.json` names their files."""
 RUN_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 """What a run can be called. A folder of any other name is not milstore's."""
 
@@ -63,7 +65,28 @@ def find_run_id(store: Store, prefix: str) -> str:
 
 
 def read_run(store: Store, run_id: str) -> dict[str, Any]:
-    """Everything that a finished run's `run.json` says. StoreError if it cannot be read."""
+    """Everything that a finished run's `run.json` says, and what it meant by saying nothing of what came later.
+
+    StoreError if it cannot be read.
+    """
+    facts = stored_facts(store, run_id)
+    return facts if "schema_version" in facts else {**facts, **_of_version_1(facts)}
+
+
+def _of_version_1(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts that a run of version 1 does not name. The view `runs` says the same in SQL."""
+    imported = '"imported": true' in str(facts.get("config"))
+    return {
+        "schema_version": 1,
+        "model": None if imported else "hierarchical",
+        "kind": "imported" if imported else "training",
+        "attention": "levels",
+        "source_run_id": None,
+    }
+
+
+def stored_facts(store: Store, run_id: str) -> dict[str, Any]:
+    """What a finished run's `run.json` says, as it stands there. StoreError if it cannot be read."""
     # Text, not a Path: of thousands of runs, making the paths takes longer than reading.
     path = f"{store.root}/runs/{RUN_FOLDER}{run_id}/{RUN_FILE}"
     try:

@@ -13,8 +13,17 @@ import duckdb
 
 from milstore.schema.columns import Columns, columns, derived_texts
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
-from milstore.store.run_reader import RUN_FILE
-from milstore.store.views import IS_RUN, RUN_OF_FILE, escape_glob, identifier, literal, path_literal
+from milstore.store.run_reader import FURTHER, RUN_FILE
+from milstore.store.views import (
+    IS_RUN,
+    RUN_OF_FILE,
+    chosen_columns,
+    escape_glob,
+    identifier,
+    literal,
+    path_literal,
+    runs_columns,
+)
 
 STAMP_TABLE = "milstore_catalog"
 """The table that says what the tables of a milstore.duckdb were made from."""
@@ -40,7 +49,9 @@ def cohort_shell_views(manifest: dict[str, Any], leave_out: Collection[str]) -> 
     """Views over tables of the cohort: those not left out, and those of the store's own that the schema does not know."""
     entries, known = manifest["tables"], columns("cohort")
     views = [
-        _view(name, _chosen(of), _parquet([entries[name]["file"]]) if name in entries else _nothing(of))
+        _view(name, chosen_columns(name, of, manifest["version"]), _parquet([entries[name]["file"]]))
+        if name in entries
+        else _view(name, _chosen(of), _nothing(of))
         for name, of in known.items()
         if name not in leave_out
     ]
@@ -65,12 +76,17 @@ def feature_shell_views(con: duckdb.DuckDBPyConnection, store: Store, manifest: 
     return [_view("features", _chosen(of), _parquet([f"{folder}/rows.parquet" for (folder,) in folders]))]
 
 
-def run_shell_views() -> list[str]:
+def run_shell_views(store: Store) -> list[str]:
     """The runs' tables, over every finished run there is when they are asked, and what is derived from them."""
     views = []
     for name, of in columns("run").items():
-        chosen = ", ".join(f"{RUN_OF_FILE} as run_id" if column == "run_id" else identifier(column) for column in of)
-        views.append(_view(name, chosen, _runs(name, of), f"{IS_RUN} and "))
+        if name in FURTHER and not (store.run_folder(NO_RUN) / f"{name}.parquet").is_file():
+            # A store of version 1, in which a pattern would fit nothing, which is an error.
+            views.append(_view(name, _chosen(of), _nothing(of)))
+            continue
+        own = [column for column in of if column != "run_id"]
+        rest = runs_columns(own) if name == "runs" else ", ".join(map(identifier, own))
+        views.append(_view(name, f"{RUN_OF_FILE} as run_id, {rest}", _runs(name, of), f"{IS_RUN} and "))
     return [*views, *derived_texts()]
 
 

@@ -12,10 +12,21 @@ from typing import Any
 
 import duckdb
 
-from milstore.schema.columns import DERIVED, MACROS, Columns, columns, derived_texts, view_text
+from milstore.schema import SCHEMA_VERSION
+from milstore.schema.columns import DERIVED, MACROS, Columns, columns, columns_of_version, derived_texts, view_text
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
-from milstore.store.run_reader import RUN_FILE, RUN_ID
+from milstore.store.run_reader import FURTHER, RUN_FILE, RUN_ID, run_ids
 
+_MEANT = {("patches", "unit"): "case when x is not null then 'slice' end"}
+"""SQL of columns that had a meaning before they were there: version 1 knew coordinates on slices alone."""
+_IMPORTED = """contains(config, '"imported": true')"""
+_RUNS_OF_VERSION_1 = {
+    "schema_version": "coalesce(schema_version, 1)",
+    "model": f"case when schema_version is null and not {_IMPORTED} then 'hierarchical' else model end",
+    "kind": f"coalesce(kind, case when {_IMPORTED} then 'imported' else 'training' end)",
+    "attention": "coalesce(attention, 'levels')",
+}
+"""SQL of what runs of version 1 do not say, as `read_run` reads it."""
 _WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 # By its name, not by DuckDB's keys of folders: a folder above the store that is called `split=2` would be one too. These
 # functions, unlike a regular expression, let DuckDB leave out the files of other runs soon.
@@ -141,13 +152,17 @@ def widen(con: duckdb.DuckDBPyConnection) -> None:
 
 
 def _listed(store: Store, run_ids: Sequence[str], table: str) -> str:
+    """The files of a table of some runs; of a table that not every run has, those that are there."""
+    if table in FURTHER:
+        run_ids = [run_id for run_id in run_ids if (store.run_folder(run_id) / _file(table)).is_file()]
     files = (path_literal(f"{store.run_folder(run_id)}/{_file(table)}") for run_id in run_ids)
     return f"[{', '.join(files)}]"
 
 
 def rows_of_runs(store: Store, run_ids: Sequence[str], table: str) -> str:
     """SQL for the rows of a table of some runs."""
-    return _run_source(table, columns("run")[table], _listed(store, run_ids, table))
+    files, of = _listed(store, run_ids, table), columns("run")[table]
+    return _run_source(table, of, files) if files != "[]" else _nothing(of)
 
 
 def rows_of_cohort(store: Store, table: str) -> str:
@@ -184,8 +199,11 @@ def cohort_views(
     """The cohort's tables, and tables of the store's own that the schema does not know."""
     known = columns("cohort")
     entries = manifest["tables"]
+    version = manifest["version"]
     views = [
-        _view(name, of, _parquet(store, entries[name]["file"]) if name in entries else _nothing(of), kind)
+        _view(name, of, _parquet(store, entries[name]["file"]), kind, version)
+        if name in entries
+        else _view(name, of, _nothing(of), kind)
         for name, of in known.items()
         if name not in leave_out
     ]
@@ -212,8 +230,18 @@ def feature_views(
 
 def run_views(store: Store) -> list[str]:
     """The runs' tables, over every finished run there is when they are asked, and what is derived from them."""
-    views = [_view(name, of, _all_runs(store, name, of)) for name, of in columns("run").items()]
+    views = [
+        _view(name, of, _all_runs(store, name, of) if _is_there(store, name) else _nothing(of))
+        for name, of in columns("run").items()
+    ]
     return [*views, *derived_texts()]
+
+
+def _is_there(store: Store, table: str) -> bool:
+    """Whether any run has a table. A pattern that matches nothing is an error, and stores of version 1 lack some."""
+    if table not in FURTHER or (store.run_folder(NO_RUN) / _file(table)).is_file():
+        return True
+    return any((store.run_folder(run_id) / _file(table)).is_file() for run_id in run_ids(store))
 
 
 def _file(table: str) -> str:
@@ -237,9 +265,18 @@ def _run_source(table: str, of: Columns, files: str, where: str = "") -> str:
     if table == "runs":
         struct = ", ".join(f"{identifier(column)}: {literal(kind)}" for column, kind in own.items())
         read = f"read_json({files}, columns = {{{struct}}}, format = 'auto', {options})"
+        chosen = runs_columns(own)
     else:
         read = f"read_parquet({files}, {options})"
-    return f"(select {RUN_OF_FILE} as run_id, {', '.join(map(identifier, own))} from {read}{where})"
+        chosen = ", ".join(map(identifier, own))
+    return f"(select {RUN_OF_FILE} as run_id, {chosen} from {read}{where})"
+
+
+def runs_columns(of: Iterable[str]) -> str:
+    """SQL for the columns of `runs` from what `run.json` says: a run of version 1 is completed, as `read_run` does."""
+    return ", ".join(
+        f"{_RUNS_OF_VERSION_1[name]} as {name}" if name in _RUNS_OF_VERSION_1 else identifier(name) for name in of
+    )
 
 
 def path_literal(path: str | Path) -> str:
@@ -256,8 +293,22 @@ def escape_glob(path: str) -> str:
     return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
 
 
-def _view(name: str, of: Columns, source: str, kind: str = "view") -> str:
-    chosen = ", ".join(identifier(column) for column in of)
+def chosen_columns(name: str, of: Columns, version: int = SCHEMA_VERSION) -> str:
+    """SQL for the columns that a table has now, over rows that a version of the schema wrote.
+
+    A column that a version lacked is null, but for those that had a meaning before they were there.
+    """
+    held = of if version == SCHEMA_VERSION else columns_of_version("cohort", version).get(name, {})
+    return ", ".join(
+        identifier(column)
+        if column in held
+        else f"({_MEANT.get((name, column), 'null')})::{kind} as {identifier(column)}"
+        for column, kind in of.items()
+    )
+
+
+def _view(name: str, of: Columns, source: str, kind: str = "view", version: int = SCHEMA_VERSION) -> str:
+    chosen = chosen_columns(name, of, version)
     return f"create or replace {kind} {identifier(name)} as select {chosen} from {source};"
 
 
