@@ -187,9 +187,7 @@ def view_statements(con: duckdb.DuckDBPyConnection, store: Store, tables: Collec
     views = cohort_views(store, manifest, needless)
     if mentions(text, "features"):
         views += feature_views(con, store, manifest)
-    views += [
-        _view(name, of, _all_runs(store, name, of)) for name, of in columns("run").items() if mentions(text, name)
-    ]
+    views += [_run_view(store, name) for name in columns("run") if mentions(text, name)]
     return "\n".join([*views, *map(view_text, (*MACROS, *_derived(text)))])
 
 
@@ -230,11 +228,12 @@ def feature_views(
 
 def run_views(store: Store) -> list[str]:
     """The runs' tables, over every finished run there is when they are asked, and what is derived from them."""
-    views = [
-        _view(name, of, _all_runs(store, name, of) if _is_there(store, name) else _nothing(of))
-        for name, of in columns("run").items()
-    ]
-    return [*views, *derived_texts()]
+    return [*(_run_view(store, name) for name in columns("run")), *derived_texts()]
+
+
+def _run_view(store: Store, name: str) -> str:
+    of = columns("run")[name]
+    return _view(name, of, _all_runs(store, name, of) if _is_there(store, name) else _nothing(of))
 
 
 def _is_there(store: Store, table: str) -> bool:
