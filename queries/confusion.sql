@@ -1,6 +1,8 @@
 -- Which class is taken for which, in each split and over all?
+-- A case that several splits hold in test counts once where they are pooled, by its mean probability.
 -- Share is of the cases of the true class: on the diagonal it is the recall.
 -- grain: one row per scope (a split, or all splits pooled), true class and predicted class
+-- over: tests
 -- columns: scope, true_class, pred_class, cases, of_true_class, share
 
 with counted as (
@@ -11,6 +13,38 @@ with counted as (
         count(*) as cases
     from predictions
     join selection using (run_id, case_id)
+    group by all
+),
+
+means as (
+    select
+        case_id,
+        label,
+        avg(probability) as probability
+    from probabilities
+    join selection using (run_id, case_id)
+    where subset = 'test'
+    group by all
+),
+
+pooled as (
+    select
+        predictions.true_label,
+        arg_min(means.label, (-means.probability, means.label)) as pred_label
+    from means
+    join (select distinct case_id, true_label from predictions join selection using (run_id, case_id)) as predictions
+        using (case_id)
+    group by case_id, predictions.true_label
+    union all
+    select true_label, pred_label
+    from predictions
+    join selection using (run_id, case_id)
+    where selection.subset <> 'test'
+),
+
+pooled_counts as (
+    select true_label, pred_label, count(*) as cases
+    from pooled
     group by all
 ),
 
@@ -67,10 +101,10 @@ of_scopes as (
         pred_label,
         true_class,
         pred_class,
-        sum(cases)::bigint as cases
-    from of_runs
+        coalesce(pooled_counts.cases, 0)::bigint as cases
+    from (select distinct true_label, pred_label, true_class, pred_class from of_runs) as pairs
+    left join pooled_counts using (true_label, pred_label)
     where (select count(*) from scopes) > 1
-    group by all
 ),
 
 with_totals as (

@@ -82,6 +82,8 @@ class Query:
     grain: str
     over_runs: bool
     """Whether it is about runs: `selection` then holds every run that was named, whatever the subset."""
+    over_tests: bool
+    """Whether it counts predictions: `selection` then holds a case once for each split that has it in test."""
     parameters: tuple[Parameter, ...]
     columns: tuple[str, ...]
     """The columns that the SQL gives, in order."""
@@ -136,8 +138,8 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
             raise DataError(f"{where} has no line '-- {needed}: …' in its header: add it")
     if not prose:
         raise DataError(f"{where} does not say in its first line what it answers: add a comment")
-    if fields.get("over", "cases") not in ("cases", "runs"):
-        raise DataError(f"{where} is over {fields['over']!r}: a question is over cases or over runs")
+    if fields.get("over", "cases") not in ("cases", "runs", "tests"):
+        raise DataError(f"{where} is over {fields['over']!r}: a question is over cases, over tests or over runs")
     names = [parameter.name for parameter in parameters]
     if len(set(names)) < len(names):
         raise DataError(f"{where} declares a parameter twice: {', '.join(names)}")
@@ -149,6 +151,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         about=" ".join(prose),
         grain=fields["grain"],
         over_runs=fields.get("over") == "runs",
+        over_tests=fields.get("over") == "tests",
         parameters=tuple(parameters),
         columns=tuple(column.strip() for column in fields["columns"].split(",")),
         then=fields.get("then"),

@@ -1,9 +1,10 @@
 -- How many cases of each class are recognised, and how sure is that?
 -- Recall with its Wilson 95% interval, balanced accuracy and AUC: for each split, their mean over the splits, and pooled
--- over all predictions. The AUC of more than two classes is the mean of one class against the rest. The pooled AUC
+-- over all predictions, a case that several splits hold in test counted once by its mean probability. The AUC of more than two classes is the mean of one class against the rest. The pooled AUC
 -- compares probabilities of different models; the mean over splits does not.
 -- grain: one row per prediction; then one per scope, measure and class
--- columns: run_id, split, case_id, true_label, pred_label, probabilities, class_names
+-- over: tests
+-- columns: run_id, split, case_id, subset, true_label, pred_label, probabilities, class_names
 -- then: recall.summary
 
 with chances as (
@@ -22,6 +23,7 @@ select
     run_id,
     runs.split,
     case_id,
+    selection.subset,
     predictions.true_label,
     predictions.pred_label,
     chances.probabilities,

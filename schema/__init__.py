@@ -11,3 +11,5 @@ if __name__ != "milstore.schema":
 
 SCHEMA_VERSION = 2
 """Version of the store's layout and tables. A store with a higher one is refused."""
+CONFIG_VERSION = 2
+"""Version of the rule by which a configuration is hashed. By 1, that of milstore 0.1, the split set was part of it."""

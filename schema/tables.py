@@ -303,7 +303,18 @@ RUNS = Table(
         "pooling", String, comment="how the default model pools: hierarchical, size-corrected or flat; null for others"
     ),
     Column("config", String, nullable=False, comment="the full configuration, as JSON"),
-    Column("config_hash", String, nullable=False, comment="SHA-256 of the configuration, split and seed left out"),
+    Column(
+        "config_hash",
+        String,
+        nullable=False,
+        comment="SHA-256 of the configuration; split set, split and seed are no part of it",
+    ),
+    Column(
+        "config_version",
+        Integer,
+        nullable=False,
+        comment="version of the rule by which config_hash was made; by 1 the split set was part of it",
+    ),
     Column("cohort_fingerprint", String, comment="SHA-256 of the cohort tables the run saw; null if unknown"),
     Column("features_fingerprint", String, comment="SHA-256 of the features the run saw; null if unknown"),
     Column(

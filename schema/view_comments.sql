@@ -60,7 +60,8 @@ comment on column runs."seed" is 'seed of weights, order and dropout; null if un
 comment on column runs."encoder" is 'the encoder whose features were trained on; null if unknown';
 comment on column runs."pooling" is 'how the default model pools: hierarchical, size-corrected or flat; null for others';
 comment on column runs."config" is 'the full configuration, as JSON';
-comment on column runs."config_hash" is 'SHA-256 of the configuration, split and seed left out';
+comment on column runs."config_hash" is 'SHA-256 of the configuration; split set, split and seed are no part of it';
+comment on column runs."config_version" is 'version of the rule by which config_hash was made; by 1 the split set was part of it';
 comment on column runs."cohort_fingerprint" is 'SHA-256 of the cohort tables the run saw; null if unknown';
 comment on column runs."features_fingerprint" is 'SHA-256 of the features the run saw; null if unknown';
 comment on column runs."patches_fingerprint" is 'SHA-256 of the identities of the patches the run evaluated, null without attention; runs that agree can be compared patch by patch';

@@ -146,6 +146,7 @@ def test_agrees_with_scikit_learn(n_classes: int) -> None:
             pa.table(
                 {
                     "run_id": [f"r{split}" for split in splits], "split": splits, "case_id": [str(i) for i in range(60)],
+                    "subset": ["test"] * 60,
                     "true_label": truth, "pred_label": called, "probabilities": probabilities.tolist(),
                     "class_names": [names] * 60,
                 }

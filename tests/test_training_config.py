@@ -1,5 +1,6 @@
 """The configuration of a training."""
 
+import hashlib
 import json
 from dataclasses import asdict, fields, replace
 from pathlib import Path
@@ -105,14 +106,12 @@ def test_a_configuration_of_0_1_reads_as_what_it_was(standardise: str) -> None:
         attention_dropout=0.0, classifier_dropout=0.0, standardise=standardise, clip=0.0, min_delta=0.0,  # type: ignore[arg-type]
         optimiser="adamw", min_lr=0.0,
     )  # fmt: skip
-    now = canonical_json(was, split_set="five", encoder="hed")
+    now = canonical_json(was, encoder="hed")
     assert config_from_json(then) == was
     assert same_settings(then, now)
     assert differences(then, now) == []
-    assert not same_settings(then, canonical_json(replace(was, clip=5.0), split_set="five", encoder="hed"))
-    assert differences(then, canonical_json(replace(was, clip=5.0), split_set="five", encoder="hed")) == [
-        "clip 0.0 there, 5.0 here"
-    ]
+    assert not same_settings(then, canonical_json(replace(was, clip=5.0), encoder="hed"))
+    assert differences(then, canonical_json(replace(was, clip=5.0), encoder="hed")) == ["clip 0.0 there, 5.0 here"]
 
 
 def test_every_field_that_0_1_lacked_has_a_meaning() -> None:
@@ -179,23 +178,37 @@ def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_the_hash_is_of_everything_but_split_and_seed() -> None:
-    """One configuration on one split set and encoder is one experiment; anything else is another."""
-    text = canonical_json(TrainingConfig(), split_set="five", encoder="hed")
-    assert config_hash(text) == config_hash(canonical_json(TrainingConfig(), split_set="five", encoder="hed"))
+    """One configuration and encoder is one experiment, over whatever split sets; anything else is another."""
+    text = canonical_json(TrainingConfig(), encoder="hed")
+    assert config_hash(text) == config_hash(canonical_json(TrainingConfig(), encoder="hed"))
     others = [
-        canonical_json(TrainingConfig(lr=0.1), split_set="five", encoder="hed"),
-        canonical_json(TrainingConfig(), split_set="ten", encoder="hed"),
-        canonical_json(TrainingConfig(), split_set="five", encoder="deep"),
+        canonical_json(TrainingConfig(lr=0.1), encoder="hed"),
+        canonical_json(TrainingConfig(), encoder="deep"),
     ]
-    assert len({config_hash(text), *map(config_hash, others)}) == 4
+    assert len({config_hash(text), *map(config_hash, others)}) == 3
     assert default_experiment(text) == f"mil-{config_hash(text)[:6]}"
-    assert not {"split", "seed"} & json.loads(text).keys()
+    assert not {"split_set", "split", "seed"} & json.loads(text).keys()
+
+
+def test_the_hash_of_0_1_is_computed_anew() -> None:
+    """Its stored configuration, split set and all, has the hash of the same configuration written today."""
+    was = TrainingConfig(
+        attention_dropout=0.0, classifier_dropout=0.0, standardise="none", clip=0.0, min_delta=0.0,
+        optimiser="adamw", min_lr=0.0,
+    )  # fmt: skip
+    then = OF_0_1 % "none"
+    assert (
+        config_hash(then)
+        == config_hash(then.replace('"five"', '"ten"'))
+        == config_hash(canonical_json(was, encoder="hed"))
+    )
+    assert config_hash(then) != hashlib.sha256(then.encode()).hexdigest()
 
 
 def test_differences_are_named_with_both_values() -> None:
     """Two configurations' differences are told as people write the options."""
-    here = canonical_json(TrainingConfig(lr=0.1, max_patches_per_slice=5), split_set="five", encoder="hed")
-    there = canonical_json(TrainingConfig(), split_set="five", encoder="hed")
+    here = canonical_json(TrainingConfig(lr=0.1, max_patches_per_slice=5), encoder="hed")
+    there = canonical_json(TrainingConfig(), encoder="hed")
     assert differences(there, here) == ["lr 0.0003 there, 0.1 here", "max-patches-per-slice 0 there, 5 here"]
 
 
@@ -212,4 +225,4 @@ def test_differences_are_named_with_both_values() -> None:
 def test_a_configuration_survives_its_json(changes: dict[str, object]) -> None:
     """What a run stored as its configuration is read back exactly."""
     config = replace(TrainingConfig(), **changes)  # type: ignore[arg-type]
-    assert config_from_json(canonical_json(config, split_set="s", encoder="e")) == config
+    assert config_from_json(canonical_json(config, encoder="e")) == config

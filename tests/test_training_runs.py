@@ -103,7 +103,7 @@ def test_a_run_says_where_its_numbers_came_from(store: Store) -> None:
         5,
     )
     assert (run["encoder"], run["pooling"], run["threads"], run["device"]) == ("noise", "hierarchical", 1, "cpu")
-    assert (config["epochs"], config["lr"], config["split_set"], config["encoder"]) == (3, 0.01, "tiny", "noise")
+    assert (config["epochs"], config["lr"], config["encoder"]) == (3, 0.01, "noise")
     assert run["cohort_fingerprint"] == read_cohort(store).fingerprint
     assert (run["n_epochs"], run["restarts"], 1 <= run["best_epoch"] <= 3) == (3, 0, True)
     assert run["started_at"] < run["finished_at"]

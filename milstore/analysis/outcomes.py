@@ -76,6 +76,24 @@ class Outcomes:
         of_class = self.true_labels == label
         return int((self.pred_labels[of_class] == label).sum()), int(of_class.sum())
 
+    def once(self) -> "Outcomes":
+        """Each case once: with the mean of its probabilities, and the class that is highest by it (of several, the lowest)."""
+        first_M, group_N = np.unique(self.cases.astype(str), return_index=True, return_inverse=True)[1:]
+        order_M = np.argsort(first_M)
+        means = np.zeros((len(first_M), self.probabilities.shape[1]))
+        np.add.at(means, group_N, self.probabilities)
+        means = (means / np.bincount(group_N)[:, None])[order_M]
+        rows_M = first_M[order_M]
+        return Outcomes(
+            run_ids=self.run_ids[rows_M],
+            splits=self.splits[rows_M],
+            cases=self.cases[rows_M],
+            true_labels=self.true_labels[rows_M],
+            pred_labels=means.argmax(axis=1),
+            probabilities=means,
+            class_names=self.class_names,
+        )
+
     @property
     def repeated(self) -> bool:
         """Whether some case stands in it more than once, so that the predictions are not independent."""

@@ -19,7 +19,7 @@ def summary(table: "pa.Table") -> "pa.Table":
     """The measures of each scope.
 
     Args:
-        table: run_id, split, case_id, true_label, pred_label and the lists probabilities and class_names; a row per
+        table: run_id, split, case_id, subset, true_label, pred_label and the lists probabilities and class_names; a row per
             prediction.
 
     Returns:
@@ -32,21 +32,24 @@ def summary(table: "pa.Table") -> "pa.Table":
     from milstore.analysis.arrays import table as arrow_table
 
     outcomes = Outcomes.of(table)
+    # A case that several splits hold in test is one case; what was trained on it too is another matter.
+    tested = set(table["subset"].to_pylist()) <= {"test"}
+    pooled = outcomes.once() if tested and outcomes.repeated else outcomes
     rows: list[Row] = []
     for label, name in enumerate(outcomes.class_names):
-        rows += _recall_rows(outcomes, label, name)
-    rows += _balanced_rows(outcomes)
-    rows += _auc_rows(outcomes)
+        rows += _recall_rows(outcomes, pooled, label, name)
+    rows += _balanced_rows(outcomes, pooled)
+    rows += _auc_rows(outcomes, pooled)
     texts = [(name, pa.string()) for name in ("measure", "true_class", "scope")]
     counts = [(name, pa.int64()) for name in ("right", "cases")]
     values = [(name, pa.float64()) for name in ("value", "low", "high")]
     return arrow_table(rows, pa.schema([*texts, *counts, *values, ("note", pa.string())]))
 
 
-def _recall_rows(outcomes: Outcomes, label: int, name: str) -> list[Row]:
+def _recall_rows(outcomes: Outcomes, pooled: Outcomes, label: int, name: str) -> list[Row]:
     rows = [_recall_row(f"split {split}", of_run, label) for split, of_run in outcomes.runs()]
     if len(rows) > 1:
-        rows += [_mean_row(rows), _recall_row(POOLED, outcomes, label)]
+        rows += [_mean_row(rows), _recall_row(POOLED, pooled, label)]
     return [{"measure": RECALL, "true_class": name, **row} for row in rows]
 
 
@@ -66,10 +69,10 @@ def _mean_row(rows: list[Row]) -> Row:
     return {"scope": MEAN, "value": float(np.mean(values)) if values else None, "note": note}
 
 
-def _balanced_rows(outcomes: Outcomes) -> list[Row]:
+def _balanced_rows(outcomes: Outcomes, pooled: Outcomes) -> list[Row]:
     rows = [_balanced_row(f"split {split}", of_run) for split, of_run in outcomes.runs()]
     if len(rows) > 1:
-        rows += [_mean_row(rows), _balanced_row(POOLED, outcomes)]
+        rows += [_mean_row(rows), _balanced_row(POOLED, pooled)]
     return [{"measure": BALANCED, **row} for row in rows]
 
 
@@ -82,14 +85,14 @@ def _balanced_row(scope: str, outcomes: Outcomes) -> Row:
     return {**row, "value": float(np.mean([right / cases for right, cases in counts]))}
 
 
-def _auc_rows(outcomes: Outcomes) -> list[Row]:
+def _auc_rows(outcomes: Outcomes, all_of_them: Outcomes) -> list[Row]:
     runs = list(outcomes.runs())
     rows = [_auc_row(f"split {split}", of_run) for split, of_run in runs]
     if len(runs) > 1:
         mean = {**_mean_row(rows), "cases": None}
         if _two_classes(outcomes) and not outcomes.repeated:
             mean["low"], mean["high"] = bootstrap_interval([_scored(of_run, 1) for _, of_run in runs])
-        pooled = _auc_row(POOLED, outcomes)
+        pooled = _auc_row(POOLED, all_of_them)
         rows += [mean, {**pooled, "note": pooled["note"] or MIXED}]
     return [{"measure": AUC, **row} for row in rows]
 

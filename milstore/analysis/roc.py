@@ -114,7 +114,7 @@ def curves(table: "pa.Table", *, positive: int | None = None) -> "pa.Table":
     """The points of each split's curve and of the pooled one, with their areas.
 
     Args:
-        table: run_id, split, true_label, positive (number of the positive class), positive_class, score, n_classes; a
+        table: run_id, split, case_id, subset, true_label, positive (number of the positive class), positive_class, score, n_classes; a
             row per prediction.
         positive: the class that was asked for.
 
@@ -143,13 +143,19 @@ def curves(table: "pa.Table", *, positive: int | None = None) -> "pa.Table":
     groups = list(by_run.values())
     rows: list[dict[str, Any]] = []
     if len(groups) > 1:
-        repeated = len(set(table["case_id"].to_pylist())) < table.num_rows
-        pooled = _curve_rows(POOLED, (score_N, positive_N))
+        case_N = np.array(table["case_id"].to_pylist(), dtype=object)
+        repeated = len(set(case_N.tolist())) < table.num_rows
+        scored = (score_N, positive_N)
+        if set(table["subset"].to_pylist()) <= {"test"}:
+            scored = _once(case_N, *scored)
+        pooled = _curve_rows(POOLED, scored)
         for row in [_mean_row(groups), *pooled]:
             note = "; ".join(filter(None, (row["note"], REPEATED)))
-            rows.append({**row, "low": None, "high": None, "note": note} if repeated else row)
-    for run, scored in by_run.items():
-        rows += _curve_rows(f"split {splits[run]}", scored)
+            # Models that were tested on the same case are not independent, but the pooled curve has it once.
+            doubtful = repeated and (row["curve"] == MEAN or len(scored[0]) == table.num_rows)
+            rows.append({**row, "low": None, "high": None, "note": note} if doubtful else row)
+    for run, of_run in by_run.items():
+        rows += _curve_rows(f"split {splits[run]}", of_run)
     facts = {name: table[name][0].as_py() for name in ("positive_class", "n_classes")}
     rates = ("false_positive_rate", "true_positive_rate", "threshold", "auc", "low", "high")
     schema = pa.schema(
@@ -159,6 +165,12 @@ def curves(table: "pa.Table", *, positive: int | None = None) -> "pa.Table":
         + [("positive_class", pa.string()), ("n_classes", pa.int64()), ("note", pa.string())]
     )
     return arrow_table([{**row, **facts} for row in rows], schema)
+
+
+def _once(case_N: NDArray[Any], score_N: NDArray[np.float64], positive_N: NDArray[np.bool_]) -> Scored:
+    """Each case once, by its mean score."""
+    first_M, group_N = np.unique(case_N.astype(str), return_index=True, return_inverse=True)[1:]
+    return np.bincount(group_N, score_N) / np.bincount(group_N), positive_N[first_M]
 
 
 def _mean_row(groups: Sequence[Scored]) -> dict[str, Any]:

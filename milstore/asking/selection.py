@@ -72,6 +72,7 @@ def select(
     choice: Choice,
     *,
     over_runs: bool = False,
+    over_tests: bool = False,
     compared: tuple[str, ...] = (),
 ) -> Selection:
     """Make the table `selection` on a connection of the lens.
@@ -82,6 +83,8 @@ def select(
         choice: what the user said.
         over_runs: for a question about runs, not about cases. Every run that the choice names answers (all splits and
             seeds of an experiment, unless a seed is said), with all its cases (unless a subset is said).
+        over_tests: for a question that counts predictions: a case that several splits hold in test stays in each of them,
+            and the question counts it once where it pools them.
         compared: ids of the runs that answer, where the user named each of them. In place of a run or an experiment.
 
     Raises:
@@ -96,15 +99,18 @@ def select(
         raise UsageError("the runs to compare are named already: leave out --run, --experiment and --seed")
     single = choice.run is not None or bool(compared)
     numbers = {} if single else _numbers(con, store)
+    all_runs: list[_Run] = []
     if compared:
         runs, title = [_run(store, run_id) for run_id in compared], f"runs {' and '.join(compared)}"
     else:
-        runs, title = _runs(store, choice, numbers, over_runs=over_runs)
+        runs, title, all_runs = _runs(store, choice, numbers, over_runs=over_runs)
     subset = choice.subset or (ALL if over_runs else "test")
     cases = tuple(dict.fromkeys(normal_case_id(case) for case in choice.cases))
     predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
     _fill(con, predictions, subset, cases)
-    notes = _add_asked(con, predictions, runs, choice, cases) if cases else []
+    notes = _further_sets(all_runs, runs, numbers) if all_runs else []
+    notes += [] if single or over_runs or over_tests else _once(con, runs)
+    notes += _add_asked(con, predictions, runs, choice, cases) if cases else []
     rows = con.execute("select run_id, array_agg(distinct subset) from selection group by run_id").fetchall()
     if choice.subset is not None or not over_runs:
         title += f", {_subset_title({name for _, names in rows for name in names}, subset, single=single)}"
@@ -154,11 +160,11 @@ def _finished(store: Store) -> list[_Run]:
     return found
 
 
-def _runs(store: Store, choice: Choice, numbers: Numbers, *, over_runs: bool) -> tuple[list[_Run], str]:
-    """The runs that answer, and how to call them."""
+def _runs(store: Store, choice: Choice, numbers: Numbers, *, over_runs: bool) -> tuple[list[_Run], str, list[_Run]]:
+    """The runs that answer, how to call them, and all runs of their experiment."""
     if choice.run is not None:
         run_id = find_run_id(store, choice.run)
-        return [_run(store, run_id)], f"run {run_id}"
+        return [_run(store, run_id)], f"run {run_id}", []
     finished = _finished(store)
     if not finished:
         raise StoreError(f"the store at {store.root} holds no finished run: train one with milstore train --split 1")
@@ -168,10 +174,59 @@ def _runs(store: Store, choice: Choice, numbers: Numbers, *, over_runs: bool) ->
         known = {run.experiment for run in finished}
         raise UsageError(f"there is no experiment {experiment!r} with a finished run: {nearest(experiment, known)}")
     if over_runs and choice.seed is None:
-        count = f"{len(of_experiment)} run{'s' if len(of_experiment) > 1 else ''}"
-        return sorted(of_experiment, key=lambda run: run.run_id), f"experiment {experiment}, {count}"
-    seed = _seed(of_experiment, choice.seed, numbers)
-    return _newest([run for run in of_experiment if run.seed == seed]), f"experiment {experiment}, seed {seed}"
+        # What is not finished of a further split set is not mixed with what is.
+        whole = [run for run in of_experiment if _answers(run.split_set, of_experiment, numbers)]
+        count = f"{len(whole)} run{'s' if len(whole) > 1 else ''}"
+        return sorted(whole, key=lambda run: run.run_id), f"experiment {experiment}, {count}", of_experiment
+    first = [run for run in of_experiment if run.split_set == _first_set(of_experiment)]
+    seed = _seed(first, choice.seed, numbers)
+    chosen = _newest([run for run in first if run.seed == seed])
+    return chosen, f"experiment {experiment}, seed {seed}", of_experiment
+
+
+def _first_set(runs: list[_Run]) -> str:
+    """The split set that an experiment began with: when it has all of that one, it is complete."""
+    return min(runs, key=lambda run: (run.finished_at, run.run_id)).split_set
+
+
+def _answers(split_set: str, runs: list[_Run], numbers: Numbers) -> bool:
+    """Whether runs of a split set are pooled with others: those of the first, and of further ones that are complete."""
+    of_set = [run for run in runs if run.split_set == split_set]
+    seeds = {run.seed for run in of_set}
+    return split_set == _first_set(runs) or any(
+        not _missing_splits([run for run in of_set if run.seed == seed], numbers) for seed in seeds
+    )
+
+
+def _further_sets(all_runs: list[_Run], runs: list[_Run], numbers: Numbers) -> list[str]:
+    """What is said of the split sets of an experiment whose runs do not answer."""
+    answering = {run.split_set for run in runs}
+    notes = []
+    for split_set in sorted({run.split_set for run in all_runs} - answering):
+        of_set = [run for run in all_runs if run.split_set == split_set]
+        missing = min(_missing_splits([r for r in of_set if r.seed == s], numbers) for s in {r.seed for r in of_set})
+        notes.append(
+            f"{runs[0].experiment} also has {missing or 'every split'} of split set {split_set}: not in this answer"
+        )
+    return notes
+
+
+def _once(con: duckdb.DuckDBPyConnection, runs: list[_Run]) -> list[str]:
+    """Take a case that several splits hold in test from the lowest of them, and name the others."""
+    order = ", ".join(f"({literal(run.run_id)}, {i}, {run.split})" for i, run in enumerate(runs))
+    doubles = con.execute(
+        "select case_id, list(split order by position), list(run_id order by position) from selection "
+        f"join (values {order}) as runs(run_id, position, split) using (run_id) where subset = 'test' "
+        "group by case_id having count(*) > 1 order by case_id"
+    ).fetchall()
+    if not doubles:
+        return []
+    con.executemany(
+        "delete from selection where case_id = ? and run_id = ?",
+        [(case_id, run_id) for case_id, _, (_, *others) in doubles for run_id in others],
+    )
+    named_cases = [f"{case_id} (also in {named(splits[1:])})" for case_id, splits, _ in doubles]
+    return [f"in test in several splits, and taken from the lowest: {named(named_cases)}"]
 
 
 def _seed(runs: list[_Run], asked: int | None, numbers: Numbers) -> int:

@@ -131,6 +131,7 @@ def ingest_run(
     now = datetime.now(UTC).replace(tzinfo=None).isoformat()
     run = {
         **place,
+        "kind": "imported",
         "n_splits": n_splits,
         "encoder": encoder,
         "pooling": pooling,

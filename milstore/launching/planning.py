@@ -60,8 +60,8 @@ def plan_launch(
     packed = open_features(store, cohort, encoder)
     split_set, _ = setup.choose_split_set(cohort, split_set)
     chosen = setup.choose_splits(cohort, split_set, splits)
-    config_json = canonical_json(config, split_set=split_set, encoder=packed.encoder)
-    experiment = setup.experiment_name(store, experiment, config_json)
+    config_json = canonical_json(config, encoder=packed.encoder)
+    experiment = setup.experiment_name(store, experiment, config_json, split_set)
     watcher = watcher or Watcher()
     if splits is None and not fresh:
         known = [run for run in setup.known_runs(store, experiment) if run["seed"] == seed]

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from milstore.errors import DataError, StoreError
-from milstore.schema import SCHEMA_VERSION
+from milstore.schema import CONFIG_VERSION, SCHEMA_VERSION
 from milstore.schema.columns import columns, required
 from milstore.store.attention import Attention, check_coverage, check_predictions, checked_attention
 from milstore.store.integrity import checked_table
@@ -80,6 +80,7 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
         files = {name: entry.result() for name, entry in settled.items()}
     files["attention.parquet"]["largest_case"] = checked.attention.largest_case()
     run = {
+        "config_version": CONFIG_VERSION,
         "kind": "training",
         "attention": "levels",
         **run,

@@ -77,6 +77,7 @@ def _of_version_1(facts: dict[str, Any]) -> dict[str, Any]:
     """The facts that a run of version 1 does not name. The view `runs` says the same in SQL."""
     imported = '"imported": true' in str(facts.get("config"))
     return {
+        "config_version": 1,
         "schema_version": 1,
         "model": None if imported else "hierarchical",
         "kind": "imported" if imported else "training",

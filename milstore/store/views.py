@@ -21,6 +21,7 @@ _MEANT = {("patches", "unit"): "case when x is not null then 'slice' end"}
 """SQL of columns that had a meaning before they were there: version 1 knew coordinates on slices alone."""
 _IMPORTED = """contains(config, '"imported": true')"""
 _RUNS_OF_VERSION_1 = {
+    "config_version": "coalesce(config_version, 1)",
     "schema_version": "coalesce(schema_version, 1)",
     "model": f"case when schema_version is null and not {_IMPORTED} then 'hierarchical' else model end",
     "kind": f"coalesce(kind, case when {_IMPORTED} then 'imported' else 'training' end)",

@@ -211,21 +211,28 @@ def same_settings(theirs: str, ours: str) -> bool:
 
 
 def _complete(text: str) -> dict[str, Any]:
-    return {**WHEN_ABSENT, **json.loads(text)}
+    """What a stored configuration stood for, by the rule of now: the first version took the split set for a part of it."""
+    return {name: value for name, value in {**WHEN_ABSENT, **json.loads(text)}.items() if name != "split_set"}
 
 
-def canonical_json(config: TrainingConfig, *, split_set: str, encoder: str) -> str:
-    """The full configuration as JSON with sorted keys: every field, the split set and the encoder.
+def canonical_json(config: TrainingConfig, *, encoder: str) -> str:
+    """The full configuration as JSON with sorted keys: every field, and the encoder.
 
-    Split and seed are not in it: runs that differ in nothing else are one experiment.
+    Split set, split and seed are not in it: runs that differ in nothing else are one experiment.
     """
-    everything = {**asdict(config), "split_set": split_set, "encoder": encoder}
-    return json.dumps(everything, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return _sorted_json({**asdict(config), "encoder": encoder})
 
 
 def config_hash(config_json: str) -> str:
-    """SHA-256 of a configuration's canonical JSON, in hexadecimal."""
-    return hashlib.sha256(config_json.encode()).hexdigest()
+    """SHA-256 of a configuration by the rule of `milstore.schema.CONFIG_VERSION`, in hexadecimal, whichever version wrote it.
+
+    Hashes of other versions are never compared: they are computed anew from the stored configuration.
+    """
+    return hashlib.sha256(_sorted_json(_complete(config_json)).encode()).hexdigest()
+
+
+def _sorted_json(fields: Mapping[str, Any]) -> str:
+    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def default_experiment(config_json: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
+from milstore.schema import CONFIG_VERSION
 from milstore.store.cohort import read_cohort
 from milstore.store.features import PackedFeatures, open_features
 from milstore.store.names import named
@@ -89,8 +90,8 @@ def train_all(
         packed = open_features(store, cohort, encoder)
         split_set, n_splits = setup.choose_split_set(cohort, split_set)
         chosen = setup.choose_splits(cohort, split_set, splits)
-        config_json = canonical_json(config, split_set=split_set, encoder=packed.encoder)
-        experiment = setup.experiment_name(store, experiment, config_json)
+        config_json = canonical_json(config, encoder=packed.encoder)
+        experiment = setup.experiment_name(store, experiment, config_json, split_set)
         found_device = find_device(device)
         common = {
             "experiment": experiment,
@@ -101,6 +102,7 @@ def train_all(
             "pooling": config.pooling,
             "config": config_json,
             "config_hash": config_hash(config_json),
+            "config_version": CONFIG_VERSION,
             "cohort_fingerprint": cohort.fingerprint,
             "features_fingerprint": packed.fingerprint,
             "class_names": names,
@@ -108,7 +110,9 @@ def train_all(
             "device": found_device.type,
             "restarts": 0,
         }
-        known = [run for run in setup.known_runs(store, experiment) if run["seed"] == seed]
+        known = [
+            run for run in setup.known_runs(store, experiment) if (run["split_set"], run["seed"]) == (split_set, seed)
+        ]
         if splits is None and not fresh:
             chosen = resumption.without_finished(known, chosen, common, watcher)
         plans = {split: setup.plan_split(cohort, packed, split_set, split) for split in chosen}
@@ -168,6 +172,7 @@ def resume(
     with Interruption() as interruption:
         draft = open_draft(store, run_id)
         resumption.refuse_living(draft, watcher, interruption)
+        resumption.refuse_earlier(draft)
         try:
             facts = draft.facts
             plan = SplitPlan.of(facts)

@@ -6,7 +6,7 @@ from typing import Any
 from milstore.errors import ConflictError, Interrupted
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
-from milstore.store.paths import Store
+from milstore.store.paths import Store, store_option
 from milstore.store.run_writer import RunDraft, list_drafts
 from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
@@ -48,6 +48,7 @@ def unfinished(
             found[split] = (free or same)[-1]
     for split, draft in found.items():
         refuse_living(draft, watcher, interruption)
+        refuse_earlier(draft)
         _refuse_other_data(draft, facts[split])
     return found
 
@@ -75,6 +76,16 @@ def refuse_living(draft: RunDraft, watcher: Watcher, interruption: Interruption)
         refuse_if_alive(draft.folder, wait=wait)
     except ConflictError as error:
         raise ConflictError(f"{error}, or begin another run by --fresh") from None
+
+
+def refuse_earlier(draft: RunDraft) -> None:
+    """ConflictError if milstore 0.1 began the run: what its checkpoint holds is of another trainer."""
+    if "config_version" not in draft.facts:
+        raise ConflictError(
+            f"unfinished run {draft.run_id} was begun by milstore 0.1, whose checkpoints do not go on here: train its split "
+            f"anew by --split {draft.facts.get('split')} --fresh, and remove it by "
+            f"milstore runs delete {draft.run_id}{store_option(draft.store)}"
+        )
 
 
 def _refuse_other_data(draft: RunDraft, wanted: Facts) -> None:

@@ -147,13 +147,17 @@ def _cases(case_ids: list[str]) -> str:
     return f"{len(case_ids)} case{'s' if len(case_ids) > 1 else ''}, {named(case_ids)}"
 
 
-def experiment_name(store: Store, wanted: str | None, config_json: str) -> str:
-    """The experiment's name: the one wanted, or the configuration's own.
+def experiment_name(store: Store, wanted: str | None, config_json: str, split_set: str) -> str:
+    """The experiment's name: the one wanted, else that of an experiment of this configuration, else the configuration's own.
+
+    Of several experiments of the configuration, the newest with a run of the split set goes on, else the newest.
 
     Raises:
         UsageError: a name that does not fit.
         ConflictError: the name stands for another configuration; what differs is named.
     """
+    if wanted is None and (found := _of_configuration(store, config_json, split_set)):
+        return found
     name = check_name(wanted or default_experiment(config_json), "experiment")
     for other in known_runs(store, name):
         if not same_settings(other["config"], config_json):
@@ -164,27 +168,39 @@ def experiment_name(store: Store, wanted: str | None, config_json: str) -> str:
     return name
 
 
+def _of_configuration(store: Store, config_json: str, split_set: str) -> str | None:
+    """The experiment that trainings of a configuration belong to already; None if there is none."""
+    known = known_runs(store, None)
+    same = {text: same_settings(text, config_json) for text in {run["config"] for run in known}}
+    found = [run for run in known if same[run["config"]]]
+    newest = max(found, key=lambda run: (run["split_set"] == split_set, str(run["started_at"])), default=None)
+    return None if newest is None else str(newest["experiment"])
+
+
 _KNOWN = (
+    "experiment",
     "split_set",
     "split",
     "seed",
     "config",
+    "started_at",
     "cohort_fingerprint",
     "features_fingerprint",
 )
 
 
-def known_runs(store: Store, experiment: str) -> list[dict[str, Any]]:
-    """Each run of an experiment, unfinished ones included: run_id, finished, and what it was trained on and how."""
-    query = (
-        f"select run_id, {', '.join(_KNOWN)}, true as finished from runs where experiment = $experiment order by all"
-    )
+def known_runs(store: Store, experiment: str | None) -> list[dict[str, Any]]:
+    """Each training of an experiment (None: of all), unfinished ones included: run_id, finished, what it was trained on and how."""
+    where = "where kind = 'training'" if experiment is None else "where experiment = $experiment"
+    query = f"select run_id, {', '.join(_KNOWN)}, true as finished from runs {where} order by all"
+    values = {} if experiment is None else {"experiment": experiment}
     with connect(store) as con:
-        finished: list[dict[str, Any]] = execute(con, query, {"experiment": experiment}).to_arrow_table().to_pylist()
+        finished: list[dict[str, Any]] = execute(con, query, values).to_arrow_table().to_pylist()
     there = {run["run_id"] for run in finished}
     unfinished = [
         {**{key: draft.facts.get(key) for key in _KNOWN}, "run_id": draft.run_id, "finished": False}
         for draft in list_drafts(store)
-        if draft.facts.get("experiment") == experiment and draft.run_id not in there
+        if draft.run_id not in there
+        and (draft.facts.get("experiment") == experiment or (experiment is None and "config" in draft.facts))
     ]
     return finished + unfinished
