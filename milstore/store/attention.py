@@ -173,6 +173,20 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
         raise DataError("effective_attention is not stain x slice x patch attention")
 
 
+def check_cases(attends: bool, attention: Attention, predictions: pa.Table, coverage: pa.Table) -> None:
+    """DataError if attention is not of the cases that were predicted and of the patches that coverage counts.
+
+    Of a run without attention (`attends` false), if there is a row of it.
+    """
+    if not attends:
+        if attention.stored.num_rows:
+            raise DataError("the run says that it has no attention, and has rows of it")
+        return
+    if attention.case_ids() != set(predictions["case_id"].to_pylist()):
+        raise DataError("predictions and attention are not of the same cases")
+    check_coverage(coverage, attention)
+
+
 def check_coverage(coverage: pa.Table, attention: Attention) -> None:
     """DataError if `evaluated` of a slice is not the number of its patches that have attention."""
     keys = list(PLACE[:3])
