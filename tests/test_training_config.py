@@ -30,6 +30,7 @@ def toml(folder: Path, text: str) -> Path:
 
 
 DEFAULTS = {
+    "model": "hierarchical",
     "pooling": "hierarchical",
     "hidden": 512,
     "attention_dim": 128,
@@ -50,6 +51,9 @@ DEFAULTS = {
     "plateau_factor": 0.3,
     "plateau_patience": 3,
     "min_lr": 0.0,
+    "cases_per_step": 1,
+    "precision": "float32",
+    "allow_nondeterministic": False,
     "class_weights": "auto",
     "max_patches_per_slice": 0,
     "stain_entropy": 0.0,
@@ -60,13 +64,15 @@ DEFAULTS = {
 
 def test_defaults_learn_on_features_of_every_scale() -> None:
     """Without a word, features are standardised by the training subset and clipped."""
-    assert asdict(TrainingConfig()) == DEFAULTS
+    assert asdict(TrainingConfig()) == {**DEFAULTS, "settings": {}, "sha256": {}}
 
 
 def test_the_preset_is_the_study() -> None:
     """`study` sets what was published: Adam with L2, ungated attention, three dropouts, features as they are, and so on."""
     assert asdict(read_config(None, {}, "study")) == {
         **DEFAULTS,
+        "settings": {},
+        "sha256": {},
         "gated": False,
         "attention_dropout": 0.3,
         "classifier_dropout": 0.3,
@@ -138,7 +144,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     [
         ("learning-rate = 1", "unknown key 'learning-rate'"),
         ("drop_out = 0.5", "unknown key 'drop_out': did you mean dropout?"),
-        ("zzz = 1", "unknown key 'zzz': the keys are pooling, hidden,"),
+        ("zzz = 1", "unknown key 'zzz': the keys are model, pooling, hidden,"),
         ("epochs = 'ten'", "--epochs 'ten': give a whole number"),
         ("epochs = 2.5", "--epochs 2.5: give a whole number"),
         ("epochs = true", "--epochs True: give a whole number"),
