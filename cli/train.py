@@ -13,6 +13,7 @@ from milstore.cli.output import console, is_quiet, say, show_table
 from milstore.errors import Interrupted, UsageError
 from milstore.store import Store, open_store
 from milstore.store.paths import store_option
+from milstore.store.run_reader import NO_ATTENTION
 from milstore.training.config import TrainingConfig, field_help, option_fields, option_name, read_config
 from milstore.training.interruption import Interruption
 from milstore.training.memory import parse_memory
@@ -62,7 +63,8 @@ def command(
     assignments: Annotated[
         list[str] | None,
         typer.Option(
-            "--set", help="A setting of the model as name=value, may be given several times; milstore models NAME lists them."
+            "--set",
+            help="A setting of the model as name=value, may be given several times; milstore models NAME lists them.",
         ),
     ] = None,
     preset: Annotated[
@@ -143,7 +145,8 @@ def command(
         facts |= {} if resume is None else {"model": model}
         results = _train(opened, settings, splits, resume, facts, interruption, quiet=quiet or is_quiet())
     if results:
-        say(f"next: milstore query top-patches --run {results[-1].run_id}{store_option(opened)}")
+        question = "recall" if results[-1].attention == NO_ATTENTION else "top-patches"
+        say(f"next: milstore query {question} --run {results[-1].run_id}{store_option(opened)}")
     else:
         say("every split is finished: --fresh trains them again")
 
@@ -202,6 +205,6 @@ def _show(result: "RunResult") -> None:
     columns = ["subset", "class", "cases", *(f"called {name}" for name in classes), "recall", "95% interval", "AUC"]
     say(
         f"run {result.run_id}: best epoch {result.best_epoch} of {result.n_epochs}, {result.seconds:.1f} s, "
-        f"experiment {result.experiment}"
+        f"experiment {result.experiment}, model {result.model}, attention: {result.attention}"
     )
     show_table(columns, rows, title=f"{result.experiment}, split {result.split} of {result.split_set}")

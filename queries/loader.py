@@ -140,10 +140,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
             raise DataError(f"{where} has no line '-- {needed}: …' in its header: add it")
     if not prose:
         raise DataError(f"{where} does not say in its first line what it answers: add a comment")
-    if fields.get("over", "cases") not in ("cases", "runs"):
-        raise DataError(f"{where} is over {fields['over']!r}: a question is over cases or over runs")
-    if fields.get("attention", "optional") != "optional":
-        raise DataError(f"{where} has attention {fields['attention']!r}: it is optional, or the line is left out")
+    _check_choices(fields, where)
     names = [parameter.name for parameter in parameters]
     if len(set(names)) < len(names):
         raise DataError(f"{where} declares a parameter twice: {', '.join(names)}")
@@ -159,10 +156,19 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         columns=tuple(column.strip() for column in fields["columns"].split(",")),
         then=fields.get("then"),
         report=fields.get("report"),
-        needs_attention="attention" not in fields and _ATTENTION.search(_without_comments(text)) is not None,
+        needs_attention=fields.get("attention") != "optional"
+        and _ATTENTION.search(_without_comments(text)) is not None,
         sql=text,
         built_in=built_in,
     )
+
+
+def _check_choices(fields: Mapping[str, str], where: str) -> None:
+    """DataError for a word that is none of those that may stand there."""
+    if fields.get("over", "cases") not in ("cases", "runs"):
+        raise DataError(f"{where} is over {fields['over']!r}: a question is over cases or over runs")
+    if fields.get("attention", "optional") != "optional":
+        raise DataError(f"{where} has attention {fields['attention']!r}: write optional, or leave the line out")
 
 
 def _without_comments(sql: str) -> str:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milstore.errors import UsageError
+from milstore.models import describe
 from milstore.training.config import (
     TrainingConfig,
     canonical_json,
@@ -20,6 +21,7 @@ from milstore.training.config import (
     read_config,
     same_settings,
 )
+from milstore.training.model_settings import MODEL_FIELDS
 from milstore.training.presets import PRESETS, WHEN_ABSENT
 
 
@@ -64,7 +66,7 @@ DEFAULTS = {
 
 def test_defaults_learn_on_features_of_every_scale() -> None:
     """Without a word, features are standardised by the training subset and clipped."""
-    assert asdict(TrainingConfig()) == {**DEFAULTS, "settings": {}, "sha256": {}}
+    assert asdict(TrainingConfig()) == {**DEFAULTS, "settings": {}, "model_sha256": {}}
 
 
 def test_the_preset_is_the_study() -> None:
@@ -72,7 +74,7 @@ def test_the_preset_is_the_study() -> None:
     assert asdict(read_config(None, {}, "study")) == {
         **DEFAULTS,
         "settings": {},
-        "sha256": {},
+        "model_sha256": {},
         "gated": False,
         "attention_dropout": 0.3,
         "classifier_dropout": 0.3,
@@ -205,6 +207,10 @@ def test_differences_are_named_with_both_values() -> None:
     assert differences(there, here) == ["lr 0.0003 there, 0.1 here", "max-patches-per-slice 0 there, 5 here"]
 
 
+HASH_OF_DEFAULTS = "5d5fad4267e3ed20b9131640fcb8cbc4c90ff43fb3ed13976f3d9b27352cb708"
+HASH_OF_STUDY = "a1ce4cec81a7ef27fd1ba23df532dfb8a3576317533cf12d8f8e7e920eb88b48"
+
+
 @given(
     st.builds(
         dict,
@@ -219,3 +225,35 @@ def test_a_configuration_survives_its_json(changes: dict[str, object]) -> None:
     """What a run stored as its configuration is read back exactly."""
     config = replace(TrainingConfig(), **changes)  # type: ignore[arg-type]
     assert config_from_json(canonical_json(config, split_set="s", encoder="e")) == config
+
+
+def test_a_configuration_of_the_default_model_keeps_its_hash() -> None:
+    """What 0.2 added is not in the JSON where it is as it was before; the hashes are those of the version before."""
+    assert config_hash(canonical_json(TrainingConfig(), split_set="five", encoder="hed")) == HASH_OF_DEFAULTS
+    study = canonical_json(read_config(None, {}, "study"), split_set="five", encoder="hed")
+    assert config_hash(study) == HASH_OF_STUDY
+    used = canonical_json(TrainingConfig(cases_per_step=8), split_set="five", encoder="hed")
+    assert json.loads(used)["cases_per_step"] == 8
+    assert differences(
+        study, canonical_json(read_config(None, {"precision": "bf16"}, "study"), split_set="five", encoder="hed")
+    ) == ["precision float32 there, bf16 here"]
+
+
+def test_the_default_models_settings_are_fields_of_the_configuration() -> None:
+    """Name, default and choices of each are those that `milstore models hierarchical` lists."""
+    listed = {setting.name: setting.default for setting in describe("hierarchical").settings}
+    ours = {each.name: each.default for each in fields(TrainingConfig) if each.name in MODEL_FIELDS}
+    assert ours == listed
+    assert list(ours) == list(MODEL_FIELDS)
+
+
+def test_a_model_that_is_not_the_default_has_settings_of_its_own() -> None:
+    """In a notebook too, a field of the default model is refused for another, and the other way round."""
+    with pytest.raises(UsageError, match=r"--hidden is a setting of the model hierarchical: for abmil write --set"):
+        TrainingConfig(model="abmil", hidden=8)
+    with pytest.raises(UsageError, match=r"settings of hierarchical are fields of their own: pooling, hidden"):
+        TrainingConfig(settings={"hidden": 8})
+    config = TrainingConfig(model="./models/mine.py:Mine", settings={"width": 3}, model_sha256={"mine.py": "ab"})
+    text = canonical_json(config, split_set="s", encoder="e")
+    assert "models" not in text  # A file may be moved.
+    assert config_from_json(text, "/elsewhere/mine.py:Mine") == replace(config, model="/elsewhere/mine.py:Mine")

@@ -159,7 +159,11 @@ def zeros(made: Standardised, *, training: bool) -> list[tuple[str, bool]]:
 @pytest.mark.parametrize("gated", [True, False])
 def test_each_dropout_is_in_its_place_and_only_in_training(gated: bool) -> None:
     """After the projector's ReLU, before each attention network's last layer, before the classifier."""
-    for name, where in (("dropout", LAYERS[:1]), ("attention_dropout", LAYERS[1:4]), ("classifier_dropout", LAYERS[4:])):
+    for name, where in (
+        ("dropout", LAYERS[:1]),
+        ("attention_dropout", LAYERS[1:4]),
+        ("classifier_dropout", LAYERS[4:]),
+    ):
         config = {**WITHOUT_DROPOUT, "standardise": "none", "gated": gated, name: 0.5}
         assert zeros(model(**config), training=True) == [(each, each in where) for each in LAYERS]
         assert zeros(model(**config), training=False) == [(each, False) for each in LAYERS]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,7 @@ def _by_rank(effective_N: npt.NDArray[np.float32], within_N: Index, first: Index
     # Value and position in one number: sorting numbers is several times quicker than sorting their positions, and
     # sorting a few at a time than all at once.
     key_N = (0x7FFFFFFF - bits_N.astype(np.int64)) << 31 | within_N
-    for begin, end in zip(first, np.append(first[1:], len(key_N)), strict=True):
+    for begin, end in pairwise(np.append(first, len(key_N))):
         key_N[begin:end].sort()
     return key_N & 0x7FFFFFFF
 

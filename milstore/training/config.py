@@ -132,7 +132,7 @@ class TrainingConfig:
     settings: Mapping[str, Any] = field(default_factory=dict)
     """Settings of a model that is not the default one, by name; those that are missing are as its `Config` says."""
 
-    sha256: Mapping[str, str] = field(default_factory=dict)
+    model_sha256: Mapping[str, str] = field(default_factory=dict)
     """SHA-256 of the files of a user's own model, by name, once it is loaded."""
 
     def __post_init__(self) -> None:
@@ -293,10 +293,14 @@ def stored_fields(config: TrainingConfig) -> dict[str, Any]:
     values = {each.name: getattr(config, each.name) for each in fields(config)}
     needless = {name for name in SINCE_0_2 if values[name] == WHEN_ABSENT[name]}
     if config.model == DEFAULT_MODEL:
-        needless |= {"model", "settings", "sha256"}
+        needless |= {"model", "settings", "model_sha256"}
     else:
         needless |= set(MODEL_FIELDS)
-        values |= {"model": known_as(config.model), "settings": dict(config.settings), "sha256": dict(config.sha256)}
+        values |= {
+            "model": known_as(config.model),
+            "settings": dict(config.settings),
+            "model_sha256": dict(config.model_sha256),
+        }
     return {name: value for name, value in values.items() if name not in needless}
 
 
@@ -316,9 +320,12 @@ def differences(theirs: str, ours: str) -> list[str]:
     if there["model"] != here["model"]:
         # Settings of two models cannot be compared.
         for of in (there, here):
-            for name in (*MODEL_FIELDS, "settings", "sha256"):
+            for name in (*MODEL_FIELDS, "settings", "model_sha256"):
                 of.pop(name, None)
-    files = [f"{name} is another file" for name, _, _ in _differing(there.pop("sha256", {}), here.pop("sha256", {}))]
+    files = [
+        f"{name} is another file"
+        for name, _, _ in _differing(there.pop("model_sha256", {}), here.pop("model_sha256", {}))
+    ]
     settings = _differing(there.pop("settings", {}), here.pop("settings", {}))
     return [
         f"{key.replace('_', '-')} {old} there, {new} here" for key, old, new in _differing(there, here) + settings

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from milstore.analysis.learning import Learning, judge
-from milstore.schema.arrow import arrow_schema
 from milstore.errors import DataError
 from milstore.models.attention import levels
 from milstore.models.layers import Projector
+from milstore.schema.arrow import arrow_schema
 from milstore.training.bags import Bag, BagSource, Float32Rows, Ints
 from milstore.training.loop import SplitCases, Training
 from milstore.training.objective import Standardised

@@ -24,6 +24,7 @@ from milstore.store.run_writer import RunDraft, begin_run, claim_draft, mint_run
 from milstore.training import setup
 from milstore.training.bags import BagSource
 from milstore.training.checkpoint import go_on_from_checkpoint, write_checkpoint, write_weights
+from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import (
     attention_table,
     coverage_table,
@@ -34,7 +35,6 @@ from milstore.training.evaluation import (
 from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
 from milstore.training.model_choice import ChosenModel
-from milstore.training.config import TrainingConfig
 from milstore.training.progress import Watcher
 from milstore.training.provenance import code_version, cpu_model, device_name, find_device, repeatable_arithmetic
 from milstore.training.setup import SplitPlan
@@ -97,6 +97,9 @@ class Job:
                 # As they were when it began: a model may have made weights for each.
                 stains=facts.get("stains", ()),
             )
+            if self.chosen.loaded.files:
+                # What a user's own model cannot do is told before anything is written.
+                training.try_out()
             draft, token = claim()
             with Hold(draft.folder, token) as hold:
                 try:
@@ -164,12 +167,12 @@ class Job:
         subset_of = {**training.cases.subset_of, **draft.facts["left_out"]}
         existing = setup.patch_counts(self.cohort, subset_of)
         seconds = sum(row["seconds"] for row in training.history) + time.perf_counter() - started
-        weights_facts = {name: draft.facts[name] for name in ("config", "class_names", "stains", "model", "model_code")}
-        weights_facts["n_features"] = self.bags.n_features
+        weights_facts = {name: draft.facts.get(name, []) for name in ("config", "class_names", "stains")}
+        weights_facts |= {**self.chosen.facts(), "n_features": self.bags.n_features}
         learning = judge_training(training, results)
         folder = commit_run(
             draft,
-            {**_run_row(training, draft.facts, seconds), LEARNING: learning.facts()},
+            {**_run_row(training, draft.facts, seconds), **self.chosen.facts(), LEARNING: learning.facts()},
             epochs=pa.Table.from_pylist(training.history, arrow_schema("epochs")),
             predictions=predictions,
             probabilities=probabilities,
@@ -183,6 +186,8 @@ class Job:
             run_id=draft.run_id,
             folder=Path(folder),
             **{name: draft.facts[name] for name in ("experiment", "split_set", "split", "seed")},
+            model=self.chosen.name,
+            attention=self.chosen.attends,
             n_epochs=len(training.history),
             best_epoch=training.best_epoch,
             seconds=seconds,

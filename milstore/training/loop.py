@@ -139,6 +139,15 @@ class Training:
                 improved, lowest = row["epoch"], row["val_loss"]
         return improved
 
+    def try_out(self) -> None:
+        """Take in one case and forget it again. UsageError where the model cannot."""
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.train()
+        self._take_in(next(iter(self.bags.in_order(self.cases.of("train")[:1]))), 1, 1)
+        self.optimizer.zero_grad()
+        self.logits.clear()
+        self.model.load_state_dict(before)
+
     def train_epoch(self, watcher: Watcher, stop: Callable[[], bool]) -> bool:
         """Train what is left of the current epoch, and validate.
 
@@ -192,7 +201,7 @@ class Training:
                 output = self.model(bag)
                 check_output(output, self.model.inner, bag, self.n_classes)
                 loss = self.model.loss(output, bag, label, self._weight_C, self.config)
-            (loss / step_size).backward()
+            (loss / step_size).backward()  # type: ignore[no-untyped-call]
         self.logits.append(output.logits_C.detach().float())
 
     def _step(self) -> None:

@@ -109,13 +109,13 @@ def choose_model(config: TrainingConfig) -> ChosenModel:
         DataError: the files are not those that the configuration holds the SHA-256 of.
     """
     loaded = load_model(config.model)
-    if config.sha256:
-        loaded.require_same(config.sha256)
+    if config.model_sha256:
+        loaded.require_same(config.model_sha256)
     if config.model == DEFAULT:
         settings = make_config(loaded.cls.Config, {name: getattr(config, name) for name in MODEL_FIELDS}, "settings")
     else:
         settings = make_config(loaded.cls.Config, config.settings)
-        config = replace(config, settings=asdict(settings), sha256=loaded.sha256)
+        config = replace(config, settings=asdict(settings), model_sha256=loaded.sha256)
     for name in PENALTIES:
         if loaded.cls.attends == "none" and getattr(config, name):
             raise UsageError(

@@ -51,7 +51,7 @@ WHEN_ABSENT: Mapping[str, Any] = {
     "min_lr": 0.0,
     "model": "hierarchical",
     "settings": {},
-    "sha256": {},
+    "model_sha256": {},
     "cases_per_step": 1,
     "precision": "float32",
     "allow_nondeterministic": False,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milstore.errors import ConflictError, UsageError
+from milstore.models.registry import DEFAULT as DEFAULT_MODEL
 from milstore.store.cohort import Cohort
 from milstore.store.features import PackedFeatures
 from milstore.store.names import check_name, named, natural_key, nearest
@@ -12,7 +13,6 @@ from milstore.store.paths import Store
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import split_numbers
 from milstore.store.views import connect, execute
-from milstore.models.registry import DEFAULT as DEFAULT_MODEL
 from milstore.training.config import TrainingConfig, default_experiment, differences, same_settings
 from milstore.training.evaluation import SliceKey
 from milstore.training.loop import SplitCases
