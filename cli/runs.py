@@ -163,7 +163,7 @@ def show(
     """Show everything that is known of where a run's numbers came from."""
     from milstore.cli.store_access import open_current
     from milstore.errors import UsageError
-    from milstore.store.run_reader import LEARNING, find_run_id, read_run
+    from milstore.store.run_reader import LEARNING, MODEL_CODE, find_run_id, read_run
 
     if format_ not in ("table", "json"):
         raise UsageError(f"there is no format {format_!r} here: use table or json")
@@ -173,10 +173,15 @@ def show(
         typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
         return
     config, files = json.loads(facts.pop("config")), facts.pop("files")
-    learning = facts.pop(LEARNING, {})
+    learning, code = facts.pop(LEARNING, {}), facts.pop(MODEL_CODE, {})
     rows = list(facts.items())
     rows += [(f"{LEARNING}.{name}", value) for name, value in learning.items()]
     rows += [(f"config.{name}", str(value)) for name, value in config.items()]
+    rows += [(f"{MODEL_CODE}.{name}", str(code[name])) for name in ("class", "config", "sha256") if name in code]
+    # Its text would take the table to itself: --format json has it.
+    rows += [
+        (f"{MODEL_CODE}.source", f"{name}, {len(text)} characters") for name, text in code.get("source", {}).items()
+    ]
     rows += [(name, f"{entry['bytes']} bytes, sha256 {entry['sha256']}") for name, entry in files.items()]
     show_table(["fact", "value"], [(name, str(value)) for name, value in rows])
 

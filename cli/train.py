@@ -2,7 +2,6 @@
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +13,8 @@ from milstore.cli.output import console, is_quiet, say, show_table
 from milstore.errors import Interrupted, UsageError
 from milstore.store import Store, open_store
 from milstore.store.paths import store_option
-from milstore.training.config import TrainingConfig, field_help, option_name, read_config
+from milstore.store.run_reader import NO_ATTENTION
+from milstore.training.config import TrainingConfig, field_help, option_fields, option_name, read_config
 from milstore.training.interruption import Interruption
 from milstore.training.memory import parse_memory
 
@@ -28,7 +28,7 @@ def _with_more_options(function: Callable[..., None]) -> Callable[..., None]:
     own = [each for each in signature.parameters.values() if each.kind is not inspect.Parameter.VAR_KEYWORD]
     annotations = dict(slurm_options()) | {
         field.name: Annotated[type(field.default) | None, _option(field.name, field.default)]
-        for field in fields(TrainingConfig)
+        for field in option_fields()
     }
     options = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
@@ -60,6 +60,13 @@ def command(
     config_file: Annotated[
         Path | None, typer.Option("--config", help="TOML file with the settings below; options win over it.")
     ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="A setting of the model as name=value, may be given several times; milstore models NAME lists them.",
+        ),
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -89,15 +96,18 @@ def command(
 ) -> None:
     """Train a model on one split, or on all, and store the run.
 
+    A model of your own (--model ./file.py:Class) is executed, with all that you may do; to continue a run of it by
+    --resume, name it again.
+
     Progress and words go to stderr, the summary to stdout. Ctrl-C (or SIGTERM, SIGUSR1, SIGUSR2) stops after the case at
     hand with exit code 75; the same command goes on. --split all trains the splits that have no finished run yet.
     """
     opened = open_store(store)
     slurm = take_slurm(config)
     check_launcher(launcher, jobs, slurm)
-    settings = read_config(config_file, config, preset)
+    model = config.pop("model")
     if resume is not None:
-        if any(value is not None for value in (split, config_file, preset, *config.values())):
+        if any(value not in (None, []) for value in (split, config_file, preset, assignments, *config.values())):
             raise UsageError("--resume continues one run as it began: leave --split and its settings out")
         if fresh:
             raise UsageError("--resume continues a run, --fresh begins one: give one of them")
@@ -105,6 +115,11 @@ def command(
             raise UsageError("--resume continues a run in this process: leave --launcher out")
     elif split is None:
         raise UsageError("say which split to train on: --split 1, or --split all")
+    elif device == "cpu" and config["precision"] == "bf16":
+        raise UsageError("--precision bf16 needs a GPU: leave it out, or --device cpu")
+    settings = TrainingConfig()
+    if resume is None:
+        settings = read_config(config_file, {**config, "model": model}, preset, assignments or [])
     if memory is not None:
         parse_memory(memory)  # Refused here, before anything is loaded or queued.
     splits = None if split is None or split == "all" else [_number(split)]
@@ -127,9 +142,11 @@ def command(
         if launcher == "local":
             launch(opened, settings, splits, launcher, jobs, slurm, **facts)
             return
+        facts |= {} if resume is None else {"model": model}
         results = _train(opened, settings, splits, resume, facts, interruption, quiet=quiet or is_quiet())
     if results:
-        say(f"next: milstore query top-patches --run {results[-1].run_id}{store_option(opened)}")
+        question = "recall" if results[-1].attention == NO_ATTENTION else "top-patches"
+        say(f"next: milstore query {question} --run {results[-1].run_id}{store_option(opened)}")
     else:
         say("every split is finished: --fresh trains them again")
 
@@ -153,7 +170,7 @@ def _train(
     if interruption.requested:
         raise Interrupted("stopped before the training began: the same command begins it")
     if resume is not None:
-        going_on = {name: facts[name] for name in ("checkpoint_minutes", "memory")}
+        going_on = {name: facts[name] for name in ("checkpoint_minutes", "memory", "model")}
         result = go_on(opened, resume, **going_on, watcher=watch)
         _show(result)
         return [result]
@@ -188,6 +205,6 @@ def _show(result: "RunResult") -> None:
     columns = ["subset", "class", "cases", *(f"called {name}" for name in classes), "recall", "95% interval", "AUC"]
     say(
         f"run {result.run_id}: best epoch {result.best_epoch} of {result.n_epochs}, {result.seconds:.1f} s, "
-        f"experiment {result.experiment}"
+        f"experiment {result.experiment}, model {result.model}, attention: {result.attention}"
     )
     show_table(columns, rows, title=f"{result.experiment}, split {result.split} of {result.split_set}")

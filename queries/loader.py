@@ -17,6 +17,8 @@ _PARAMETER = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*) (?P<type>text|integer|double|boolean|run)"
     r"(?: = (?P<default>[^:\[]+?))?(?: \[(?P<low>[^,\]]*), (?P<high>[^\]]*)\])?: (?P<help>.+)"
 )
+_ATTENTION = re.compile(r"\b(attention|slice_weights)\b")
+"""The tables that hold attention."""
 _TYPES: dict[str, type[str] | type[int] | type[float] | type[bool]] = {
     "text": str,
     "integer": int,
@@ -91,6 +93,8 @@ class Query:
     """Function of `milstore.analysis` that the rows go through."""
     report: str | None
     """Function of `milstore.analysis` that writes the rows as a text."""
+    needs_attention: bool
+    """Whether it asks where attention lies, and cannot be asked of a run without any."""
     sql: str
     built_in: bool
     """False for a file of the store's own, which is run like any foreign SQL."""
@@ -129,7 +133,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         key, _, rest = line.partition(":")
         if line.startswith("param "):
             parameters.append(_parameter(line.removeprefix("param "), where))
-        elif key in ("grain", "over", "columns", "then", "report"):
+        elif key in ("grain", "over", "columns", "then", "report", "attention"):
             fields[key] = rest.strip()
         elif line:
             prose.append(line)
@@ -138,8 +142,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
             raise DataError(f"{where} has no line '-- {needed}: …' in its header: add it")
     if not prose:
         raise DataError(f"{where} does not say in its first line what it answers: add a comment")
-    if fields.get("over", "cases") not in ("cases", "runs", "tests"):
-        raise DataError(f"{where} is over {fields['over']!r}: a question is over cases, over tests or over runs")
+    _check_choices(fields, where)
     names = [parameter.name for parameter in parameters]
     if len(set(names)) < len(names):
         raise DataError(f"{where} declares a parameter twice: {', '.join(names)}")
@@ -156,9 +159,24 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         columns=tuple(column.strip() for column in fields["columns"].split(",")),
         then=fields.get("then"),
         report=fields.get("report"),
+        needs_attention=fields.get("attention") != "optional"
+        and _ATTENTION.search(_without_comments(text)) is not None,
         sql=text,
         built_in=built_in,
     )
+
+
+def _check_choices(fields: Mapping[str, str], where: str) -> None:
+    """DataError for a word that is none of those that may stand there."""
+    if fields.get("over", "cases") not in ("cases", "runs", "tests"):
+        raise DataError(f"{where} is over {fields['over']!r}: a question is over cases, over tests or over runs")
+    if fields.get("attention", "optional") != "optional":
+        raise DataError(f"{where} has attention {fields['attention']!r}: write optional, or leave the line out")
+
+
+def _without_comments(sql: str) -> str:
+    """A statement without the comments that begin a line."""
+    return "\n".join(line for line in sql.splitlines() if not line.lstrip().startswith("--"))
 
 
 def _parameter(line: str, where: str) -> Parameter:

@@ -1,6 +1,8 @@
 -- Which calls were close, and could as well have gone the other way?
 -- The margin is half the difference of the two largest probabilities: with two classes, the distance from 0.5.
--- Concentration is the effective attention of the case's top patches, greatest(1, floor(n * pct / 100)) of them.
+-- Concentration is the effective attention of the case's top patches, greatest(1, floor(n * pct / 100)) of them;
+-- it is null of a run without attention.
+-- attention: optional
 -- grain: one row per run and case within the margin, the closest first
 -- param margin double = 0.1 [0, 0.5]: largest margin that counts as close
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
@@ -26,13 +28,24 @@ close as (
     where (largest[1] - largest[2]) / 2 <= $margin::double + 1e-9
 ),
 
+-- By coverage, as a run need not have attention.
+seen as (
+    select
+        run_id,
+        case_id,
+        sum(evaluated)::integer as patches,
+        count(*) as slices,
+        list(distinct stain) as stains_there
+    from coverage
+    join close using (run_id, case_id)
+    where evaluated > 0
+    group by all
+),
+
 attended as (
     select
         run_id,
         case_id,
-        any_value(n_patches) as patches,
-        count(distinct (stain, slice_idx)) as slices,
-        list(distinct stain) as stains_there,
         sum(effective_attention::double)
             filter (where rank <= top_count(n_patches, $pct::double)) as concentration
     from attention
@@ -45,7 +58,7 @@ missing as (
         run_id,
         case_id,
         string_agg(stain, ', ' order by stain_order) as missing_stains
-    from attended
+    from seen
     cross join stains
     where not list_contains(stains_there, stain)
     group by all
@@ -66,7 +79,8 @@ select
     runs.split,
     run_id
 from close
-join attended using (run_id, case_id)
+join seen using (run_id, case_id)
+left join attended using (run_id, case_id)
 join runs using (run_id)
 left join missing using (run_id, case_id)
 order by margin, case_order nulls last, case_id, run_id

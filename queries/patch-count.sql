@@ -9,10 +9,11 @@
 -- report: concentration.report_of_counts
 
 with cases_asked as (
-    select run_id, case_id, selection.subset, n_patches
-    from attention
+    select run_id, case_id, selection.subset, sum(evaluated)::integer as n_patches
+    from coverage
     join selection using (run_id, case_id)
-    where rank = 1
+    group by all
+    having sum(evaluated) > 0
 ),
 
 counts as (

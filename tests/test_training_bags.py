@@ -20,12 +20,25 @@ def identities(held: object) -> list[tuple[str, int, int]]:
 
 
 def test_a_bag_knows_its_patches_whatever_their_order() -> None:
-    """Rows of several slices that stand mixed are told apart by name."""
-    held = make_bag("1", ["sox10", "h&e", "sox10"], np.array([2, 0, 0]), np.array([5, 6, 7]), torch.zeros(3, 2))
+    """Rows of several slices that stand mixed are told apart by name, and brought into canonical order."""
+    given_ND = torch.tensor([[25.0], [6], [7], [4]])
+    numbers = np.array([5, 6, 7, 4])
+    held = make_bag("1", ["sox10", "h&e", "sox10", "sox10"], np.array([2, 0, 0, 2]), numbers, given_ND)
     assert held.slices == (("h&e", 0), ("sox10", 0), ("sox10", 2))
-    assert identities(held) == [("sox10", 2, 5), ("h&e", 0, 6), ("sox10", 0, 7)]
-    assert held.slice_GN.tolist() == [[False, True, False], [False, False, True], [True, False, False]]
-    assert held.stain_SG.tolist() == [[True, False, False], [False, True, True]]
+    assert identities(held) == [("h&e", 0, 6), ("sox10", 0, 7), ("sox10", 2, 4), ("sox10", 2, 5)]
+    assert held.feature_ND.tolist() == [[6.0], [7], [4], [25]]
+
+
+def test_a_model_is_given_a_row_a_patch_and_what_it_lies_in() -> None:
+    """What a model sees of a bag has the bag's own rows and no other, stains by name, and no coordinates where none are."""
+    held = make_bag("1", ["sox10", "h&e", "sox10"], np.array([2, 0, 0]), np.array([5, 6, 7]), torch.zeros(3, 2))
+    seen = held.seen(torch.ones(3, 2))
+    assert (seen.n_patches, seen.n_slices, seen.n_stains, seen.stains) == (3, 3, 2, ("h&e", "sox10"))
+    assert seen.feature_ND.tolist() == [[1.0, 1.0]] * 3
+    assert (seen.slice_N.tolist(), seen.stain_G.tolist()) == ([0, 1, 2], [0, 1, 1])
+    assert seen.slice_GN.tolist() == [[True, False, False], [False, True, False], [False, False, True]]
+    assert seen.stain_SG.tolist() == [[True, False, False], [False, True, True]]
+    assert bool(seen.xy_N2.isnan().all())
 
 
 def test_the_packed_store_gives_the_same_bags(tmp_path: Path) -> None:
@@ -56,7 +69,8 @@ def test_a_cap_keeps_each_slice_at_most_so_large(sizes: list[int], most: int, se
     assert np.bincount(capped.slice_N, minlength=len(sizes)).tolist() == [min(size, most) for size in sizes]
     assert capped.feature_ND[:, 0].tolist() == capped.patch_idx_N.tolist()
     assert set(identities(capped)) <= set(identities(held))
-    assert capped.slice_GN.int().argmax(0).tolist() == capped.slice_N.tolist()
+    assert capped.slice_of_N.tolist() == capped.slice_N.tolist()
+    assert len(capped.xy_N2) == capped.n_patches
 
 
 def test_a_cap_draws_every_patch_equally_often() -> None:

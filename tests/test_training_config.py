@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from milstore.errors import UsageError
+from milstore.models import describe
 from milstore.training.config import (
     TrainingConfig,
     canonical_json,
@@ -21,6 +22,7 @@ from milstore.training.config import (
     read_config,
     same_settings,
 )
+from milstore.training.model_settings import MODEL_FIELDS
 from milstore.training.presets import PRESETS, WHEN_ABSENT
 
 
@@ -31,6 +33,7 @@ def toml(folder: Path, text: str) -> Path:
 
 
 DEFAULTS = {
+    "model": "hierarchical",
     "pooling": "hierarchical",
     "hidden": 512,
     "attention_dim": 128,
@@ -51,6 +54,9 @@ DEFAULTS = {
     "plateau_factor": 0.3,
     "plateau_patience": 3,
     "min_lr": 0.0,
+    "cases_per_step": 1,
+    "precision": "float32",
+    "allow_nondeterministic": False,
     "class_weights": "auto",
     "max_patches_per_slice": 0,
     "stain_entropy": 0.0,
@@ -61,13 +67,15 @@ DEFAULTS = {
 
 def test_defaults_learn_on_features_of_every_scale() -> None:
     """Without a word, features are standardised by the training subset and clipped."""
-    assert asdict(TrainingConfig()) == DEFAULTS
+    assert asdict(TrainingConfig()) == {**DEFAULTS, "settings": {}, "model_sha256": {}}
 
 
 def test_the_preset_is_the_study() -> None:
     """`study` sets what was published: Adam with L2, ungated attention, three dropouts, features as they are, and so on."""
     assert asdict(read_config(None, {}, "study")) == {
         **DEFAULTS,
+        "settings": {},
+        "model_sha256": {},
         "gated": False,
         "attention_dropout": 0.3,
         "classifier_dropout": 0.3,
@@ -137,7 +145,7 @@ def test_options_win_over_the_file(tmp_path: Path) -> None:
     [
         ("learning-rate = 1", "unknown key 'learning-rate'"),
         ("drop_out = 0.5", "unknown key 'drop_out': did you mean dropout?"),
-        ("zzz = 1", "unknown key 'zzz': the keys are pooling, hidden,"),
+        ("zzz = 1", "unknown key 'zzz': the keys are model, pooling, hidden,"),
         ("epochs = 'ten'", "--epochs 'ten': give a whole number"),
         ("epochs = 2.5", "--epochs 2.5: give a whole number"),
         ("epochs = true", "--epochs True: give a whole number"),
@@ -212,6 +220,10 @@ def test_differences_are_named_with_both_values() -> None:
     assert differences(there, here) == ["lr 0.0003 there, 0.1 here", "max-patches-per-slice 0 there, 5 here"]
 
 
+HASH_OF_DEFAULTS = "7d8ef8c59de8a2936e71a376a4d6060a7f03cb3422b3d0c5a33a54ee91acb614"
+HASH_OF_STUDY = "852e72073ec560387c7f9683962347ec862e7d34e906d84e4937783e7adb7fed"
+
+
 @given(
     st.builds(
         dict,
@@ -226,3 +238,35 @@ def test_a_configuration_survives_its_json(changes: dict[str, object]) -> None:
     """What a run stored as its configuration is read back exactly."""
     config = replace(TrainingConfig(), **changes)  # type: ignore[arg-type]
     assert config_from_json(canonical_json(config, encoder="e")) == config
+
+
+def test_a_configuration_of_the_default_model_keeps_its_hash() -> None:
+    """What 0.2 added is not in the JSON where it is as it was before; the hashes are those of the version before."""
+    assert config_hash(canonical_json(TrainingConfig(), encoder="hed")) == HASH_OF_DEFAULTS
+    study = canonical_json(read_config(None, {}, "study"), encoder="hed")
+    assert config_hash(study) == HASH_OF_STUDY
+    used = canonical_json(TrainingConfig(cases_per_step=8), encoder="hed")
+    assert json.loads(used)["cases_per_step"] == 8
+    assert differences(study, canonical_json(read_config(None, {"precision": "bf16"}, "study"), encoder="hed")) == [
+        "precision float32 there, bf16 here"
+    ]
+
+
+def test_the_default_models_settings_are_fields_of_the_configuration() -> None:
+    """Name, default and choices of each are those that `milstore models hierarchical` lists."""
+    listed = {setting.name: setting.default for setting in describe("hierarchical").settings}
+    ours = {each.name: each.default for each in fields(TrainingConfig) if each.name in MODEL_FIELDS}
+    assert ours == listed
+    assert list(ours) == list(MODEL_FIELDS)
+
+
+def test_a_model_that_is_not_the_default_has_settings_of_its_own() -> None:
+    """In a notebook too, a field of the default model is refused for another, and the other way round."""
+    with pytest.raises(UsageError, match=r"--hidden is a setting of the model hierarchical: for abmil write --set"):
+        TrainingConfig(model="abmil", hidden=8)
+    with pytest.raises(UsageError, match=r"settings of hierarchical are fields of their own: pooling, hidden"):
+        TrainingConfig(settings={"hidden": 8})
+    config = TrainingConfig(model="./models/mine.py:Mine", settings={"width": 3}, model_sha256={"mine.py": "ab"})
+    text = canonical_json(config, encoder="e")
+    assert "models" not in text  # A file may be moved.
+    assert config_from_json(text, "/elsewhere/mine.py:Mine") == replace(config, model="/elsewhere/mine.py:Mine")

@@ -105,9 +105,10 @@ def test_memorising_is_told_apart() -> None:
 def test_dead_units_are_counted_over_all_patches_of_the_cases() -> None:
     """A unit that one patch moves is alive; those that no patch moves are dead."""
     model = Training(bags(), cases(), SMALL, n_classes=2, seed=0, device=CPU).model
-    torch.nn.init.zeros_(model.project[0].weight)
-    model.project[0].weight.data[0, 0] = 1.0
-    model.project[0].bias.data.copy_(torch.tensor([0.0, 1, 1, 1, 1, -1, -1, 0]))
+    project = model.inner.get_submodule("project.linear")
+    torch.nn.init.zeros_(project.weight)
+    project.weight.data[0, 0] = 1.0
+    project.bias.data.copy_(torch.tensor([0.0, 1, 1, 1, 1, -1, -1, 0]))
     # Of eight units, the first follows a standardised feature, which is above 0 somewhere; the last three never are.
     assert dead_units(model, bags(), cases().of("train"), CPU) == pytest.approx(3 / 8)
 

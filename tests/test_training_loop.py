@@ -66,7 +66,7 @@ def reloaded(state: dict[str, Any]) -> dict[str, Any]:
 
 def test_golden_course() -> None:
     """The seeded training has the losses that it had when this was written: a change of them is a change of results."""
-    golden = [(0.839797, 0.782533), (0.738563, 0.706482), (0.689738, 0.638142)]
+    golden = [(0.791754, 0.799488), (0.715318, 0.722464), (0.684073, 0.642334)]
     # Other processors round differently, hence not to the last bit.
     made = train(training(replace(SMALL, standardise="none")))
     losses = [(row["train_loss"], row["val_loss"]) for row in made.history]
@@ -102,7 +102,10 @@ def test_going_on_from_a_checkpoint_changes_no_bit(changes: dict[str, Any], step
 
 def test_a_checkpoint_of_another_format_is_refused() -> None:
     """A checkpoint that this version does not know is not guessed at."""
-    with pytest.raises(DataError, match=r"the checkpoint has format 99, not 3: train that split anew by --fresh$"):
+    with pytest.raises(
+        DataError,
+        match=r"the checkpoint has format 99, not 4, as another version of milstore wrote it: train that split anew by milstore train ... --fresh$",
+    ):
         training().load({**training().state(), "format": 99})
 
 
@@ -165,8 +168,9 @@ def test_the_learning_rate_falls_on_a_plateau() -> None:
 def test_losses_are_weighted_by_class() -> None:
     """A class of weight 3 counts three times in the validation loss of a model that knows nothing."""
     made = training(replace(SMALL, class_weights="1,3"))
-    torch.nn.init.zeros_(made.model.classify.weight)
-    torch.nn.init.zeros_(made.model.classify.bias)
+    classify = made.model.inner.get_submodule("classify.1")
+    torch.nn.init.zeros_(classify.weight)
+    torch.nn.init.zeros_(classify.bias)
     log_2 = 0.6931471805599453
     assert made._validate().tolist() == pytest.approx([(1 + 3) / 2 * log_2, 0.5])
 
@@ -187,7 +191,7 @@ def test_the_cap_never_touches_evaluation() -> None:
     made = train(training(replace(SMALL, max_patches_per_slice=1)))
     results = evaluate(made.model, made.bags, LABELS, CPU)
     assert [result.bag.n_patches for result in results] == [
-        len(result.attention["patch_attention"]) for result in results
+        len(result.attention["patch_attention"]) for result in results if result.attention is not None
     ]
     assert [result.bag.n_patches for result in results] == [bag.n_patches for bag in bags().in_order(LABELS)]
 
@@ -232,7 +236,7 @@ def test_penalties_make_attention_more_even(level: str) -> None:
     def spread(config: TrainingConfig) -> float:
         made = train(training(config))
         results = evaluate(made.model, made.bags, made.cases.of("train"), CPU)
-        return sum(float(result.attention[column].std()) for result in results)
+        return sum(float(result.attention[column].std()) for result in results if result.attention is not None)
 
     assert spread(replace(config, **{level: 5.0})) < spread(config)
 

@@ -9,10 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from milstore.models import MILModel
 from milstore.training.bags import Bag
 from milstore.training.config import TrainingConfig, read_config
 from milstore.training.loop import Training
-from milstore.training.model import AttentionMIL
+from milstore.training.model_choice import choose_model
+from milstore.training.objective import Standardised
 from milstore.training.progress import Watcher
 from milstore.training.provenance import repeatable_arithmetic
 from milstore.training.randomness import Purpose, generator
@@ -54,12 +56,13 @@ class Twin(nn.Module):
         logits_C: Tensor = self.classify(self.stains(stain_SH))
         return logits_C
 
-    def take_weights(self, model: AttentionMIL) -> None:
+    def take_weights(self, model: MILModel) -> None:
         """The weights of ours, which has no bias where a softmax cancels it."""
-        pools = ((self.patches, model.patch_pool), (self.slices, model.slice_pool), (self.stains, model.stain_pool))
-        pairs = [(self.project[0], model.project[0]), (self.classify[1], model.classify)]
-        for mine, theirs in pools:
-            pairs += [(mine.score[0], theirs.project), (mine.score[3], theirs.weigh)]
+        ours: Any = dict(model.named_modules())
+        pairs = [(self.project[0], ours["project.linear"]), (self.classify[1], ours["classify.1"])]
+        for mine, level in ((self.patches, "patch"), (self.slices, "slice"), (self.stains, "stain")):
+            pairs += [(mine.score[0], ours[f"{level}_pool.score.project"])]
+            pairs += [(mine.score[3], ours[f"{level}_pool.score.weigh"])]
         for to, of in pairs:
             to.weight.data.copy_(of.weight.data)
             to.bias.data.copy_(of.bias.data if of.bias is not None else torch.zeros(1))
@@ -108,50 +111,59 @@ def test_a_training_by_the_preset_is_the_published_one(seed: int) -> None:
         config = replace(STUDY, **WITHOUT_DROPOUT)  # type: ignore[arg-type]
         made = Training(bags(), replace(cases(), label_of=LABEL_OF), config, n_classes=2, seed=seed, device=CPU)
         twin = Twin()
-        twin.take_weights(made.model)
+        twin.take_weights(made.model.inner)
         expected = train_twin(twin, seed)
         while not made.finished:
             made.train_epoch(Watcher(), lambda: False)
     course = [(row["train_loss"], row["val_loss"], row["learning_rate"]) for row in made.history]
     assert course == [pytest.approx(row, rel=1e-3) for row in expected]
-    torch.testing.assert_close(made.model.project[0].weight, twin.project[0].weight, rtol=1e-3, atol=1e-5)
-    torch.testing.assert_close(made.model.classify.weight, twin.classify[1].weight, rtol=1e-3, atol=1e-5)
+    ours: Any = dict(made.model.inner.named_modules())
+    torch.testing.assert_close(ours["project.linear"].weight, twin.project[0].weight, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(ours["classify.1"].weight, twin.classify[1].weight, rtol=1e-3, atol=1e-5)
     # The end came of early stopping, after the learning rate had fallen.
     assert 10 <= len(course) < 30
     assert course[-1][2] < 3e-4
 
 
-def model(**config: Any) -> AttentionMIL:
+def model(**config: Any) -> Standardised:
     torch.manual_seed(0)
-    return AttentionMIL(N_FEATURES, 2, replace(TrainingConfig(hidden=50, attention_dim=40), **config))
+    chosen = choose_model(replace(TrainingConfig(hidden=50, attention_dim=40), **config))
+    return Standardised(chosen.build(N_FEATURES, 2), N_FEATURES, standardise=False)
 
 
-def zeros(made: AttentionMIL, *, training: bool) -> list[tuple[str, bool]]:
+LAYERS = (
+    "patch_pool.score.project",
+    "patch_pool.score.weigh",
+    "slice_pool.score.weigh",
+    "stain_pool.score.weigh",
+    "classify.1",
+)
+
+
+def zeros(made: Standardised, *, training: bool) -> list[tuple[str, bool]]:
     """Which linear layers are given zeros, which neither tanh nor a weighted mean gives."""
     seen: list[tuple[str, bool]] = []
-    names = ("patch_pool.project", "patch_pool.weigh", "slice_pool.weigh", "stain_pool.weigh", "classify")
-    modules = dict(made.named_modules())
+    modules: Any = dict(made.inner.named_modules())
     # Else the ReLU gives zeros too.
-    nn.init.constant_(modules["project.0"].bias, 10.0)
-    for name in names:
+    nn.init.constant_(modules["project.linear"].bias, 10.0)
+    for name in LAYERS:
         modules[name].register_forward_pre_hook(
             lambda _, given, name=name: seen.append((name, bool((given[0] == 0).any())))
         )
     made.train(training)
     case = bag("5")
-    made(case.feature_ND.float(), case.slice_GN, case.stain_SG)
+    made(case.seen(case.feature_ND.float()))
     return seen
 
 
 @pytest.mark.parametrize("gated", [True, False])
 def test_each_dropout_is_in_its_place_and_only_in_training(gated: bool) -> None:
     """After the projector's ReLU, before each attention network's last layer, before the classifier."""
-    order = ["patch_pool.project", "patch_pool.weigh", "slice_pool.weigh", "stain_pool.weigh", "classify"]
     for name, where in (
-        ("dropout", ["patch_pool.project"]),
-        ("attention_dropout", ["patch_pool.weigh", "slice_pool.weigh", "stain_pool.weigh"]),
-        ("classifier_dropout", ["classify"]),
+        ("dropout", LAYERS[:1]),
+        ("attention_dropout", LAYERS[1:4]),
+        ("classifier_dropout", LAYERS[4:]),
     ):
         config = {**WITHOUT_DROPOUT, "standardise": "none", "gated": gated, name: 0.5}
-        assert zeros(model(**config), training=True) == [(each, each in where) for each in order]
-        assert zeros(model(**config), training=False) == [(each, False) for each in order]
+        assert zeros(model(**config), training=True) == [(each, each in where) for each in LAYERS]
+        assert zeros(model(**config), training=False) == [(each, False) for each in LAYERS]

@@ -34,8 +34,9 @@ class Learning:
     val_spread: float | None
     """How far the validation cases' probabilities of a class are apart at the kept epoch, where most. None where the
     validation cases are of one class, which should all be called the same."""
-    dead_units: float
-    """Share of the projector's units that are 0 on every patch of the training cases at the kept epoch."""
+    dead_units: float | None
+    """Share of the projector's units that are 0 on every patch of the training cases at the kept epoch; None of a model
+    whose units are not known."""
     kept_epoch: int
     epochs: int
     verdict: Verdict
@@ -52,7 +53,7 @@ def judge(
     train_classes: int,
     val_probabilities: Sequence[Sequence[float]],
     val_classes: int,
-    dead_units: float,
+    dead_units: float | None,
     kept_epoch: int,
 ) -> Learning:
     """What a training came to.
@@ -113,7 +114,5 @@ def sentence(facts: Mapping[str, Any] | None) -> str:
     spread = facts["val_spread"]
     if spread is not None and spread < LEAST_SPREAD:
         signs.append(f"the validation cases' probabilities are within {spread:.3f} of each other")
-    return (
-        f"nothing was learned: {' and '.join(signs)}; {facts['dead_units']:.0%} of the projector's units are dead "
-        "(0 on every patch)"
-    )
+    said, dead = f"nothing was learned: {' and '.join(signs)}", facts["dead_units"]
+    return said if dead is None else f"{said}; {dead:.0%} of the projector's units are dead (0 on every patch)"

@@ -121,7 +121,15 @@ def ask(
     compared = _name_runs(store, query, bound)
 
     def choose(con: duckdb.DuckDBPyConnection) -> Selection:
-        return select(con, store, choice, over_runs=query.over_runs, over_tests=query.over_tests, compared=compared)
+        return select(
+            con,
+            store,
+            choice,
+            over_runs=query.over_runs,
+            over_tests=query.over_tests,
+            compared=compared,
+            needs_attention=query.needs_attention,
+        )
 
     if not query.built_in:
         return _ask_foreign(store, query, bound, timeout, choose)

@@ -14,7 +14,7 @@ from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
 from milstore.store.names import named, nearest, normal_case_id
 from milstore.store.paths import Store
-from milstore.store.run_reader import find_run_id, read_run, run_ids
+from milstore.store.run_reader import NO_ATTENTION, find_run_id, read_run, run_ids
 from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
 
 ALL = "all"
@@ -64,6 +64,13 @@ class _Run(NamedTuple):
     finished_at: str
     largest_case: int | None
     """Patches of its largest case; None if it does not say."""
+    model: str
+    """What model it is of; empty if it does not say."""
+    attends: bool
+    """Whether it has attention."""
+
+
+_OF_RUN = ("run_id", "experiment", "split_set", "split", "n_splits", "seed", "finished_at")
 
 
 def select(
@@ -74,6 +81,7 @@ def select(
     over_runs: bool = False,
     over_tests: bool = False,
     compared: tuple[str, ...] = (),
+    needs_attention: bool = False,
 ) -> Selection:
     """Make the table `selection` on a connection of the lens.
 
@@ -86,9 +94,11 @@ def select(
         over_tests: for a question that counts predictions: a case that several splits hold in test stays in each of them,
             and the question counts it once where it pools them.
         compared: ids of the runs that answer, where the user named each of them. In place of a run or an experiment.
+        needs_attention: for a question that only attention can answer.
 
     Raises:
-        UsageError: the run, experiment, seed, subset or case does not exist, or no case is left.
+        UsageError: the run, experiment, seed, subset or case does not exist, no case is left, or a run that answers has
+            no attention.
         StoreError: the store holds no finished run.
     """
     if choice.subset is not None and choice.subset not in (*SUBSETS, ALL):
@@ -122,7 +132,20 @@ def select(
         raise UsageError(f"{title}: no case is in it; choose another --subset")
     _set_largest(con, runs)
     answering = tuple(sorted(run_id for run_id, _ in rows))
+    if needs_attention:
+        _require_attention([run for run in runs if run.run_id in answering])
     return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
+
+
+def _require_attention(runs: list[_Run]) -> None:
+    """UsageError if there is a run without attention."""
+    without = [run for run in runs if not run.attends]
+    if without:
+        others = f", like {len(without) - 1} others" if len(without) > 1 else ""
+        raise UsageError(
+            f"run {without[0].run_id} (model {without[0].model}){others} has no attention: no patch was weighed, so there "
+            "is no answer to this question; ask of a run of a model that attends (milstore models)"
+        )
 
 
 def _set_largest(con: duckdb.DuckDBPyConnection, runs: list[_Run]) -> None:
@@ -135,7 +158,12 @@ def _run(store: Store, run_id: str) -> _Run:
     facts = read_run(store, run_id)
     try:
         largest = facts["files"]["attention.parquet"].get("largest_case")
-        run = _Run(**{name: facts[name] for name in _Run._fields if name != "largest_case"}, largest_case=largest)
+        run = _Run(
+            **{name: facts[name] for name in _OF_RUN},
+            largest_case=largest,
+            model=facts.get("model") or "",
+            attends=facts.get("attention") != NO_ATTENTION,
+        )
         return run._replace(finished_at=_in_utc(run.finished_at))
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"run {run_id} has no readable run.json ({error}): run milstore doctor") from error

@@ -51,7 +51,8 @@ def _words(rows: pd.DataFrame) -> dict[str, list[str]]:
         "called": [str(name) for name in rows["pred_class"]],
         "patches": [f"{n:,}" for n in rows["patches"]],
         "slices": [str(n) for n in rows["slices"]],
-        "concentration": [f"{share:.0%}" for share in rows["concentration"]],
+        # Null of a run without attention.
+        "concentration": ["–" if pd.isna(share) else f"{share:.0%}" for share in rows["concentration"]],
         "stains missing": [text if isinstance(text, str) else "" for text in rows["missing_stains"]],
     }
 

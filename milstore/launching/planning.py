@@ -11,6 +11,7 @@ from milstore.store.paths import Store
 from milstore.training import TrainingConfig, resumption, setup
 from milstore.training.config import canonical_json
 from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers
+from milstore.training.model_choice import absolute, choose_model
 from milstore.training.progress import Watcher
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -55,6 +56,8 @@ def plan_launch(
     if device not in DEVICES:
         # Whether the node has it, only the node can tell.
         raise UsageError(f"--device {device!r}: give {', '.join(DEVICES)}")
+    chosen_model = choose_model(config)
+    config = chosen_model.config
     cohort = read_cohort(store)
     setup.class_names(cohort)
     packed = open_features(store, cohort, encoder)
@@ -83,7 +86,8 @@ def plan_launch(
         "encoder": packed.encoder,
         "seed": seed,
         "splits": chosen,
-        "pooling": config.pooling,
+        "pooling": setup.pooling_of(config),
+        "model": absolute(config.model),
         "epochs": config.epochs,
         "config": config_json,
         "options": {name: value for name, value in {"fresh": fresh, **options}.items() if value is not None},

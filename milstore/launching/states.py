@@ -34,7 +34,8 @@ class RunState:
     split: int | None
     """None where its own description cannot be read."""
     seed: int
-    pooling: str
+    pooling: str | None
+    """How the default model pools; None of any other."""
     epoch: int
     """Epochs that have ended."""
     epochs: int

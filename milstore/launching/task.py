@@ -114,14 +114,14 @@ class Task:
         options = {"threads": _given_threads(), **facts["options"]}
         if any(draft.run_id == run_id for draft in list_drafts(store)):
             kept = {name: value for name, value in options.items() if name in _RESUMING}
-            result = training.resume(store, str(run_id), **kept, watcher=watcher)
+            result = training.resume(store, str(run_id), model=facts.get("model"), **kept, watcher=watcher)
         else:
             if known["starts"] > 1:
                 # A run that it had begun, and died before it could write that down, goes on.
                 options["fresh"] = False
             result = training.train(
                 store,
-                config_from_json(facts["config"]),
+                config_from_json(facts["config"], facts.get("model")),
                 self.split,
                 **{name: facts[name] for name in ("split_set", "encoder", "seed", "experiment")},
                 **options,

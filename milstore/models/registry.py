@@ -139,7 +139,7 @@ def load_model(name: str) -> LoadedModel:
     if name in BUILT_IN:
         module, class_name = BUILT_IN[name].split(":")
         return LoadedModel(name, getattr(importlib.import_module(module), class_name), BUILT_IN[name])
-    if _is_path(name):
+    if is_path(name):
         from milstore.models.userfile import load_file
 
         found, files = load_file(name)
@@ -148,7 +148,8 @@ def load_model(name: str) -> LoadedModel:
     return _from_entry_point(name)
 
 
-def _is_path(name: str) -> bool:
+def is_path(name: str) -> bool:
+    """Whether a model's name is that of a user's own file, ./file.py:Class."""
     path = name.rpartition(":")[0] or name
     return path.endswith(".py") or "/" in name or "\\" in name
 

@@ -126,17 +126,32 @@ def make_config(config: type[Any], values: Mapping[str, object], where: str = "-
     Raises:
         UsageError: an unknown name, a value of the wrong type, or one that the model refuses.
     """
-    by_name = {setting.name: setting for setting in settings_of(config)}
+    checked = check_values(values, settings_of(config), where)
+    try:
+        return config(**checked)
+    except ValueError as error:
+        raise UsageError(f"{where}: {' '.join(str(error).split())}") from error
+
+
+def check_values(values: Mapping[str, object], settings: Sequence[Setting], where: str) -> dict[str, Any]:
+    """Values by the names of their fields, each of its field's type.
+
+    Args:
+        values: by name, as for `make_config`.
+        settings: the fields.
+        where: where the values come from, for errors.
+
+    Raises:
+        UsageError: an unknown name, or a value of the wrong type.
+    """
+    by_name = {setting.name: setting for setting in settings}
     checked = {}
     for key, value in values.items():
         name = key.replace("-", "_")
         if name not in by_name:
             raise _unknown(name, by_name, where)
         checked[name] = _checked(by_name[name], value, where)
-    try:
-        return config(**checked)
-    except ValueError as error:
-        raise UsageError(f"{where}: {' '.join(str(error).split())}") from error
+    return checked
 
 
 def check_settings(config: Any, *, at_least_1: Iterable[str] = (), shares: Iterable[str] = ()) -> None:

@@ -12,7 +12,7 @@ import importlib.abc
 import importlib.machinery
 import importlib.util
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -110,6 +110,7 @@ def _import(name: str, path: Path, sources: Sequence[_Source]) -> ModuleType:
     _Siblings.provide(name, path.parent, sources[1:])
     if private in sys.modules:
         return sys.modules[private]
+    own = {str(source.path): source.file.name for source in sources}
     module = ModuleType(private)
     module.__file__ = str(path)
     sys.modules[private] = module
@@ -117,16 +118,20 @@ def _import(name: str, path: Path, sources: Sequence[_Source]) -> ModuleType:
         exec(compile(sources[0].content, str(path), "exec"), module.__dict__)  # noqa: S102 - this is how a module is made
     except Exception as error:
         del sys.modules[private]
-        raise UsageError(f"model {name}: {path.name} cannot be imported: {_told(error, sources)}") from error
+        raise UsageError(f"model {name}: {path.name} cannot be imported: {told(error, own)}") from error
     except BaseException:
         del sys.modules[private]
         raise
     return module
 
 
-def _told(error: Exception, sources: Sequence[_Source]) -> str:
-    """An error in a user's file: its kind, its words, and the last of the user's lines that led to it."""
-    own = {str(source.path): source.file.name for source in sources}
+def told(error: Exception, own: Mapping[str, str]) -> str:
+    """An error in a user's file: its kind, its words, and the last of the user's lines that led to it.
+
+    Args:
+        error: what was raised.
+        own: names of the user's files by their paths.
+    """
     place, trace = "", error.__traceback__
     while trace is not None:
         file = trace.tb_frame.f_code.co_filename

@@ -12,7 +12,7 @@ from milstore.report.plan import CLOSING, OPENING, Chapter
 from milstore.report.studies import Study
 from milstore.report.work import CaseRow, begin
 from milstore.store.paths import Store
-from milstore.store.run_reader import LEARNING, read_run
+from milstore.store.run_reader import LEARNING, NO_ATTENTION, read_run
 
 MOST_STUDIES = 30
 """Cases that are shown in full, the most wrong first: a page must stay small enough for a mail."""
@@ -74,7 +74,10 @@ def build_report(
     # Asked first, and not as an answer: if nobody can answer, there is no report.
     predictions = answerer.result("deviation")
     wrong = answerer.result("misclassified").records()
-    shown = wrong[: IN_MARKDOWN if for_markdown else MOST_STUDIES]
+    run_ids = {row["run_id"] for row in predictions.records()}
+    unattending = _without_attention(store, run_ids)
+    # A study shows where attention lies.
+    shown = [] if unattending else wrong[: IN_MARKDOWN if for_markdown else MOST_STUDIES]
     chapters = [*OPENING, *CLOSING]
     work = begin(
         answerer,
@@ -91,13 +94,13 @@ def build_report(
     answered = [(chapter, [next(answers) for _ in chapter.asked]) for chapter in chapters]
     return Report(
         subject=predictions.title,
-        notes=[*predictions.notes, *_learning_notes(store, {row["run_id"] for row in predictions.records()})],
+        notes=[*predictions.notes, *_learning_notes(store, run_ids)],
         headlines=headlines(recall),
         opening=answered[: len(OPENING)],
         overview=linked,
         overview_words=linked_words,
         studies=[outcome for outcome in outcomes if isinstance(outcome, Study)],
-        studies_words=_studies_words(len(shown), len(wrong)),
+        studies_words=unattending or _studies_words(len(shown), len(wrong)),
         closing=answered[len(OPENING) :],
     )
 
@@ -106,6 +109,15 @@ def _learning_notes(store: Store, run_ids: Iterable[str]) -> list[str]:
     """A sentence for each run that learned nothing, or its training cases alone."""
     said = {run_id: sentence(read_run(store, run_id).get(LEARNING)) for run_id in sorted(run_ids)}
     return [f"run {run_id}: {text}" for run_id, text in said.items() if text]
+
+
+def _without_attention(store: Store, run_ids: Iterable[str]) -> str:
+    """What is said where cases would be studied, if a run has no attention; empty if all have."""
+    for run_id in sorted(run_ids):
+        facts = read_run(store, run_id)
+        if facts.get("attention") == NO_ATTENTION:
+            return f"Run {run_id} (model {facts['model']}) has no attention: there is nothing to show of single cases."
+    return ""
 
 
 def _overview(answerer: Answerer) -> tuple[Overview | None, str]:

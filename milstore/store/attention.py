@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -90,7 +91,7 @@ def _by_rank(effective_N: npt.NDArray[np.float32], within_N: Index, first: Index
     # Value and position in one number: sorting numbers is several times quicker than sorting their positions, and
     # sorting a few at a time than all at once.
     key_N = (0x7FFFFFFF - bits_N.astype(np.int64)) << 31 | within_N
-    for begin, end in zip(first, np.append(first[1:], len(key_N)), strict=True):
+    for begin, end in pairwise(np.append(first, len(key_N))):
         key_N[begin:end].sort()
     return key_N & 0x7FFFFFFF
 
@@ -171,6 +172,20 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
     # float32 is a thousand times finer than the tolerance.
     if np.any(np.abs(stain * slice_ * patch - effective) > TOLERANCE * np.maximum(effective, np.float32(1e-3))):
         raise DataError("effective_attention is not stain x slice x patch attention")
+
+
+def check_cases(attends: bool, attention: Attention, predictions: pa.Table, coverage: pa.Table) -> None:
+    """DataError if attention is not of the cases that were predicted and of the patches that coverage counts.
+
+    Of a run without attention (`attends` false), if there is a row of it.
+    """
+    if not attends:
+        if attention.stored.num_rows:
+            raise DataError("the run says that it has no attention, and has rows of it")
+        return
+    if attention.case_ids() != set(predictions["case_id"].to_pylist()):
+        raise DataError("predictions and attention are not of the same cases")
+    check_coverage(coverage, attention)
 
 
 def check_coverage(coverage: pa.Table, attention: Attention) -> None:

@@ -13,10 +13,10 @@ import pyarrow as pa
 from milstore.errors import DataError, StoreError
 from milstore.schema import CONFIG_VERSION, SCHEMA_VERSION
 from milstore.schema.columns import columns, required
-from milstore.store.attention import Attention, check_coverage, check_predictions, checked_attention
+from milstore.store.attention import Attention, check_cases, check_predictions, checked_attention
 from milstore.store.integrity import checked_table
 from milstore.store.io import put_parquet, sha256_of, sync_file, sync_folder, write_json
-from milstore.store.run_reader import LEARNING, RUN_FILE, WEIGHTS, with_own_hash
+from milstore.store.run_reader import LEARNING, MODEL_FACTS, NO_ATTENTION, RUN_FILE, WEIGHTS, with_own_hash
 from milstore.store.run_writer import RunDraft
 
 
@@ -30,15 +30,22 @@ class Checked:
 
 
 def checked_tables(
-    *, epochs: pa.Table, predictions: pa.Table, probabilities: pa.Table, attention: pa.Table, coverage: pa.Table
+    *,
+    epochs: pa.Table,
+    predictions: pa.Table,
+    probabilities: pa.Table,
+    attention: pa.Table,
+    coverage: pa.Table,
+    attends: bool = True,
 ) -> Checked:
-    """The tables of a run, as they are stored. DataError where an invariant does not hold."""
+    """The tables of a run, as they are stored. DataError where an invariant does not hold.
+
+    With `attends` false it is a run without attention: that table must have no rows.
+    """
     predictions, probabilities = check_predictions(predictions, probabilities)
     ranked = checked_attention(attention)
-    if ranked.case_ids() != set(predictions["case_id"].to_pylist()):
-        raise DataError("predictions and attention are not of the same cases")
     coverage = checked_table("coverage", coverage)
-    check_coverage(coverage, ranked)
+    check_cases(attends, ranked, predictions, coverage)
     tables = {
         "epochs": checked_table("epochs", epochs),
         "predictions": predictions,
@@ -55,7 +62,7 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
 
     Args:
         draft_folder: the draft's.
-        run: the columns of the table `runs`, but those that are found here, and LEARNING where it is known.
+        run: the columns of the table `runs`, but those that are found here, and LEARNING and MODEL_FACTS where they are known.
         checked: from `checked_tables`.
         weights: writes the weights (safetensors) to a path; None for a run without weights.
 
@@ -89,8 +96,7 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
         "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else None,
     }
     facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}
-    if LEARNING in run:
-        facts[LEARNING] = run[LEARNING]
+    facts |= {name: run[name] for name in (LEARNING, *MODEL_FACTS) if name in run}
     write_json(staging / RUN_FILE, with_own_hash({**facts, "files": files}))
     for path in staging.iterdir():
         path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
@@ -145,6 +151,7 @@ def commit_run(
         probabilities=probabilities,
         attention=attention,
         coverage=coverage,
+        attends=run.get("attention") != NO_ATTENTION,
     )
     final = draft.store.run_folder(draft.run_id)
     with draft.writing("the run"):

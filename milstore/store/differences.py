@@ -4,12 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from milstore.store.run_reader import LEARNING, OWN_HASH
+from milstore.store.run_reader import LEARNING, MODEL_CODE, OWN_HASH
 
 _A_RUNS_OWN = frozenset(
     {
         *("run_id", "files", "config", "config_hash", "started_at", "finished_at", "seconds", "weights_sha256"),
-        *(LEARNING, OWN_HASH),
+        *(LEARNING, MODEL_CODE, OWN_HASH),
     }
 )
 """What differs between any two runs, or is told setting by setting."""

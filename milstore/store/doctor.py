@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from milstore.errors import MilstoreError
 from milstore.schema.columns import columns, columns_of_version
-from milstore.store.attention import check_coverage, check_predictions, checked_attention
+from milstore.store.attention import check_cases, check_predictions, checked_attention
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
@@ -33,6 +33,8 @@ from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.removal import make_writable
 from milstore.store.run_reader import (
     LEARNING,
+    MODEL_FACTS,
+    NO_ATTENTION,
     OWN_HASH,
     RUN_FILE,
     TABLES,
@@ -208,7 +210,7 @@ def _facts(store: Store, run_id: str) -> None:
         raise ValueError(f"run.json is not of this run, or lacks {', '.join(missing) or 'its id'}")
     if set(facts["files"]) < {f"{name}.parquet" for name in TABLES}:
         raise ValueError("run.json does not name every file of a run")
-    unknown = set(facts) - {*columns("run")["runs"], "run_id", "files", LEARNING, OWN_HASH}
+    unknown = set(facts) - {*columns("run")["runs"], "run_id", "files", LEARNING, *MODEL_FACTS, OWN_HASH}
     if unknown:
         raise ValueError(f"run.json has an entry that no run has: {named(unknown)}")
     # The first runs say nothing of themselves.
@@ -236,7 +238,7 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
         checked_table(name, tables[name])
     check_predictions(tables["predictions"], tables["probabilities"])
     attention = checked_attention(tables["attention"])
-    check_coverage(tables["coverage"], attention)
+    check_cases(facts.get("attention") != NO_ATTENTION, attention, tables["predictions"], tables["coverage"])
     ranked = attention.table
     if not ranked.equals(tables["attention"].select(ranked.column_names).cast(ranked.schema)):
         raise ValueError("attention is not sorted by case and rank")
@@ -244,8 +246,6 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
         raise ValueError("the largest case of attention is not that of run.json")
     if attention.fingerprint() != facts["patches_fingerprint"]:
         raise ValueError("the patches of attention are not those of run.json")
-    if set(ranked["case_id"].to_pylist()) != set(tables["predictions"]["case_id"].to_pylist()):
-        raise ValueError("predictions and attention are not of the same cases")
 
 
 def _placeholder(store: Store) -> Iterator[Finding]:

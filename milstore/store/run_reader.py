@@ -21,6 +21,13 @@ RUN_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 LEARNING = "learning"
 """Entry of `run.json` that says whether the training learned anything (see `milstore.analysis.learning`). Runs of 0.1 and
 those that were not trained here lack it."""
+MODEL_CODE = "model_code"
+MODEL_FACTS = ("model", "attention", MODEL_CODE)
+"""Entries of `run.json` that say which model it is (its name, or the class of a user's own), what attention it has (levels,
+patches or none), and what it was made of: class, settings, SHA-256 and text of a user's own files, which are never
+executed from there. Runs of 0.1 lack them, and those that were not trained here."""
+NO_ATTENTION = "none"
+"""What `attention` is of a run without any: its table has no rows."""
 OWN_HASH = "facts_sha256"
 """Entry of `run.json` that holds the SHA-256 of all its others."""
 

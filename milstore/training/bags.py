@@ -1,7 +1,8 @@
-"""Bags: what the model sees of a case, and where its features come from.
+"""Bags as they are stored: the features of a case, the names of its patches, and where both come from.
 
-A bag carries the names of its slices and patches beside their features, so attention finds its patch by name. The loop
-only knows `BagSource.in_order`, so a source may hold everything in memory or read ahead from the packed file.
+A bag carries the names of its slices and patches beside their features, so attention finds its patch by name. `seen`
+makes of it what a model is given (`milstore.models.Bag`). The loop only knows `BagSource.in_order`, so a source may hold
+everything in memory or read ahead from the packed file.
 """
 
 from collections.abc import Iterable, Iterator
@@ -14,45 +15,60 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
+from milstore.errors import DataError
+from milstore.models import interface
 from milstore.store.features import PackedFeatures
 from milstore.store.names import natural_key
 
 Ints = npt.NDArray[np.int64]
+TENSORS = ("feature_ND", "slice_of_N", "stain_G", "xy_N2")
+"""The parts of a bag that are moved to a GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class Bag:
-    """One case: the features of its N patches in G slices and S stains."""
+    """One case: the features of its N patches in G slices and S stains.
+
+    Rows are in canonical order: stains by name, slices by number within their stain, patches by number within their
+    slice. There is a row for each patch and no other.
+    """
 
     case_id: str
     slices: tuple[tuple[str, int], ...]
-    """(stain, slice_idx) of each slice."""
+    """(stain, slice_idx) of each slice, in canonical order."""
     slice_N: Ints
     """Which of `slices` each patch lies in."""
     patch_idx_N: Ints
     """The number in each patch's file name."""
     feature_ND: Tensor
     """Features as stored, float16 or float32."""
-    slice_GN: Tensor
-    """Bool, true where patch n lies in slice g."""
-    stain_SG: Tensor
-    """Bool, true where slice g is of stain s; stains in alphabetical order."""
+    slice_of_N: Tensor
+    """`slice_N` beside the features, on their device."""
+    stain_G: Tensor
+    """Which stain each slice is of, from 0, on the features' device; stains in alphabetical order."""
+    xy_N2: Tensor
+    """Where each patch lies in its slice, float32, on the features' device; NaN where that is unknown."""
 
     @property
     def n_patches(self) -> int:
         """How many patches the bag holds."""
         return len(self.patch_idx_N)
 
+    @property
+    def stains(self) -> tuple[str, ...]:
+        """Names of the stains, by their numbers in `stain_G`."""
+        return tuple(dict.fromkeys(stain for stain, _ in self.slices))
+
+    def seen(self, feature_ND: Tensor) -> interface.Bag:
+        """What a model is given of the case: these features (N, D), and which slice and stain each patch is of."""
+        stains = self.stains
+        return interface.Bag(feature_ND, self.slice_of_N, self.stain_G, self.xy_N2, len(stains), stains)
+
     def to(self, device: torch.device) -> "Bag":
         """The bag with its tensors on a device; the same bag if they are there."""
         if self.feature_ND.device == device:
             return self
-        return replace(
-            self,
-            feature_ND=self.feature_ND.to(device, non_blocking=True),
-            slice_GN=self.slice_GN.to(device, non_blocking=True),
-            stain_SG=self.stain_SG.to(device, non_blocking=True),
-        )
+        return replace(self, **{name: getattr(self, name).to(device, non_blocking=True) for name in TENSORS})
 
     def with_features(self, feature_ND: Tensor) -> "Bag":
         """The bag with these features (N, D) of its patches."""
@@ -77,8 +93,7 @@ class Bag:
             self,
             slice_N=self.slice_N[kept],
             patch_idx_N=self.patch_idx_N[kept],
-            feature_ND=self.feature_ND[rows],
-            slice_GN=self.slice_GN[:, rows],
+            **{name: getattr(self, name)[rows] for name in TENSORS if name != "stain_G"},
         )
 
 
@@ -117,6 +132,9 @@ def make_bag(case_id: str, stain_N: Iterable[str], slice_idx_N: Ints, patch_idx_
     """A bag from the identity of each patch and its features, row by row in any order."""
     stains, stain_code_N = np.unique(np.asarray(list(stain_N), dtype=object), return_inverse=True)
     place_N3 = np.stack([stain_code_N.reshape(-1), slice_idx_N, patch_idx_N], axis=1)
+    if not _in_order(place_N3):
+        order_N = np.lexsort(place_N3.T[::-1])
+        place_N3, feature_ND = place_N3[order_N], feature_ND[torch.from_numpy(order_N)]
     return _bag(case_id, [str(stain) for stain in stains], place_N3, feature_ND)
 
 
@@ -179,19 +197,33 @@ class Float32Rows:
 
 
 def _bag(case_id: str, stains: list[str], place_N3: Ints, feature_ND: Tensor) -> Bag:
-    """A bag from the position in `stains`, the slice_idx and the patch_idx of each patch."""
+    """A bag from the position in `stains`, the slice_idx and the patch_idx of each patch, in canonical order.
+
+    Raises:
+        DataError: they are in another order.
+    """
+    if not _in_order(place_N3):
+        raise DataError(f"the features of case {case_id} are not in the order of its patches: run milstore doctor")
     # Stain and slice in one number, as numpy sorts pairs of them far slower.
     codes_G, slice_N = np.unique((place_N3[:, 0] << 32) | place_N3[:, 1], return_inverse=True)
-    stain_codes, stain_G = np.unique(codes_G >> 32, return_inverse=True)
+    _, stain_G = np.unique(codes_G >> 32, return_inverse=True)
     return Bag(
         case_id=case_id,
         slices=tuple((stains[code >> 32], code & 0xFFFFFFFF) for code in codes_G.tolist()),
         slice_N=slice_N,
         patch_idx_N=place_N3[:, 2],
         feature_ND=feature_ND,
-        slice_GN=torch.from_numpy(slice_N == np.arange(len(codes_G))[:, None]),
-        stain_SG=torch.from_numpy(stain_G == np.arange(len(stain_codes))[:, None]),
+        slice_of_N=torch.from_numpy(slice_N),
+        stain_G=torch.from_numpy(stain_G),
+        xy_N2=torch.full((len(place_N3), 2), torch.nan),
     )
+
+
+def _in_order(place_N3: Ints) -> bool:
+    """Whether patches are in canonical order, by what of them differs first from the patch before."""
+    step_M3 = np.diff(place_N3, axis=0)
+    first_M = (step_M3 != 0).argmax(1)
+    return bool(np.all(step_M3[np.arange(len(step_M3)), first_M] > 0))
 
 
 def _int64(column: pa.Array) -> Ints:

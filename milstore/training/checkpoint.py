@@ -33,6 +33,7 @@ def go_on_from_checkpoint(draft: RunDraft, training: Training) -> None:
 
     Raises:
         StoreError: the file cannot be read, or is not of such a training.
+        DataError: another version of milstore wrote it.
     """
     state = read_checkpoint(draft, training.device)
     if state is None:

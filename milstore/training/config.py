@@ -8,29 +8,36 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from milstore.errors import DataError, UsageError
+from milstore.models.registry import DEFAULT as DEFAULT_MODEL
 from milstore.store.tomlfile import read_toml
-from milstore.training.presets import PRESETS, WHEN_ABSENT
+from milstore.training.model_settings import MODEL_FIELDS, known_as, lay_settings, refuse_fields_of_default
+from milstore.training.presets import PRESETS, SINCE_0_2, WHEN_ABSENT
 
 Pooling = Literal["hierarchical", "size-corrected", "flat"]
 Standardise = Literal["none", "train"]
 Keep = Literal["best", "last"]
 Optimiser = Literal["adamw", "adam"]
+Precision = Literal["float32", "bf16"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainingConfig:
     """How to train: the model, the optimiser and when to stop. Values out of range raise UsageError.
 
-    The line under each field is the help of the option of the same name.
+    The line under each field is the help of the option of the same name. The fields from `pooling` to
+    `classifier_dropout` are the settings of the default model; those of any other are in `settings`.
     """
+
+    model: str = DEFAULT_MODEL
+    """Which model: one that `milstore models` lists, or ./file.py:Class for your own. Its settings are given by --set."""
 
     pooling: Pooling = "hierarchical"
     """How attention is made: hierarchical (a softmax a level), size-corrected (a level's score plus the log of the
@@ -95,6 +102,16 @@ class TrainingConfig:
     min_lr: float = 0.0
     """The learning rate falls no lower than this."""
 
+    cases_per_step: int = 1
+    """Cases over which gradients are averaged before the weights change; the last step of an epoch takes those that are
+    left. No loss is of several cases."""
+
+    precision: Precision = "float32"
+    """bf16: train with half the digits where that is faster (torch's autocast, on a GPU alone); evaluation is float32."""
+
+    allow_nondeterministic: bool = False
+    """Let a model use operations that do not give the same bits each time, and give up that the run can be repeated."""
+
     class_weights: str = "auto"
     """Weight of each class in the loss: auto (from how many training cases each has), none, or numbers such as 1,2.5
     in the order of the labels."""
@@ -112,14 +129,22 @@ class TrainingConfig:
     patch_entropy: float = 0.0
     """Weight of the penalty on uneven attention over a slice's patches."""
 
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    """Settings of a model that is not the default one, by name; those that are missing are as its `Config` says."""
+
+    model_sha256: Mapping[str, str] = field(default_factory=dict)
+    """SHA-256 of the files of a user's own model, by name, once it is loaded."""
+
     def __post_init__(self) -> None:
-        for field in fields(self):
-            _check_type(field.name, getattr(self, field.name), type(field.default))
+        for each in option_fields():
+            _check_type(each.name, getattr(self, each.name), type(each.default))
+        self._check_model()
         _check_choice("pooling", self.pooling, get_args(Pooling))
         _check_choice("standardise", self.standardise, get_args(Standardise))
         _check_choice("keep", self.keep, get_args(Keep))
         _check_choice("optimiser", self.optimiser, get_args(Optimiser))
-        for name in ("hidden", "attention_dim", "epochs", "min_epochs", "patience"):
+        _check_choice("precision", self.precision, get_args(Precision))
+        for name in ("hidden", "attention_dim", "epochs", "min_epochs", "patience", "cases_per_step"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("plateau_patience", "max_patches_per_slice", "weight_decay", "clip", "min_delta", "min_lr"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
@@ -131,6 +156,24 @@ class TrainingConfig:
             _check(name, getattr(self, name), 0 <= getattr(self, name) < 1, "from 0 to below 1")
         _check("plateau_factor", self.plateau_factor, 0 < self.plateau_factor < 1, "above 0 and below 1")
         given_class_weights(self.class_weights)
+
+    def _check_model(self) -> None:
+        if self.model != DEFAULT_MODEL:
+            changed = [each.name for each in fields(self) if each.name in MODEL_FIELDS]
+            refuse_fields_of_default(
+                self.model, {name: getattr(self, name) for name in changed if getattr(self, name) != _default(name)}
+            )
+        elif self.settings:
+            raise UsageError(f"settings of {DEFAULT_MODEL} are fields of their own: {', '.join(MODEL_FIELDS)}")
+
+
+def option_fields() -> tuple[Field[Any], ...]:
+    """The fields of TrainingConfig that are options of their own."""
+    return tuple(each for each in fields(TrainingConfig) if each.default is not MISSING)
+
+
+def _default(name: str) -> Any:
+    return next(each.default for each in fields(TrainingConfig) if each.name == name)
 
 
 def option_name(field: str) -> str:
@@ -177,31 +220,48 @@ def field_help() -> dict[str, str]:
     return help_lines
 
 
-def read_config(path: Path | None, options: Mapping[str, object], preset: str | None = None) -> TrainingConfig:
+def read_config(
+    path: Path | None, options: Mapping[str, object], preset: str | None = None, assignments: Sequence[str] = ()
+) -> TrainingConfig:
     """The configuration of a preset, with a TOML file laid over it, and options over both.
 
     Args:
-        path: flat TOML file whose keys are TrainingConfig's fields; None for none.
+        path: TOML file whose keys are TrainingConfig's fields; its table [model] holds settings of the model, and may
+            say by `name` which model. None for none.
         options: fields given on the command line; they win. None values count as not given.
         preset: one of PRESETS, in place of the defaults; None for these.
+        assignments: settings of the model, each as name=value (`--set`).
 
     Raises:
-        UsageError: no such file or preset, broken TOML, an unknown key (the nearest is offered), a value of the wrong
-            type or out of its range.
+        UsageError: no such file, preset or model, broken TOML, an unknown key (the nearest is offered), a value of the
+            wrong type or out of its range, or settings of another model.
     """
     if preset is not None:
         _check_choice("preset", preset, tuple(PRESETS))
     values = dict(PRESETS[preset]) if preset is not None else {}
-    if path is not None:
-        values.update(_read_toml(path))
-    values.update({name: value for name, value in options.items() if value is not None})
-    return TrainingConfig(**values)
+    from_file, table = ({}, {}) if path is None else _read_toml(path)
+    given = {name: value for name, value in options.items() if value is not None}
+    model = str(given.get("model", table.get("name", from_file.get("model", DEFAULT_MODEL))))
+    if preset is not None and model != values["model"]:
+        raise UsageError(f"--preset {preset} is of the model {values['model']}: leave it out, or --model {model}")
+    told = lay_settings(
+        model, from_file, {key: value for key, value in table.items() if key != "name"}, given, assignments,
+        where=f"--config {path}", of_table=str(table.get("name", from_file.get("model", model))),
+    )  # fmt: skip
+    return TrainingConfig(**{**values, **from_file, **told.below, **given, **told.above, "model": model})
 
 
-def config_from_json(text: str) -> TrainingConfig:
-    """The configuration that `canonical_json` wrote for a run, by this version or an earlier one."""
-    known = {field.name for field in fields(TrainingConfig)}
+def config_from_json(text: str, model: str | None = None) -> TrainingConfig:
+    """The configuration that `canonical_json` wrote for a run, by this version or an earlier one.
+
+    Args:
+        text: the JSON.
+        model: ./file.py:Class of a user's own model, of which the JSON knows the class alone.
+    """
+    known = {each.name for each in fields(TrainingConfig)}
     stored = {**WHEN_ABSENT, **json.loads(text)}
+    if model is not None:
+        stored["model"] = model
     return TrainingConfig(**{name: value for name, value in stored.items() if name in known})
 
 
@@ -220,7 +280,28 @@ def canonical_json(config: TrainingConfig, *, encoder: str) -> str:
 
     Split set, split and seed are not in it: runs that differ in nothing else are one experiment.
     """
-    return _sorted_json({**asdict(config), "encoder": encoder})
+    return _sorted_json({**stored_fields(config), "encoder": encoder})
+
+
+def stored_fields(config: TrainingConfig) -> dict[str, Any]:
+    """The fields of a configuration that stand for it, as plain JSON values.
+
+    Of the default model, no word of the model, and of what 0.2 added only what is used: so a configuration has the hash
+    that it had before. Of any other model, its settings and the SHA-256 of its files in place of the default's fields,
+    and no path: a file may be moved.
+    """
+    values = {each.name: getattr(config, each.name) for each in fields(config)}
+    needless = {name for name in SINCE_0_2 if values[name] == WHEN_ABSENT[name]}
+    if config.model == DEFAULT_MODEL:
+        needless |= {"model", "settings", "model_sha256"}
+    else:
+        needless |= set(MODEL_FIELDS)
+        values |= {
+            "model": known_as(config.model),
+            "settings": dict(config.settings),
+            "model_sha256": dict(config.model_sha256),
+        }
+    return {name: value for name, value in values.items() if name not in needless}
 
 
 def config_hash(config_json: str) -> str:
@@ -243,22 +324,38 @@ def default_experiment(config_json: str) -> str:
 def differences(theirs: str, ours: str) -> list[str]:
     """What differs between two configurations' JSON, such as `lr 0.0003 there, 0.001 here`."""
     there, here = _complete(theirs), _complete(ours)
+    if there["model"] != here["model"]:
+        # Settings of two models cannot be compared.
+        for of in (there, here):
+            for name in (*MODEL_FIELDS, "settings", "model_sha256"):
+                of.pop(name, None)
+    files = [
+        f"{name} is another file"
+        for name, _, _ in _differing(there.pop("model_sha256", {}), here.pop("model_sha256", {}))
+    ]
+    settings = _differing(there.pop("settings", {}), here.pop("settings", {}))
+    return [
+        f"{key.replace('_', '-')} {old} there, {new} here" for key, old, new in _differing(there, here) + settings
+    ] + files
+
+
+def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     keys = sorted(there.keys() | here.keys())
     return [
-        f"{key.replace('_', '-')} {there.get(key, 'not set')} there, {here.get(key, 'not set')} here"
-        for key in keys
-        if there.get(key) != here.get(key)
+        (key, there.get(key, "not set"), here.get(key, "not set")) for key in keys if there.get(key) != here.get(key)
     ]
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def _read_toml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The fields that a file gives, and its table [model]."""
     try:
         values = read_toml(path, "a configuration")
     except DataError as error:
         raise UsageError(f"--config {error}") from error
     except FileNotFoundError as error:
         raise UsageError(f"--config {path}: {error.strerror}: give a readable TOML file") from error
-    known = {field.name: type(field.default) for field in fields(TrainingConfig)}
+    table = values.pop("model") if isinstance(values.get("model"), dict) else {}
+    known = {each.name: type(each.default) for each in option_fields()}
     for key in values:
         if key not in known:
             near = get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
@@ -270,7 +367,7 @@ def _read_toml(path: Path) -> dict[str, Any]:
             values[key] = float(value)
         if key == "class_weights" and isinstance(value, list):
             values[key] = ",".join(f"{weight}" for weight in value)
-    return values
+    return values, table
 
 
 def _check_type(name: str, value: object, wanted: type) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from milstore.errors import UsageError
 from milstore.store.features import PackedFeatures, empty_vectors
-from milstore.training.bags import Bag, BagsInMemory, BagSource, name_bags
+from milstore.training.bags import TENSORS, Bag, BagsInMemory, BagSource, name_bags
 from milstore.training.memory import memory_text
 
 MOST_AHEAD = 8
@@ -137,9 +137,9 @@ class BagsSentAhead:
                 yield ready
             # The source may write over the features that were copied as soon as it is asked for the next bag.
             copied.synchronize()
-            for tensor in (coming.feature_ND, coming.slice_GN, coming.stain_SG):
+            for name in TENSORS:
                 # Else the memory could be given to another copy while it is still computed on.
-                tensor.record_stream(computing)
+                getattr(coming, name).record_stream(computing)
             ready = coming
         if ready is not None:
             yield ready

@@ -8,12 +8,16 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
+from torch import Tensor, nn
 
 from milstore.analysis.learning import Learning, judge
+from milstore.errors import DataError
+from milstore.models.attention import levels
+from milstore.models.layers import Projector
 from milstore.schema.arrow import arrow_schema
-from milstore.training.bags import Bag, BagSource, Float32Rows
+from milstore.training.bags import Bag, BagSource, Float32Rows, Ints
 from milstore.training.loop import SplitCases, Training
-from milstore.training.model import AttentionMIL, effective_attention
+from milstore.training.objective import Standardised
 
 Floats = npt.NDArray[np.float64]
 SliceKey = tuple[str, str, int]
@@ -27,8 +31,11 @@ class CaseResult:
     bag: Bag
     """Without its features: the results of all cases are held at once."""
     probability_C: Floats
-    attention: dict[str, Floats]
-    """stain_attention, slice_attention, patch_attention and effective_attention of each patch, shape (N,)."""
+    attention: dict[str, Floats] | None
+    """stain_attention, slice_attention, patch_attention and effective_attention of each patch, shape (N,); None of a
+    model without attention."""
+    scores: dict[str, Floats]
+    """Signed numbers of each patch that are not attention, by name, shape (N,)."""
 
     @property
     def pred_label(self) -> int:
@@ -36,28 +43,40 @@ class CaseResult:
         return int(self.probability_C.argmax())
 
 
-def evaluate(model: AttentionMIL, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> list[CaseResult]:
-    """Run the model over cases, all patches of each, in the order given; nothing is dropped."""
+def evaluate(model: Standardised, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> list[CaseResult]:
+    """Run the model over cases, all patches of each, in the order given, in float32; nothing is dropped.
+
+    Raises:
+        DataError: a model gives attention that is no number, or none at all to a case.
+    """
     model.eval()
     float32 = Float32Rows()
     return [_evaluate_case(model, bag, float32, device) for bag in bags.in_order(case_ids)]
 
 
 @torch.no_grad()
-def _evaluate_case(model: AttentionMIL, stored: Bag, float32: Float32Rows, device: torch.device) -> CaseResult:
+def _evaluate_case(model: Standardised, stored: Bag, float32: Float32Rows, device: torch.device) -> CaseResult:
     bag = stored.to(device)
-    output = model(float32(bag.feature_ND), bag.slice_GN, bag.stain_SG)
-    attention = output.attention
-    stain_G = stored.stain_SG.cpu().numpy().argmax(0)
+    seen = bag.seen(float32(bag.feature_ND))
+    output = model(seen)
+    attention = None
+    if output.attention is not None:
+        try:
+            found = levels(output.attention, seen)
+        except ValueError as error:
+            raise DataError(f"model {type(model.inner).__name__}, case {stored.case_id}: {error}") from error
+        stain_G = seen.stain_G.cpu().numpy()
+        attention = {
+            "stain_attention": found.stain_S[stain_G][stored.slice_N],
+            "slice_attention": found.slice_G[stored.slice_N],
+            "patch_attention": found.patch_N,
+            "effective_attention": found.effective_N,
+        }
     return CaseResult(
         bag=stored.without_features(),
         probability_C=output.logits_C.double().softmax(0).cpu().numpy(),
-        attention={
-            "stain_attention": attention.log_stain_S.double().exp().cpu().numpy()[stain_G][stored.slice_N],
-            "slice_attention": attention.log_slice_G.double().exp().cpu().numpy()[stored.slice_N],
-            "patch_attention": attention.log_patch_N.double().exp().cpu().numpy(),
-            "effective_attention": effective_attention(attention, bag.slice_GN, bag.stain_SG).cpu().numpy(),
-        },
+        attention=attention,
+        scores={name: score_N.double().cpu().numpy() for name, score_N in output.scores.items()},
     )
 
 
@@ -78,17 +97,33 @@ def judge_training(training: Training, results: list[CaseResult]) -> Learning:
 
 
 @torch.no_grad()
-def dead_units(model: AttentionMIL, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> float:
-    """Share of the projector's units that are 0 on every patch of some cases, 0 to 1: no gradient revives them."""
+def dead_units(model: Standardised, bags: BagSource, case_ids: Iterable[str], device: torch.device) -> float | None:
+    """Share of the projector's units that are 0 on every patch of some cases, 0 to 1: no gradient revives them.
+
+    None of a model that has no layer `milstore.models.layers.Projector`, where it is not known which units could die.
+    """
+    projectors = [layer for layer in model.modules() if isinstance(layer, Projector)]
+    if not projectors:
+        return None
     model.eval()
-    float32, alive_H = Float32Rows(), None
-    for bag in bags.in_order(case_ids):
-        feature_ND = float32(bag.feature_ND.to(device))
-        of_case_H = (model.project(model.standardise(feature_ND)) > 0).any(0)
-        alive_H = of_case_H if alive_H is None else alive_H | of_case_H
-        if bool(alive_H.all()):
-            break
-    return 0.0 if alive_H is None else 1 - float(alive_H.double().mean())
+    alive: dict[nn.Module, Tensor] = {}
+
+    def look(layer: nn.Module, _: object, value_NH: Tensor) -> None:
+        of_case_H = (value_NH > 0).any(0)
+        alive[layer] = of_case_H | alive[layer] if layer in alive else of_case_H
+
+    hooks = [layer.register_forward_hook(look) for layer in projectors]
+    try:
+        float32 = Float32Rows()
+        for stored in bags.in_order(case_ids):
+            bag = stored.to(device)
+            model(bag.seen(float32(bag.feature_ND)))
+            if all(bool(alive_H.all()) for alive_H in alive.values()):
+                break
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return 1 - float(torch.cat(list(alive.values())).double().mean()) if alive else 0.0
 
 
 def prediction_tables(results: list[CaseResult], cases: SplitCases) -> tuple[pa.Table, pa.Table]:
@@ -120,25 +155,45 @@ def prediction_tables(results: list[CaseResult], cases: SplitCases) -> tuple[pa.
 
 
 def attention_table(results: list[CaseResult]) -> pa.Table:
-    """The table `attention`, still without rank and n_patches: the store puts them in."""
-    sizes = [result.bag.n_patches for result in results]
-    slices = [key for result in results for key in result.bag.slices]
-    first_slice = np.cumsum([0, *(len(result.bag.slices) for result in results[:-1])])
-    slice_of_row = np.concatenate(
-        [first + result.bag.slice_N for first, result in zip(first_slice, results, strict=True)]
-    )
-    stains = pa.array([stain for stain, _ in slices], pa.string())
-    columns: dict[str, Any] = {
-        "case_id": pa.array([result.bag.case_id for result in results], pa.string()).take(
-            pa.array(np.repeat(np.arange(len(results)), sizes))
-        ),
-        "stain": stains.take(pa.array(slice_of_row)),
-        "slice_idx": np.array([slice_idx for _, slice_idx in slices], np.int32)[slice_of_row],
-        "patch_idx": np.concatenate([result.bag.patch_idx_N for result in results]).astype(np.int32),
-    }
+    """The table `attention`, still without rank and n_patches: the store puts them in. Without rows where there is none."""
+    attended = [(result.bag, result.attention) for result in results if result.attention is not None]
+    columns = _places([bag for bag, _ in attended])
     for name in ("stain_attention", "slice_attention", "patch_attention", "effective_attention"):
-        columns[name] = np.concatenate([result.attention[name] for result in results]).astype(np.float32)
+        parts = [attention[name].astype(np.float32) for _, attention in attended]
+        columns[name] = np.concatenate(parts) if parts else np.empty(0, np.float32)
     return pa.table(columns)
+
+
+def score_table(results: list[CaseResult]) -> pa.Table:
+    """What patches got that is not attention: case_id, stain, slice_idx, patch_idx, name and value (float32, any sign).
+
+    A row a patch and score, case by case; the table for a run's scores.
+    """
+    scored = [(result.bag, name, value_N) for result in results for name, value_N in result.scores.items()]
+    columns = _places([bag for bag, _, _ in scored])
+    names = pa.array([name for _, name, _ in scored], pa.string())
+    columns["name"] = names.take(pa.array(np.repeat(np.arange(len(scored)), [bag.n_patches for bag, _, _ in scored])))
+    parts = [value_N.astype(np.float32) for _, _, value_N in scored]
+    columns["value"] = np.concatenate(parts) if parts else np.empty(0, np.float32)
+    return pa.table(columns)
+
+
+def _places(bags: list[Bag]) -> dict[str, Any]:
+    """case_id, stain, slice_idx and patch_idx of every patch of some bags, one after another."""
+    slices = [key for bag in bags for key in bag.slices]
+    first_slice = np.cumsum([0, *(len(bag.slices) for bag in bags)])
+    slice_of_row = _joined([first + bag.slice_N for first, bag in zip(first_slice, bags, strict=False)])
+    case_of_row = _joined([np.full(bag.n_patches, i) for i, bag in enumerate(bags)])
+    return {
+        "case_id": pa.array([bag.case_id for bag in bags], pa.string()).take(pa.array(case_of_row)),
+        "stain": pa.array([stain for stain, _ in slices], pa.string()).take(pa.array(slice_of_row)),
+        "slice_idx": np.array([slice_idx for _, slice_idx in slices], np.int32)[slice_of_row],
+        "patch_idx": _joined([bag.patch_idx_N for bag in bags]).astype(np.int32),
+    }
+
+
+def _joined(parts: list[Ints]) -> Ints:
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
 def coverage_table(

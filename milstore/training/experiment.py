@@ -19,6 +19,7 @@ from milstore.training.data_loading import open_bags
 from milstore.training.interruption import Interruption
 from milstore.training.job import Job, utc_now
 from milstore.training.memory import parse_memory
+from milstore.training.model_choice import choose_model, model_of_run
 from milstore.training.progress import Watcher
 from milstore.training.provenance import find_device, usable_threads
 from milstore.training.setup import SplitPlan
@@ -75,7 +76,7 @@ def train_all(
         committed: called with each run as soon as it is in the store.
 
     Raises:
-        UsageError: an option that does not fit the store.
+        UsageError: an option that does not fit the store, or as `choose_model`.
         ConflictError: the store lacks something, the experiment stands for another configuration, the unfinished run is
             in training by a living process or began with other data.
         DataError: subsets that cannot be trained on.
@@ -85,6 +86,8 @@ def train_all(
     watcher = watcher or Watcher()
     check_numbers(seed, threads, checkpoint_minutes)
     with Interruption() as interruption:
+        chosen_model = choose_model(config)
+        config = chosen_model.config
         cohort = read_cohort(store)
         names = setup.class_names(cohort)
         packed = open_features(store, cohort, encoder)
@@ -99,13 +102,15 @@ def train_all(
             "n_splits": n_splits,
             "seed": seed,
             "encoder": packed.encoder,
-            "pooling": config.pooling,
+            "pooling": setup.pooling_of(config),
+            **chosen_model.facts(),
             "config": config_json,
             "config_hash": config_hash(config_json),
             "config_version": CONFIG_VERSION,
             "cohort_fingerprint": cohort.fingerprint,
             "features_fingerprint": packed.fingerprint,
             "class_names": names,
+            "stains": setup.stain_names(cohort),
             "threads": threads or usable_threads(),
             "device": found_device.type,
             "restarts": 0,
@@ -129,7 +134,7 @@ def train_all(
         job = Job(
             store=store,
             cohort=cohort,
-            config=config,
+            chosen=chosen_model,
             bags=_open(packed, plans.values(), found_device, memory),
             interruption=interruption,
             watcher=watcher,
@@ -155,14 +160,24 @@ def resume(
     store: Store,
     run_id: str,
     *,
+    model: str | None = None,
     checkpoint_minutes: float = CHECKPOINT_MINUTES,
     memory: str | None = None,
     watcher: Watcher | None = None,
 ) -> RunResult:
     """Continue an interrupted run from its last checkpoint, with the threads and the device that it began with.
 
+    Args:
+        store: the store.
+        run_id: the run.
+        model: ./file.py:Class, where the run's model is the user's own: a file is never executed because a store says so.
+        checkpoint_minutes: as for `train_all`.
+        memory: as for `train_all`.
+        watcher: as for `train_all`.
+
     Raises:
-        UsageError: there is no such unfinished run, or its device is not here.
+        UsageError: there is no such unfinished run, its device is not here, or `model` is missing or of another run.
+        DataError: the model's files are not those that the run began with.
         ConflictError: a living process trains it, or the features are not those that it began with.
         StoreError: its files cannot be read or written, or another process has taken it over.
         Interrupted: a signal asked to stop again.
@@ -176,12 +191,14 @@ def resume(
         try:
             facts = draft.facts
             plan = SplitPlan.of(facts)
-            config = config_from_json(facts["config"])
+            file = model_of_run(run_id, facts, model)
+            config = config_from_json(facts["config"], file)
             encoder, begun_with, device = (facts[name] for name in ("encoder", "features_fingerprint", "device"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(
                 f"{draft.folder / 'draft.json'} does not say how run {run_id} began: train it anew"
             ) from error
+        chosen_model = choose_model(config)
         cohort = read_cohort(store)
         packed = open_features(store, cohort, encoder)
         if packed.fingerprint != begun_with:
@@ -191,7 +208,7 @@ def resume(
         job = Job(
             store=store,
             cohort=cohort,
-            config=config,
+            chosen=chosen_model,
             bags=_open(packed, [plan], find_device(device), memory),
             interruption=interruption,
             watcher=watcher,

@@ -34,6 +34,7 @@ from milstore.training.evaluation import (
 )
 from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
+from milstore.training.model_choice import ChosenModel
 from milstore.training.progress import Watcher
 from milstore.training.provenance import code_version, cpu_model, device_name, find_device, repeatable_arithmetic
 from milstore.training.setup import SplitPlan
@@ -51,12 +52,18 @@ class Job:
 
     store: Store
     cohort: Cohort
-    config: TrainingConfig
+    chosen: ChosenModel
+    """The model, and how to train."""
     bags: BagSource
     interruption: Interruption
     watcher: Watcher
     checkpoint_seconds: float
     """Within an epoch, a checkpoint is written when the last one is older."""
+
+    @property
+    def config(self) -> TrainingConfig:
+        """How to train."""
+        return self.chosen.config
 
     def begin(self, facts: dict[str, Any]) -> RunResult:
         """Train and commit a new run."""
@@ -77,9 +84,22 @@ class Job:
 
     def _run(self, facts: dict[str, Any], claim: Callable[[], tuple[RunDraft, str]]) -> RunResult:
         cases, device = SplitPlan.of(facts).cases, find_device(facts["device"])
-        with repeatable_arithmetic(facts["threads"]), self.watcher:
-            n_classes = len(facts["class_names"])
-            training = Training(self.bags, cases, self.config, n_classes=n_classes, seed=facts["seed"], device=device)
+        allow = self.config.allow_nondeterministic
+        with repeatable_arithmetic(facts["threads"], allow_nondeterministic=allow), self.watcher:
+            training = Training(
+                self.bags,
+                cases,
+                self.config,
+                n_classes=len(facts["class_names"]),
+                seed=facts["seed"],
+                device=device,
+                chosen=self.chosen,
+                # As they were when it began: a model may have made weights for each.
+                stains=facts.get("stains", ()),
+            )
+            if self.chosen.loaded.files:
+                # What a user's own model cannot do is told before anything is written.
+                training.try_out()
             draft, token = claim()
             with Hold(draft.folder, token) as hold:
                 try:
@@ -140,17 +160,19 @@ class Job:
     def _commit(self, training: Training, draft: RunDraft) -> RunResult:
         started = time.perf_counter()
         training.restore_best()
-        results = evaluate(training.model, self.bags, training.cases.all, training.device)
+        with self.chosen.calling():
+            # Each result has `scores` too; `score_table` makes the table of them, which a store does not hold yet.
+            results = evaluate(training.model, self.bags, training.cases.all, training.device)
         predictions, probabilities = prediction_tables(results, training.cases)
         subset_of = {**training.cases.subset_of, **draft.facts["left_out"]}
         existing = setup.patch_counts(self.cohort, subset_of)
         seconds = sum(row["seconds"] for row in training.history) + time.perf_counter() - started
-        weights_facts = {name: draft.facts[name] for name in ("config", "class_names")}
-        weights_facts["n_features"] = self.bags.n_features
+        weights_facts = {name: draft.facts.get(name, []) for name in ("config", "class_names", "stains")}
+        weights_facts |= {**self.chosen.facts(), "n_features": self.bags.n_features}
         learning = judge_training(training, results)
         folder = commit_run(
             draft,
-            {**_run_row(training, draft.facts, seconds), LEARNING: learning.facts()},
+            {**_run_row(training, draft.facts, seconds), **self.chosen.facts(), LEARNING: learning.facts()},
             epochs=pa.Table.from_pylist(training.history, arrow_schema("epochs")),
             predictions=predictions,
             probabilities=probabilities,
@@ -164,6 +186,8 @@ class Job:
             run_id=draft.run_id,
             folder=Path(folder),
             **{name: draft.facts[name] for name in ("experiment", "split_set", "split", "seed")},
+            model=self.chosen.name,
+            attention=self.chosen.attends,
             n_epochs=len(training.history),
             best_epoch=training.best_epoch,
             seconds=seconds,
@@ -172,10 +196,14 @@ class Job:
         )
 
 
+_OF_DRAFT = {"cases", "left_out", "class_names", "stains"}
+"""Facts that a draft needs to go on, and that a finished run says in its tables."""
+
+
 def _run_row(training: Training, facts: dict[str, Any], seconds: float) -> dict[str, Any]:
     """The columns of the table `runs` that the store does not find out itself."""
     return {
-        **{key: value for key, value in facts.items() if key not in {"cases", "left_out", "class_names"}},
+        **{key: value for key, value in facts.items() if key not in _OF_DRAFT},
         "code_version": code_version(),
         "host": platform.node(),
         "cpu": cpu_model(),

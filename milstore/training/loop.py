@@ -1,4 +1,4 @@
-"""The loop: one optimiser step a case, one row an epoch, the best epoch's weights kept.
+"""The loop: one optimiser step for one case or several, one row an epoch, the best epoch's weights kept.
 
 Everything that the next step depends on is in `Training.state()`, and random numbers are functions of (seed, epoch,
 position), so a training that goes on from a checkpoint computes what it would have computed, to the last bit.
@@ -6,7 +6,8 @@ position), so a training that goes on from a checkpoint computes what it would h
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,15 +16,19 @@ from torch import Tensor
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from milstore.errors import DataError, UsageError
+from milstore.models import interface
+from milstore.models.interface import cross_entropy
+from milstore.models.layers import Standardiser
 from milstore.schema.columns import SUBSETS
 from milstore.store.names import named, natural_key
 from milstore.training.bags import Bag, BagSource, Float32Rows, feature_moments
 from milstore.training.config import TrainingConfig, given_class_weights
-from milstore.training.model import Attention, AttentionMIL, Standardiser, unevenness
+from milstore.training.model_choice import ChosenModel, choose_model
+from milstore.training.objective import Standardised, check_output, fill_gradients
 from milstore.training.progress import Watcher
 from milstore.training.randomness import Purpose, generator, seed_torch
 
-CHECKPOINT_FORMAT = 3
+CHECKPOINT_FORMAT = 4
 
 
 class DivergedError(UsageError):
@@ -59,26 +64,46 @@ class Training:
         n_classes: int,
         seed: int,
         device: torch.device,
+        chosen: ChosenModel | None = None,
+        stains: Sequence[str] = (),
     ) -> None:
         """A new model, with weights drawn from the seed. `bags` must hold every case of the split.
 
+        Args:
+            bags: the cases.
+            cases: their subsets and labels.
+            config: how to train.
+            n_classes: how many classes there are.
+            seed: of weights, order and dropout.
+            device: where to compute.
+            chosen: the model that `config` names, where it is loaded already.
+            stains: names of the store's stains, for a model that asks for them.
+
         Raises:
             DataError: the training subset has no case, or of one class only; the validation subset has no case.
-            UsageError: class weights that do not fit the classes.
+            UsageError: class weights that do not fit the classes, a precision that the device does not have, or as
+                `choose_model`.
         """
+        if config.precision == "bf16" and device.type != "cuda":
+            raise UsageError("--precision bf16 needs a GPU, and this training has none: leave it out")
         self.bags, self.cases, self.config, self.seed, self.device = bags, cases, config, seed, device
+        self.chosen, self.n_classes = chosen or choose_model(config), n_classes
         self.class_weight = class_weights(cases, config.class_weights, n_classes)
         if not cases.of("val"):
             raise DataError("the validation subset has no case: the best epoch cannot be told")
         seed_torch(device, seed, Purpose.WEIGHTS)
-        self.model = AttentionMIL(bags.n_features, n_classes, config)
+        self.model = Standardised(
+            self.chosen.build(bags.n_features, n_classes, stains),
+            bags.n_features,
+            standardise=config.standardise == "train",
+        )
         if isinstance(self.model.standardise, Standardiser):
-            mean_D, deviation_D = feature_moments(bags, cases.of("train"))
-            self.model.standardise.shift_D.copy_(mean_D)
-            self.model.standardise.scale_D.copy_(1 / deviation_D)
+            self.model.standardise.take(*feature_moments(bags, cases.of("train")), clip=config.clip)
         self.model.to(device)
+        self._weight_C = torch.tensor(self.class_weight, device=device)
+        self._trained = [each for each in self.model.parameters() if each.requires_grad]
         optimiser = torch.optim.Adam if config.optimiser == "adam" else torch.optim.AdamW
-        self.optimizer = optimiser(self.model.parameters(), lr=config.lr, weight_decay=config.weight_decay, fused=True)
+        self.optimizer = optimiser(self._trained, lr=config.lr, weight_decay=config.weight_decay, fused=True)
         self.scheduler = ReduceLROnPlateau(
             self.optimizer,
             factor=config.plateau_factor,
@@ -114,6 +139,15 @@ class Training:
                 improved, lowest = row["epoch"], row["val_loss"]
         return improved
 
+    def try_out(self) -> None:
+        """Take in one case and forget it again. UsageError where the model cannot."""
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.train()
+        self._take_in(next(iter(self.bags.in_order(self.cases.of("train")[:1]))), 1, 1)
+        self.optimizer.zero_grad()
+        self.logits.clear()
+        self.model.load_state_dict(before)
+
     def train_epoch(self, watcher: Watcher, stop: Callable[[], bool]) -> bool:
         """Train what is left of the current epoch, and validate.
 
@@ -140,47 +174,59 @@ class Training:
         """Train on what is left of an epoch's cases. Returns whether that was all: false if `stop` said so before."""
         self.model.train()
         for bag in self.bags.in_order(order[self.position :]):
-            self._step(bag, epoch)
+            self._take_in(bag, epoch, self._step_size(len(order)))
             self.position += 1
+            if self.position % self.config.cases_per_step == 0 or self.position == len(order):
+                self._step()
             watcher.case()
             if stop() and self.position < len(order):
                 return False
         return True
 
-    def _step(self, bag: Bag, epoch: int) -> None:
+    def _step_size(self, n_cases: int) -> int:
+        """How many cases the step takes that the case at hand belongs to: fewer at the end of an epoch."""
+        per_step = self.config.cases_per_step
+        return min(per_step, n_cases - self.position // per_step * per_step)
+
+    def _take_in(self, stored: Bag, epoch: int, step_size: int) -> None:
+        """Add the gradients of a case to those of its step, which are the mean over the step's cases."""
         if self.config.max_patches_per_slice:
             rng = generator(self.seed, Purpose.CAP, epoch, self.position)
-            bag = bag.capped(self.config.max_patches_per_slice, rng)
-        bag = bag.to(self.device)
+            stored = stored.capped(self.config.max_patches_per_slice, rng)
+        bag = self._seen(stored)
+        label = self.cases.label_of[stored.case_id]
         seed_torch(self.device, self.seed, Purpose.DROPOUT, epoch, self.position)
-        output = self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG)
-        loss = self._loss(output.logits_C, bag.case_id) + self._penalty(output.attention, bag)
-        self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        with self.chosen.calling():
+            with self._precision():
+                output = self.model(bag)
+                check_output(output, self.model.inner, bag, self.n_classes)
+                loss = self.model.loss(output, bag, label, self._weight_C, self.config)
+            (loss / step_size).backward()  # type: ignore[no-untyped-call]
+        self.logits.append(output.logits_C.detach().float())
+
+    def _step(self) -> None:
+        fill_gradients(self._trained)
         self.optimizer.step()
-        self.logits.append(output.logits_C.detach())
+        self.optimizer.zero_grad()
 
-    def _penalty(self, attention: Attention, bag: Bag) -> Tensor | float:
-        """What attention that is far from even costs, summed over the levels."""
-        config = self.config
-        levels = (
-            (config.stain_entropy, attention.log_stain_S, bag.stain_SG.any(1)[None]),
-            (config.slice_entropy, attention.log_slice_G, bag.stain_SG),
-            (config.patch_entropy, attention.log_patch_N, bag.slice_GN),
-        )
-        return sum(weight * unevenness(log_weight_M, member_KM) for weight, log_weight_M, member_KM in levels if weight)
+    def _precision(self) -> AbstractContextManager[Any]:
+        if self.config.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=torch.bfloat16)  # pragma: no cover - needs a GPU
 
-    def _loss(self, logits_C: Tensor, case_id: str) -> Tensor:
-        # Not cross_entropy(weight=...): its mean over one case divides by the case's weight, which undoes it.
-        label = self.cases.label_of[case_id]
-        return -self.class_weight[label] * logits_C.log_softmax(0)[label]
+    def _seen(self, stored: Bag) -> interface.Bag:
+        """What the model is given of a case: its features as float32, which hold until the next case."""
+        bag = stored.to(self.device)
+        return bag.seen(self.float32(bag.feature_ND))
 
     def _loss_and_accuracy(self, logits: list[Tensor], case_ids: list[str]) -> Tensor:
-        """Mean loss and accuracy over cases, as a tensor of two numbers, float64."""
+        """Mean cross-entropy and accuracy over cases, as a tensor of two numbers, float64; whatever a model's own loss
+        adds."""
+        labels = [self.cases.label_of[case_id] for case_id in case_ids]
         loss_N = torch.stack(
-            [self._loss(logits_C, case_id) for logits_C, case_id in zip(logits, case_ids, strict=True)]
+            [cross_entropy(logits_C, label, self._weight_C) for logits_C, label in zip(logits, labels, strict=True)]
         )
-        label_N = torch.tensor([self.cases.label_of[case_id] for case_id in case_ids], device=self.device)
+        label_N = torch.tensor(labels, device=self.device)
         right_N = torch.stack(logits).argmax(1) == label_N
         return torch.stack([loss_N.double().mean(), right_N.double().mean()])
 
@@ -191,8 +237,8 @@ class Training:
         self.model.eval()
         logits = []
         for stored in self.bags.in_order(cases):
-            bag = stored.to(self.device)
-            logits.append(self.model(self.float32(bag.feature_ND), bag.slice_GN, bag.stain_SG).logits_C)
+            with self.chosen.calling():
+                logits.append(self.model(self._seen(stored)).logits_C)
         return self._loss_and_accuracy(logits, cases)
 
     def _end_epoch(
@@ -231,6 +277,8 @@ class Training:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "position": self.position,
+            # Of a step that is not complete; else there are none.
+            "gradients": [each.grad for each in self._trained],
             "logits": list(self.logits),
             "epoch_seconds": self.epoch_seconds,
             "history": self.history,
@@ -247,12 +295,15 @@ class Training:
         if state.get("format") != CHECKPOINT_FORMAT:
             found = state.get("format")
             raise DataError(
-                f"the checkpoint has format {found}, not {CHECKPOINT_FORMAT}: train that split anew by --fresh"
+                f"the checkpoint has format {found}, not {CHECKPOINT_FORMAT}, as another version of milstore wrote it: "
+                "train that split anew by milstore train ... --fresh"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         self.position = state["position"]
+        for each, gradient in zip(self._trained, state["gradients"], strict=True):
+            each.grad = None if gradient is None else gradient.to(self.device)
         self.logits = [logits_C.to(self.device) for logits_C in state["logits"]]
         self.epoch_seconds = state["epoch_seconds"]
         self.history = list(state["history"])

@@ -5,6 +5,7 @@ from typing import Any
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "study": {
+        "model": "hierarchical",
         "pooling": "hierarchical",
         "hidden": 512,
         "attention_dim": 128,
@@ -25,6 +26,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "plateau_factor": 0.3,
         "plateau_patience": 3,
         "min_lr": 1e-6,
+        "cases_per_step": 1,
+        "precision": "float32",
+        "allow_nondeterministic": False,
         "class_weights": "2.5,1",
         "max_patches_per_slice": 800,
         "stain_entropy": 0.0,
@@ -45,6 +49,15 @@ WHEN_ABSENT: Mapping[str, Any] = {
     "keep": "best",
     "optimiser": "adamw",
     "min_lr": 0.0,
+    "model": "hierarchical",
+    "settings": {},
+    "model_sha256": {},
+    "cases_per_step": 1,
+    "precision": "float32",
+    "allow_nondeterministic": False,
 }
 """What a stored configuration did that lacks a field: what every training did before there was the field. A new field
 gets its line here; what a later default is does not matter."""
+
+SINCE_0_2 = ("cases_per_step", "precision", "allow_nondeterministic")
+"""Fields that a stored configuration leaves out where they do what was done before there were they."""

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import subprocess
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -60,10 +61,14 @@ def usable_threads() -> int:
 
 
 @contextlib.contextmanager
-def repeatable_arithmetic(threads: int) -> Iterator[None]:
+def repeatable_arithmetic(threads: int, *, allow_nondeterministic: bool = False) -> Iterator[None]:
     """Compute with that many threads and with deterministic algorithms only; what was set before is set again.
 
     torch's global random state is left as it was found.
+
+    Args:
+        threads: for torch.
+        allow_nondeterministic: let operations that have no deterministic algorithm run all the same.
     """
     # cuBLAS is deterministic only with a fixed workspace, and reads this when it is first used.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -71,15 +76,22 @@ def repeatable_arithmetic(threads: int) -> Iterator[None]:
         torch.get_num_threads(),
         torch.are_deterministic_algorithms_enabled(),
         torch.utils.deterministic.fill_uninitialized_memory,  # type: ignore[attr-defined]
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+        torch.backends.cudnn.allow_tf32,
     )
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=allow_nondeterministic)
+    # A GPU's convolutions are of float32 too, as its other products are.
+    torch.backends.cudnn.allow_tf32 = False
     # On by default with the above: fills every new tensor with NaN, which costs time and guards nothing here.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(), warnings.catch_warnings():
+            # Whoever allows it need not be warned of it.
+            warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation")
             yield
     finally:
         torch.set_num_threads(before[0])
-        torch.use_deterministic_algorithms(before[1])
+        torch.use_deterministic_algorithms(before[1], warn_only=before[3])
+        torch.backends.cudnn.allow_tf32 = before[4]
         torch.utils.deterministic.fill_uninitialized_memory = before[2]  # type: ignore[attr-defined]

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milstore.errors import ConflictError, UsageError
+from milstore.models.registry import DEFAULT as DEFAULT_MODEL
 from milstore.store.cohort import Cohort
 from milstore.store.features import PackedFeatures
 from milstore.store.names import check_name, named, natural_key, nearest
@@ -12,7 +13,7 @@ from milstore.store.paths import Store
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import split_numbers
 from milstore.store.views import connect, execute
-from milstore.training.config import default_experiment, differences, same_settings
+from milstore.training.config import TrainingConfig, default_experiment, differences, same_settings
 from milstore.training.evaluation import SliceKey
 from milstore.training.loop import SplitCases
 
@@ -49,6 +50,16 @@ def class_names(cohort: Cohort) -> list[str]:
     if not names:
         raise ConflictError("the store has no labels: begin with milstore ingest labels, or build one by milstore demo")
     return [names[label] for label in sorted(names)]
+
+
+def stain_names(cohort: Cohort) -> list[str]:
+    """The store's stains, in alphabetical order."""
+    return sorted(row["stain"] for row in cohort.table("stains").to_pylist())
+
+
+def pooling_of(config: TrainingConfig) -> str | None:
+    """How the default model pools; None for any other."""
+    return config.pooling if config.model == DEFAULT_MODEL else None
 
 
 def choose_split_set(cohort: Cohort, wanted: str | None) -> tuple[str, int]:

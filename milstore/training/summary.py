@@ -69,6 +69,10 @@ class RunResult:
     split_set: str
     split: int
     seed: int
+    model: str
+    """Its name, or the class of a user's own."""
+    attention: str
+    """levels, patches or none."""
     n_epochs: int
     best_epoch: int
     seconds: float
