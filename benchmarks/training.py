@@ -34,7 +34,7 @@ PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
 NOTES = """\
 - **The bound** of an epoch is what no training can leave out: two products of matrices a case, on float32 features that
   lie in memory. It is timed by both libraries that torch carries. oneDNN is the faster on some processors, and there the
-  harder bound; milstore multiplies as `torch.nn.Linear` does, by `torch.mm`.
+  harder bound; milstore gives it what is large and leaves the rest to `torch.nn.Linear` (`milstore/models/products.py`).
   Turning float16 into float32, the attention, the optimiser and all else is in the epoch and not in the bound.
 - **The rival** (`benchmarks/rival.py`) is the same model with the same optimiser and one step a case, written as it
   commonly is: a module a level, a loop over slices, `torch.nn.Linear`. Files are read by a DataLoader of two workers from

@@ -314,8 +314,8 @@ def test_a_checkpoint_holds_plain_values_and_tensors(store: Store) -> None:
     state = read_checkpoint(die_in(store), torch.device("cpu"))
     assert state is not None
     assert set(state) == {
-        "format", "model", "optimizer", "scheduler", "position", "logits", "epoch_seconds", "history", "best_epoch",
-        "best_weights",
+        "format", "model", "optimizer", "scheduler", "position", "gradients", "logits", "epoch_seconds", "history",
+        "best_epoch", "best_weights",
     }  # fmt: skip
 
     def kinds(value: Any) -> set[type]:

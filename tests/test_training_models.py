@@ -15,6 +15,8 @@ from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.cli.main import main
 from milstore.errors import ConflictError, DataError, UsageError
+from milstore.launching.planning import plan_launch
+from milstore.launching.task import Task
 from milstore.models import available
 from milstore.report.building import build_report
 from milstore.store import Store
@@ -170,7 +172,7 @@ def test_a_run_of_a_users_own_model_goes_on_with_the_same_file_alone(store: Stor
     with pytest.raises(UsageError, match="is of the model Mine, not abmil: leave --model out"):
         resume(store, draft.run_id, model="abmil")
     text = (tmp_path / "mine.py").read_text(encoding="utf-8")
-    (tmp_path / "mine.py").write_text(f"{text}# a word\n", encoding="utf-8")
+    (tmp_path / "mine.py").write_text(f"{text}raise SystemExit('executed')\n", encoding="utf-8")
     with pytest.raises(DataError, match=r"mine\.py differs from what the run was trained with"):
         resume(store, draft.run_id, model=model)
     # The file may lie elsewhere.
@@ -538,3 +540,22 @@ def test_a_checkpoint_of_an_earlier_version_says_how_to_train_anew(
         "milstore train ... --fresh\n"
     )
     assert main([*words, "--fresh"]) == 0
+
+
+def test_a_launch_trains_a_users_own_file_from_anywhere(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its path is written down whole, its SHA-256 beside it; a job that finds another file does not execute it."""
+    own_model(tmp_path, "pass")
+    monkeypatch.chdir(tmp_path)
+    config = of_model("./mine.py:Mine", width=3)
+    launch = plan_launch(store, config, [1, 2], launcher="local", threads=1)
+    assert launch is not None
+    assert launch.facts["model"] == f"{tmp_path / 'mine.py'}:Mine"
+    monkeypatch.chdir("/")
+    run_id = Task(store=str(store.root), folder=str(launch.folder), split=1)()
+    assert read_run(store, run_id)["model"] == "Mine"
+    with (tmp_path / "mine.py").open("a", encoding="utf-8") as stream:
+        stream.write("raise SystemExit('executed')\n")
+    with pytest.raises(DataError, match=r"mine\.py differs from what the run was trained with"):
+        Task(store=str(store.root), folder=str(launch.folder), split=2)()

@@ -13,9 +13,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from milstore.errors import DataError, UsageError
+from milstore.errors import UsageError
 from milstore.models.settings import Setting, lineage, settings_in, settings_of
-from milstore.models.sources import SourceFile
+from milstore.models.sources import SourceFile, require_same_files
 
 if TYPE_CHECKING:
     from milstore.models.interface import MILModel
@@ -95,13 +95,7 @@ class LoadedModel:
         Raises:
             DataError: a file differs, is new or is missing; each is named.
         """
-        ours = self.sha256
-        different = sorted(name for name in ours.keys() | sha256.keys() if ours.get(name) != sha256.get(name))
-        if different:
-            raise DataError(
-                f"model {self.name}: {', '.join(different)} differs from what the run was trained with: "
-                "give the file that it was trained with"
-            )
+        require_same_files(self.name, self.sha256, sha256)
 
 
 def available() -> list[str]:
@@ -127,14 +121,19 @@ def describe(name: str) -> Description:
     return Description(name, _first_line(loaded.cls.__doc__), loaded.cls.attends, loaded.settings)
 
 
-def load_model(name: str) -> LoadedModel:
+def load_model(name: str, sha256: Mapping[str, str] | None = None) -> LoadedModel:
     """A model by its name: a built-in's, ./file.py:Class, or one that an installed package offers.
 
     A file is executed, with all that the caller may do: load only one that you would run.
 
+    Args:
+        name: the model's.
+        sha256: of the files of a user's own model, where a run is gone on with; others are not executed.
+
     Raises:
         UsageError: there is no such model (the nearest is offered), the file or the class is missing or cannot be
             imported, or the class is no model.
+        DataError: a file has another SHA-256 than `sha256` says.
     """
     if name in BUILT_IN:
         module, class_name = BUILT_IN[name].split(":")
@@ -142,7 +141,7 @@ def load_model(name: str) -> LoadedModel:
     if is_path(name):
         from milstore.models.userfile import load_file
 
-        found, files = load_file(name)
+        found, files = load_file(name, sha256)
         _check_model(name, found)
         return LoadedModel(name, found, found.__qualname__, files)
     return _from_entry_point(name)

@@ -20,13 +20,18 @@ from types import ModuleType
 from typing import Any
 
 from milstore.errors import UsageError
-from milstore.models.sources import SourceFile, sha256_of
+from milstore.models.sources import SourceFile, require_same_files, sha256_of
 
 
-def load_file(name: str) -> tuple[Any, tuple[SourceFile, ...]]:
+def load_file(name: str, sha256: Mapping[str, str] | None = None) -> tuple[Any, tuple[SourceFile, ...]]:
     """The object that `./file.py:Class` names, and the files that it was loaded from, its own first.
 
+    Args:
+        name: the path and the class.
+        sha256: what the files must have, by name; others are not executed. None for any.
+
     Raises:
+        DataError: a file has another SHA-256.
         UsageError: the file or the class is missing, or the file cannot be imported.
     """
     path_text, _, class_name = name.rpartition(":")
@@ -38,6 +43,8 @@ def load_file(name: str) -> tuple[Any, tuple[SourceFile, ...]]:
     sources = _collect(name, path.resolve())
     if not class_name:
         raise UsageError(f"model {name}: say which class, such as {name}:{_some_class(sources[0])}")
+    if sha256 is not None:
+        require_same_files(name, {source.file.name: source.file.sha256 for source in sources}, sha256)
     module = _import(name, path.resolve(), sources)
     if not hasattr(module, class_name):
         near = get_close_matches(class_name, [each for each in vars(module) if not each.startswith("_")], n=1)

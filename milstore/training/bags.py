@@ -47,7 +47,8 @@ class Bag:
     stain_G: Tensor
     """Which stain each slice is of, from 0, on the features' device; stains in alphabetical order."""
     xy_N2: Tensor
-    """Where each patch lies in its slice, float32, on the features' device; NaN where that is unknown."""
+    """Where each patch lies in its slice, float32, on the features' device; NaN where that is unknown. What is packed
+    knows no coordinates."""
 
     @property
     def n_patches(self) -> int:

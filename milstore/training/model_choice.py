@@ -108,9 +108,7 @@ def choose_model(config: TrainingConfig) -> ChosenModel:
             model that has none.
         DataError: the files are not those that the configuration holds the SHA-256 of.
     """
-    loaded = load_model(config.model)
-    if config.model_sha256:
-        loaded.require_same(config.model_sha256)
+    loaded = load_model(config.model, config.model_sha256 or None)
     if config.model == DEFAULT:
         settings = make_config(loaded.cls.Config, {name: getattr(config, name) for name in MODEL_FIELDS}, "settings")
     else:
