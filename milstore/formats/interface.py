@@ -9,13 +9,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from milstore.errors import DataError, in_a_line
+from milstore.formats.csv_table import TextTable
 from milstore.store.names import clip
+
+if TYPE_CHECKING:
+    from milstore.formats.split_file import SplitFiles, SplitReading
 
 Vectors = npt.NDArray[np.floating]
 """(N, D), or (D,) of one patch. float16, float32, float64; bfloat16 as float32, or as `formats.npy.is_bfloat16` has it."""
@@ -77,6 +82,55 @@ class SliceFormat(Format, Protocol):
 
 
 FeatureFormat = VectorFormat | SliceFormat
+
+
+class TableFormat(Format, Protocol):
+    """A large table: of a benchmark's bags, or of a run."""
+
+    def read(self, path: Path, texts: Sequence[str]) -> pa.Table:
+        """The table; the columns `texts`, where there are such, should come as texts (007 is not 7)."""
+
+
+class LabelFormat(Format, Protocol):
+    """A table with a row a case, its columns with the case and its label named by the user."""
+
+    def read(self, path: Path, expected: Sequence[str]) -> TextTable:
+        """Every value as a text without blanks around it; `expected` are the columns that the user names."""
+
+
+class SplitFormat(Format, Protocol):
+    """Files of splits."""
+
+    def read(self, files: Sequence[Path], reading: "SplitReading") -> "SplitFiles":
+        """The subset of each case in each split, or test folds. Case ids go through `reading.case_id`.
+
+        UsageError if the files must be fewer.
+        """
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunPredictions:
+    """What a model that was trained elsewhere said."""
+
+    table: pa.Table
+    """A row a case: case_id and perhaps subset, true_label, predicted_label, as texts; a column of numbers a class."""
+    probability: Sequence[str]
+    """The column of each class, in the order of the store's labels."""
+    label_in_store: Sequence[int]
+    """The store's label of each class number of true_label and predicted_label."""
+
+
+class RunFormat(Format, Protocol):
+    """The two tables of a run that was trained elsewhere; each is recognised by itself."""
+
+    def predictions(self, path: Path, classes: Sequence[str]) -> RunPredictions:
+        """The predictions; `classes` are the names of the store's classes, in the order of their labels."""
+
+    def attention(self, path: Path) -> pa.Table:
+        """A row a patch: case_id, stain_attention, slice_attention, patch_attention, and what says which patch it is.
+
+        That is file, patch_path or patch (its file); or stain, slice_idx or slice_name, and patch_idx or x and y.
+        """
 
 
 @contextmanager

@@ -20,10 +20,28 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "h5": "milstore.formats.h5_slice:H5Slice",
         "parquet": "milstore.formats.parquet_slice:ParquetSlice",
     },
+    "tables": {
+        "parquet": "milstore.formats.parquet_table:ParquetTable",
+        "csv": "milstore.formats.csv_arrow:CsvArrow",
+    },
+    "labels": {"csv": "milstore.formats.csv_table:CsvTable"},
+    "splits": {
+        "npz": "milstore.formats.npz_splits:NpzSplits",
+        "split-table": "milstore.formats.split_table:SplitTable",
+        "fold-table": "milstore.formats.fold_table:FoldTable",
+    },
+    "runs": {
+        "tables": "milstore.formats.run_table:RunTable",
+        "study": "milstore.formats.study_run:StudyRun",
+    },
 }
 """By the kind of file: module and class of each format that comes with milstore."""
 METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
     "features": (("vector",), ("layout", "vectors")),
+    "tables": (("read",),),
+    "labels": (("read",),),
+    "splits": (("read",),),
+    "runs": (("predictions", "attention"),),
 }
 """What a format of each kind can do, besides `recognises`: all of one of these."""
 ENTRY_POINTS = "milstore.formats"

@@ -318,6 +318,7 @@ def pack_bags(
     label_map: Mapping[str, str] | None,
     stain: str | None,
     marks: Marks = UNSAID,
+    format: str | None = None,
 ) -> Packed:
     """(c) one table of a benchmark."""
     settings = job.store.settings
@@ -334,6 +335,7 @@ def pack_bags(
         label_column=label_column,
         known=set(job.plan.table("cases")["case_id"].to_pylist()),
         marks=marks,
+        format=format,
     )
     count = len(bags.patch_idx)
     columns: dict[str, pa.Array] = {

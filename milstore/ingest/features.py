@@ -131,7 +131,9 @@ def ingest_features(
     )
     job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
     if bag_column is not None and index_column is not None:
-        packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain, Marks.of(missing))
+        packed = pack_bags(
+            job, path, bag_column, index_column, label_column, label_map, stain, Marks.of(missing), format
+        )
     else:
         assert chosen is not None
         pack = pack_patch_files if chosen.one_patch else pack_slice_files
