@@ -1,14 +1,22 @@
-"""How fast vectors in a file each are packed, against reading those files: from memory, and from the disk."""
+"""How fast `.pt` files are packed, a vector a file or a slice a file, against reading them: from memory, and the disk."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from benchmarks.bare import Readers, forget, is_in_memory, load_tensors, read_bytes, store_bytes
+from benchmarks.bare import (
+    Readers,
+    by_fresh_processes,
+    forget,
+    is_in_memory,
+    load_checked,
+    read_bytes,
+    store_bytes,
+)
 from benchmarks.bench import Bench, ratio_row
 from benchmarks.page import Row
-from benchmarks.patch_files import make_empty, make_vectors, patch_names
+from benchmarks.patch_files import make_empty, make_slices, make_vectors, patch_names, slice_names
 from benchmarks.rounds import in_rounds
 from milstore.ingest.features import ingest_features
 from milstore.ingest.patches import ingest_patches
@@ -23,23 +31,24 @@ _BLOCK = 1 << 20
 class Contenders:
     """Packing, and what it is compared with."""
 
-    def __init__(self, readers: Readers, store: Store, folder: Path, files: list[str], features: int) -> None:
-        """The store knows the patches of the files below the folder."""
+    def __init__(self, readers: Readers, store: Store, folder: Path, files: list[str], n_bytes: int) -> None:
+        """The store knows the patches of the files below the folder; each has so many bytes of numbers."""
         self._readers = readers
         self._store = store
         self._folder = folder
         self._files = files
-        self._bytes = 2 * features
+        self._bytes = n_bytes
         self._copies = store.root.parent / "copies"
         self._packed: list[Path] = []
+        self._name = f"e{n_bytes}"
 
     def bytes(self) -> None:
         """The bytes of each file, thrown away."""
         self._readers.read(read_bytes, str(self._folder), self._files)
 
-    def load(self) -> None:
-        """The tensor of each file, thrown away."""
-        self._readers.read(load_tensors, str(self._folder), self._files)
+    def calls(self) -> None:
+        """Checksums and tensors of each file, thrown away, by processes that are started for it."""
+        by_fresh_processes(load_checked, self._readers.processes, str(self._folder), self._files)
 
     def least(self) -> None:
         """As many bytes of each file as it has numbers, hashed, written and brought to the disk."""
@@ -48,9 +57,9 @@ class Contenders:
 
     def pack(self) -> None:
         """The features of a new encoder."""
-        encoder = f"e{len(self._packed)}"
+        encoder = f"{self._name}-{len(self._packed)}"
         report = ingest_features(self._store, self._folder, encoder=encoder, jobs=self._readers.processes)
-        assert report.patches == len(self._files)
+        assert report.changed
         self._packed.append(open_features(self._store, read_cohort(self._store), encoder).folder)
 
     def make_room(self) -> None:
@@ -83,28 +92,40 @@ class Contenders:
 
 
 def vectors_rows(bench: Bench) -> Iterator[Row]:
-    """Vectors in a file each, against reading those files."""
+    """Vectors in a file each, and as many in a file a slice, against reading those files."""
     vectors, features, processes = bench.sizes.vectors, bench.sizes.features, processors()
     names = patch_names(max(1, vectors // 1000), vectors)
-    folder = bench.made(f"vectors-{vectors}x{features}", lambda folder: make_vectors(folder, names, features))
-    what = f"`milstore ingest features` of {vectors:,} .pt files of {features} float16 numbers"
+    slices = slice_names(names)
+    small = bench.made(f"vectors-{vectors}x{features}", lambda folder: make_vectors(folder, names, features))
+    large = bench.made(f"slices-{vectors}x{features}", lambda folder: make_slices(folder, slices, features))
+    ways = {
+        f"{vectors:,} .pt files of {features} float16 numbers": (small, names, 2 * features),
+        f"{len(slices):,} .pt files of a slice, together {vectors:,} vectors of {features} float16 numbers": (
+            large, list(slices), 2 * features * vectors // len(slices),
+        ),
+    }  # fmt: skip
     with bench.place() as place, Readers(processes) as readers:
         store = create_store(place / "store")
         make_empty(place / "images", names)
         ingest_patches(store, place / "images", names_only=True)
-        contenders = Contenders(readers, store, folder, [f"{name}.pt" for name in names], features)
-        yield from _from_memory(contenders, bench.rounds, what, f"{processes} processes")
-        if contenders.can_forget():
-            yield from _from_disk(contenders, bench.rounds, what, f"{processes} processes")
-        else:
-            yield Row(f"{what}, on the disk", "not measured: files stay in memory here", "–", None, "–")
+        for what, (folder, stems, n_bytes) in ways.items():
+            told = f"`milstore ingest features` of {what}"
+            contenders = Contenders(readers, store, folder, [f"{stem}.pt" for stem in stems], n_bytes)
+            yield from _from_memory(contenders, bench.rounds, told, f"{processes} processes")
+            if contenders.can_forget():
+                yield from _from_disk(contenders, bench.rounds, told, f"{processes} processes")
+            else:
+                yield Row(f"{told}, on the disk", "not measured: files stay in memory here", "–", None, "–")
+
+
+_CALLS = "`zipfile.testzip` and `torch.load` of each file"
 
 
 def _from_memory(contenders: Contenders, rounds: int, what: str, processes: str) -> Iterator[Row]:
     timed = in_rounds(
         {
             "bytes": contenders.bytes,
-            "load": contenders.load,
+            "calls": contenders.calls,
             "room for least": contenders.make_room,
             "least": contenders.least,
             "room for pack": contenders.make_room,
@@ -112,30 +133,24 @@ def _from_memory(contenders: Contenders, rounds: int, what: str, processes: str)
         },
         rounds,
     )
-    thrown_away = f"the bytes of each file read and thrown away, {processes}"
+    contenders.make_room()
     least = f"the bytes read, hashed once, written and brought to the disk, {processes}"
     what = f"{what}, in memory"
-    yield ratio_row(timed, "pack", "load", f"{what} / `torch.load` of each file, {processes}", 1.2)
-    yield ratio_row(timed, "pack", "bytes", f"{what} / {thrown_away}", 1.2)
+    yield ratio_row(timed, "pack", "calls", f"{what} / {_CALLS}, {processes}", 1.5)
+    yield ratio_row(timed, "pack", "bytes", f"{what} / the bytes of each file read and thrown away, {processes}", None)
     yield ratio_row(timed, "pack", "least", f"{what} / {least}", None)
-    yield ratio_row(timed, "least", "bytes", f"{least} / {thrown_away}", None)
 
 
 def _from_disk(contenders: Contenders, rounds: int, what: str, processes: str) -> Iterator[Row]:
-    readings: dict[str, Callable[[], object]] = {
-        "bytes": contenders.bytes,
-        "load": contenders.load,
-        "pack": contenders.pack,
-    }
     timed = in_rounds(
         {
-            step: run
-            for name, reading in readings.items()
-            for step, run in ((f"forget for {name}", contenders.forget), (name, reading))
+            "forget for calls": contenders.forget,
+            "calls": contenders.calls,
+            "forget for pack": contenders.forget,
+            "pack": contenders.pack,
         },
         rounds,
         warm=False,
     )
-    what = f"{what}, on the disk"
-    yield ratio_row(timed, "pack", "load", f"{what} / `torch.load` of each file, {processes}", 1.2)
-    yield ratio_row(timed, "pack", "bytes", f"{what} / the bytes of each file read and thrown away, {processes}", 1.2)
+    contenders.make_room()
+    yield ratio_row(timed, "pack", "calls", f"{what}, on the disk / {_CALLS}, {processes}", 1.5)

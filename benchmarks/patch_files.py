@@ -36,3 +36,24 @@ def make_vectors(folder: Path, names: list[str], features: int) -> None:
     for name in names:
         vector = np.maximum(rng.standard_normal(features, dtype=np.float32), 0).astype(np.float16)
         torch.save(torch.from_numpy(vector), f"{folder}/{name}.pt")
+
+
+def slice_names(names: list[str]) -> dict[str, list[int]]:
+    """The numbers of the patches of each slice of some patches' names."""
+    found: dict[str, list[int]] = {}
+    for name in names:
+        stem, _, number = name.rpartition("_patch")
+        found.setdefault(stem, []).append(int(number))
+    return found
+
+
+def make_slices(folder: Path, slices: dict[str, list[int]], features: int) -> None:
+    """Vectors as `make_vectors` makes them, a file a slice."""
+    import torch
+
+    rng = np.random.default_rng(0)
+    for stem, numbers in slices.items():
+        (folder / stem).parent.mkdir(parents=True, exist_ok=True)
+        vectors = np.maximum(rng.standard_normal((len(numbers), features), dtype=np.float32), 0).astype(np.float16)
+        held = {"features": torch.from_numpy(vectors), "patch_idx": torch.tensor(numbers)}
+        torch.save(held, f"{folder}/{stem}.pt")

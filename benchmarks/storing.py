@@ -36,12 +36,12 @@ def rows_of(part: str, bench: Bench) -> Iterator[Row]:
 NOTES = """A commit checks every invariant, ranks and sorts, writes five tables, hashes them and brings them to the
 disk; its bound writes the largest of the tables, with the same compression, and waits for no disk. Patches are stored
 with their slices and cases, and milstore.duckdb is refreshed. Packing checks names, checksums and numbers, writes the
-matrix, hashes it, brings it to the disk and refreshes milstore.duckdb. It is held against three kinds of reading: the
-bytes of each file read one file after another and thrown away; `torch.load` of each file, as features are commonly
-read; and, as the least that storing can be, the bytes read, hashed once, written and brought to the disk. The processes
-of all three are started, and have imported what they need, before the clock starts, while those of packing are started
-within. "In memory" is the page cache with all files in it; "on the disk" is without any, as files are when they are
-first read: packing asks for many files at a time there, and its bounds for one a process."""
+matrix, hashes it, brings it to the disk and refreshes milstore.duckdb. It is held against the two calls that it cannot do
+without, which compare the checksums of a `.pt` file and load it (mapped, if it is large), by processes that are started
+for it and import torch, as those of packing are; and against two bounds whose processes are started beforehand: the
+bytes of each file read and thrown away, and, as the least that storing can be, the bytes read, hashed once, written and
+brought to the disk. "In memory" is the page cache with all files in it; "on the disk" is without any, as files are when
+they are first read: packing asks for many files at a time there, and its bounds for one a process."""
 
 
 def about(bench: Bench, load_before: float) -> str:

@@ -23,20 +23,22 @@ _AHEAD = 4
 class Crew:
     """Processes for work on many files: `jobs` of them (default: one a processor), or none for one job.
 
-    They start, and import the module of that name, while whoever wants them prepares their work. Each is started afresh:
-    a forked one would inherit the locks of Arrow's threads.
+    With `apart` one job has a process of its own too: what it imports, and what it dies of, is not this one's. They start,
+    and import the module of that name, while whoever wants them prepares their work. Each is started afresh: a forked one
+    would inherit the locks of Arrow's threads.
     """
 
-    def __init__(self, jobs: int | None, module: str = __name__) -> None:
+    def __init__(self, jobs: int | None, module: str = __name__, *, apart: bool = False) -> None:
         self.jobs = min(jobs or processors(), _MOST)
-        """How many there are; one works in this process."""
+        """How many there are; one works in this process, unless it is to be apart."""
         self._module = module
+        self._apart = apart
         self._pool: ProcessPoolExecutor | None = None
         self._ending: Thread | None = None
 
     def __enter__(self) -> Self:
         """Start them."""
-        if self.jobs > 1:
+        if self.jobs > 1 or self._apart:
             self._pool = ProcessPoolExecutor(self.jobs, mp_context=multiprocessing.get_context("spawn"))
             for _ in range(self.jobs):
                 self._pool.submit(import_module, self._module)
@@ -71,7 +73,9 @@ class Crew:
             while waiting:
                 yield waiting.popleft().result()
         except BrokenProcessPool as error:
-            raise DataError("a process that read files died, out of memory perhaps: try again with less") from error
+            raise DataError(
+                "a process that read files died (killed, out of memory, or by a damaged file): try again with fewer jobs"
+            ) from error
         finally:
             for future in waiting:
                 future.cancel()

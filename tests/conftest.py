@@ -3,8 +3,9 @@
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -41,7 +42,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def place(whole: Path, tmp_path: Path) -> "Place":
+def place(whole: Path, tmp_path: Path, warm_processes: None) -> "Place":
     """That store, which nothing that is refused may change, and a folder of the test's own."""
     from tests.broken import Place
 
@@ -65,3 +66,29 @@ def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         pytest.skip("there is no Chromium on this machine")
     with browser(executable, tmp_path_factory.mktemp("chromium")) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def _kept() -> Iterator[dict[int, ProcessPoolExecutor]]:
+    """Processes that have imported what they need, by how many there are."""
+    kept: dict[int, ProcessPoolExecutor] = {}
+    yield kept
+    for pool in kept.values():
+        pool.shutdown()
+
+
+@pytest.fixture
+def warm_processes(_kept: dict[int, ProcessPoolExecutor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Processes that read files are kept from one test to the next: torch takes them two seconds to import."""
+
+    class Kept:
+        def __init__(self, jobs: int, mp_context: Any) -> None:
+            # Those of an earlier test that died are of no more use.
+            if jobs not in _kept or _kept[jobs]._broken:  # type: ignore[attr-defined]
+                _kept[jobs] = ProcessPoolExecutor(jobs, mp_context=mp_context)
+            self.submit = _kept[jobs].submit
+
+        def shutdown(self, **_: object) -> None:
+            pass
+
+    monkeypatch.setattr("milstore.workers.ProcessPoolExecutor", Kept)

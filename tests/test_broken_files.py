@@ -100,8 +100,12 @@ def test_what_is_no_file_in_the_store(place: Place, name: str, kind: str, capsys
 
 
 PROGRAM = """
-import os, sys, json, contextlib, io
+import os, sys, json, contextlib, io, multiprocessing
+from concurrent.futures import ProcessPoolExecutor
+from milstore import workers
 from tests.broken import *
+# Forked: what is started afresh could not import the libraries.
+workers.ProcessPoolExecutor = lambda jobs, mp_context: ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"))
 root = Path(sys.argv[1])
 store = open_store(root / "store")
 prepared = {}

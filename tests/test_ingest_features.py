@@ -39,7 +39,7 @@ def patched(folder: Path) -> Store:
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Store:
+def store(tmp_path: Path, warm_processes: None) -> Store:
     return patched(tmp_path / "store")
 
 
@@ -125,14 +125,14 @@ def test_tensors_of_every_plain_shape_are_one_vector(store: Store, tmp_path: Pat
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Let something happen once, after the next vectors were read and before they are stored."""
-    pack_vectors = packing.vectors.pack_vectors
+    pack_vectors = packing.pack_vectors
 
     def packed_meanwhile(*given: Any, **options: Any) -> None:
         pack_vectors(*given, **options)
         monkeypatch.undo()
         happens()
 
-    monkeypatch.setattr(packing.vectors, "pack_vectors", packed_meanwhile)
+    monkeypatch.setattr(packing, "pack_vectors", packed_meanwhile)
 
 
 def test_the_store_is_open_to_others_while_files_are_read(

@@ -17,9 +17,9 @@ from PIL import Image
 from milstore.errors import DataError
 from milstore.formats.bag_table import read_bags
 from milstore.formats.csv_table import read_csv
-from milstore.formats.npy import vector_from_npy
-from milstore.formats.pt import vector_from_pt
-from milstore.formats.slice_features import declared, read_features, read_index
+from milstore.formats.feature_reading import read_index, read_vector
+from milstore.formats.interface import reported
+from milstore.formats.registry import find_format
 from milstore.formats.split_file import read_split_files
 from milstore.pixels.image_sizes import image_sizes
 from milstore.store.settings import read_settings
@@ -32,9 +32,24 @@ pytestmark = pytest.mark.thorough
 VECTOR = torch.arange(12.0)
 
 
+def read_patch(path: Path) -> None:
+    read_vector((str(path.parent), path.name, {"": path.suffix[1:]}))
+
+
 def read_slice(path: Path) -> None:
-    declared(path)
-    read_features(path, read_index(path))
+    """As `slice_reader`, of the format that is called as the file ends."""
+    slice_reader(path.suffix[1:])(path)
+
+
+def slice_reader(name: str) -> Callable[[Path], None]:
+    """Reads what a slice's file says of its rows, and then its vectors."""
+
+    def read(path: Path) -> None:
+        read_index((str(path), name))
+        with reported(path):
+            find_format("features", name).vectors(path)
+
+    return read
 
 
 def write_image(path: Path) -> None:
@@ -54,13 +69,23 @@ def a_slice(path: Path) -> None:
 
 
 READERS: dict[str, tuple[str, Writer, Reader]] = {
-    "pt": (".pt", lambda path: path.write_bytes(tensor(VECTOR)), lambda path: vector_from_pt(path.read_bytes(), "x")),
+    "pt": (".pt", lambda path: path.write_bytes(tensor(VECTOR)), read_patch),
     "dict pt": (
         ".pt",
         lambda path: path.write_bytes(tensor({"a": VECTOR.half()})),
-        lambda path: vector_from_pt(path.read_bytes(), "x"),
+        read_patch,
     ),
-    "npy": (".npy", lambda path: path.write_bytes(array(VECTOR)), lambda path: vector_from_npy(path.read_bytes(), "x")),
+    "npy": (".npy", lambda path: path.write_bytes(array(VECTOR)), read_patch),
+    "old pt": (
+        ".pt",
+        lambda path: torch.save(VECTOR, path, _use_new_zipfile_serialization=False),
+        read_patch,
+    ),
+    "pt of a slice": (
+        ".pt",
+        lambda path: torch.save({"features": torch.ones(2, 5), "patch_idx": torch.tensor([3, 12])}, path),
+        slice_reader("pt-slice"),
+    ),
     "npz": (".npz", a_slice, read_slice),
     "parquet": (".parquet", a_slice, read_slice),
     "h5": (".h5", a_slice, read_slice),

@@ -20,8 +20,8 @@ PACKAGE = ROOT / "milstore"
 LINKS = {"schema": "../schema", "queries": "../queries", "cli": "../cli", "study": "../data/study"}
 
 
-FOUNDATIONS = {"_version", "errors", "processors", "progress", "workers"}
-"""Modules at the root that any room may use. They use none."""
+FOUNDATIONS = {"_version", "errors", "plugins", "processors", "progress", "userfile", "workers"}
+"""Modules at the root that any room may use. They use no room."""
 LAYERS: tuple[set[str], ...] = (
     {"schema", "queries"},
     {"store"},

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
+from milstore.formats.csv_table import looks_like_csv
 from milstore.formats.data_table import numbers_of, read_table, texts_of
 from milstore.formats.missing_marks import UNSAID, Marks
 from milstore.store.names import clip, matching_case_id, named
@@ -40,6 +41,7 @@ def read_bags(
     label_column: str | None,
     known: Container[str] = frozenset(),
     marks: Marks = UNSAID,
+    format: str | None = None,
 ) -> Bags:
     """Read a table (CSV or Parquet); every column that is not named is a feature.
 
@@ -50,6 +52,7 @@ def read_bags(
         label_column: column of the bags' labels, if there is one.
         known: cases of the store: a bag such as 7.0 is read as 7 if that is one.
         marks: what stands for an unknown label; where something is said, an empty one may stand there.
+        format: name of the table's format, or ./file.py:Class; found by its content if left out.
 
     Raises:
         UsageError: two of the columns are one.
@@ -59,7 +62,7 @@ def read_bags(
     texts = [column for column in (bag_column, index_column, label_column) if column is not None]
     if len(set(texts)) < len(texts):
         raise UsageError(f"the columns {named(texts)} must be different ones")
-    table = read_table(path, texts)
+    table = read_table(path, texts, format=format)
     columns = [name for name in table.column_names if name not in texts]
     if not columns or not table.num_rows:
         raise DataError(
@@ -71,8 +74,8 @@ def read_bags(
     bags = texts_of(path, table, bag_column)
     coded = bags.dictionary_encode()
     names = coded.dictionary.to_pylist()
-    # Parquet's texts are texts: there a missing one is null, and a bag may really be called NA.
-    typed = path.suffix.lower() == ".parquet" and pa.types.is_string(table[bag_column].type)
+    # Texts of a table that is typed are texts: there a missing one is null, and a bag may really be called NA.
+    typed = not looks_like_csv(path) and pa.types.is_string(table[bag_column].type)
     doubtful = [] if typed else [name for name in names if UNSAID.are_doubtful(name) and name not in known]
     UNSAID.refuse(path, bag_column, doubtful, _first_lines(bags, doubtful).values(), "name the bag or drop the rows")
     case_id = pa.array([matching_case_id(name, known) for name in names], pa.string()).take(coded.indices)

@@ -40,6 +40,39 @@ class TextTable:
             return []
         return [f"left out: {counted(len(self.repeats), 'repetition')} of the header (line {named(self.repeats)})"]
 
+    def refuse_repeats(self) -> None:
+        """DataError if lines repeated the header."""
+        if self.repeats:
+            raise DataError(f"{self.path} repeats its header in line {named(self.repeats)}: drop it there")
+
+
+class CsvTable:
+    """A table of labels: CSV with comma, semicolon or tab and a header line."""
+
+    endings = ("csv", "tsv", "txt")
+
+    def recognises(self, path: Path) -> bool:
+        """A text in UTF-8."""
+        return looks_like_csv(path)
+
+    def read(self, path: Path, expected: Sequence[str]) -> TextTable:
+        """The table; `expected` are columns that it should have."""
+        return read_csv(path, "a label file", expected, drop_repeats=True)
+
+
+def looks_like_csv(path: Path) -> bool:
+    """Whether a file begins as a text in UTF-8."""
+    with path.open("rb") as stream:
+        head = stream.read(1 << 12)
+    # The last character may be cut.
+    return bool(head) and b"\0" not in head and "\ufffd" not in head.decode("utf-8", "replace")[:-1]
+
+
+def columns_of_csv(path: Path) -> list[str]:
+    """The names in the header of a CSV file."""
+    header = decoded_line(path)
+    return [name.strip() for name in next(csv.reader([header], delimiter=separator_of(header)), [])]
+
 
 def file_bytes(path: Path, what: str, largest: int = LARGEST) -> bytes:
     """The bytes of a small file. DataError if it is missing, unreadable, no plain file, or larger than `largest`."""
@@ -86,12 +119,13 @@ def read_csv(path: Path, what: str, expected: Sequence[str] = (), *, drop_repeat
                 f"{path}, line {line}, has {len(row)} values, and the header {len(header)}: correct the line"
             )
     repeats = [line for line, row in rows[1:] if [value.strip() for value in row] == header]
-    if repeats and not drop_repeats:
-        raise DataError(f"{path} repeats its header in line {named(repeats)}: drop it there")
     dropped = set(repeats)
     kept = [(line, row) for line, row in rows[1:] if line not in dropped]
     columns = {name: [row[i].strip() for _, row in kept] for i, name in enumerate(header)}
-    return TextTable(path, columns, [line for line, _ in kept], tuple(repeats))
+    table = TextTable(path, columns, [line for line, _ in kept], tuple(repeats))
+    if not drop_repeats:
+        table.refuse_repeats()
+    return table
 
 
 def decoded_line(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Large tables that programs make: CSV or Parquet, read into columns of texts and numbers."""
+"""Large tables that programs make, read into columns of texts and numbers by the format that recognises them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,27 +8,34 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pacsv
-import pyarrow.parquet as pq
 
 from milstore.errors import DataError
-from milstore.formats.csv_table import decoded_line, file_size, separator_of
+from milstore.formats.csv_table import file_size
+from milstore.formats.interface import TableFormat
+from milstore.formats.registry import find_format, recognised
 from milstore.store.names import clip, named
 
-LARGEST = 1 << 33
-"""Bytes that a table may take."""
 
+def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = (), format: str | None = None) -> pa.Table:
+    """A table; its columns `texts` and `optional` come as texts where the file does not say what they are.
 
-def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = ()) -> pa.Table:
-    """A table, CSV or Parquet by its name; of a CSV file the columns `texts` and `optional` come as texts.
+    Args:
+        path: the file.
+        texts: columns that it must have.
+        optional: columns that it may have.
+        format: name of the table's format, or ./file.py:Class; found by its content if left out.
 
     Raises:
         DataError: it cannot be read, lacks one of `texts`, or has two columns of one name or one without a name.
     """
     if not file_size(path, "a table of features"):
         raise DataError(f"{path} is empty: make it anew")
+    name = format or recognised("tables", [path]) or "csv"
+    fmt: TableFormat = find_format("tables", name)
     try:
-        table = _read_parquet(path) if path.suffix.lower() == ".parquet" else _read_csv(path, [*texts, *optional])
+        table = fmt.read(path, [*texts, *optional])
+        if not isinstance(table, pa.Table):
+            raise DataError(f"{path}: format {name} gives no Arrow table for it")
     except DataError:
         raise
     except Exception as error:
@@ -46,26 +53,11 @@ def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = ()) -
     return table
 
 
-def _read_parquet(path: Path) -> pa.Table:
-    with pq.ParquetFile(path) as file:
-        size = sum(file.metadata.row_group(i).total_byte_size for i in range(file.metadata.num_row_groups))
-        if size > LARGEST:
-            raise DataError(f"{path} declares {size} bytes: that is too large for one table")
-        table = file.read()
-    # Parquet's texts are taken as they are, and what follows ends on bytes that are no UTF-8.
-    table.validate(full=True)
-    return table
-
-
-def _read_csv(path: Path, texts: Sequence[str]) -> pa.Table:
-    header = decoded_line(path)
-    return pacsv.read_csv(
-        path,
-        parse_options=pacsv.ParseOptions(delimiter=separator_of(header, texts)),
-        convert_options=pacsv.ConvertOptions(
-            column_types=dict.fromkeys(texts, pa.string()), strings_can_be_null=False, null_values=[""]
-        ),
-    )
+def columns_of(path: Path) -> list[str]:
+    """The names of a table's columns, as far as it is CSV or Parquet; to recognise it."""
+    name = recognised("tables", [path]) or "csv"
+    columns: list[str] = find_format("tables", name).columns(path)
+    return columns
 
 
 def numbers_of(path: Path, column: pa.ChunkedArray, name: str) -> npt.NDArray[Any]:

@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from milstore.errors import DataError
-from milstore.formats.pt import from_bfloat16
 
 _LONGEST_HEADER = 1 << 14
 
@@ -48,6 +47,11 @@ def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], size: int, name: st
 def is_bfloat16(dtype: np.dtype[Any]) -> bool:
     """Whether this is how NumPy, which does not know bfloat16, stores it: two bytes without meaning."""
     return dtype.kind == "V" and dtype.itemsize == 2 and dtype.names is None
+
+
+def from_bfloat16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
+    """bfloat16 numbers, given by their bits, as float32: the same numbers, for bfloat16 is float32 cut short."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def vector_from_npy(data: bytes, name: str) -> npt.NDArray[np.floating]:

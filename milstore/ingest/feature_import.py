@@ -13,9 +13,21 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.formats import slice_features, vectors
 from milstore.formats.bag_table import Bags, read_bags
+from milstore.formats.feature_reading import (
+    FormatOf,
+    Piece,
+    SliceIndex,
+    SliceTask,
+    format_name,
+    pack_piece,
+    pack_slice,
+    read_index,
+    read_vector,
+)
+from milstore.formats.interface import Vectors
 from milstore.formats.missing_marks import UNSAID, Marks
+from milstore.formats.registry import APART
 from milstore.ingest.cohort_update import put_patches
 from milstore.ingest.file_discovery import Found
 from milstore.ingest.file_names import read_names
@@ -28,9 +40,15 @@ from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.features import FeaturePack, open_features, other_features
 from milstore.store.names import clip, named, natural_key
 from milstore.store.pattern import PLACES
+from milstore.workers import Crew
 
 BAG_SLICE = "bag"
 """Name of the one slice of a case that was a bag."""
+_FEW = 2000
+"""Files of a vector each for which starting a process takes longer than reading them."""
+_PIECE_BYTES = 1 << 23
+_PIECES = 8
+"""Pieces for each process, if they are neither much smaller nor much larger than that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,34 +135,66 @@ def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
     return _Placed(in_pack_order(book, new, edit.table("slices")), created, dropped, edits)
 
 
-def pack_patch_files(job: Job, found: Found) -> Packed:
+class NotHalf(Exception):  # noqa: N818 - a turn of the work, not a fault
+    """A vector is not float16, so that the pack must be float32."""
+
+
+def _crew(jobs: int | None, format_of: FormatOf) -> Crew:
+    """Processes that read files, in any case of their own where a format needs it."""
+    apart = next((APART[name] for name in format_of.values() if name in APART), None)
+    return Crew(jobs, apart or pack_piece.__module__, apart=apart is not None)
+
+
+def pack_patch_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
     """(a) one file a patch."""
-    with vectors.crew_for(found.files, job.jobs) as crew:
+    with _crew(1 if len(found.files) < _FEW else job.jobs, format_of) as crew:
         names = _read_names(job, found, whole_slices=False)
         put: Put = partial(_placed, job, table=names)
         placed = put(job.plan)
         files = placed.rows["file"].to_pylist()
-        first = vectors.read_vector(found.root, files[0])
+        (first,) = crew.mapped(read_vector, [(str(found.root), files[0], format_of)])
         _refuse_others(job, placed, 0, first)
 
         def packed_as(dtype: str) -> Packed:
             with _pack(job, placed, len(first), dtype) as pack:
-                vectors.pack_vectors(pack, found.root, files, crew=crew, progress=job.progress)
+                pack_vectors(pack, found.root, files, format_of, crew=crew, progress=job.progress)
                 crew.dismiss()
                 return _commit(job, pack, put, placed)
 
         if first.dtype == np.float16:
             # One that is not half may show when much is done, but is rare.
-            with contextlib.suppress(vectors.NotHalf):
+            with contextlib.suppress(NotHalf):
                 return packed_as("float16")
         return packed_as("float32")
+
+
+def pack_vectors(
+    pack: FeaturePack, root: Path, files: Sequence[str], format_of: FormatOf, *, crew: Crew, progress: Progress
+) -> None:
+    """Put the vectors of files (one a row of `pack.patches`, in that order) into a pack, read by a crew.
+
+    Raises:
+        DataError: a file is damaged, its vector has another length than the pack's, or holds NaN or infinity.
+        NotHalf: the pack is float16 and a vector is not.
+    """
+    least = max(64, _PIECE_BYTES // (pack.n_features * pack.dtype.itemsize))
+    # A process waits a little for each piece, and at the end for whoever has the last: neither too many nor too few.
+    rows = min(max(least, len(files) // (_PIECES * crew.jobs)), 4 * least)
+    tasks = [
+        Piece(str(root), files[i : i + rows], format_of, i, files[0], pack.target) for i in range(0, len(files), rows)
+    ]
+    for task, half in zip(tasks, crew.mapped(pack_piece, tasks), strict=True):
+        if not half and pack.dtype == np.float16:
+            raise NotHalf
+        pack.accept(task.first_row, len(task.files))
+        progress("packing features", task.first_row + len(task.files), len(files))
 
 
 def _pack(job: Job, placed: _Placed, n_features: int, dtype: str) -> FeaturePack:
     return FeaturePack(job.store, encoder=job.encoder, n_features=n_features, dtype=dtype, patches=placed.rows)
 
 
-def _refuse_others(job: Job, placed: _Placed, row: int, vector: vectors.Vector) -> None:
+def _refuse_others(job: Job, placed: _Placed, row: int, vector: Vectors) -> None:
     """ConflictError if one vector tells that the store has other features of the encoder, before all are packed."""
     known = next((each for each in job.plan.table("encoders").to_pylist() if each["encoder"] == job.encoder), None)
     if job.replace or known is None:
@@ -172,43 +222,43 @@ def _commit(job: Job, pack: FeaturePack, put: Put, placed: _Placed) -> Packed:
     return Packed(pack.n_features, pack.dtype.name, now.rows, now.created, now.dropped, edit)
 
 
-def pack_slice_files(job: Job, found: Found) -> Packed:
+def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
     """(b) one file a slice."""
-    names = _read_names(job, found, whole_slices=True)
-    paths = [found.root / file for file in names["file"].to_pylist()]
-    book = SliceBook()
-    sorted_side(
-        book, book.ids_by_name(names), names.set_column(3, "patch_idx", pa.array(np.zeros(len(paths), np.int32)))
-    )
-    stated = [slice_features.declared(path) for path in paths]
-    _check_declared(job, names, paths, stated)
-    indices = [slice_features.read_index(path) for path in paths]
-    expanded = _expanded(names, indices)
-    put: Put = partial(_placed, job, table=expanded)
-    placed = put(job.plan)
-    first_row = _first_rows(placed.rows)
-    dtype = "float16" if all(each.half for each in stated) else "float32"
-    zeros: list[str] = []
-    with _pack(job, placed, stated[0].width, dtype) as pack:
-        for done, (path, index) in enumerate(zip(paths, indices, strict=True), start=1):
-            file = names["file"][done - 1].as_py()
-            try:
-                read = slice_features.read_features(path, index)
+    apart = any(name in APART for name in format_of.values())
+    with _crew(job.jobs if apart and len(found.files) > 1 else 1, format_of) as crew:
+        names = _read_names(job, found, whole_slices=True)
+        files = names["file"].to_pylist()
+        paths = [found.root / file for file in files]
+        formats = [format_name(format_of, file) for file in files]
+        book = SliceBook()
+        one_each = names.set_column(3, "patch_idx", pa.array(np.zeros(len(paths), np.int32)))
+        sorted_side(book, book.ids_by_name(names), one_each)
+        asked = [(str(path), name) for path, name in zip(paths, formats, strict=True)]
+        indices = list(crew.mapped(read_index, asked))
+        _check_declared(job, names, paths, indices)
+        put: Put = partial(_placed, job, table=_expanded(names, indices))
+        placed = put(job.plan)
+        first_row = _first_rows(placed.rows)
+        dtype = "float16" if all(each.half for each in indices) else "float32"
+        zeros: list[str] = []
+        with _pack(job, placed, indices[0].width, dtype) as pack:
+            tasks = [
+                SliceTask(path, name, index, first_row[file], pack.target)
+                for (path, name), index, file in zip(asked, indices, files, strict=True)
+            ]
+            for done, (task, written) in enumerate(zip(tasks, crew.mapped(pack_slice, tasks), strict=True), start=1):
                 if done == 1:
-                    _refuse_others(job, placed, first_row[file], read[0])
-                pack.write(first_row[file], read)
-                zeros += [f"{file}, patch {index.patch_idx[row]}" for row in np.flatnonzero(~read.any(axis=1))]
-            except DataError as error:
-                raise DataError(
-                    f"{clip(str(path), 200)}: {error}" if str(path) not in str(error) else str(error)
-                ) from error
-            job.progress("packing features", done, len(paths))
-        return dataclasses.replace(_commit(job, pack, put, placed), zeros=tuple(zeros))
+                    _refuse_others(job, placed, task.first_row, written.first)
+                if written.not_finite is not None:
+                    raise DataError(f"{clip(task.path, 200)}: {pack.not_finite(task.first_row + written.not_finite)}")
+                pack.accept(task.first_row, task.index.rows)
+                zeros += [f"{files[done - 1]}, patch {number}" for number in written.zeros]
+                job.progress("packing features", done, len(paths))
+            crew.dismiss()
+            return dataclasses.replace(_commit(job, pack, put, placed), zeros=tuple(zeros))
 
 
-def _check_declared(
-    job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[slice_features.Declared]
-) -> None:
+def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[SliceIndex]) -> None:
     """DataError if files differ in width, or one declares more patches than its slice has."""
     other = next((i for i, each in enumerate(stated) if each.width != stated[0].width), None)
     if other is not None:
@@ -231,7 +281,7 @@ def _check_declared(
             )
 
 
-def _expanded(names: pa.Table, indices: Sequence[slice_features.SliceIndex]) -> pa.Table:
+def _expanded(names: pa.Table, indices: Sequence[SliceIndex]) -> pa.Table:
     """A row a patch in the place of a row a slice."""
     counts = [len(index.patch_idx) for index in indices]
     table = names.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
@@ -268,6 +318,7 @@ def pack_bags(
     label_map: Mapping[str, str] | None,
     stain: str | None,
     marks: Marks = UNSAID,
+    format: str | None = None,
 ) -> Packed:
     """(c) one table of a benchmark."""
     settings = job.store.settings
@@ -284,6 +335,7 @@ def pack_bags(
         label_column=label_column,
         known=set(job.plan.table("cases")["case_id"].to_pylist()),
         marks=marks,
+        format=format,
     )
     count = len(bags.patch_idx)
     columns: dict[str, pa.Array] = {

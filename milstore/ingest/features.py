@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
-from milstore.formats import slice_features, vectors
+from milstore.formats.feature_reading import FormatOf
 from milstore.formats.missing_marks import Marks
+from milstore.formats.registry import BUILT_IN, endings_of, find_format, recognised
 from milstore.ingest import labels
 from milstore.ingest.feature_import import Job, pack_bags, pack_patch_files, pack_slice_files
 from milstore.ingest.file_discovery import Found, find_files
@@ -79,14 +80,15 @@ def ingest_features(
     stain: str | None = None,
     create_patches: bool = False,
     replace: bool = False,
+    format: str | None = None,
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> FeaturesReport:
     """Take feature vectors in, all of an encoder's at once.
 
     `path` is (a) a folder with one `.pt` or `.npy` vector a patch, named like the patch; (b) a folder of (or one)
-    `.npz`, `.h5` or `.parquet` a slice with `features` (N, D), `patch_idx` (N) and perhaps `coords` (N, 2), named like a
-    patch without its number; or (c) with `bag_column` and `index_column` one table, CSV or Parquet, of a whole MIL
+    `.npz`, `.h5`, `.parquet` or `.pt` a slice with `features` (N, D), `patch_idx` (N) and perhaps `coords` (N, 2), named
+    like a patch without its number; or (c) with `bag_column` and `index_column` one table, CSV or Parquet, of a whole MIL
     benchmark: every column not named is a feature, and a bag becomes a case with one slice of one stain.
 
     Vectors are stored as float16 if all of them are, else as float32. The store is open to others while files of (a) and
@@ -104,6 +106,7 @@ def ingest_features(
         stain: (c) the stain of all bags; the store's first if left out.
         create_patches: (a, b) make patches that the store does not know, from the names alone.
         replace: take these features in the place of others of this encoder.
+        format: name of the files' format, or ./file.py:Class; found by their content if left out.
         jobs: processes.
         progress: is told how far it is.
 
@@ -120,7 +123,7 @@ def ingest_features(
         raise UsageError("--index-column, --label-column, --map, --missing and --stain go with --bag-column")
     if bag_column is not None and index_column is None:
         raise UsageError("--bag-column needs --index-column: the number of an instance is its identity in the bag")
-    found = None if bag_column is not None else _found(path)
+    chosen = None if bag_column is not None else _chosen(path, format)
     base = read_cohort(store)
     plan = CohortEdit(
         base,
@@ -128,12 +131,13 @@ def ingest_features(
     )
     job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
     if bag_column is not None and index_column is not None:
-        packed = pack_bags(job, path, bag_column, index_column, label_column, label_map, stain, Marks.of(missing))
-    elif found is not None and found.files[0].rpartition(".")[2].lower() in vectors.EXTENSIONS:
-        packed = pack_patch_files(job, found)
+        packed = pack_bags(
+            job, path, bag_column, index_column, label_column, label_map, stain, Marks.of(missing), format
+        )
     else:
-        assert found is not None
-        packed = pack_slice_files(job, found)
+        assert chosen is not None
+        pack = pack_patch_files if chosen.one_patch else pack_slice_files
+        packed = pack(job, chosen.found, chosen.format_of)
     all_patches = packed.edit.table("patches")
     missing = set(pc.unique(all_patches["case_id"]).to_pylist()) - set(pc.unique(packed.patches["case_id"]).to_pylist())
     return FeaturesReport(
@@ -162,20 +166,62 @@ def _rebuilt(base: Cohort, creates: bool, label_column: str | None) -> frozenset
     return frozenset({"encoders", *patches, *(labels.REBUILT if label_column is not None else ())})
 
 
-def _found(path: Path) -> Found:
-    """The files of features, all of one way."""
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """Files of features, all of one way."""
+
+    found: Found
+    format_of: FormatOf
+    one_patch: bool
+    """Whether each is of a patch; else of a slice."""
+
+
+_LOOKED_AT = 3
+"""Files of an ending whose content is looked at for their format: one of them may be damaged."""
+
+
+def _chosen(path: Path, name: str | None) -> _Chosen:
+    """The files of features, and their formats."""
     if path.is_file():
-        if path.suffix[1:].lower() in slice_features.EXTENSIONS:
-            return Found(real_path(path).parent, [path.name], [path.stem])
-        raise UsageError(
-            f"{path} is one file: a table of a benchmark needs --bag-column and --index-column, "
-            f"and the features of one slice are {named(slice_features.EXTENSIONS)}"
-        )
-    found = find_files(path, {*vectors.EXTENSIONS, *slice_features.EXTENSIONS}, follow_links=True)
-    one = [file for file in found.files if file.rpartition(".")[2].lower() in vectors.EXTENSIONS]
+        name = name or recognised("features", [path])
+        if name is None or _is_of_patch(name):
+            raise UsageError(
+                f"{path} is one file: a table of a benchmark needs --bag-column and --index-column, "
+                f"and the features of one slice are {named(_endings(of_patch=False))}"
+            )
+        return _Chosen(Found(real_path(path).parent, [path.name], [path.stem]), {"": name}, one_patch=False)
+    endings = endings_of("features", None if name is None else [name])
+    found = find_files(path, endings, follow_links=True)
     if not found.files:
-        raise DataError(f"{path} holds no .pt, .npy, .npz, .h5 or .parquet file: name the folder of the features")
-    if one and len(one) < len(found.files):
-        other = next(file for file in found.files if file not in set(one))
-        raise DataError(f"{path} holds files of patches ({one[0]}) and of slices ({other}): name a folder of one kind")
-    return found
+        raise DataError(
+            f"{path} holds no {_or([f'.{each}' for each in endings])} file: name the folder of the features"
+        )
+    if name is not None:
+        return _Chosen(found, {"": name}, _is_of_patch(name))
+    alike: dict[str, list[str]] = {}
+    for file in sorted(found.files):
+        alike.setdefault(file.rpartition(".")[2].lower(), []).append(file)
+    format_of = {}
+    for ending, files in alike.items():
+        own = recognised("features", [found.root / file for file in files[:_LOOKED_AT]])
+        assert own is not None, "files are found by the endings of formats"
+        format_of[ending] = own
+    of_patch = {ending: _is_of_patch(own) for ending, own in format_of.items()}
+    if len(set(of_patch.values())) > 1:
+        one, other = (
+            next(alike[ending][0] for ending, is_one in of_patch.items() if is_one is each) for each in (True, False)
+        )
+        raise DataError(f"{path} holds files of patches ({one}) and of slices ({other}): name a folder of one kind")
+    return _Chosen(found, format_of, all(of_patch.values()))
+
+
+def _is_of_patch(name: str) -> bool:
+    return hasattr(find_format("features", name), "vector")
+
+
+def _endings(*, of_patch: bool) -> list[str]:
+    return endings_of("features", [name for name in BUILT_IN["features"] if _is_of_patch(name) is of_patch])
+
+
+def _or(words: list[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))

@@ -7,8 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.formats.csv_table import TextTable, read_csv
+from milstore.formats.csv_table import TextTable, file_size
+from milstore.formats.interface import LabelFormat, reported
 from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
+from milstore.formats.registry import find_format, recognised
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
 from milstore.store.names import clip, counted, matching_case_id, named, natural_key
@@ -116,9 +118,10 @@ def ingest_labels(
     label_column: str,
     label_map: Mapping[str, str] | None = None,
     missing: Iterable[str] | None = None,
+    format: str | None = None,
     replace: bool = False,
 ) -> LabelsReport:
-    """Take the labels of a CSV file in; cases that the store does not know are made.
+    """Take the labels of a table in (`format` as it is recognised, or as named); cases that the store does not know are made.
 
     Classes are numbered in the order in which they first appear in `label_map`, after those that the store has. Rows
     whose label the map lacks are left out, counted and named. Without a map each label is a class, in natural order.
@@ -139,7 +142,9 @@ def ingest_labels(
         raise UsageError(f"--missing and --map both speak of {named(both)}: give each label to one of them")
     columns = [case_column, label_column]
     drop_repeats = label_map is not None or missing is not None
-    table = read_csv(Path(file), "a label file", columns, drop_repeats=drop_repeats)
+    table = _read(Path(file), columns, format)
+    if not drop_repeats:
+        table.refuse_repeats()
     table.column(case_column)
     labels = list(zip(table.column(label_column), table.lines, strict=True))
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
@@ -168,6 +173,16 @@ def ingest_labels(
         kept=put.kept,
         notes=(*labelled.notes, *edit.notes),
     )
+
+
+def _read(path: Path, columns: Sequence[str], format: str | None) -> TextTable:
+    file_size(path, "a label file")
+    fmt: LabelFormat = find_format("labels", format or recognised("labels", [path]) or "csv")
+    with reported(path):
+        table = fmt.read(path, columns)
+    if not isinstance(table, TextTable):
+        raise DataError(f"{path}: format {format} gives a {type(table).__name__} for it, not a TextTable")
+    return table
 
 
 def as_classes(

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
-from milstore.formats.vectors import EXTENSIONS as VECTORS
+from milstore.formats.registry import endings_of
 from milstore.ingest.file_names import read_names
 from milstore.ingest.member_positions import NUMBER, Members, Rows, check_reading, rows_in
 from milstore.pixels.image_sizes import EXTENSIONS as IMAGES
@@ -235,11 +235,11 @@ def _row_of(file: str, by_name: dict[str, int]) -> int:
 
 def _rows_by_pattern(files: Sequence[str], ground: Ground, settings: Settings) -> Rows:
     """The patches that file names speak of, by the store's pattern; -1 where they speak of none."""
-    stems = {}
+    stems, endings = {}, {*IMAGES, *endings_of("features")}
     for file in files:
         name = file.rpartition("/")[2]
         stem, _, extension = name.rpartition(".")
-        stems[file] = stem if extension.lower() in (*IMAGES, *VECTORS) else name
+        stems[file] = stem if extension.lower() in endings else name
     read = read_names(settings, list(stems), list(stems.values())).table
     found = rows_in(read, ground.patches.table, ["case_id", "stain", "slice_name", "patch_idx"])
     row_of = dict(zip(read["file"].to_pylist(), found.tolist(), strict=True))

@@ -8,7 +8,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
-from milstore.formats.data_table import numbers_of, read_table, texts_of
+from milstore.formats.csv_table import file_size
+from milstore.formats.data_table import numbers_of, texts_of
+from milstore.formats.interface import RunFormat, reported
+from milstore.formats.registry import find_format, recognised
+from milstore.formats.run_table import FILES, LEVELS
+from milstore.formats.study_run import STUDY
 from milstore.ingest.patch_placing import (
     PATCHES_BY,
     SLICES_BY,
@@ -25,13 +30,6 @@ from milstore.store.names import clip, matching_case_id, named
 from milstore.store.pattern import canonical_slice
 from milstore.store.settings import Settings
 
-LEVELS = ("stain_attention", "slice_attention", "patch_attention")
-FILES = ("file", "patch_path", "patch")
-"""Columns that may name a patch's file; the first that is there counts."""
-STUDY = {name: f"{name.removesuffix('_attention')}_attn_weight" for name in LEVELS}
-"""What the study's trainers call the same columns. stain_attn_weight is of the stains of a case, slice_attn_weight of
-the slices of a stain: in the models themselves these come from the parts called case_attention and stain_attention."""
-
 
 def read_attention(
     path: Path,
@@ -41,20 +39,22 @@ def read_attention(
     reading: Reading | None = None,
     encoder: str = "",
     encoded: pa.Table | None = None,
+    format: str | None = None,
 ) -> tuple[pa.Table, Understood]:
     """The table `attention`, without ranks, and how its rows were put on patches.
 
     The file has case_id and the attention of stain, slice and patch, and says which patch a row is about: by file,
     patch_path or patch (a file's name or path); by stain, x and y; or by stain, slice_idx or slice_name, and patch_idx.
-    The effective attention is the product of the three. `STUDY` are other names of the columns.
+    The effective attention is the product of the three.
 
     Args:
-        path: CSV or Parquet.
+        path: the file.
         cohort: the store's cohort.
         settings: the store's settings.
         reading: what the user says of slice_idx and patch_idx.
         encoder: name of what made the features.
         encoded: the patches with its features, which positions count; None for all.
+        format: name of the file's format, or ./file.py:Class; found by its content if left out.
 
     Raises:
         UsageError: it is not certain what an index is, and the user does not say.
@@ -62,9 +62,13 @@ def read_attention(
             patches.
     """
     reading = reading or Reading()
-    table = read_table(path, ["case_id"], ["stain", "slice_name", *FILES])
-    ours = {theirs: name for name, theirs in STUDY.items() if name not in table.column_names}
-    table = table.rename_columns([ours.get(name, name) for name in table.column_names])
+    fmt: RunFormat = find_format("runs", format or recognised("runs", [path]) or "tables")
+    file_size(path, "a table of a run")
+    with reported(path):
+        table = fmt.attention(path)
+    if not isinstance(table, pa.Table):
+        raise DataError(f"{path}: format {format} gives a {type(table).__name__} for it, not an Arrow table")
+    _check_columns(path, table, ["case_id"])
     _check_columns(path, table, LEVELS)
     cases = texts_of(path, table, "case_id").dictionary_encode()
     known = set(cohort.table("cases")["case_id"].to_pylist())

@@ -9,37 +9,46 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError
-from milstore.formats.data_table import numbers_of, read_table, texts_of
+from milstore.formats.csv_table import file_size
+from milstore.formats.data_table import numbers_of, texts_of
+from milstore.formats.interface import RunFormat, RunPredictions, reported
 from milstore.formats.missing_marks import UNSAID
+from milstore.formats.registry import find_format, recognised
 from milstore.schema.arrow import arrow_schema
 from milstore.store.attention import TOLERANCE
 from milstore.store.cohort import Cohort
 from milstore.store.names import clip, matching_case_id, named, natural_key
 
-_LABELS = ("true_label", "predicted_label")
 Numbers = npt.NDArray[np.float64]
 
 
 def read_predictions(
-    path: Path, label_of: Mapping[str, int | None], subset_of: Mapping[str, str], classes: Sequence[str] = ()
+    path: Path,
+    label_of: Mapping[str, int | None],
+    subset_of: Mapping[str, str],
+    classes: Sequence[str] = (),
+    format: str | None = None,
 ) -> tuple[pa.Table, pa.Table]:
-    """The tables `predictions` and `probabilities` from a table with case_id, p_0, p_1, … and perhaps subset, true_label
-    and predicted_label.
-
-    The probabilities may also be called prob_class0, prob_class1, … or by the store's classes (prob_benign,
-    prob_high_grade); then class 0 of the file is the one that comes first in it.
+    """The tables `predictions` and `probabilities` of what a run's file says.
 
     Args:
-        path: CSV or Parquet.
+        path: the file.
         label_of: label of each case in the store; it counts where the file has no true_label.
         subset_of: subset of each case in the split.
         classes: names of the store's classes, in the order of their labels.
+        format: name of the file's format, or ./file.py:Class; found by its content if left out.
 
     Raises:
         DataError: a case is not in the split, stands twice, is in another subset there, or has no label; or the
             predicted label is not the likeliest class.
     """
-    table = read_table(path, ["case_id"], ["subset", *_LABELS])
+    fmt: RunFormat = find_format("runs", format or recognised("runs", [path]) or "tables")
+    file_size(path, "a table of a run")
+    with reported(path):
+        said = fmt.predictions(path, classes)
+    if not isinstance(said, RunPredictions):
+        raise DataError(f"{path}: format {format} gives a {type(said).__name__} for it, not RunPredictions")
+    table, names, label_in_store = said.table, list(said.probability), list(said.label_in_store)
     texts = texts_of(path, table, "case_id").to_pylist()
     UNSAID.refuse(path, "case_id", texts, range(2, len(texts) + 2), "name the case or drop these rows", subset_of)
     cases = [matching_case_id(text, subset_of) for text in texts]
@@ -54,7 +63,6 @@ def read_predictions(
     if unknown:
         raise DataError(f"{path} has {len(unknown)} cases that are not in the split ({named(unknown)})")
     _check_subsets(path, table, cases, subset_of)
-    names, label_in_store = _probability_columns(path, table, classes)
     probability = np.stack([numbers_of(path, table[name], name).astype(np.float64) for name in names], axis=1)
     true = _true_labels(path, table, cases, label_of, label_in_store)
     _check_predicted(path, table, cases, probability, label_in_store)
@@ -93,25 +101,6 @@ def _check_subsets(path: Path, table: pa.Table, cases: list[str], subset_of: Map
             raise DataError(
                 f"{path} has case {clip(case)} in {clip(subset)}, and the split has it in {subset_of[case]}"
             )
-
-
-def _probability_columns(path: Path, table: pa.Table, classes: Sequence[str]) -> tuple[list[str], list[int]]:
-    """The column of each class, in the order of the store's labels; and the store's label of each class of the file."""
-    plain = {_plain(name.removeprefix("prob_")): name for name in table.column_names if name.startswith("prob_")}
-    if len(classes) > 1 and all(_plain(name) in plain for name in classes):
-        names = [plain[_plain(name)] for name in classes]
-        return names, [names.index(name) for name in sorted(names, key=table.column_names.index)]
-    for prefix in ("p_", "prob_class"):
-        names = [f"{prefix}{label}" for label in range(table.num_columns)]
-        there = [name for name in names if name in table.column_names]
-        if len(there) > 1 and there == names[: len(there)]:
-            return there, list(range(len(there)))
-    needed = "p_0, p_1, … for every class" + (f", or prob_ and each of {named(classes)}" if plain and classes else "")
-    raise DataError(f"{path} has the columns {named(table.column_names)}: it needs {needed}")
-
-
-def _plain(class_name: str) -> str:
-    return class_name.lower().replace("-", "_").replace(" ", "_")
 
 
 def _true_labels(

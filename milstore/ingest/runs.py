@@ -64,6 +64,7 @@ def ingest_run(
     code_version: str = UNKNOWN,
     patches_by: str | None = None,
     slices_by: str | None = None,
+    format: str | None = None,
 ) -> RunReport:
     """Take a run in that another program trained. It is checked like one of our own, and cannot be changed afterwards.
 
@@ -85,6 +86,7 @@ def ingest_run(
             names, from 0. None: the table is taken only if it can be nothing but the number. Positions count only
             patches with features of the encoder, if the store has it.
         slices_by: the same of slice_idx, among the names of the slices of the case's stain.
+        format: name of the tables' format, or ./file.py:Class; found by the content of each if left out.
 
     Raises:
         UsageError: no such split set or split, a name that does not fit, or indices that may be numbers or positions.
@@ -109,11 +111,11 @@ def ingest_run(
     known = _known(store, place, config_hash, source)
     label_of = dict(zip(*(cohort.table("cases")[column].to_pylist() for column in ("case_id", "label")), strict=True))
     classes = cohort.table("classes").sort_by("label")["class_name"].to_pylist()
-    said, probabilities = read_predictions(files[0], label_of, subset_of, classes)
+    said, probabilities = read_predictions(files[0], label_of, subset_of, classes, format)
     own = next((row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder), None)
     encoded = None if own is None else open_features(store, cohort, encoder).patches
     looked, understood = read_attention(
-        files[1], cohort, store.settings, reading=reading, encoder=encoder, encoded=encoded
+        files[1], cohort, store.settings, reading=reading, encoder=encoder, encoded=encoded, format=format
     )
     read = understood.facts()
     done = RunReport(

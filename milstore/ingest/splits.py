@@ -86,6 +86,7 @@ def ingest_splits(
     seed: int = 0,
     val_share: float = VAL_SHARE,
     missing: Iterable[str] | None = None,
+    format: str | None = None,
     replace: bool = False,
 ) -> SplitsReport:
     """Take splits in: .npz files with train_cases, val_cases and test_cases, or one CSV table.
@@ -101,6 +102,7 @@ def ingest_splits(
         seed: seed of validation subsets that are drawn.
         val_share: share of what is not in test that is drawn.
         missing: marks of missing values: rows of a table without a case, split or subset are left out.
+        format: name of the files' format, or ./file.py:Class; found by their content if left out.
         replace: take these splits in the place of others of the same name.
 
     Raises:
@@ -111,7 +113,7 @@ def ingest_splits(
     marks = Marks.of(missing)
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         labels = _labels(edit)
-        found = read_split_files(paths, labels, marks)
+        found = read_split_files(paths, labels, marks, format)
         name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
         names = sorted((path.name for path in paths), key=natural_key)
         source = named(names, shown=len(names))

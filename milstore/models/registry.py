@@ -4,18 +4,17 @@ Nothing here imports torch; `load_model` imports the module of the model that is
 """
 
 import ast
-import importlib
 import importlib.util
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milstore.errors import UsageError
 from milstore.models.settings import Setting, lineage, settings_in, settings_of
-from milstore.models.sources import SourceFile, require_same_files
+from milstore.plugins import Registry, first_line
+from milstore.userfile import SourceFile, require_same_files
 
 if TYPE_CHECKING:
     from milstore.models.interface import MILModel
@@ -35,6 +34,7 @@ BUILT_IN = {
 """Module and class of each model that comes with milstore. A line here is all that a new file needs."""
 ENTRY_POINTS = "milstore.models"
 """Group of the entry points by which an installed package offers models."""
+_MODELS = Registry(kind="model", built_in=BUILT_IN, group=ENTRY_POINTS)
 ATTENDS = ("levels", "patches", "none")
 
 
@@ -95,7 +95,7 @@ class LoadedModel:
         Raises:
             DataError: a file differs, is new or is missing; each is named.
         """
-        require_same_files(self.name, self.sha256, sha256)
+        require_same_files("model", self.name, self.sha256, sha256)
 
 
 def available() -> list[str]:
@@ -115,10 +115,10 @@ def describe(name: str) -> Description:
         assert spec is not None and spec.origin is not None
         source = Path(spec.origin).read_text(encoding="utf-8")
         classes = lineage(source, class_name)
-        summary = _first_line(ast.get_docstring(classes[0]))
+        summary = first_line(ast.get_docstring(classes[0]))
         return Description(name, summary, _attends_in(classes), settings_in(source, class_name))
     loaded = load_model(name)
-    return Description(name, _first_line(loaded.cls.__doc__), loaded.cls.attends, loaded.settings)
+    return Description(name, first_line(loaded.cls.__doc__), loaded.cls.attends, loaded.settings)
 
 
 def load_model(name: str, sha256: Mapping[str, str] | None = None) -> LoadedModel:
@@ -135,42 +135,9 @@ def load_model(name: str, sha256: Mapping[str, str] | None = None) -> LoadedMode
             imported, or the class is no model.
         DataError: a file has another SHA-256 than `sha256` says.
     """
-    if name in BUILT_IN:
-        module, class_name = BUILT_IN[name].split(":")
-        return LoadedModel(name, getattr(importlib.import_module(module), class_name), BUILT_IN[name])
-    if is_path(name):
-        from milstore.models.userfile import load_file
-
-        found, files = load_file(name, sha256)
-        _check_model(name, found)
-        return LoadedModel(name, found, found.__qualname__, files)
-    return _from_entry_point(name)
-
-
-def is_path(name: str) -> bool:
-    """Whether a model's name is that of a user's own file, ./file.py:Class."""
-    path = name.rpartition(":")[0] or name
-    return path.endswith(".py") or "/" in name or "\\" in name
-
-
-def _from_entry_point(name: str) -> LoadedModel:
-    # Takes 40 to 100 ms, so only for a name that nothing else knows.
-    from importlib.metadata import entry_points
-
-    offered = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
-    if name not in offered:
-        known = [*BUILT_IN, *sorted(offered)]
-        near = get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}, and ./file.py:Class for your own"
-        raise UsageError(f"there is no model {name!r}: {hint}")
-    point = offered[name]
-    try:
-        cls = point.load()
-    except Exception as error:
-        text = " ".join(str(error).split())
-        raise UsageError(f"model {name}: {point.value} cannot be imported: {type(error).__name__}: {text}") from error
-    _check_model(name, cls)
-    return LoadedModel(name, cls, point.value)
+    found = _MODELS.find(name, sha256)
+    _check_model(name, found.thing)
+    return LoadedModel(name, found.thing, found.where, found.files)
 
 
 def _check_model(name: str, found: Any) -> None:
@@ -189,10 +156,6 @@ def _check_model(name: str, found: Any) -> None:
         settings_of(config)
     except UsageError as error:
         raise UsageError(f"model {name}: {error}") from error
-
-
-def _first_line(docstring: str | None) -> str:
-    return (docstring or "").strip().partition("\n")[0]
 
 
 def _attends_in(classes: Sequence[ast.ClassDef]) -> str:

@@ -109,12 +109,14 @@ class FeaturePack:
             stored = vectors.astype(self.dtype, copy=False)
         finite = np.isfinite(stored).all(axis=1)
         if not finite.all():
-            raise DataError(
-                f"features of {self._name(first_row + int(np.argmin(finite)))} hold NaN or infinity: make them anew"
-            )
+            raise DataError(self.not_finite(first_row + int(np.argmin(finite))))
         self._check_first_time(first_row, len(vectors))
         self.target.write(first_row, stored)
         self._mark(first_row, len(vectors))
+
+    def not_finite(self, row: int) -> str:
+        """That a vector holds what is no number, in words."""
+        return f"features of {self._name(row)} hold NaN or infinity: make them anew"
 
     def accept(self, first_row: int, count: int) -> None:
         """Take it that another process has put rows first_row … first_row + count - 1 in place, and will not again.

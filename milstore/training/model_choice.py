@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from milstore.errors import MilstoreError, UsageError
-from milstore.models.registry import DEFAULT, LoadedModel, is_path, load_model
+from milstore.models.registry import DEFAULT, LoadedModel, load_model
 from milstore.models.settings import make_config
-from milstore.models.userfile import told
 from milstore.training.config import TrainingConfig
 from milstore.training.model_settings import MODEL_FIELDS, known_as
+from milstore.userfile import is_path, told
 
 if TYPE_CHECKING:
     from milstore.models.interface import MILModel

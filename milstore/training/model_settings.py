@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from milstore.errors import UsageError
-from milstore.models.registry import DEFAULT, describe, is_path
+from milstore.models.registry import DEFAULT, describe
 from milstore.models.settings import check_values, read_settings
+from milstore.userfile import is_path
 
 MODEL_FIELDS = (
     "pooling",

@@ -1,4 +1,4 @@
-"""Loads a class from a user's own file: `./mymodel.py:MyModel`.
+"""Loads a class from a user's own file: `./mymodel.py:MyModel`, `./myreader.py:MyReader`.
 
 The file is executed under a private name, so that it may be called as it likes, and what is hashed is what was executed:
 its own text, and that of every module that it imports from its own folder, however deep. Such a module is found by the
@@ -8,6 +8,7 @@ last.
 """
 
 import ast
+import hashlib
 import importlib.abc
 import importlib.machinery
 import importlib.util
@@ -19,15 +20,52 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from milstore.errors import UsageError
-from milstore.models.sources import SourceFile, require_same_files, sha256_of
+from milstore.errors import DataError, UsageError
 
 
-def load_file(name: str, sha256: Mapping[str, str] | None = None) -> tuple[Any, tuple[SourceFile, ...]]:
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """One of the files that a user's own class was loaded from."""
+
+    name: str
+    """Its path from the folder of the class's file, with slashes."""
+    sha256: str
+    text: str
+    """What was executed; kept to be read, never executed from there."""
+
+
+def require_same_files(kind: str, name: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    """Refuse files that are not those of a run.
+
+    Args:
+        kind: what the files are of, such as model, for messages.
+        name: its name.
+        ours: SHA-256 of the files there are, by name.
+        theirs: SHA-256 of the files that the run was trained with.
+
+    Raises:
+        DataError: a file differs, is new or is missing; each is named.
+    """
+    different = sorted(file for file in ours.keys() | theirs.keys() if ours.get(file) != theirs.get(file))
+    if different:
+        raise DataError(
+            f"{kind} {name}: {', '.join(different)} differs from what the run was trained with: "
+            "give the file that it was trained with"
+        )
+
+
+def is_path(name: str) -> bool:
+    """Whether a name is that of a class in a file."""
+    path = name.rpartition(":")[0] or name
+    return path.endswith(".py") or "/" in name or "\\" in name
+
+
+def load_file(kind: str, name: str, sha256: Mapping[str, str] | None = None) -> tuple[Any, tuple[SourceFile, ...]]:
     """The object that `./file.py:Class` names, and the files that it was loaded from, its own first.
 
     Args:
-        name: the path and the class.
+        kind: what it is to be, such as model or format, for messages.
+        name: its path and class.
         sha256: what the files must have, by name; others are not executed. None for any.
 
     Raises:
@@ -39,17 +77,17 @@ def load_file(name: str, sha256: Mapping[str, str] | None = None) -> tuple[Any, 
         path_text, class_name = name, ""
     path = Path(path_text)
     if not path.is_file():
-        raise UsageError(f"model {name}: there is no file {path}")
-    sources = _collect(name, path.resolve())
+        raise UsageError(f"{kind} {name}: there is no file {path}")
+    sources = _collect(kind, name, path.resolve())
     if not class_name:
-        raise UsageError(f"model {name}: say which class, such as {name}:{_some_class(sources[0])}")
+        raise UsageError(f"{kind} {name}: say which class, such as {name}:{_some_class(sources[0])}")
     if sha256 is not None:
-        require_same_files(name, {source.file.name: source.file.sha256 for source in sources}, sha256)
-    module = _import(name, path.resolve(), sources)
+        require_same_files(kind, name, {source.file.name: source.file.sha256 for source in sources}, sha256)
+    module = _import(kind, name, path.resolve(), sources)
     if not hasattr(module, class_name):
         near = get_close_matches(class_name, [each for each in vars(module) if not each.startswith("_")], n=1)
         hint = f"did you mean {near[0]}?" if near else f"it defines {_some_class(sources[0])}"
-        raise UsageError(f"model {name}: {path} has no {class_name}: {hint}")
+        raise UsageError(f"{kind} {name}: {path} has no {class_name}: {hint}")
     return getattr(module, class_name), tuple(source.file for source in sources)
 
 
@@ -63,22 +101,22 @@ class _Source:
     tree: ast.Module
 
 
-def _collect(name: str, path: Path) -> list[_Source]:
+def _collect(kind: str, name: str, path: Path) -> list[_Source]:
     """The file, and every module that it imports from its own folder, in the order of their names."""
     folder = path.parent
-    first = _read(name, path, folder)
+    first = _read(kind, name, path, folder)
     found: dict[Path, _Source] = {}
     waiting = [first]
     while waiting:
         for module in _imported(waiting.pop().tree):
             for file in _files_of(folder, module):
                 if file not in found and file != path:
-                    found[file] = _read(name, file, folder)
+                    found[file] = _read(kind, name, file, folder)
                     waiting.append(found[file])
     return [first, *(found[file] for file in sorted(found))]
 
 
-def _read(name: str, path: Path, folder: Path) -> _Source:
+def _read(kind: str, name: str, path: Path, folder: Path) -> _Source:
     content = path.read_bytes()
     shown = path.relative_to(folder).as_posix()
     try:
@@ -87,8 +125,8 @@ def _read(name: str, path: Path, folder: Path) -> _Source:
     except (SyntaxError, ValueError) as error:
         line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
         reason = error.msg if isinstance(error, SyntaxError) else "it is no UTF-8 text"
-        raise UsageError(f"model {name}: {shown}{line}: {reason}") from error
-    return _Source(SourceFile(shown, sha256_of(content), text), path, content, tree)
+        raise UsageError(f"{kind} {name}: {shown}{line}: {reason}") from error
+    return _Source(SourceFile(shown, _sha256_of(content), text), path, content, tree)
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:
@@ -111,10 +149,10 @@ def _files_of(folder: Path, module: str) -> list[Path]:
     return [single] if single.is_file() else []
 
 
-def _import(name: str, path: Path, sources: Sequence[_Source]) -> ModuleType:
-    identity = sha256_of("\n".join(f"{source.path} {source.file.sha256}" for source in sources).encode())
-    private = f"_milstore_model_{identity[:16]}"
-    _Siblings.provide(name, path.parent, sources[1:])
+def _import(kind: str, name: str, path: Path, sources: Sequence[_Source]) -> ModuleType:
+    identity = _sha256_of("\n".join(f"{source.path} {source.file.sha256}" for source in sources).encode())
+    private = f"_milstore_{kind.replace(' ', '_')}_{identity[:16]}"
+    _Siblings.provide(kind, name, path.parent, sources[1:])
     if private in sys.modules:
         return sys.modules[private]
     own = {str(source.path): source.file.name for source in sources}
@@ -125,7 +163,7 @@ def _import(name: str, path: Path, sources: Sequence[_Source]) -> ModuleType:
         exec(compile(sources[0].content, str(path), "exec"), module.__dict__)  # noqa: S102 - this is how a module is made
     except Exception as error:
         del sys.modules[private]
-        raise UsageError(f"model {name}: {path.name} cannot be imported: {told(error, own)}") from error
+        raise UsageError(f"{kind} {name}: {path.name} cannot be imported: {told(error, own)}") from error
     except BaseException:
         del sys.modules[private]
         raise
@@ -147,6 +185,10 @@ def told(error: Exception, own: Mapping[str, str]) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
 
 
+def _sha256_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
 def _some_class(source: _Source) -> str:
     classes = [each.name for each in source.tree.body if isinstance(each, ast.ClassDef)]
     return classes[-1] if classes else "MyModel"
@@ -159,7 +201,7 @@ class _Siblings(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
         self.sources: dict[str, _Source] = {}
 
     @classmethod
-    def provide(cls, name: str, folder: Path, sources: Sequence[_Source]) -> None:
+    def provide(cls, kind: str, name: str, folder: Path, sources: Sequence[_Source]) -> None:
         """Have these modules imported from what was read of them, in place of those of an earlier file.
 
         Raises:
@@ -174,7 +216,7 @@ class _Siblings(importlib.abc.MetaPathFinder, importlib.abc.InspectLoader):
             theirs = theirs and module not in _SIBLINGS.sources
             if theirs or module.partition(".")[0] in sys.stdlib_module_names:
                 raise UsageError(
-                    f"model {name}: {source.file.name} is called as a module that is in use already: rename it"
+                    f"{kind} {name}: {source.file.name} is called as a module that is in use already: rename it"
                 )
         for module in named:
             sys.modules.pop(module, None)
