@@ -37,11 +37,15 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-# The generated pages, and the gallery from a demo experiment of five runs.
-GALLERY := build/gallery
-docs: $(READY)
+# What is generated and kept in git: pages in seconds, and the gallery from a demo experiment of five runs in minutes.
+.PHONY: pages
+pages: $(READY)
 	$(BIN)/python -m milstore.schema.generate
 	$(BIN)/python -m milstore.cli.reference
+	$(BIN)/python -m docs.pages
+
+GALLERY := build/gallery
+docs: pages
 	$(BIN)/milstore demo --store $(GALLERY)
 	$(BIN)/milstore train --split all --store $(GALLERY)
 	$(BIN)/python -m milstore.report.showcase $(GALLERY)

@@ -28,18 +28,29 @@ FileOption = Annotated[
     ),
 ]
 
+ChartOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--chart",
+        help="Draw by the function chart(frame, about) of this Python file, which is executed.",
+        show_default=False,
+    ),
+]
+
 
 def _plot(query: queries.Query, values: dict[str, Any]) -> None:
+    from milstore.charts.own import load_chart
     from milstore.charts.render import drawing
     from milstore.charts.save import check_suffix, save
     from milstore.cli.output import say
     from milstore.cli.store_access import open_current
 
     choice = take_choice(values)
-    store, output, timeout = (values.pop(name) for name in ("store", "output", "timeout"))
+    store, output, own, timeout = (values.pop(name) for name in ("store", "output", "chart", "timeout"))
     path = output or Path(f"{query.name}.html")
     check_suffix(path)
-    drawn = drawing(open_current(store), query.name, choice, values, timeout=timeout)
+    chart = load_chart(own) if own else None
+    drawn = drawing(open_current(store), query.name, choice, values, chart=chart, timeout=timeout)
     for note in drawn.about.notes:
         say(f"note: {note}")
     save(drawn, path)
@@ -55,7 +66,7 @@ class Charts(QuestionGroup):
 
     def command_of(self, query: queries.Query) -> Any:
         """The command that draws a question's answer."""
-        options = [*question_options(query), keyword("output", FileOption, None)]
+        options = [*question_options(query), keyword("output", FileOption, None), keyword("chart", ChartOption, None)]
         about = f"{query.about}\n\nDraws what milstore query {query.name} tells."
         return make_command(query.name, about, options, lambda **values: _plot(query, values))
 

@@ -15,6 +15,8 @@ from milstore.store.paths import Store, open_store
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from milstore.charts.own import Draw
+
 _RUNS = """
 select run_id, experiment, split_set, split, seed, pooling, best_epoch, n_epochs, seconds, finished_at
 from runs
@@ -68,12 +70,16 @@ class OpenStore:
         experiment: str | None = None,
         seed: int | None = None,
         subset: str | None = None,
+        chart: "Draw | None" = None,
         **values: Any,
     ) -> Any:
-        """The chart of a question, as an Altair chart. Errors are those of `query`; UsageError too if it has no chart."""
+        """The chart of a question, as an Altair chart: its own, or what the function `chart(frame, about)` draws.
+
+        Errors are those of `query`; UsageError too if it has no chart, or yours cannot be drawn.
+        """
         from milstore.charts.render import plot
 
-        return plot(self.store, name, _choice(case, run, experiment, seed, subset), values)
+        return plot(self.store, name, _choice(case, run, experiment, seed, subset), values, chart=chart)
 
     def sql(self, text: str) -> Result:
         """Ask one SQL statement that reads. UsageError for one that is wrong or does more."""

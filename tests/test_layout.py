@@ -1,13 +1,13 @@
 """The rooms, how they import each other, and what a command loads."""
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from docs.rooms import FOUNDATIONS, ROOT, circles, imports_of, level_of, may_import, modules, room_of
 from milstore import queries
 from milstore.charts import charted
 from milstore.cli.lazy import load_entry
@@ -15,93 +15,7 @@ from milstore.cli.main import COMMANDS
 from tests.making import three_case_store
 from tests.nursery import HEAVY, Nursery, nursery
 
-ROOT = Path(__file__).resolve().parents[1]
-PACKAGE = ROOT / "milstore"
 LINKS = {"schema": "../schema", "queries": "../queries", "cli": "../cli", "study": "../data/study"}
-
-
-FOUNDATIONS = {"_version", "errors", "plugins", "processors", "progress", "userfile", "workers"}
-"""Modules at the root that any room may use. They use no room."""
-LAYERS: tuple[set[str], ...] = (
-    {"schema", "queries"},
-    {"store"},
-    {"formats", "pixels", "encoders", "ingest", "models", "training", "evidence", "asking", "analysis"},
-    {"charts", "launching", "predicting"},
-    {"report", "viewer", "demo"},
-    {"api"},
-    {"cli"},
-)
-"""The rooms from the ground up: each imports what lies below it."""
-PEERS = {
-    "training": {"models", "analysis"},
-    "asking": {"analysis"},
-    "ingest": {"formats", "pixels"},
-    "encoders": {"pixels"},
-    "evidence": {"models"},
-    "schema": set(),
-    "charts": set(),
-}
-"""Which rooms of their own layer rooms may import besides."""
-
-
-def modules() -> dict[str, Path]:
-    """Every module of the package by its dotted name."""
-    found = {}
-    for room in [PACKAGE, *(path for path in PACKAGE.iterdir() if path.is_dir())]:
-        for path in room.glob("*.py") if room == PACKAGE else room.rglob("*.py"):
-            parts = ["milstore", *path.relative_to(PACKAGE).with_suffix("").parts]
-            found[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return found
-
-
-def imports_of(path: Path, known: Mapping[str, Path]) -> set[str]:
-    """The modules that a module imports, at the top, inside a function or by a text; not those for type checkers alone."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    only_types = {
-        id(node)
-        for branch in ast.walk(tree)
-        if isinstance(branch, ast.If) and getattr(branch.test, "id", None) == "TYPE_CHECKING"
-        for statement in branch.body
-        for node in ast.walk(statement)
-    }
-    found = set()
-    for node in ast.walk(tree):
-        if id(node) in only_types:
-            continue
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names if alias.name in known}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "milstore":
-            names = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= names & set(known) or {str(node.module)}
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            # What import_module is given: a module, or, with a dot at its end, the room of one.
-            said = node.value.removesuffix(".")
-            loads = said in known and (node.value.endswith(".") or known[said].name != "__init__.py")
-            found |= {said} if loads and "import_module" in path.read_text(encoding="utf-8") else set()
-    return found
-
-
-def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """The groups of modules that import each other, each sorted."""
-    reached = {name: _reachable(graph, name) for name in graph}
-    groups = {tuple(sorted(other for other in reached[name] if name in reached[other])) for name in graph}
-    return [list(group) for group in sorted(groups) if group]
-
-
-def _reachable(graph: Mapping[str, set[str]], start: str) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(graph[start])
-    while waiting:
-        name = waiting.pop()
-        if name not in seen:
-            seen.add(name)
-            waiting += graph.get(name, ())
-    return seen
-
-
-def room_of(module: str) -> str:
-    """The room that a module lies in, or its own name at the root."""
-    return module.split(".")[1] if "." in module else "api"
 
 
 @pytest.mark.parametrize(("name", "target"), LINKS.items())
@@ -145,15 +59,9 @@ def test_imports_go_one_way(module: str) -> None:
         # The package's own face hands out the facade.
         return
     known, room = modules(), room_of(module)
-    level = next((i for i, layer in enumerate(LAYERS) if room in layer), -1)
-    below = set().union(*LAYERS[: max(level, 0)])
-    allowed = below | FOUNDATIONS | PEERS.get(room, set()) | {room}
     used = {room_of(name) for name in imports_of(known[module], known)}
-    if room in FOUNDATIONS:
-        assert used <= FOUNDATIONS
-    else:
-        assert level >= 0, f"{room} has no place among the rooms"
-        assert used <= allowed, sorted(used - allowed)
+    assert room in FOUNDATIONS or level_of(room) >= 0, f"{room} has no place among the rooms"
+    assert used <= may_import(room) | {room}, sorted(used - may_import(room))
 
 
 ARROW = {"pyarrow", "numpy"}

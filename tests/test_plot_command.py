@@ -1,12 +1,14 @@
 """`milstore plot` and `plot`: the chart of a question, with the question's own options."""
 
 import json
+import re
 from pathlib import Path
 from unittest.mock import ANY
 
 import duckdb
 import pytest
 
+from docs.rooms import ROOT
 from milstore.asking.ask import ask
 from milstore.asking.result import Result
 from milstore.asking.selection import Choice
@@ -78,9 +80,14 @@ def test_a_question_without_a_chart_is_refused(three: Store) -> None:
         drawing(three, "own")
 
 
-def test_every_question_has_a_chart() -> None:
-    """One question, one file, one chart, one name."""
-    assert charted() == available()
+def test_every_chart_is_that_of_a_question() -> None:
+    """One question, one file, one chart, one name: a module that draws answers is called as the question."""
+    modules = sorted((ROOT / "milstore" / "charts").glob("*.py"))
+    draws = [
+        path for path in modules if re.search(r"^def chart\(frame: ", path.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert charted() == tuple(path.stem.replace("_", "-") for path in draws)
+    assert set(charted()) <= set(available())
 
 
 def test_an_answer_without_rows_is_told_in_words(three: Store) -> None:

@@ -14,6 +14,7 @@ from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.charts import charted
 from milstore.charts.case_rows import nothing
 from milstore.charts.drawing import Drawing
+from milstore.charts.own import Draw, draw_own
 from milstore.charts.theme import About
 from milstore.errors import UsageError
 from milstore.store.cohort import read_cohort
@@ -31,6 +32,7 @@ def plot(
     choice: Choice | None = None,
     values: Mapping[str, Any] | None = None,
     *,
+    chart: Draw | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Any:
     """The chart of a question, as an Altair chart.
@@ -40,13 +42,14 @@ def plot(
         name: name of the question.
         choice: which run or experiment should answer, and for which cases.
         values: the question's parameters.
+        chart: what draws the answer, in place of the question's own chart.
         timeout: seconds the question may take.
 
     Raises:
-        UsageError: the question has no chart, or does not exist, or what it is asked for does not.
+        UsageError: the question has no chart, or does not exist, or what it is asked for does not, or `chart` fails.
         StoreError: the store holds no finished run.
     """
-    return drawing(store, name, choice, values, timeout=timeout).chart
+    return drawing(store, name, choice, values, chart=chart, timeout=timeout).chart
 
 
 def drawing(
@@ -55,22 +58,30 @@ def drawing(
     choice: Choice | None = None,
     values: Mapping[str, Any] | None = None,
     *,
+    chart: Draw | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Drawing:
     """The chart of a question with what is known of it. Arguments and errors are those of `plot`."""
     query = queries.load(name, store.queries)
-    if name not in charted():
-        raise UsageError(f"query {name} has no chart: milstore query {name} gives its table")
+    if chart is None and name not in charted():
+        raise UsageError(
+            f"query {name} has no chart: milstore query {name} gives its table, --chart ./file.py draws it"
+        )
     choice = choice or Choice()
-    return draw(store, query, ask(store, name, choice, values, timeout=timeout), choice, values)
+    return draw(store, query, ask(store, name, choice, values, timeout=timeout), choice, values, chart)
 
 
 def draw(
-    store: Store, query: queries.Query, result: Result, choice: Choice, values: Mapping[str, Any] | None = None
+    store: Store,
+    query: queries.Query,
+    result: Result,
+    choice: Choice,
+    values: Mapping[str, Any] | None = None,
+    chart: Draw | None = None,
 ) -> Drawing:
     """The chart of an answer that has been given. Of one without rows it says in words that there is nothing to show."""
     values = dict(values or {})
-    module = importlib.import_module(_module(query.name))
+    module: Any = importlib.import_module(_module(query.name)) if chart is None else None
     cases = [normal_case_id(case) for case in choice.cases]
     bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
     about = about_of(store, _title(query, cases, bound), result, bound)
@@ -78,6 +89,8 @@ def draw(
     # A module may have better words for it.
     if frame.empty and not hasattr(module, "nothing"):
         return Drawing(query, about, nothing(about, "No row answers this: there is nothing to show."))
+    if chart is not None:
+        return Drawing(query, about, draw_own(chart, frame, about))
     prepare = getattr(module, "prepare", None)
     if prepare is not None:
         frame = prepare(frame, about)

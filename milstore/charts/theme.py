@@ -12,6 +12,9 @@ import altair as alt
 
 from milstore.store.paths import Store
 
+__all__ = ["About", "class_colour", "outcome_shape", "stain_colour", "themed", "titled"]
+"""What a chart of a group's own may rely on."""
+
 CLASS_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#F0E442", "#000000")
 """By the number of the class: benign blue, high-grade vermilion, then the rest of the palette."""
 STAIN_COLOURS = {"h&e": "#B3559B", "melan": "#8C5A2B", "sox10": "#1B9E9E"}

@@ -134,6 +134,7 @@ class PatchAttention:
 
 
 Attention = LevelAttention | PatchAttention
+"""Either form of attention."""
 
 
 @dataclass(frozen=True, slots=True)
