@@ -11,6 +11,7 @@ import pytest
 import milstore
 from docs import pages
 from docs.rooms import ROOT, imported_rooms, reachable, without_shortcuts
+from tests.nursery import HEAVY
 
 
 def test_the_pages_are_what_the_code_says() -> None:
@@ -111,3 +112,11 @@ def test_an_answer_and_a_store_are_of_the_public_classes(tmp_path: Path) -> None
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.split() == ["StoreError", "True", "OpenStore", "Result"]
+
+
+def test_importing_what_is_public_is_light() -> None:
+    """The public modules bring no heavy library when they are imported, but for the one that is for charts."""
+    light = [module for module in pages.PUBLIC if module != "milstore.charts.theme"]
+    program = f"import sys, {', '.join(light)}; print(*sorted({{m.split('.')[0] for m in sys.modules}}))"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) & (HEAVY | {"duckdb", "typer", "rich"}) == set()
