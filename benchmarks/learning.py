@@ -97,7 +97,8 @@ def run(trial: Trial) -> Outcome:
     from sklearn.metrics import roc_auc_score
 
     from milstore.training.bags import BagsInMemory, make_bag
-    from milstore.training.config import TrainingConfig, read_config
+    from milstore.training.config import TrainingConfig
+    from milstore.training.config_reading import read_config
     from milstore.training.evaluation import evaluate, judge_training
     from milstore.training.loop import SplitCases, Training
     from milstore.training.progress import Watcher

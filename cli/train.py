@@ -14,7 +14,8 @@ from milstore.errors import Interrupted, UsageError
 from milstore.store import Store, open_store
 from milstore.store.paths import store_option
 from milstore.store.run_reader import NO_ATTENTION
-from milstore.training.config import TrainingConfig, field_help, option_fields, option_name, read_config
+from milstore.training.config import TrainingConfig, field_help, option_fields, option_name
+from milstore.training.config_reading import read_config
 from milstore.training.interruption import Interruption
 from milstore.training.memory import parse_memory
 

@@ -19,9 +19,9 @@ from milstore.training.config import (
     default_experiment,
     differences,
     field_help,
-    read_config,
     same_settings,
 )
+from milstore.training.config_reading import read_config
 from milstore.training.model_settings import MODEL_FIELDS
 from milstore.training.presets import PRESETS, WHEN_ABSENT
 

@@ -25,7 +25,7 @@ from milstore.store.findings import DAMAGE
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training import RunResult, TrainingConfig, resume, train
-from milstore.training.config import read_config
+from milstore.training.config_reading import read_config
 from milstore.training.evaluation import dead_units, evaluate, score_table
 from milstore.training.loop import Training
 from milstore.training.progress import Watcher

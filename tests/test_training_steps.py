@@ -8,12 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from milstore.models import cross_entropy
+from milstore.models import available, cross_entropy
 from milstore.training.config import TrainingConfig
 from milstore.training.loop import Training
 from milstore.training.progress import Watcher
 from milstore.training.provenance import repeatable_arithmetic
 from milstore.training.randomness import Purpose, generator
+from tests.milbags import SMALL as SMALL_OF
 from tests.test_training_loop import assert_same_bits, reloaded, train, training
 from tests.training_cohort import LABELS, SMALL, bag, bags, cases
 
@@ -61,6 +62,21 @@ def test_a_step_takes_the_mean_over_its_cases(per_step: int) -> None:
         torch.testing.assert_close(value, weights[name], rtol=1e-4, atol=1e-5)
     steps = made.optimizer.state_dict()["state"][0]["step"]
     assert int(steps) == 2 * -(-6 // per_step)
+
+
+@pytest.mark.parametrize("model", available())
+def test_in_half_the_digits_weights_and_validation_stay_float32(model: str) -> None:
+    """Autocast is around the training step alone. A processor's stands in for the GPU's, which is asked for otherwise."""
+    config = TrainingConfig(model=model, settings=SMALL_OF[model], epochs=1) if model != "hierarchical" else SMALL
+    made = Training(bags(), cases(), config, n_classes=2, seed=0, device=CPU)
+    dtypes: dict[bool, set[torch.dtype]] = {True: set(), False: set()}
+    made.model.inner.get_submodule("project.linear").register_forward_hook(
+        lambda _, __, value_NH: dtypes[made.model.training].add(value_NH.dtype)
+    )
+    made.config = replace(config, precision="bf16")
+    made.train_epoch(Watcher(), lambda: False)
+    assert dtypes == {True: {torch.bfloat16}, False: {torch.float32}}
+    assert {value.dtype for value in made.model.state_dict().values()} == {torch.float32}
 
 
 @pytest.mark.parametrize("changes", [{}, {"max_patches_per_slice": 2, "dropout": 0.5}])

@@ -11,7 +11,8 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from milstore.models import MILModel
 from milstore.training.bags import Bag
-from milstore.training.config import TrainingConfig, read_config
+from milstore.training.config import TrainingConfig
+from milstore.training.config_reading import read_config
 from milstore.training.loop import Training
 from milstore.training.model_choice import choose_model
 from milstore.training.objective import Standardised

@@ -19,7 +19,7 @@ from milstore.processors import processors
 from milstore.report import answers
 from milstore.store import Store
 from milstore.store.settings import read_settings
-from milstore.training import config, provenance
+from milstore.training import provenance
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_the_terminal_gets_nothing_that_steers_it() -> None:
 
 READERS: dict[str, tuple[Callable[[Path], Any], str]] = {
     "settings of a store": (read_settings, ""),
-    "settings of a training": (lambda path: config.read_config(path, {}), "--config "),
+    "settings of a training": (lambda path: config_reading.read_config(path, {}), "--config "),
     "settings of a run": (runs.read_config, ""),
 }
 """What reads TOML, and what stands before its messages."""

@@ -1,4 +1,4 @@
-"""What a training is told: one frozen dataclass, filled from its defaults, a TOML file and the command line's options.
+"""What a training is told: one frozen dataclass, and how a run stores it.
 
 Nothing here imports torch, so that `milstore train --help` and a refused option answer at once.
 """
@@ -8,18 +8,16 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from difflib import get_close_matches
 from functools import cache
-from pathlib import Path
 from typing import Any, Literal, get_args
 
-from milstore.errors import DataError, UsageError
+from milstore.errors import UsageError
 from milstore.models.registry import DEFAULT as DEFAULT_MODEL
-from milstore.store.tomlfile import read_toml
-from milstore.training.model_settings import MODEL_FIELDS, known_as, lay_settings, refuse_fields_of_default
-from milstore.training.presets import PRESETS, SINCE_0_2, WHEN_ABSENT
+from milstore.training.model_settings import MODEL_FIELDS, known_as, refuse_fields_of_default
+from milstore.training.presets import SINCE_0_2, WHEN_ABSENT
 
 Pooling = Literal["hierarchical", "size-corrected", "flat"]
 Standardise = Literal["none", "train"]
@@ -139,11 +137,11 @@ class TrainingConfig:
         for each in option_fields():
             _check_type(each.name, getattr(self, each.name), type(each.default))
         self._check_model()
-        _check_choice("pooling", self.pooling, get_args(Pooling))
-        _check_choice("standardise", self.standardise, get_args(Standardise))
-        _check_choice("keep", self.keep, get_args(Keep))
-        _check_choice("optimiser", self.optimiser, get_args(Optimiser))
-        _check_choice("precision", self.precision, get_args(Precision))
+        check_choice("pooling", self.pooling, get_args(Pooling))
+        check_choice("standardise", self.standardise, get_args(Standardise))
+        check_choice("keep", self.keep, get_args(Keep))
+        check_choice("optimiser", self.optimiser, get_args(Optimiser))
+        check_choice("precision", self.precision, get_args(Precision))
         for name in ("hidden", "attention_dim", "epochs", "min_epochs", "patience", "cases_per_step"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
         for name in ("plateau_patience", "max_patches_per_slice", "weight_decay", "clip", "min_delta", "min_lr"):
@@ -218,37 +216,6 @@ def field_help() -> dict[str, str]:
             assert isinstance(following.value, ast.Constant)
             help_lines[statement.target.id] = " ".join(str(following.value.value).split())
     return help_lines
-
-
-def read_config(
-    path: Path | None, options: Mapping[str, object], preset: str | None = None, assignments: Sequence[str] = ()
-) -> TrainingConfig:
-    """The configuration of a preset, with a TOML file laid over it, and options over both.
-
-    Args:
-        path: TOML file whose keys are TrainingConfig's fields; its table [model] holds settings of the model, and may
-            say by `name` which model. None for none.
-        options: fields given on the command line; they win. None values count as not given.
-        preset: one of PRESETS, in place of the defaults; None for these.
-        assignments: settings of the model, each as name=value (`--set`).
-
-    Raises:
-        UsageError: no such file, preset or model, broken TOML, an unknown key (the nearest is offered), a value of the
-            wrong type or out of its range, or settings of another model.
-    """
-    if preset is not None:
-        _check_choice("preset", preset, tuple(PRESETS))
-    values = dict(PRESETS[preset]) if preset is not None else {}
-    from_file, table = ({}, {}) if path is None else _read_toml(path)
-    given = {name: value for name, value in options.items() if value is not None}
-    model = str(given.get("model", table.get("name", from_file.get("model", DEFAULT_MODEL))))
-    if preset is not None and model != values["model"]:
-        raise UsageError(f"--preset {preset} is of the model {values['model']}: leave it out, or --model {model}")
-    told = lay_settings(
-        model, from_file, {key: value for key, value in table.items() if key != "name"}, given, assignments,
-        where=f"--config {path}", of_table=str(table.get("name", from_file.get("model", model))),
-    )  # fmt: skip
-    return TrainingConfig(**{**values, **from_file, **told.below, **given, **told.above, "model": model})
 
 
 def config_from_json(text: str, model: str | None = None) -> TrainingConfig:
@@ -346,30 +313,6 @@ def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[
     ]
 
 
-def _read_toml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The fields that a file gives, and its table [model]."""
-    try:
-        values = read_toml(path, "a configuration")
-    except DataError as error:
-        raise UsageError(f"--config {error}") from error
-    except FileNotFoundError as error:
-        raise UsageError(f"--config {path}: {error.strerror}: give a readable TOML file") from error
-    table = values.pop("model") if isinstance(values.get("model"), dict) else {}
-    known = {each.name: type(each.default) for each in option_fields()}
-    for key in values:
-        if key not in known:
-            near = get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
-            hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
-            raise UsageError(f"--config {path}: unknown key {key!r}: {hint}")
-    # What TOML writes more naturally than the command line does: whole numbers for real ones, a list of weights.
-    for key, value in values.items():
-        if known[key] is float and type(value) is int:
-            values[key] = float(value)
-        if key == "class_weights" and isinstance(value, list):
-            values[key] = ",".join(f"{weight}" for weight in value)
-    return values, table
-
-
 def _check_type(name: str, value: object, wanted: type) -> None:
     words = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if type(value) is not wanted:
@@ -383,7 +326,8 @@ def _check(name: str, value: object, holds: bool, wanted: str) -> None:
         raise UsageError(f"{option_name(name)} {value}: give a value {wanted}")
 
 
-def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
+    """UsageError, with the nearest, for a value of a field that is none of its choices."""
     if value not in choices:
         near = get_close_matches(value, choices, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""

@@ -213,5 +213,5 @@ def _run_row(training: Training, facts: dict[str, Any], seconds: float) -> dict[
         "seconds": seconds,
         "n_epochs": len(training.history),
         "best_epoch": training.best_epoch,
-        "n_parameters": sum(each.numel() for each in training.model.parameters()),
+        "n_parameters": sum(each.numel() for each in training.model.parameters() if each.requires_grad),
     }
