@@ -11,7 +11,17 @@ from milstore.cli.progress import telling
 
 def command(
     store: StoreOption = None,
-    encoder: Annotated[str, typer.Option("--encoder", help="The encoder; hed is the one that is built in.")] = "hed",
+    encoder: Annotated[
+        str,
+        typer.Option(
+            "--encoder",
+            help="hed, which is built in; ./file.py:Class for your own, which is run; or one that an installed package offers.",
+        ),
+    ] = "hed",
+    format: Annotated[
+        str | None,
+        typer.Option("--format", help="Format of the images (default: by their content).", show_default=False),
+    ] = None,
     jobs: Annotated[
         int | None, typer.Option("--jobs", min=1, help="Processes (default: one a processor).", show_default=False)
     ] = None,
@@ -20,7 +30,7 @@ def command(
     ] = False,
     replace: Annotated[bool, typer.Option("--replace", help="Compute again what the store has.")] = False,
 ) -> None:
-    """Compute features from the patch images with a built-in encoder.
+    """Compute features from the patch images with an encoder.
 
     hed is a baseline that needs no download: colour deconvolution (haematoxylin, eosin, DAB) and texture statistics.
     Features of a deep encoder, computed elsewhere, come in by milstore ingest features.
@@ -31,7 +41,7 @@ def command(
     opened = open_store(store)
     with telling() as progress:
         report = encode_patches(
-            opened, encoder, follow_links=follow_links, replace=replace, jobs=jobs, progress=progress
+            opened, encoder, follow_links=follow_links, replace=replace, format=format, jobs=jobs, progress=progress
         )
     for line in report.lines():
         say(line)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from milstore.cli.options import StoreOption
-from milstore.cli.output import say
+from milstore.cli.output import say, show_table
 from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
@@ -20,6 +20,15 @@ app = typer.Typer(
 ReplaceOption = Annotated[bool, typer.Option("--replace", help="Correct what the store says otherwise.")]
 JobsOption = Annotated[
     int | None, typer.Option("--jobs", min=1, help="Processes (default: one a processor).", show_default=False)
+]
+FormatOption = Annotated[
+    str | None,
+    typer.Option(
+        "--format",
+        help="Name of the format, as milstore ingest formats lists them; or ./file.py:Class for your own, which is run "
+        "(default: by the content).",
+        show_default=False,
+    ),
 ]
 MapOption = Annotated[
     str | None,
@@ -53,6 +62,7 @@ def labels(
     label_column: Annotated[str, typer.Option("--label-column", help="The column with the label.")] = "label",
     label_map: MapOption = None,
     missing: MissingOption = None,
+    format: FormatOption = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -67,6 +77,7 @@ def labels(
         label_column=label_column,
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
+        format=format,
         replace=replace,
     )
     _tell(report.lines())
@@ -85,6 +96,7 @@ def patches(
     follow_links: Annotated[
         bool, typer.Option("--follow-links", help="Follow links that lead out of the folder.")
     ] = False,
+    format: FormatOption = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="The folder is the whole truth: correct the store, remove what it lacks.")
     ] = False,
@@ -102,6 +114,7 @@ def patches(
             names_only=names_only,
             coordinates=coordinates,
             follow_links=follow_links,
+            format=format,
             replace=replace,
             jobs=jobs,
             progress=progress,
@@ -138,6 +151,7 @@ def features(
     create_patches: Annotated[
         bool, typer.Option("--create-patches", help="Make patches that the store does not know, from the names.")
     ] = False,
+    format: FormatOption = None,
     replace: ReplaceOption = False,
     jobs: JobsOption = None,
     store: StoreOption = None,
@@ -160,6 +174,7 @@ def features(
             missing=parse_missing(missing),
             stain=stain,
             create_patches=create_patches,
+            format=format,
             replace=replace,
             jobs=jobs,
             progress=progress,
@@ -192,6 +207,7 @@ def splits(
             show_default=False,
         ),
     ] = None,
+    format: FormatOption = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -206,6 +222,7 @@ def splits(
         seed=seed,
         val_share=val_share,
         missing=parse_missing(missing),
+        format=format,
         replace=replace,
     )
     _tell(report.lines())
@@ -264,6 +281,7 @@ def run(
             show_default=False,
         ),
     ] = None,
+    format: FormatOption = None,
     store: StoreOption = None,
 ) -> None:
     """Take a run in that was trained elsewhere: its predictions and its attention."""
@@ -282,6 +300,19 @@ def run(
         config=None if config is None else read_config(config),
         code_version=code_version,
         patches_by=patches_by,
+        format=format,
         slices_by=slices_by,
     )
     _tell(report.lines())
+
+
+@app.command()
+def formats() -> None:
+    """List the formats of files that can be read."""
+    from milstore.formats.registry import FORMATS
+    from milstore.pixels.registry import PIXELS
+
+    of = {"patches": PIXELS, "features": FORMATS["features"], "features --bag-column": FORMATS["tables"]}
+    of |= {"labels": FORMATS["labels"], "splits": FORMATS["splits"], "run": FORMATS["runs"]}
+    rows = [[kind, *row] for kind, formats in of.items() for row in formats.listed()]
+    show_table(["ingest", "Format", "Files", "What it is"], rows)

@@ -5,9 +5,11 @@ points of the packages that are installed, which takes 40 to 100 ms and is done 
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 from milstore.errors import UsageError
@@ -102,6 +104,98 @@ class Registry:
             lacks = [*(f"{name}()" for name in missing), *lacking]
             raise self.refuse(found.name, f"it has no {', '.join(lacks)}")
         return instance
+
+
+_LOOKED_AT = 3
+"""Files of an ending whose content is looked at for their format: one of them may be damaged."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Formats:
+    """The formats of one kind of file: classes with `endings` and `recognises(path)`, and what reads a file."""
+
+    registry: Registry
+    ways: tuple[tuple[str, ...], ...]
+    """What reads a file: all methods of one of these."""
+    files: str
+    """The kind of file, in words."""
+
+    def find(self, name: str) -> Any:
+        """The format of this name, made once a process unless its file changes.
+
+        Raises:
+            UsageError: there is none, or what has the name is no format of this kind.
+        """
+        stamp = None
+        if is_path(name):
+            path = Path(name.rpartition(":")[0])
+            stamp = path.stat().st_mtime_ns if path.is_file() else None
+        return _made_once(self, name, stamp)
+
+    def make(self, name: str) -> Any:
+        """The same, made anew."""
+        found = self.registry.find(name)
+        instance = self.registry.made(found, ("recognises",), ("endings",))
+        if not any(all(callable(getattr(instance, each, None)) for each in way) for way in self.ways):
+            needed = " or ".join(" and ".join(f"{each}()" for each in way) for way in self.ways)
+            raise self.registry.refuse(name, f"to read {self.files} it needs {needed}")
+        endings = instance.endings
+        fits = isinstance(endings, tuple | list) and all(
+            isinstance(each, str) and each == each.lower().strip(".") for each in endings
+        )
+        if not fits or not endings:
+            advice = 'its endings must be a list such as ("h5",): lower case, without the dot'
+            raise self.registry.refuse(name, advice)
+        return instance
+
+    def endings(self, names: Iterable[str] | None = None) -> list[str]:
+        """The endings of the files of some formats, or of all built-in ones, each once."""
+        formats = map(self.find, self.registry.built_in if names is None else names)
+        return list(dict.fromkeys(ending for each in formats for ending in each.endings))
+
+    def recognised(self, paths: Sequence[Path]) -> str | None:
+        """Name of the built-in format of files that are alike: that of one's content, else of the first one's ending."""
+        for path in paths:
+            for name in self.registry.built_in:
+                if recognises(self.find(name), path):
+                    return name
+        ending = paths[0].suffix[1:].lower()
+        return next((name for name in self.registry.built_in if ending in self.find(name).endings), None)
+
+    def by_ending(self, root: Path, files: Iterable[str]) -> dict[str, str]:
+        """The format of the files of each ending, by the content of a few of them."""
+        alike: dict[str, list[str]] = {}
+        for file in sorted(files):
+            alike.setdefault(file.rpartition(".")[2].lower(), []).append(file)
+        found = {ending: self.recognised([root / each for each in of[:_LOOKED_AT]]) for ending, of in alike.items()}
+        return {ending: name for ending, name in found.items() if name is not None}
+
+    def listed(self) -> list[tuple[str, str, str]]:
+        """Every built-in format: its name, its endings, and what it is."""
+        formats = {name: self.find(name) for name in self.registry.built_in}
+        return [
+            (name, ", ".join(f".{each}" for each in found.endings), first_line(type(found).__doc__))
+            for name, found in formats.items()
+        ]
+
+
+@cache
+def _made_once(formats: Formats, name: str, stamp: int | None) -> Any:  # noqa: ARG001 - a changed file is another
+    return formats.make(name)
+
+
+def recognises(fmt: Any, path: Path) -> bool:
+    """Whether a format recognises a file. What cannot be looked at is not of it: reading it says why."""
+    try:
+        # A pipe in its place would keep us for ever.
+        return path.is_file() and bool(fmt.recognises(path))
+    except Exception:
+        return False
+
+
+def format_name(format_of: Mapping[str, str], file: str) -> str:
+    """The format of a file, of the formats of each ending; that of "" is of all others."""
+    return format_of.get(file.rpartition(".")[2].lower()) or format_of[""]
 
 
 def first_line(docstring: str | None) -> str:

@@ -1,75 +1,36 @@
-"""Features from the patch images themselves, by a built-in encoder, in parallel processes.
-
-An encoder is anything that fits `Encoder`; a deep one takes its place in `ENCODERS` beside the baseline.
-"""
+"""Features from the patch images themselves, by an encoder, in parallel processes."""
 
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from milstore.errors import ConflictError, DataError, StoreError, UsageError
-from milstore.pixels.image_sizes import FORMATS
+from milstore.encoders.interface import Encoder, Image, Vectors
+from milstore.encoders.registry import load_encoder, same_encoder
+from milstore.errors import ConflictError, DataError, MilstoreError, StoreError, in_a_line
+from milstore.pixels.image_file import check_patch_size
+from milstore.pixels.interface import PixelFormat
+from milstore.pixels.registry import PIXELS
+from milstore.plugins import format_name
 from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, read_cohort
 from milstore.store.cohort_repair import way_to_repair_pack
 from milstore.store.features import PLACE, FeaturePack, is_as_stored, open_features
-from milstore.store.names import clip, nearest
+from milstore.store.names import clip
 from milstore.store.patch_root import edited_patch_root
 from milstore.store.paths import real_path
 from milstore.workers import mapped
 
-Image = npt.NDArray[np.uint8]
-"""(height, width, 3), RGB."""
-Vectors = npt.NDArray[np.float32]
-"""(N, D)."""
-
 _CHUNK = 128
 """Patches that a process is given at once."""
 _PIXELS_AT_ONCE = 1 << 23
-_SMALLEST_SIDE = 8
-_LARGEST_PATCH = 1 << 24
-"""Pixels; what claims more is no patch."""
-_SOURCE = "milstore encode"
 _REBUILT = frozenset({"encoders"})
 """Tables that encoding makes anew where their files are damaged."""
-
-
-class Encoder(Protocol):
-    """Turns patch images into feature vectors. The vector of an image depends on that image alone."""
-
-    @property
-    def name(self) -> str:
-        """Name in the `encoders` table."""
-
-    @property
-    def n_features(self) -> int:
-        """Length D of a vector."""
-
-    def encode(self, images: Sequence[Image]) -> Vectors:
-        """Finite float32 vectors (N, D) of N images, each (height, width, 3) uint8, of one size or several."""
-
-
-def _hed() -> Encoder:
-    from milstore.encoders.hed import HedEncoder
-
-    return HedEncoder()
-
-
-ENCODERS: dict[str, Callable[[], Encoder]] = {"hed": _hed}
-"""Makes each encoder by its name. An entry imports what it needs when it is called, in the process that computes."""
-
-BASELINES = {"hed": "colour deconvolution and texture statistics"}
-"""Encoders that are no match for a trained network, and what they measure instead."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -85,14 +46,16 @@ class EncodeReport:
     """Patches that the store knows without an image, left out."""
     seconds: float
     """Time it took; 0 where there was nothing to do."""
+    baseline: str = ""
+    """What the encoder measures if it is no match for a trained network."""
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The report in words."""
         speed = f" in {self.seconds:.1f} s, {self.patches / self.seconds:,.0f} a second" if self.seconds else ""
         lines = [f"{self.encoder}: {self.n_features} features of {self.patches} patches{speed}"]
-        if self.encoder in BASELINES:
-            lines.append(f"{self.encoder} is a baseline ({BASELINES[self.encoder]}): a deep encoder sees far more")
+        if self.baseline:
+            lines.append(f"{self.encoder} is a baseline ({self.baseline}): a deep encoder sees far more")
         if self.without_image:
             lines.append(f"left out: {self.without_image} patches that have no image")
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
@@ -104,6 +67,7 @@ def encode_patches(
     *,
     follow_links: bool = False,
     replace: bool = False,
+    format: str | None = None,
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> EncodeReport:
@@ -112,36 +76,47 @@ def encode_patches(
     Where the store has this encoder's features of exactly these patches nothing is computed, unless `replace`. The store
     is open to others meanwhile; what they ingest while this runs gets no features.
 
-    jobs: processes (default: one a processor). follow_links: read images that a link in the patch folder leads to,
+    encoder: a built-in's name, ./file.py:Class, or one that a package offers. format: that of the images, likewise; found by
+    their content if left out. jobs: processes (default: one a processor). follow_links: read images that a link in the patch folder leads to,
     wherever they lie.
 
     Raises:
-        UsageError: no such encoder.
+        UsageError: no such encoder or format.
         ConflictError: there is no image, or the store's features of that name came from elsewhere and not `replace`.
         StoreError: the store's features of that name, or tables of its cohort, are damaged; `replace` computes the features
             again.
         DataError: an image is missing, damaged, too small, or outside the patch folder; nothing is stored.
     """
-    made = _make(encoder)
+    loaded = load_encoder(encoder)
+    made, name, source = loaded.encoder, loaded.encoder.name, loaded.source
     plan = CohortEdit(read_cohort(store), rebuilds=_REBUILT if replace else frozenset())
     root, patches, without = _patches_with_image(plan)
-    if not replace and _is_done(store, plan, encoder, patches):
+    if not replace and _is_done(store, plan, name, source, patches):
         return EncodeReport(
             changed=False,
-            encoder=encoder,
+            encoder=name,
             n_features=made.n_features,
             patches=patches.num_rows,
             without_image=without,
             seconds=0.0,
+            baseline=getattr(made, "baseline", ""),
         )
     started = time.perf_counter()
     files = patches["file"].to_pylist()
+    formats = PIXELS.by_ending(root, files) if format is None else {"": format}
     tasks = [
-        _Task(encoder=encoder, root=str(root), files=tuple(files[first : first + _CHUNK]), follow_links=follow_links)
+        _Task(
+            encoder=encoder,
+            sha256=tuple(loaded.found.sha256.items()),
+            root=str(root),
+            files=tuple(files[first : first + _CHUNK]),
+            format_of=formats,
+            follow_links=follow_links,
+        )
         for first in range(0, len(files), _CHUNK)
     ]
     places = patches.select(list(PLACE))
-    with FeaturePack(store, encoder=encoder, n_features=made.n_features, dtype="float32", patches=places) as pack:
+    with FeaturePack(store, encoder=name, n_features=made.n_features, dtype="float32", patches=places) as pack:
         done = 0
         for vectors in mapped(_encode, tasks, jobs=jobs):
             pack.write(done, vectors)
@@ -149,28 +124,17 @@ def encode_patches(
             progress("encoding", done, len(files))
         pack.finish()
         with edit_cohort(store, rebuild=plan.rebuilds) as edit:
-            pack.commit(edit, source=_source(encoder))
+            pack.commit(edit, source=source)
     return EncodeReport(
         changed=edit.changed,
-        encoder=encoder,
+        encoder=name,
         n_features=made.n_features,
         patches=len(files),
         without_image=without,
         seconds=time.perf_counter() - started,
+        baseline=getattr(made, "baseline", ""),
         notes=tuple(edit.notes),
     )
-
-
-@cache
-def _make(encoder: str) -> Encoder:
-    """The encoder, made once a process."""
-    if encoder not in ENCODERS:
-        raise UsageError(f"there is no encoder {clip(encoder)!r}: {nearest(encoder, ENCODERS)}")
-    return ENCODERS[encoder]()
-
-
-def _source(encoder: str) -> str:
-    return f"{_SOURCE} --encoder {encoder}"
 
 
 def _patches_with_image(plan: CohortEdit) -> tuple[Path, pa.Table, int]:
@@ -185,7 +149,7 @@ def _patches_with_image(plan: CohortEdit) -> tuple[Path, pa.Table, int]:
     return root, ordered, patches.num_rows - with_image.num_rows
 
 
-def _is_done(store: Store, plan: CohortEdit, encoder: str, patches: pa.Table) -> bool:
+def _is_done(store: Store, plan: CohortEdit, encoder: str, source: str, patches: pa.Table) -> bool:
     """Whether the store has this encoder's features of exactly these patches.
 
     Raises:
@@ -195,7 +159,7 @@ def _is_done(store: Store, plan: CohortEdit, encoder: str, patches: pa.Table) ->
     rows = [row for row in plan.table("encoders").to_pylist() if row["encoder"] == encoder]
     if not rows:
         return False
-    if rows[0]["source"] != _source(encoder):
+    if rows[0]["source"] != source:
         raise ConflictError(
             f"the store has features called {encoder} from elsewhere ({clip(rows[0]['source'])}): use --replace to drop them"
         )
@@ -212,25 +176,46 @@ class _Task:
     """Images for one process."""
 
     encoder: str
+    sha256: tuple[tuple[str, str], ...]
+    """Of a user's files, by their names."""
     root: str
     files: tuple[str, ...]
+    format_of: Mapping[str, str]
     follow_links: bool
 
 
 def _encode(task: _Task) -> Vectors:
     """Vectors (N, D) of a task's images; runs in a process of its own."""
-    encoder = _make(task.encoder)
-    root = Path(task.root)
-    found = [encoder.encode(images) for images in _batches(root, task.files, task.follow_links)]
-    return np.concatenate(found)
+    encoder = same_encoder(task.encoder, task.sha256)
+    return np.concatenate([_vectors(encoder, images, task.files[0]) for images in _batches(task)])
 
 
-def _batches(root: Path, files: Sequence[str], follow_links: bool) -> Iterator[list[Image]]:
+def _vectors(encoder: Encoder, images: list[Image], file: str) -> Vectors:
+    """What an encoder says of some images. DataError if it is not what an encoder says."""
+    try:
+        found = encoder.encode(images)
+    except MilstoreError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"encoder {encoder.name} failed on images from {clip(file, 200)} on: {in_a_line(error)}"
+        ) from error
+    shape = (len(images), encoder.n_features)
+    if not isinstance(found, np.ndarray) or found.shape != shape or found.dtype.kind != "f":
+        given = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
+        raise DataError(
+            f"encoder {encoder.name} gives {given} for {shape[0]} images: it must give floats of shape {shape}"
+        )
+    return found.astype(np.float32, copy=False)
+
+
+def _batches(task: _Task) -> Iterator[list[Image]]:
     """The images, as many at once as memory should hold."""
     batch: list[Image] = []
     pixels = 0
-    for file in files:
-        image = read_image(root, file, follow_links=follow_links)
+    for file in task.files:
+        name = format_name(task.format_of, file)
+        image = read_image(Path(task.root), file, follow_links=task.follow_links, format=name)
         size = image.shape[0] * image.shape[1]
         if batch and pixels + size > _PIXELS_AT_ONCE:
             yield batch
@@ -241,35 +226,28 @@ def _batches(root: Path, files: Sequence[str], follow_links: bool) -> Iterator[l
         yield batch
 
 
-def read_image(root: Path, file: str, *, follow_links: bool = False) -> Image:
+def read_image(root: Path, file: str, *, follow_links: bool = False, format: str = "image") -> Image:
     """The pixels (height, width, 3) of a patch image, RGB; transparency is dropped, grey becomes RGB.
 
     Raises:
-        DataError: the file lies outside the folder, is missing, damaged, no PNG, JPEG or TIFF of 8 bits, or of a size
-            that no patch has.
+        DataError: the file lies outside the folder, is missing, damaged, not of the format, or of a size that no patch
+            has.
     """
-    from PIL import Image as Pillow
-    from PIL import UnidentifiedImageError
-
     path = root / file
     shown = clip(str(path), 300)
     if not _is_inside(root, file, follow_links=follow_links):
         raise DataError(f"{shown} lies outside the patch folder {root}: remove it, or use --follow-links for links")
+    fmt: PixelFormat = PIXELS.find(format)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Pillow.DecompressionBombWarning)
-            with path.open("rb") as stream, Pillow.open(stream, formats=FORMATS) as image:
-                width, height = image.size
-                _check_kind(shown, image.mode, width, height)
-                pixels: Image = np.asarray(image.convert("RGB"))
-    except DataError:
+        pixels = fmt.pixels(path)
+    except MilstoreError:
         raise
-    except FileNotFoundError as error:
-        raise DataError(f"{shown} is missing: put it back, or ingest the patches again with --replace") from error
-    except UnidentifiedImageError as error:
-        raise DataError(f"{shown} is not a PNG, JPEG or TIFF image: remove it or make it anew") from error
-    except Exception as error:  # Pillow raises what it meets: OSError, SyntaxError, ValueError, struct.error, …
-        raise DataError(f"{shown} is damaged ({clip(str(error))}): make it anew") from error
+    except Exception as error:
+        # Readers of users raise what they meet.
+        raise DataError(f"{shown} is damaged ({clip(in_a_line(error), 160)}): make it anew") from error
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise DataError(f"{shown}: format {format} gives no image (height, width, 3) of uint8 for it")
+    check_patch_size(path, pixels.shape[1], pixels.shape[0])
     return pixels
 
 
@@ -278,10 +256,3 @@ def _is_inside(root: Path, file: str, *, follow_links: bool) -> bool:
     if path.is_absolute() or ".." in path.parts:
         return False
     return follow_links or real_path(root / path).is_relative_to(real_path(root))
-
-
-def _check_kind(shown: str, mode: str, width: int, height: int) -> None:
-    if mode not in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr"):
-        raise DataError(f"{shown} has pixels of kind {mode}, not of 8 bits: convert it to RGB")
-    if min(width, height) < _SMALLEST_SIDE or width * height > _LARGEST_PATCH:
-        raise DataError(f"{shown} has {width} x {height} pixels, which is no patch: make it anew")

@@ -40,6 +40,7 @@ class HedEncoder:
     """Colour deconvolution and texture statistics: a baseline that needs no download."""
 
     name = "hed"
+    baseline = "colour deconvolution and texture statistics"
     n_features = len(SCALES)
 
     def encode(self, images: Sequence[npt.NDArray[np.uint8]]) -> npt.NDArray[np.float32]:

@@ -15,6 +15,7 @@ from milstore.formats.interface import Layout, SliceFormat, VectorFormat, Vector
 from milstore.formats.npy import from_bfloat16, is_bfloat16
 from milstore.formats.registry import find_format
 from milstore.formats.small_file import ask_for
+from milstore.plugins import format_name
 from milstore.store.names import clip, named
 from milstore.store.pack_matrix import PackTarget
 
@@ -24,11 +25,6 @@ _BLOCK_BYTES = 1 << 19
 """What is read before it is looked at and written: little enough to stay in a processor's cache."""
 _TOGETHER = 64
 """Files that are asked for together."""
-
-
-def format_name(format_of: FormatOf, file: str) -> str:
-    """The format of a file."""
-    return format_of.get(file.rpartition(".")[2].lower()) or format_of[""]
 
 
 # --- a file a patch -------------------------------------------------------------------------------------------------

@@ -4,12 +4,11 @@ A line in `BUILT_IN` is all that a new file in this folder needs. Where nobody n
 recognises the file's content reads it; where none does, that of the file's ending, which says what is wrong with it.
 """
 
-from collections.abc import Iterable, Sequence
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from milstore.plugins import Found, Registry, first_line
+from milstore.plugins import Formats, Registry
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "features": {
@@ -50,65 +49,26 @@ APART = {"pt": "milstore.formats.pt_load", "pt-slice": "milstore.formats.pt_load
 """Formats that are read in processes of their own, since it takes torch, and the module that these import."""
 
 
-def registry_of(kind: str) -> Registry:
-    """The formats of a kind."""
-    return Registry(kind="format", built_in=BUILT_IN[kind], group=f"{ENTRY_POINTS}.{kind}")
+FORMATS = {
+    kind: Formats(
+        registry=Registry(kind="format", built_in=BUILT_IN[kind], group=f"{ENTRY_POINTS}.{kind}"),
+        ways=ways,
+        files=kind,
+    )
+    for kind, ways in METHODS.items()
+}
+"""By the kind of file."""
 
 
-@cache
 def find_format(kind: str, name: str) -> Any:
-    """The format of this name, made once a process: a built-in's, ./file.py:Class, or one that a package offers.
+    """The format of this name: a built-in's, ./file.py:Class, or one that an installed package offers.
 
     Raises:
         UsageError: there is none, or what has the name is no format of this kind.
     """
-    registry = registry_of(kind)
-    return _made(registry, registry.find(name), kind)
-
-
-def _made(registry: Registry, found: Found, kind: str) -> Any:
-    ways = METHODS[kind]
-    instance = registry.made(found, ("recognises",), ("endings",))
-    if not any(all(callable(getattr(instance, each, None)) for each in way) for way in ways):
-        needed = " or ".join(" and ".join(f"{each}()" for each in way) for way in ways)
-        raise registry.refuse(found.name, f"to read {kind} it needs {needed}")
-    endings = instance.endings
-    if isinstance(endings, str) or not all(
-        isinstance(each, str) and each == each.lower().strip(".") for each in endings
-    ):
-        raise registry.refuse(found.name, 'its endings must be a list such as ("h5",): lower case, without the dot')
-    return instance
-
-
-def endings_of(kind: str, names: Iterable[str] | None = None) -> list[str]:
-    """The endings of the files of some formats, or of all built-in ones, each once."""
-    formats = (find_format(kind, name) for name in (BUILT_IN[kind] if names is None else names))
-    return list(dict.fromkeys(ending for each in formats for ending in each.endings))
+    return FORMATS[kind].find(name)
 
 
 def recognised(kind: str, paths: Sequence[Path]) -> str | None:
     """Name of the built-in format of files that are alike: that of one's content, else of the first one's ending."""
-    for path in paths:
-        for name in BUILT_IN[kind]:
-            if recognises(find_format(kind, name), path):
-                return name
-    ending = paths[0].suffix[1:].lower()
-    return next((name for name in BUILT_IN[kind] if ending in find_format(kind, name).endings), None)
-
-
-def recognises(fmt: Any, path: Path) -> bool:
-    """Whether a format recognises a file. What cannot be looked at is not of it: reading it says why."""
-    try:
-        return bool(fmt.recognises(path))
-    except Exception:
-        return False
-
-
-def listed() -> list[tuple[str, str, str, str]]:
-    """Every built-in format: its kind, name, endings and what it is."""
-    return [
-        (kind, name, ", ".join(f".{each}" for each in found.endings), first_line(type(found).__doc__))
-        for kind, names in BUILT_IN.items()
-        for name in names
-        for found in [find_format(kind, name)]
-    ]
+    return FORMATS[kind].recognised(paths)

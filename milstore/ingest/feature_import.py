@@ -19,7 +19,6 @@ from milstore.formats.feature_reading import (
     Piece,
     SliceIndex,
     SliceTask,
-    format_name,
     pack_piece,
     pack_slice,
     read_index,
@@ -34,6 +33,7 @@ from milstore.ingest.file_names import read_names
 from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes, put_labels, told_unknown
 from milstore.ingest.patch_reconcile import in_pack_order, sorted_side
 from milstore.ingest.slices import SliceBook
+from milstore.plugins import format_name
 from milstore.progress import Progress
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort

@@ -9,7 +9,7 @@ import pyarrow.compute as pc
 from milstore.errors import DataError, UsageError
 from milstore.formats.feature_reading import FormatOf
 from milstore.formats.missing_marks import Marks
-from milstore.formats.registry import BUILT_IN, endings_of, find_format, recognised
+from milstore.formats.registry import BUILT_IN, FORMATS
 from milstore.ingest import labels
 from milstore.ingest.feature_import import Job, pack_bags, pack_patch_files, pack_slice_files
 from milstore.ingest.file_discovery import Found, find_files
@@ -176,21 +176,20 @@ class _Chosen:
     """Whether each is of a patch; else of a slice."""
 
 
-_LOOKED_AT = 3
-"""Files of an ending whose content is looked at for their format: one of them may be damaged."""
+_FORMATS = FORMATS["features"]
 
 
 def _chosen(path: Path, name: str | None) -> _Chosen:
     """The files of features, and their formats."""
     if path.is_file():
-        name = name or recognised("features", [path])
+        name = name or _FORMATS.recognised([path])
         if name is None or _is_of_patch(name):
             raise UsageError(
                 f"{path} is one file: a table of a benchmark needs --bag-column and --index-column, "
                 f"and the features of one slice are {named(_endings(of_patch=False))}"
             )
         return _Chosen(Found(real_path(path).parent, [path.name], [path.stem]), {"": name}, one_patch=False)
-    endings = endings_of("features", None if name is None else [name])
+    endings = _FORMATS.endings(None if name is None else [name])
     found = find_files(path, endings, follow_links=True)
     if not found.files:
         raise DataError(
@@ -198,29 +197,23 @@ def _chosen(path: Path, name: str | None) -> _Chosen:
         )
     if name is not None:
         return _Chosen(found, {"": name}, _is_of_patch(name))
-    alike: dict[str, list[str]] = {}
-    for file in sorted(found.files):
-        alike.setdefault(file.rpartition(".")[2].lower(), []).append(file)
-    format_of = {}
-    for ending, files in alike.items():
-        own = recognised("features", [found.root / file for file in files[:_LOOKED_AT]])
-        assert own is not None, "files are found by the endings of formats"
-        format_of[ending] = own
+    format_of = _FORMATS.by_ending(found.root, found.files)
     of_patch = {ending: _is_of_patch(own) for ending, own in format_of.items()}
     if len(set(of_patch.values())) > 1:
         one, other = (
-            next(alike[ending][0] for ending, is_one in of_patch.items() if is_one is each) for each in (True, False)
+            next(file for file in sorted(found.files) if of_patch[file.rpartition(".")[2].lower()] is each)
+            for each in (True, False)
         )
         raise DataError(f"{path} holds files of patches ({one}) and of slices ({other}): name a folder of one kind")
     return _Chosen(found, format_of, all(of_patch.values()))
 
 
 def _is_of_patch(name: str) -> bool:
-    return hasattr(find_format("features", name), "vector")
+    return hasattr(_FORMATS.find(name), "vector")
 
 
 def _endings(*, of_patch: bool) -> list[str]:
-    return endings_of("features", [name for name in BUILT_IN["features"] if _is_of_patch(name) is of_patch])
+    return _FORMATS.endings([name for name in BUILT_IN["features"] if _is_of_patch(name) is of_patch])
 
 
 def _or(words: list[str]) -> str:

@@ -12,10 +12,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
-from milstore.formats.registry import endings_of
+from milstore.formats.registry import FORMATS
 from milstore.ingest.file_names import read_names
 from milstore.ingest.member_positions import NUMBER, Members, Rows, check_reading, rows_in
-from milstore.pixels.image_sizes import EXTENSIONS as IMAGES
+from milstore.pixels.registry import PIXELS
 from milstore.store.cohort import Cohort
 from milstore.store.features import PLACE
 from milstore.store.names import clip, counted
@@ -235,7 +235,7 @@ def _row_of(file: str, by_name: dict[str, int]) -> int:
 
 def _rows_by_pattern(files: Sequence[str], ground: Ground, settings: Settings) -> Rows:
     """The patches that file names speak of, by the store's pattern; -1 where they speak of none."""
-    stems, endings = {}, {*IMAGES, *endings_of("features")}
+    stems, endings = {}, {*PIXELS.endings(), *FORMATS["features"].endings()}
     for file in files:
         name = file.rpartition("/")[2]
         stem, _, extension = name.rpartition(".")

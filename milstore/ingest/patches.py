@@ -15,7 +15,8 @@ from milstore.ingest.file_discovery import find_files
 from milstore.ingest.file_names import read_names
 from milstore.ingest.patch_reconcile import sorted_side
 from milstore.ingest.slices import SliceBook
-from milstore.pixels.image_sizes import EXTENSIONS, image_sizes
+from milstore.pixels.image_sizes import image_sizes
+from milstore.pixels.registry import PIXELS
 from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort, read_cohort
@@ -87,6 +88,7 @@ def ingest_patches(
     coordinates: str | Path | None = None,
     follow_links: bool = False,
     replace: bool = False,
+    format: str | None = None,
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> PatchesReport:
@@ -100,24 +102,27 @@ def ingest_patches(
     happen and drops the features, which can be made again. Runs cannot: while there are any, finished or not, a slice
     that is known keeps its number and its patches, `replace` or not.
 
-    With `replace` the folder is the whole truth: known patches that it lacks go.
+    With `replace` the folder is the whole truth: known patches that it lacks go. `format` is the name of the images'
+    format, or ./file.py:Class; found by their content if left out.
 
     Raises:
         DataError: no folder, no readable name, a stain that the store does not have, one patch twice, or no image.
         ConflictError: a known patch has another file or size now, or slices would change their numbers.
     """
-    found = find_files(folder, EXTENSIONS, follow_links=follow_links)
+    endings = PIXELS.endings(None if format is None else [format])
+    found = find_files(folder, endings, follow_links=follow_links)
     progress("reading names", 0, 1)
     names = read_names(store.settings, found.files, found.stems)
     progress("reading names", 1, 1)
     if not names.table.num_rows:
-        _refuse_nothing(folder, len(found.files), names.unread, found.links_out)
+        _refuse_nothing(folder, len(found.files), names.unread, found.links_out, endings)
     table = names.table if coordinates is None else with_coordinates(names.table, Path(coordinates))
     book = SliceBook()
     slice_ids = book.ids_by_name(table)
     if not names_only:
         sorted_side(book, slice_ids, table)  # two files of one patch are found before a long reading of images
-        table = _with_sizes(store, table, found.root, replace=replace, jobs=jobs, progress=progress)
+        formats = None if format is None else {"": format}
+        table = _with_sizes(store, table, found.root, formats, replace=replace, jobs=jobs, progress=progress)
     progress("storing", 0, 1)
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         result, dropped = put_patches(store, edit, table, found.root, replace=replace, whole=replace)
@@ -140,7 +145,9 @@ def ingest_patches(
     )
 
 
-def _refuse_nothing(folder: str | Path, images: int, unread: list[tuple[str, str]], links_out: list[str]) -> None:
+def _refuse_nothing(
+    folder: str | Path, images: int, unread: list[tuple[str, str]], links_out: list[str], endings: list[str]
+) -> None:
     if images:
         shown = "; ".join(f"{clip(file)}: {reason}" for file, reason in sorted(unread)[:_SHOWN])
         raise DataError(
@@ -149,11 +156,18 @@ def _refuse_nothing(folder: str | Path, images: int, unread: list[tuple[str, str
         )
     if links_out:
         raise DataError(f"{folder} holds only links that lead out of it, such as {links_out[0]}: use --follow-links")
-    raise DataError(f"{folder} holds no image ({', '.join(EXTENSIONS)}): name the folder of the patches")
+    raise DataError(f"{folder} holds no image ({', '.join(endings)}): name the folder of the patches")
 
 
 def _with_sizes(
-    store: Store, table: pa.Table, root: Path, *, replace: bool, jobs: int | None, progress: Progress
+    store: Store,
+    table: pa.Table,
+    root: Path,
+    format_of: dict[str, str] | None,
+    *,
+    replace: bool,
+    jobs: int | None,
+    progress: Progress,
 ) -> pa.Table:
     """The table with width and height from the images' headers where names and coordinates do not give them."""
     unread = np.ones(table.num_rows, bool)
@@ -161,7 +175,7 @@ def _with_sizes(
         unread = ~np.asarray(pc.is_in(_absolute(table["file"], root), value_set=_measured(store)))
     files = table["file"].filter(pa.array(unread)).to_pylist()
     sizes = np.zeros((table.num_rows, 2), np.int32)
-    sizes[unread] = image_sizes(root, files, jobs=jobs, progress=progress)
+    sizes[unread] = image_sizes(root, files, format_of=format_of, jobs=jobs, progress=progress)
     for column, name in enumerate(("width", "height")):
         measured = pa.array(sizes[:, column], mask=~unread)
         table = table.set_column(table.column_names.index(name), name, pc.coalesce(table[name], measured))

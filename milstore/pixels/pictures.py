@@ -6,15 +6,14 @@ speaks of another patch gives a `Picture` without pixels that says why.
 
 import base64
 import io
-import os
-import stat
-import warnings
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from milstore.pixels.image_file import NoImageError, opened_image
+from milstore.pixels.registry import PIXELS
 from milstore.store.cohort import read_cohort
 from milstore.store.patch_root import patch_root
 from milstore.store.paths import Store
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from PIL.Image import Image
 
-FORMATS = ("PNG", "JPEG", "TIFF")
-_LARGEST_FILE = 1 << 28
 _MOST_PIXELS = 1 << 26
 _READERS = 4
 
@@ -111,31 +108,31 @@ class PatchFolder:
         return not same or (isinstance(slice_name, str) and name.slice_name != slice_name)
 
 
+_SAID = {
+    "missing": "file missing",
+    "not a file": "not a file",
+    "too large": "file too large",
+    "no image": "not an image",
+    "huge": "image too large",
+}
+"""What is said of a file without an image; of any other, that the image is damaged."""
+
+
 def _open(path: Path) -> "Image":
     """The whole picture."""
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        # Without waiting: a pipe in the place of a picture would keep us for ever.
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as stream, warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            facts = os.fstat(stream.fileno())
-            if not stat.S_ISREG(facts.st_mode):
-                raise _NoPictureError("not a file")
-            if facts.st_size > _LARGEST_FILE:
-                raise _NoPictureError("file too large")
-            with Image.open(stream, formats=FORMATS) as image:
-                if image.width * image.height > _MOST_PIXELS:
-                    raise _NoPictureError("image too large")
-                return _rgb(image)
-    except FileNotFoundError:
-        raise _NoPictureError("file missing") from None
-    except UnidentifiedImageError:
-        raise _NoPictureError("not an image") from None
-    except _NoPictureError:
-        raise
-    except Exception:  # Pillow raises whatever it meets in a damaged file
+        name = PIXELS.recognised([path])
+        if name not in (None, "image"):
+            from PIL import Image
+
+            return Image.fromarray(PIXELS.find(name).pixels(path))
+        with opened_image(path, follow=False) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise NoImageError("huge")
+            return _rgb(image)
+    except NoImageError as error:
+        raise _NoPictureError(_SAID.get(error.problem, "damaged image")) from None
+    except Exception:  # readers of other formats raise whatever they meet
         raise _NoPictureError("damaged image") from None
 
 

@@ -77,8 +77,9 @@ def way_to_repair(store: Store, manifest: Mapping[str, Any], name: str) -> str:
 def way_to_repair_pack(store: Store, encoder: str, source: str) -> str:
     """What puts the features of an encoder in order again; `source` is where they came from."""
     computed = source.startswith("milstore encode")
+    # What is recorded of an encoder beside its name stands in brackets.
     way = (
-        f"{source} --replace"
+        f"{source.partition(' (')[0]} --replace"
         if computed
         else f"milstore ingest features {shlex.quote(source)} --encoder {encoder} --replace"
     )
