@@ -23,11 +23,13 @@ from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
 from milstore.store.database_lock import PutOff
+from milstore.store.derived import check_derived, derived_runs
 from milstore.store.feature_reader import OpenPack
 from milstore.store.features import is_whole, open_features
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.io import sha256_of
+from milstore.store.labels_seen import check_labels
 from milstore.store.lease import read_lease, run_id_of
 from milstore.store.names import named
 from milstore.store.packs import case_hashes, entries_of, fingerprint_of_packs
@@ -65,6 +67,10 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
     for run_id in run_ids(store):
         tell(f"run {run_id}")
         findings += _run(store, run_id)
+    with suppress(MilstoreError):
+        # Tables that cannot be read were found above.
+        findings += check_labels(store, read_cohort(store))
+    findings += check_derived(store)
     findings += _placeholder(store)
     findings += _strangers(store)
     findings += _drafts(store)
@@ -376,6 +382,7 @@ def _leftovers(store: Store, young: float) -> Iterator[Finding]:
         store.running,
     ]
     folders += [folder for folder in _entries(store.running) if folder.is_dir()]
+    folders += [store.derived_folder(run_id) for run_id in derived_runs(store)]
     for path in (path for folder in folders for path in _entries(folder)):
         if path.name.startswith(".") and path.name.endswith(".tmp"):
             yield _unowned(store, path, "half-written by a writer that died", young)
