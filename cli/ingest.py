@@ -53,6 +53,22 @@ def labels(
     label_column: Annotated[str, typer.Option("--label-column", help="The column with the label.")] = "label",
     label_map: MapOption = None,
     missing: MissingOption = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attribute",
+            help="A column to keep as an attribute of the cases, such as site; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    group_column: Annotated[
+        str | None,
+        typer.Option(
+            "--group-column",
+            help="The column with what cases have in common that belong together, such as the patient.",
+            show_default=False,
+        ),
+    ] = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -67,6 +83,8 @@ def labels(
         label_column=label_column,
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
+        attributes=attribute or (),
+        group_column=group_column,
         replace=replace,
     )
     _tell(report.lines())

@@ -9,6 +9,7 @@ import pyarrow as pa
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.csv_table import TextTable, read_csv
 from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
+from milstore.ingest.case_facts import put_case_facts
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
 from milstore.store.names import clip, counted, matching_case_id, named, natural_key
@@ -116,6 +117,8 @@ def ingest_labels(
     label_column: str,
     label_map: Mapping[str, str] | None = None,
     missing: Iterable[str] | None = None,
+    attributes: Sequence[str] = (),
+    group_column: str | None = None,
     replace: bool = False,
 ) -> LabelsReport:
     """Take the labels of a CSV file in; cases that the store does not know are made.
@@ -127,6 +130,9 @@ def ingest_labels(
     is such a mark is left out. An empty cell is always one of them. Without `missing` and `label_map`, texts that look
     like marks are refused, as are labels that differ in nothing but capitals and blanks.
 
+    Columns of `attributes` are kept as attributes of the cases, and `group_column` says which cases belong together, such
+    as those of one patient (see `milstore.ingest.case_facts`).
+
     Raises:
         DataError: the file or a column is missing, a label of the map is on no row, a case has two classes, or see above.
         UsageError: a mark is also a label of the map.
@@ -137,7 +143,7 @@ def ingest_labels(
     both = [label for label in label_map or {} if marks.mean_missing(label)]
     if both:
         raise UsageError(f"--missing and --map both speak of {named(both)}: give each label to one of them")
-    columns = [case_column, label_column]
+    columns = [case_column, label_column, *attributes, *([] if group_column is None else [group_column])]
     drop_repeats = label_map is not None or missing is not None
     table = read_csv(Path(file), "a label file", columns, drop_repeats=drop_repeats)
     table.column(case_column)
@@ -157,6 +163,7 @@ def ingest_labels(
         labelled = _through_map(table, case_column, label_column, label_map, marks, known)
         wanted = list(dict.fromkeys(label_map.values()))
         put = put_labels(edit, labelled, wanted, str(file), replace=replace)
+        put_case_facts(edit, table, case_column, attributes, group_column, marks, replace=replace)
     return LabelsReport(
         changed=edit.changed,
         file=str(file),
