@@ -63,6 +63,22 @@ def labels(
     label_map: MapOption = None,
     missing: MissingOption = None,
     format: FormatOption = None,
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--attribute",
+            help="A column to keep as an attribute of the cases, such as site; may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
+    group_column: Annotated[
+        str | None,
+        typer.Option(
+            "--group-column",
+            help="The column with what cases have in common that belong together, such as the patient.",
+            show_default=False,
+        ),
+    ] = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
@@ -78,6 +94,8 @@ def labels(
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
         format=format,
+        attributes=attribute or (),
+        group_column=group_column,
         replace=replace,
     )
     _tell(report.lines())

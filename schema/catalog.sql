@@ -13,6 +13,18 @@ comment on column classes."label" is 'number of the class, from 0';
 
 comment on column classes."class_name" is 'name of the class, such as benign';
 
+CREATE TABLE IF NOT EXISTS earlier_runs (
+    run_id VARCHAR NOT NULL,
+    data_fingerprint VARCHAR NOT NULL,
+    PRIMARY KEY (run_id)
+);
+
+comment on table earlier_runs is 'Runs of milstore 0.1 whose data were the store''s on the day on which it was brought to schema 2.';
+
+comment on column earlier_runs."run_id" is 'the run';
+
+comment on column earlier_runs."data_fingerprint" is 'what runs.data_fingerprint would say of it';
+
 CREATE TABLE IF NOT EXISTS grids (
     grid VARCHAR NOT NULL,
     tool VARCHAR,
@@ -33,6 +45,51 @@ comment on column grids."edge" is 'edge of a patch at the encoder''s input, in p
 comment on column grids."mpp" is 'micrometres a pixel at the encoder''s input; null if unknown';
 
 comment on column grids."overlap" is 'pixels that neighbours share at the encoder''s input; null if unknown';
+
+CREATE TABLE IF NOT EXISTS pack_cases (
+    encoder VARCHAR NOT NULL,
+    pack INTEGER NOT NULL,
+    case_id VARCHAR NOT NULL,
+    n_patches INTEGER NOT NULL,
+    sha256 VARCHAR NOT NULL,
+    PRIMARY KEY (encoder, pack, case_id)
+);
+
+comment on table pack_cases is 'What each pack holds of each case.';
+
+comment on column pack_cases."encoder" is 'the encoder';
+
+comment on column pack_cases."pack" is 'the pack';
+
+comment on column pack_cases."case_id" is 'the case';
+
+comment on column pack_cases."n_patches" is 'patches of the case in the pack';
+
+comment on column pack_cases."sha256" is 'SHA-256 over the case''s vectors and the patches they belong to';
+
+CREATE TABLE IF NOT EXISTS packs (
+    encoder VARCHAR NOT NULL,
+    pack INTEGER NOT NULL,
+    n_patches INTEGER NOT NULL,
+    fingerprint VARCHAR NOT NULL,
+    folder VARCHAR NOT NULL,
+    source VARCHAR NOT NULL,
+    PRIMARY KEY (encoder, pack)
+);
+
+comment on table packs is 'Packs of features: files that are added as a cohort grows, and never rewritten.';
+
+comment on column packs."encoder" is 'the encoder';
+
+comment on column packs."pack" is 'number of the pack, from 1';
+
+comment on column packs."n_patches" is 'patches that have a feature vector in it';
+
+comment on column packs."fingerprint" is 'SHA-256 over its vectors and the patches they belong to';
+
+comment on column packs."folder" is 'its folder, below the store';
+
+comment on column packs."source" is 'where its features came from';
 
 CREATE TABLE IF NOT EXISTS patch_roots (
     root VARCHAR NOT NULL,
@@ -121,7 +178,7 @@ comment on column encoders."n_patches" is 'patches that have a feature vector';
 
 comment on column encoders."fingerprint" is 'SHA-256 over the vectors and the patches they belong to';
 
-comment on column encoders."folder" is 'folder of the packed file, below the store';
+comment on column encoders."folder" is 'folder of its first pack, below the store';
 
 comment on column encoders."source" is 'where the features came from';
 

@@ -263,7 +263,7 @@ ENCODERS = Table(
     Column("dtype", String, nullable=False, comment="number type in the packed file: float16 or float32"),
     Column("n_patches", Integer, nullable=False, comment="patches that have a feature vector"),
     Column("fingerprint", String, nullable=False, comment="SHA-256 over the vectors and the patches they belong to"),
-    Column("folder", String, nullable=False, comment="folder of the packed file, below the store"),
+    Column("folder", String, nullable=False, comment="folder of its first pack, below the store"),
     Column("source", String, nullable=False, comment="where the features came from"),
     Column("grid", String, ForeignKey("grids.grid"), comment="the grid of its patches; null if unknown"),
     Column("mpp", Double, comment="micrometres a pixel at its input; null if unknown"),
@@ -271,6 +271,40 @@ ENCODERS = Table(
     Column("tool", String, comment="the program that made the features; null if unknown"),
     Column("weights_sha256", String, comment="SHA-256 over the encoder's weights; null if unknown"),
     comment="The encoders whose features the store holds.",
+    info={"group": "cohort"},
+)
+
+PACKS = Table(
+    "packs",
+    METADATA,
+    Column("encoder", String, primary_key=True, comment="the encoder"),
+    Column("pack", Integer, primary_key=True, autoincrement=False, comment="number of the pack, from 1"),
+    Column("n_patches", Integer, nullable=False, comment="patches that have a feature vector in it"),
+    Column("fingerprint", String, nullable=False, comment="SHA-256 over its vectors and the patches they belong to"),
+    Column("folder", String, nullable=False, comment="its folder, below the store"),
+    Column("source", String, nullable=False, comment="where its features came from"),
+    comment="Packs of features: files that are added as a cohort grows, and never rewritten.",
+    info={"group": "cohort"},
+)
+
+PACK_CASES = Table(
+    "pack_cases",
+    METADATA,
+    Column("encoder", String, primary_key=True, comment="the encoder"),
+    Column("pack", Integer, primary_key=True, autoincrement=False, comment="the pack"),
+    Column("case_id", String, primary_key=True, comment="the case"),
+    Column("n_patches", Integer, nullable=False, comment="patches of the case in the pack"),
+    Column("sha256", String, nullable=False, comment="SHA-256 over the case's vectors and the patches they belong to"),
+    comment="What each pack holds of each case.",
+    info={"group": "cohort"},
+)
+
+EARLIER_RUNS = Table(
+    "earlier_runs",
+    METADATA,
+    Column("run_id", String, primary_key=True, comment="the run"),
+    Column("data_fingerprint", String, nullable=False, comment="what runs.data_fingerprint would say of it"),
+    comment="Runs of milstore 0.1 whose data were the store's on the day on which it was brought to schema 2.",
     info={"group": "cohort"},
 )
 
@@ -283,7 +317,7 @@ FEATURES = Table(
         "row",
         BigInteger,
         nullable=False,
-        comment="row of the packed file that holds the patch's vector, from 0; a case's rows are contiguous",
+        comment="row of its pack's file that holds the patch's vector, from 0; a case's rows are contiguous in a pack",
     ),
     comment="Which patches have a feature vector, and where. The vectors themselves are in features/<encoder>/…/vectors.npy.",
     info={"group": "features"},
@@ -316,7 +350,16 @@ RUNS = Table(
         comment="version of the rule by which config_hash was made; by 1 the split set was part of it",
     ),
     Column("cohort_fingerprint", String, comment="SHA-256 of the cohort tables the run saw; null if unknown"),
-    Column("features_fingerprint", String, comment="SHA-256 of the features the run saw; null if unknown"),
+    Column(
+        "features_fingerprint",
+        String,
+        comment="SHA-256 of the features of the split's cases; by schema 1 of all the encoder's; null if unknown",
+    ),
+    Column(
+        "data_fingerprint",
+        String,
+        comment="SHA-256 of the split's cases, their subsets, labels, patches and features; null if unknown",
+    ),
     Column(
         "patches_fingerprint",
         String,

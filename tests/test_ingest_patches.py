@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from milstore.errors import ConflictError, DataError
 from milstore.ingest.patches import ingest_patches
-from milstore.store import Store
+from milstore.store import Settings, Store, create_store
 from milstore.store.cohort import read_cohort
 from tests.ingesting import NAMES, contents, make_images, make_vectors, new_store
 
@@ -18,7 +19,7 @@ def patches(store: Store) -> list[tuple[str, str, int, int, str | None]]:
 
 
 def slices(store: Store) -> list[tuple[str, str, int, str, int]]:
-    return [tuple(row.values()) for row in read_cohort(store).table("slices").to_pylist()]  # type: ignore[misc]
+    return [tuple(row.values())[:5] for row in read_cohort(store).table("slices").to_pylist()]  # type: ignore[misc]
 
 
 def root(store: Store) -> str:
@@ -146,8 +147,8 @@ def test_replace_takes_the_folder_as_the_whole_truth(tmp_path: Path) -> None:
     ]
 
 
-def test_a_slice_in_front_moves_the_others_unless_something_speaks_of_them(tmp_path: Path) -> None:
-    """slice_idx is a position; features hold on to it until they are dropped by --replace, runs for ever."""
+def test_a_slice_keeps_its_number(tmp_path: Path) -> None:
+    """Numbers are given once: a slice whose name comes before others gets the next, whatever speaks of them already."""
     from milstore.ingest.features import ingest_features
 
     store = new_store(tmp_path)
@@ -155,21 +156,16 @@ def test_a_slice_in_front_moves_the_others_unless_something_speaks_of_them(tmp_p
     ingest_patches(store, images)
     assert slices(store) == [("7", "h&e", 0, "unmatched_10", 1)]
     ingest_features(store, make_vectors(tmp_path / "vectors", NAMES[4:]), encoder="e")
-    make_images(images, NAMES[3:])
-    before = contents(store)
-    with pytest.raises(ConflictError, match="the features of e speak of them: use --replace"):
-        ingest_patches(store, images)
-    assert contents(store) == before
-    report = ingest_patches(store, images, replace=True)
-    assert report.dropped_encoders == ("e",)
-    assert slices(store) == [("7", "h&e", 0, "unmatched_2", 1), ("7", "h&e", 1, "unmatched_10", 1)]
     (store.runs / "run_id=x").mkdir()
-    make_images(images, ("case_7_match_1_he_patch0",))
-    with pytest.raises(ConflictError, match="1 runs speak of them"):
-        ingest_patches(store, images, replace=True)
-    make_images(images, ("case_8_match_1_he_patch0",))
-    (images / "case_7_match_1_he_patch0.png").unlink()
-    assert ingest_patches(store, images).new == 1
+    make_images(images, (*NAMES[3:], "case_7_match_1_he_patch0"))
+    report = ingest_patches(store, images)
+    assert (report.new, report.dropped_encoders) == (2, ())
+    assert slices(store) == [
+        ("7", "h&e", 0, "unmatched_10", 1),
+        ("7", "h&e", 1, "match_1", 1),
+        ("7", "h&e", 2, "unmatched_2", 1),
+    ]
+    assert read_cohort(store).table("encoders")["encoder"].to_pylist() == ["e"]
 
 
 def test_coordinates_come_from_a_file_or_from_names(tmp_path: Path) -> None:
@@ -218,3 +214,51 @@ def test_many_images_are_read_in_several_processes(tmp_path: Path) -> None:
     ingest_patches(stores[1], images, jobs=2, progress=lambda *what: told.append(what))
     assert read_cohort(stores[0]).fingerprint == read_cohort(stores[1]).fingerprint
     assert ("reading images", 2100, 2100) in told
+
+
+def placed(store: Store) -> list[tuple[int, int, int, str]]:
+    """Number, x, y and unit of each patch."""
+    table = read_cohort(store).table("patches")
+    return list(zip(*(table[name].to_pylist() for name in ("patch_idx", "x", "y", "unit")), strict=True))
+
+
+def test_a_patch_without_a_number_is_known_by_its_place(tmp_path: Path) -> None:
+    """Numbers are given by (y, x) at first, kept for a place that is said a pixel off, and the next for a new place."""
+    settings = Settings(
+        pattern=r"case_(?P<case>[^_]+)_(?P<slice>[^_]+)_(?P<stain>[^_]+)(?:_patch(?P<patch>\d+))?_x(?P<x>\d+)_y(?P<y>\d+)"
+    )
+    store = create_store(tmp_path / "store", settings)
+    ingest_patches(
+        store, make_images(tmp_path / "a", ("case_1_s_he_x50_y0", "case_1_s_he_x0_y50", "case_1_s_he_x0_y0"))
+    )
+    first = [(0, 0, 0, "slice"), (1, 50, 0, "slice"), (2, 0, 50, "slice")]
+    assert placed(store) == first
+    # Its own folder once more, and another tool's rounding, change nothing.
+    assert ingest_patches(store, tmp_path / "a").lines()[-1] == "nothing changed"
+    make_images(tmp_path / "a", ("case_1_s_he_x25_y0",))
+    ingest_patches(store, tmp_path / "a")
+    assert placed(store) == [*first, (3, 25, 0, "slice")]
+    again = make_images(tmp_path / "b", ("case_1_s_he_x1_y49", "case_1_s_he_x50_y1"))
+    np.save(again / "case_1_s_he_x1_y49.npy", np.ones(2, np.float32))
+    for path in again.glob("*.png"):
+        path.unlink()
+    from milstore.ingest.features import ingest_features
+
+    ingest_features(store, again, encoder="e")
+    from milstore.store.features import open_features
+
+    assert open_features(store, read_cohort(store)).patches["patch_idx"].to_pylist() == [2]
+    make_images(tmp_path / "c", ("case_1_s_he_x70_y70", "case_1_s_he_x71_y70"))
+    with pytest.raises(DataError, match="lie at the same place of case 1, h&e, s: remove one"):
+        ingest_patches(store, tmp_path / "c")
+
+
+def test_a_place_says_nothing_where_the_known_have_none(tmp_path: Path) -> None:
+    """Which of the store's patches is meant cannot be told where these have no coordinates: nothing is invented."""
+    settings = Settings(
+        pattern=r"case_(?P<case>[^_]+)_(?P<slice>[^_]+)_(?P<stain>[^_]+)(?:_patch(?P<patch>\d+))?(?:_x(?P<x>\d+)_y(?P<y>\d+))?"
+    )
+    store = create_store(tmp_path / "store", settings)
+    ingest_patches(store, make_images(tmp_path / "a", ("case_1_s_he_patch4",)))
+    with pytest.raises(DataError, match="has patches without coordinates in the store"):
+        ingest_patches(store, make_images(tmp_path / "a", ("case_1_s_he_x25_y0",)))

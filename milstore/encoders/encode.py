@@ -29,7 +29,7 @@ from milstore.workers import mapped
 _CHUNK = 128
 """Patches that a process is given at once."""
 _PIXELS_AT_ONCE = 1 << 23
-_REBUILT = frozenset({"encoders"})
+_REBUILT = frozenset({"encoders", "packs", "pack_cases"})
 """Tables that encoding makes anew where their files are damaged."""
 
 
@@ -73,7 +73,7 @@ def encode_patches(
 ) -> EncodeReport:
     """Compute the features of every patch that has an image, and store them under the encoder's name.
 
-    Where the store has this encoder's features of exactly these patches nothing is computed, unless `replace`. The store
+    Only those are computed that the store does not have, as a further pack, unless `replace`. The store
     is open to others meanwhile; what they ingest while this runs gets no features.
 
     encoder: a built-in's name, ./file.py:Class, or one that a package offers. format: that of the images, likewise; found by
@@ -91,7 +91,8 @@ def encode_patches(
     made, name, source = loaded.encoder, loaded.encoder.name, loaded.source
     plan = CohortEdit(read_cohort(store), rebuilds=_REBUILT if replace else frozenset())
     root, patches, without = _patches_with_image(plan)
-    if not replace and _is_done(store, plan, name, source, patches):
+    todo = patches if replace else _without_features(store, plan, name, source, patches)
+    if not todo.num_rows:
         return EncodeReport(
             changed=False,
             encoder=name,
@@ -102,7 +103,7 @@ def encode_patches(
             baseline=getattr(made, "baseline", ""),
         )
     started = time.perf_counter()
-    files = patches["file"].to_pylist()
+    files = todo["file"].to_pylist()
     formats = PIXELS.by_ending(root, files) if format is None else {"": format}
     tasks = [
         _Task(
@@ -115,7 +116,7 @@ def encode_patches(
         )
         for first in range(0, len(files), _CHUNK)
     ]
-    places = patches.select(list(PLACE))
+    places = todo.select(list(PLACE))
     with FeaturePack(store, encoder=name, n_features=made.n_features, dtype="float32", patches=places) as pack:
         done = 0
         for vectors in mapped(_encode, tasks, jobs=jobs):
@@ -124,12 +125,12 @@ def encode_patches(
             progress("encoding", done, len(files))
         pack.finish()
         with edit_cohort(store, rebuild=plan.rebuilds) as edit:
-            pack.commit(edit, source=source)
+            pack.commit(edit, source=source, replace=replace)
     return EncodeReport(
         changed=edit.changed,
         encoder=name,
         n_features=made.n_features,
-        patches=len(files),
+        patches=patches.num_rows,
         without_image=without,
         seconds=time.perf_counter() - started,
         baseline=getattr(made, "baseline", ""),
@@ -149,8 +150,8 @@ def _patches_with_image(plan: CohortEdit) -> tuple[Path, pa.Table, int]:
     return root, ordered, patches.num_rows - with_image.num_rows
 
 
-def _is_done(store: Store, plan: CohortEdit, encoder: str, source: str, patches: pa.Table) -> bool:
-    """Whether the store has this encoder's features of exactly these patches.
+def _without_features(store: Store, plan: CohortEdit, encoder: str, source: str, patches: pa.Table) -> pa.Table:
+    """Those of the patches that the store has no features of this encoder of.
 
     Raises:
         ConflictError: they are another's.
@@ -158,7 +159,7 @@ def _is_done(store: Store, plan: CohortEdit, encoder: str, source: str, patches:
     """
     rows = [row for row in plan.table("encoders").to_pylist() if row["encoder"] == encoder]
     if not rows:
-        return False
+        return patches
     if rows[0]["source"] != source:
         raise ConflictError(
             f"the store has features called {encoder} from elsewhere ({clip(rows[0]['source'])}): use --replace to drop them"
@@ -167,8 +168,8 @@ def _is_done(store: Store, plan: CohortEdit, encoder: str, source: str, patches:
     if not is_as_stored(features):
         way = way_to_repair_pack(store, encoder, rows[0]["source"])
         raise StoreError(f"the features of {encoder} in {features.folder} are not what was stored: {way}")
-    packed = features.patches
-    return bool(packed.equals(patches.select(list(PLACE)).cast(packed.schema)))
+    left = patches.join(features.patches.cast(patches.select(list(PLACE)).schema), list(PLACE), join_type="left anti")
+    return left.select(patches.column_names).sort_by([(column, "ascending") for column in PLACE]).combine_chunks()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

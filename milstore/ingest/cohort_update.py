@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 from milstore.errors import ConflictError
 from milstore.ingest.labels import write_cases
 from milstore.ingest.patch_reconcile import Merged, common_root, merged, rooted, sorted_side
+from milstore.ingest.place_numbers import with_numbers
 from milstore.ingest.slices import SliceBook
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, content_hash
@@ -31,15 +32,15 @@ def put_patches(
     Args:
         store: the store.
         edit: the edit.
-        table: case_id, stain, slice_name, patch_idx, file, x, y, width, height.
+        table: case_id, stain, slice_name, patch_idx (null where only the place is known), file, x, y, width, height.
         root: the folder that the files lie below; None where the patches have no files.
         replace: take the table's word where the store says otherwise.
         whole: known patches that the table lacks go.
 
     Raises:
         DataError: two rows are one patch.
-        ConflictError: a known patch has another file or place, or features or runs speak of slices that would change
-            their numbers (see `ingest_patches`).
+        ConflictError: a known patch has another file or place, or features or runs speak of slices that would lose
+            patches (see `ingest_patches`).
     """
     known = edit.table("patches")
     if root is not None:
@@ -49,6 +50,7 @@ def put_patches(
             known = _with_files(known, rooted(known["file"], before, common))
         table = _with_files(table, rooted(table["file"], root, common))
         put_patch_root(edit, common)
+    table = with_numbers(table, known, edit.table("slices"))
     book = SliceBook()
     new = sorted_side(book, book.ids_by_name(table), table)
     old = sorted_side(book, book.ids_by_idx(known, edit.table("slices")), known)
@@ -103,9 +105,7 @@ def _drop_features(store: Store, edit: CohortEdit, result: Merged, *, replace: b
     if not result.moved:
         return []
     case_id, stain, slice_name = result.moved[0]
-    what = (
-        f"{len(result.moved)} slices would change number or lose patches (case {clip(case_id)}, {stain}, {slice_name})"
-    )
+    what = f"{len(result.moved)} slices would lose patches (case {clip(case_id)}, {stain}, {slice_name})"
     runs = len(run_ids(store)) + len(list_drafts(store))
     if runs:
         raise ConflictError(f"{what}, and {runs} runs speak of them: ingest the larger cohort into a store of its own")

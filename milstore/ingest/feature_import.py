@@ -32,6 +32,7 @@ from milstore.ingest.file_discovery import Found
 from milstore.ingest.file_names import read_names
 from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes, put_labels, told_unknown
 from milstore.ingest.patch_reconcile import in_pack_order, sorted_side
+from milstore.ingest.place_numbers import with_numbers
 from milstore.ingest.slices import SliceBook
 from milstore.plugins import format_name
 from milstore.progress import Progress
@@ -114,6 +115,7 @@ def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
 def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
     """The patches of a table with the columns of `read_names`, whose files are those of the features."""
     known, slices = edit.table("patches"), edit.table("slices")
+    table = with_numbers(table, known, slices)
     book = SliceBook()
     old = sorted_side(book, book.ids_by_idx(known, slices), known)
     new = sorted_side(book, book.ids_by_name(table), table)

@@ -163,7 +163,9 @@ def _rebuilt(base: Cohort, creates: bool, label_column: str | None) -> frozenset
     """
     images = base.manifest["tables"].get("patch_roots", {"rows": 0})["rows"]
     patches = ("slices", "patches") if creates and not images else ()
-    return frozenset({"encoders", *patches, *(labels.REBUILT if label_column is not None else ())})
+    return frozenset(
+        {"encoders", "packs", "pack_cases", *patches, *(labels.REBUILT if label_column is not None else ())}
+    )
 
 
 @dataclass(frozen=True, slots=True)

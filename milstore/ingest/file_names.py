@@ -22,7 +22,8 @@ class ReadNames:
     """What a folder's names say."""
 
     table: pa.Table
-    """case_id, stain, slice_name, patch_idx, x, y, width, height, file: a row a name that fits."""
+    """case_id, stain, slice_name, patch_idx, x, y, width, height, file: a row a name that fits. patch_idx is null where a
+    name says the place of a patch and no number."""
     unread: list[tuple[str, str]]
     """File and reason of each name that does not fit."""
 
@@ -69,7 +70,8 @@ def read_names(
         reader.leave_out(np.asarray(pc.not_equal(reader.group("patch"), "")), "it names a patch, not a slice")
         columns["patch_idx"] = pa.nulls(len(paths), pa.int32())
     else:
-        reader.leave_out(np.asarray(pc.equal(reader.group("patch"), "")), "it names no patch")
+        placed = reader.both("x", "y") if {"x", "y"} <= set(pattern.groups) else np.zeros(len(paths), bool)
+        reader.leave_out(np.asarray(pc.equal(reader.group("patch"), "")) & ~placed, "it names no patch")
         columns["patch_idx"] = reader.numbers("patch")
     for name in PLACES:
         columns[name] = reader.numbers(name) if name in pattern.groups else pa.nulls(len(paths), pa.int32())
@@ -111,6 +113,12 @@ class _Reader:
 
     def group(self, name: str) -> pa.Array:
         return pc.fill_null(pc.struct_field(self._matched, name), "")
+
+    def both(self, *names: str) -> Mask:
+        """Where none of these groups is empty."""
+        given = [np.asarray(pc.not_equal(self.group(name), "")) for name in names]
+        said: Mask = np.logical_and.reduce(given)
+        return said
 
     def leave_out(self, where: Mask, reason: str) -> None:
         where = where & self.fits

@@ -11,6 +11,7 @@ from milstore.formats.csv_table import TextTable, file_size
 from milstore.formats.interface import LabelFormat, reported
 from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
 from milstore.formats.registry import find_format, recognised
+from milstore.ingest.case_facts import put_case_facts
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
 from milstore.store.names import clip, counted, matching_case_id, named, natural_key
@@ -119,6 +120,8 @@ def ingest_labels(
     label_map: Mapping[str, str] | None = None,
     missing: Iterable[str] | None = None,
     format: str | None = None,
+    attributes: Sequence[str] = (),
+    group_column: str | None = None,
     replace: bool = False,
 ) -> LabelsReport:
     """Take the labels of a table in (`format` as it is recognised, or as named); cases that the store does not know are made.
@@ -130,6 +133,9 @@ def ingest_labels(
     is such a mark is left out. An empty cell is always one of them. Without `missing` and `label_map`, texts that look
     like marks are refused, as are labels that differ in nothing but capitals and blanks.
 
+    Columns of `attributes` are kept as attributes of the cases, and `group_column` says which cases belong together, such
+    as those of one patient (see `milstore.ingest.case_facts`).
+
     Raises:
         DataError: the file or a column is missing, a label of the map is on no row, a case has two classes, or see above.
         UsageError: a mark is also a label of the map.
@@ -140,7 +146,7 @@ def ingest_labels(
     both = [label for label in label_map or {} if marks.mean_missing(label)]
     if both:
         raise UsageError(f"--missing and --map both speak of {named(both)}: give each label to one of them")
-    columns = [case_column, label_column]
+    columns = [case_column, label_column, *attributes, *([] if group_column is None else [group_column])]
     drop_repeats = label_map is not None or missing is not None
     table = _read(Path(file), columns, format)
     if not drop_repeats:
@@ -162,6 +168,7 @@ def ingest_labels(
         labelled = _through_map(table, case_column, label_column, label_map, marks, known)
         wanted = list(dict.fromkeys(label_map.values()))
         put = put_labels(edit, labelled, wanted, str(file), replace=replace)
+        put_case_facts(edit, table, case_column, attributes, group_column, marks, replace=replace)
     return LabelsReport(
         changed=edit.changed,
         file=str(file),

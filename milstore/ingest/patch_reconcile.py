@@ -1,11 +1,11 @@
-"""A folder's patches and the store's, put together: which are new, which contradict, which slices change number."""
+"""A folder's patches and the store's, put together: which are new, which contradict, which slices lose some."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -15,6 +15,8 @@ from milstore.store.names import clip
 from milstore.store.pattern import PLACES
 
 _PATCH_BITS = 31
+_CONTENT = ("file", *PLACES, "unit", "grid")
+"""What is known of a patch besides which one it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Side:
 
     keys: Ids
     table: pa.Table
-    """file, x, y, width, height"""
+    """file, x, y, width, height, unit, grid"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Merged:
     """Patches of the store that the folder does not have."""
     removed: int
     moved: list[tuple[str, str, str]]
-    """Slices (case_id, stain, slice_name) known before whose slice_idx changes or that lose patches."""
+    """Slices (case_id, stain, slice_name) known before that lose patches."""
 
 
 def sorted_side(book: SliceBook, slice_ids: Ids, table: pa.Table) -> Side:
@@ -53,7 +55,10 @@ def sorted_side(book: SliceBook, slice_ids: Ids, table: pa.Table) -> Side:
             f"{clip(first, 200)} and {clip(second, 200)} are the same patch (case {clip(case_id)}, {stain}, "
             f"{slice_name}, patch {keys[double[0]] & (1 << _PATCH_BITS) - 1}): remove one"
         )
-    return Side(keys, table.select(["file", *PLACES]).take(pa.array(order)))
+    for name in _CONTENT:
+        if name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows, pa.string()))
+    return Side(keys, table.select(list(_CONTENT)).take(pa.array(order)))
 
 
 def merged(book: SliceBook, old: Side, old_slices: pa.Table, new: Side, *, replace: bool, whole: bool) -> Merged:
@@ -80,15 +85,32 @@ def merged(book: SliceBook, old: Side, old_slices: pa.Table, new: Side, *, repla
     content = pa.concat_tables([pa.table(columns), old.table.filter(pa.array(kept))])
     slice_ids = keys >> _PATCH_BITS
     counts = np.bincount(slice_ids, minlength=len(book.keys)).astype(np.int64)
-    slice_idx = book.numbered(counts > 0)
+    rows = old_slices.to_pylist()
+    slice_idx = book.numbered(
+        counts > 0, {(row["case_id"], row["stain"], row["slice_name"]): row["slice_idx"] for row in rows}
+    )
     return Merged(
-        patches=_patches(book, keys, slice_ids, slice_idx, content),
-        slices=book.table(counts, slice_idx),
+        patches=_patches(book, keys, slice_ids, slice_idx, _with_unit(content)),
+        slices=_with_slides(book.table(counts, slice_idx), rows),
         new=int((~known).sum()),
         kept=int(kept.sum()),
         removed=int((only_old & ~kept).sum()),
-        moved=_moved(book, old_slices, slice_idx, np.unique(old.keys[only_old & ~kept] >> _PATCH_BITS)),
+        moved=[book.keys[number] for number in np.unique(old.keys[only_old & ~kept] >> _PATCH_BITS)],
     )
+
+
+def _with_unit(content: pa.Table) -> pa.Table:
+    """The patches' content, where coordinates of which nothing else is said count pixels of the slice."""
+    unit = pc.if_else(pc.and_(content["x"].is_valid(), content["unit"].is_null()), "slice", content["unit"])
+    return content.set_column(content.column_names.index("unit"), "unit", unit)
+
+
+def _with_slides(slices: pa.Table, before: list[dict[str, Any]]) -> pa.Table:
+    """The slices, each on the slide that it was on."""
+    names = ("case_id", "stain", "slice_name")
+    slide_of = {tuple(row[name] for name in names): row["slide_id"] for row in before}
+    keys = zip(*(slices[name].to_pylist() for name in names), strict=True)
+    return slices.append_column("slide_id", pa.array([slide_of.get(key) for key in keys], pa.string()))
 
 
 def _check_agreement(book: SliceBook, new: Side, before: pa.Table) -> None:
@@ -134,15 +156,6 @@ def in_pack_order(book: SliceBook, side: Side, slices: pa.Table) -> pa.Table:
     order = np.argsort(rank[side.keys >> _PATCH_BITS], kind="stable")
     keys = side.keys[order]
     return _patches(book, keys, keys >> _PATCH_BITS, slice_idx, side.table.select(["file"]).take(pa.array(order)))
-
-
-def _moved(
-    book: SliceBook, old_slices: pa.Table, slice_idx: Ids, shrunk: npt.NDArray[np.int64]
-) -> list[tuple[str, str, str]]:
-    lost = set(shrunk.tolist())
-    rows = old_slices.to_pylist()
-    found = [((row["case_id"], row["stain"], row["slice_name"]), row["slice_idx"]) for row in rows]
-    return [key for key, before in found if (number := book.id_of(key)) in lost or slice_idx[number] != before]
 
 
 def common_root(old: str | None, new: Path) -> Path:

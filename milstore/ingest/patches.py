@@ -97,17 +97,18 @@ def ingest_patches(
     Every image's header is read for its size, unless `names_only`; a known size is not read again. The paths stored are
     relative to the folder, or to the folder above it and the one ingested before.
 
-    A slice's number is the position of its name, so a slice that joins in front of others moves them, and with them the
-    identity of their patches. Where features or runs already speak of those patches this is refused. `replace` lets it
-    happen and drops the features, which can be made again. Runs cannot: while there are any, finished or not, a slice
-    that is known keeps its number and its patches, `replace` or not.
+    A slice's number is given once, in the natural order of the names; slices that come later get the next numbers. A patch
+    whose name says its place and no number is found by its place, or gets the next number (see
+    `milstore.ingest.place_numbers`).
 
-    With `replace` the folder is the whole truth: known patches that it lacks go. `format` is the name of the images'
+    With `replace` the folder is the whole truth: known patches that it lacks go, and with them the features that speak of
+    their slices, which can be made again. Runs cannot: while there are any, finished or not, a slice that is known keeps
+    its patches, `replace` or not. `format` is the name of the images'
     format, or ./file.py:Class; found by their content if left out.
 
     Raises:
         DataError: no folder, no readable name, a stain that the store does not have, one patch twice, or no image.
-        ConflictError: a known patch has another file or size now, or slices would change their numbers.
+        ConflictError: a known patch has another file or size now, or slices would lose patches.
     """
     endings = PIXELS.endings(None if format is None else [format])
     found = find_files(folder, endings, follow_links=follow_links)
@@ -120,7 +121,8 @@ def ingest_patches(
     book = SliceBook()
     slice_ids = book.ids_by_name(table)
     if not names_only:
-        sorted_side(book, slice_ids, table)  # two files of one patch are found before a long reading of images
+        if not table["patch_idx"].null_count:
+            sorted_side(book, slice_ids, table)  # two files of one patch are found before a long reading of images
         formats = None if format is None else {"": format}
         table = _with_sizes(store, table, found.root, formats, replace=replace, jobs=jobs, progress=progress)
     progress("storing", 0, 1)

@@ -18,9 +18,10 @@ from milstore.ingest.run_attention import read_attention
 from milstore.ingest.run_tables import coverage_table, read_predictions
 from milstore.schema.arrow import empty
 from milstore.store import Store
-from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort import Cohort, migrate, read_cohort
 from milstore.store.commit import commit_run
 from milstore.store.features import open_features
+from milstore.store.fingerprints import features_fingerprint
 from milstore.store.io import sha256_of
 from milstore.store.names import check_name, clip, counted, named, nearest
 from milstore.store.run_reader import read_run, run_ids
@@ -102,6 +103,7 @@ def ingest_run(
     files = [Path(predictions), Path(attention)]
     for file in files:
         file_size(file, "a table of a run")
+    migrate(store)
     cohort = read_cohort(store)
     name, n_splits, subset_of = _split(cohort, split_set, split)
     settings = {**(config or {}), "pooling": pooling, "imported": True}
@@ -113,7 +115,9 @@ def ingest_run(
     classes = cohort.table("classes").sort_by("label")["class_name"].to_pylist()
     said, probabilities = read_predictions(files[0], label_of, subset_of, classes, format)
     own = next((row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder), None)
-    encoded = None if own is None else open_features(store, cohort, encoder).patches
+    packed = None if own is None else open_features(store, cohort, encoder)
+    encoded = None if packed is None else packed.patches
+    features = None if packed is None else features_fingerprint(label_of.keys() & subset_of.keys(), packed.hash_of)
     looked, understood = read_attention(
         files[1], cohort, store.settings, reading=reading, encoder=encoder, encoded=encoded, format=format
     )
@@ -140,7 +144,7 @@ def ingest_run(
         "config": _json({**settings, "source": source, "read": read}),
         "config_hash": config_hash,
         "cohort_fingerprint": cohort.fingerprint,
-        "features_fingerprint": "" if own is None else own["fingerprint"],
+        "features_fingerprint": features,
         "code_version": code_version,
         **dict.fromkeys(("host", "cpu", "device"), UNKNOWN),
         "slurm_job_id": None,

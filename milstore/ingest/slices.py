@@ -1,7 +1,8 @@
-"""Slices and their numbers: slice_idx is the position of slice_name, in natural order, within case and stain."""
+"""Slices and their numbers: given once within case and stain, in the natural order of their names; later ones get the next."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -57,16 +58,22 @@ class SliceBook:
         ids = [number(key) for key in zip(*texts, strict=True)]
         return np.array(ids, np.int64)[place]
 
-    def numbered(self, present: npt.NDArray[np.bool_]) -> Ids:
-        """slice_idx of each slice that is present; -1 for the others."""
+    def numbered(self, present: npt.NDArray[np.bool_], known: Mapping[SliceKey, int]) -> Ids:
+        """slice_idx of each slice that is present; -1 for the others. Slices that have a number (`known`) keep it."""
         groups: dict[tuple[str, str], list[int]] = {}
         for number, (case_id, stain, _) in enumerate(self.keys):
             if present[number]:
                 groups.setdefault((case_id, stain), []).append(number)
         slice_idx = np.full(len(self.keys), -1, np.int64)
-        for members in groups.values():
+        highest: dict[tuple[str, str], int] = {}
+        for (case_id, stain, _), number in known.items():
+            highest[case_id, stain] = max(number, highest.get((case_id, stain), -1))
+        for group, members in groups.items():
             members.sort(key=lambda number: natural_key(self.keys[number][2]))
-            slice_idx[members] = np.arange(len(members))
+            following = count(highest.get(group, -1) + 1)
+            for number in members:
+                key = self.keys[number]
+                slice_idx[number] = known[key] if key in known else next(following)
         return slice_idx
 
     def table(self, counts: Ids, slice_idx: Ids) -> pa.Table:

@@ -10,7 +10,7 @@ from milstore.store.features import open_features
 from milstore.store.paths import Store
 from milstore.training import TrainingConfig, resumption, setup
 from milstore.training.config import canonical_json
-from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers
+from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers, tell_migration
 from milstore.training.model_choice import absolute, choose_model
 from milstore.training.progress import Watcher
 
@@ -56,6 +56,8 @@ def plan_launch(
     if device not in DEVICES:
         # Whether the node has it, only the node can tell.
         raise UsageError(f"--device {device!r}: give {', '.join(DEVICES)}")
+    watcher = watcher or Watcher()
+    tell_migration(store, watcher)
     chosen_model = choose_model(config)
     config = chosen_model.config
     cohort = read_cohort(store)
@@ -65,15 +67,12 @@ def plan_launch(
     chosen = setup.choose_splits(cohort, split_set, splits)
     config_json = canonical_json(config, encoder=packed.encoder)
     experiment = setup.experiment_name(store, experiment, config_json, split_set)
-    watcher = watcher or Watcher()
     if splits is None and not fresh:
-        known = [run for run in setup.known_runs(store, experiment) if run["seed"] == seed]
-        common = {
-            "split_set": split_set,
-            "cohort_fingerprint": cohort.fingerprint,
-            "features_fingerprint": packed.fingerprint,
-        }
-        chosen = resumption.without_finished(known, chosen, common, watcher)
+        known = [
+            run for run in setup.known_runs(store, experiment) if (run["split_set"], run["seed"]) == (split_set, seed)
+        ]
+        data = setup.data_fingerprints(cohort, packed, split_set, chosen)
+        chosen = resumption.without_finished(known, data, watcher)
     if not chosen:
         return None
     plans = [setup.plan_split(cohort, packed, split_set, split) for split in chosen]

@@ -176,16 +176,24 @@ def edit_cohort(store: Store, *, rebuild: Collection[str] = ()) -> Iterator[Coho
         DataError: at the end of the block, a key has no partner in the table that it refers to.
     """
     with locked_cohort(store):
-        edit = CohortEdit(read_cohort(store), rebuilds=frozenset(rebuild))
+        with _whole_or_told(store):
+            notes = [f"the store was brought from {step}" for step in _migrate(store)]
+        edit = CohortEdit(read_cohort(store), rebuilds=frozenset(rebuild), notes=notes)
         yield edit
-        try:
+        with _whole_or_told(store):
             _commit(store, edit)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise StoreError(f"the store at {store.root} cannot be written ({reason}): nothing was changed") from error
     from milstore.store.catalog import refresh
 
     edit.notes += refresh(store, anew=[name for name in edit._new if edit.base.damage(name)])
+
+
+@contextlib.contextmanager
+def _whole_or_told(store: Store) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise StoreError(f"the store at {store.root} cannot be written ({reason}): nothing was changed") from error
 
 
 @contextlib.contextmanager
@@ -229,13 +237,7 @@ def _commit(store: Store, edit: CohortEdit) -> None:
         for name in set(entries) - set(edit._new) - unusable:
             entries[name] = {**entries[name], "content": content_hash(edit.base.table(name))}
     told: list[str] = []
-    tables = dict(edit._new)
-    if old["version"] < SCHEMA_VERSION:
-        tables = {**{name: edit.table(name) for name in entries if name not in unusable}, **tables}
-        _keep_manifest(store, old)
-        make_placeholder(store)
-        edit.changed = True
-    for name, table in tables.items():
+    for name, table in edit._new.items():
         content = content_hash(table)
         same = name in entries and entries[name]["content"] == content
         if not same or edit.base.damage(name):
@@ -248,13 +250,16 @@ def _commit(store: Store, edit: CohortEdit) -> None:
     for name in sorted(unusable):
         way = way_to_repair(store, old, name)
         edit.notes.append(f"still damaged: {entries[name]['file']} {edit.base.damage(name)}: {way}")
-    if not edit.changed:
-        return
+    if edit.changed:
+        _put_manifest(store, old, entries)
+
+
+def _put_manifest(store: Store, old: Mapping[str, Any], entries: Mapping[str, Mapping[str, Any]]) -> None:
     manifest = {
         "version": SCHEMA_VERSION,
         "generation": old["generation"] + 1,
         "fingerprint": fingerprint_of(entries),
-        "tables": entries,
+        "tables": dict(entries),
         # Kept for readers that opened the store a moment ago.
         "previous": sorted({entry["file"] for entry in old["tables"].values()} - {e["file"] for e in entries.values()}),
         # Kept for good: what earlier versions wrote last.
@@ -281,10 +286,37 @@ def migrate(store: Store) -> list[str]:
     Runs are never rewritten: what reads them knows what each version wrote.
     """
     before = store.manifest()["version"]
-    if before < SCHEMA_VERSION:
-        with edit_cohort(store):
-            pass
-    return [f"version {before} to {SCHEMA_VERSION}"] if before < SCHEMA_VERSION else []
+    if before == SCHEMA_VERSION:
+        return []
+    with edit_cohort(store):
+        pass
+    return [f"version {before} to {SCHEMA_VERSION}"]
+
+
+def _migrate(store: Store) -> list[str]:
+    """Write the cohort's tables as this version has them, the cohort being locked. What was done, in words.
+
+    A table that fails its check stays as it is, to be repaired like any other.
+    """
+    base = read_cohort(store)
+    old = base.manifest
+    if old["version"] == SCHEMA_VERSION:
+        return []
+    from milstore.store.migration import tables_of_version_1
+
+    entries = dict(old["tables"])
+    tables = {name: base.table(name) for name in entries if not base.damage(name)}
+    tables |= tables_of_version_1(store, base.fingerprint, tables)
+    for name, table in tables.items():
+        whole = checked_table(name, table) if name in known_tables() else table
+        content = content_hash(whole)
+        # A file that holds the same has the same name, and is left as it is.
+        if name not in entries or entries[name]["content"] != content:
+            entries[name] = _stage(store, name, whole, content)
+    _keep_manifest(store, old)
+    make_placeholder(store)
+    _put_manifest(store, old, entries)
+    return [f"version {old['version']} to {SCHEMA_VERSION}"]
 
 
 def fingerprint_of(entries: Mapping[str, Mapping[str, Any]]) -> str:

@@ -69,7 +69,7 @@ def way_to_repair(store: Store, manifest: Mapping[str, Any], name: str) -> str:
         "stains": f"{labels}, or any other ingest with --replace",
         **dict.fromkeys(("slices", "patches", "patch_roots"), patches),
         **dict.fromkeys(("splits", "split_sets"), splits),
-        "encoders": features,
+        **dict.fromkeys(("encoders", "packs", "pack_cases"), features),
     }
     return f"restore it from a backup{f', or give it again: {ways[name]}' if name in ways else ''}"
 

@@ -9,6 +9,7 @@ import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,17 @@ from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
 from milstore.store.database_lock import PutOff
+from milstore.store.derived import check_derived, derived_runs
+from milstore.store.feature_reader import OpenPack
 from milstore.store.features import is_whole, open_features
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.io import sha256_of
+from milstore.store.labels_seen import check_labels
 from milstore.store.lease import read_lease, run_id_of
 from milstore.store.names import named
-from milstore.store.patch_index import PLACE
+from milstore.store.packs import case_hashes, entries_of, fingerprint_of_packs
+from milstore.store.patch_index import PLACE, places
 from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.removal import make_writable
 from milstore.store.run_reader import (
@@ -64,6 +69,10 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
     for run_id in run_ids(store):
         tell(f"run {run_id}")
         findings += _run(store, run_id)
+    with suppress(MilstoreError):
+        # Tables that cannot be read were found above.
+        findings += check_labels(store, read_cohort(store))
+    findings += check_derived(store)
     findings += _placeholder(store)
     findings += _strangers(store)
     findings += _drafts(store)
@@ -129,9 +138,8 @@ def _cohort(store: Store) -> Iterator[Finding]:
         _INGEST_AGAIN,
         lambda: check_references(cohort.table, sorted(columns("cohort")), set(columns("cohort"))),
     )
-    for row in cohort.table("encoders").to_pylist():
-        way = way_to_repair_pack(store, row["encoder"], row["source"])
-        yield from _features(store, cohort, row["encoder"], row["fingerprint"], way)
+    for encoder in cohort.table("encoders")["encoder"].to_pylist():
+        yield from _features(store, cohort, encoder)
 
 
 def _manifest(manifest: dict[str, Any]) -> None:
@@ -161,17 +169,32 @@ def _table_file(store: Store, cohort: Cohort, name: str, path: Path, entry: dict
     yield from _attempt(path, store, way, look)
 
 
-def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str, way: str) -> Iterator[Finding]:
+def _features(store: Store, cohort: Cohort, encoder: str) -> Iterator[Finding]:
+    row = next(row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder)
     features = open_features(store, cohort, encoder)
+    entries = entries_of(row, cohort.table("packs"))
 
-    def look() -> None:
-        if not is_whole(features.folder, features.patches, fingerprint):
+    def look(pack: OpenPack) -> None:
+        if not is_whole(pack.folder, pack.patches, pack.fingerprint):
             raise ValueError(f"the features of {encoder} are not what was stored (SHA-256 differs)")
-        unknown = features.patches.join(cohort.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
+        unknown = pack.patches.join(cohort.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
         if unknown.num_rows:
             raise ValueError(f"{unknown.num_rows} features of {encoder} have no patch in the cohort")
+        said = {case: parts[pack.number] for case, parts in features.hashes.items() if pack.number in parts}
+        if said and said != case_hashes(pack.folder, pack.patches):
+            raise ValueError(f"the table pack_cases does not say what pack {pack.number} of {encoder} holds")
 
-    yield from _attempt(features.folder, store, way, look)
+    for pack, entry in zip(features.packs, entries, strict=True):
+        way = way_to_repair_pack(store, encoder, entry.source)
+        yield from _attempt(pack.folder, store, way, partial(look, pack))
+
+    def together() -> None:
+        if fingerprint_of_packs(pack.fingerprint for pack in features.packs) != row["fingerprint"]:
+            raise ValueError(f"the packs of {encoder} are not those that the store says")
+        if len(features.packs) > 1 and places(features.patches).has_doubles():
+            raise ValueError(f"a patch has features of {encoder} in two packs")
+
+    yield from _attempt(features.folder, store, way_to_repair_pack(store, encoder, row["source"]), together)
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -350,7 +373,7 @@ def _leftovers(store: Store, young: float) -> Iterator[Finding]:
     manifest = store.manifest()
     wanted = {entry["file"] for entry in manifest["tables"].values()}
     wanted |= {*manifest.get("previous", ()), *manifest.get("earlier", ())}
-    places = [
+    folders = [
         store.root,
         store.manifest_path.parent,
         store.root / "patches",
@@ -358,8 +381,9 @@ def _leftovers(store: Store, young: float) -> Iterator[Finding]:
         store.runs,
         store.running,
     ]
-    places += [folder for folder in _entries(store.running) if folder.is_dir()]
-    for path in (path for place in places for path in _entries(place)):
+    folders += [folder for folder in _entries(store.running) if folder.is_dir()]
+    folders += [store.derived_folder(run_id) for run_id in derived_runs(store)]
+    for path in (path for folder in folders for path in _entries(folder)):
         if path.name.startswith(".") and path.name.endswith(".tmp"):
             yield _unowned(store, path, "half-written by a writer that died", young)
         elif (
@@ -375,7 +399,9 @@ def _leftovers(store: Store, young: float) -> Iterator[Finding]:
 def _packs(store: Store) -> Iterator[Path]:
     """Packs of features that no encoder names."""
     try:
-        named = {row["folder"] for row in read_cohort(store).table("encoders").to_pylist()}
+        cohort = read_cohort(store)
+        rows, packs = cohort.table("encoders").to_pylist(), cohort.table("packs")
+        named = {entry.folder for row in rows for entry in entries_of(row, packs)}
     except MilstoreError:
         # The table that names them is broken, which is found elsewhere: nothing can be said to be left over.
         return

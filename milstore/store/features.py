@@ -1,15 +1,11 @@
-"""Feature vectors, packed: one plain .npy matrix an encoder, a case's rows side by side.
+"""Feature vectors, packed: plain .npy matrices, a case's rows side by side.
 
 A case is one sequential read, and the file opens with `numpy.load(…, mmap_mode="r")` anywhere. A pack is never changed:
-new features are a new folder, and the `encoders` table says which one counts.
+what comes later is a pack of its own, and the table `packs` says which ones count.
 """
 
-import hashlib
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -19,26 +15,58 @@ from uuid import uuid4
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from milstore.errors import ConflictError, DataError, StoreError, UsageError
+from milstore.errors import ConflictError, DataError, StoreError
 from milstore.schema.arrow import arrow_schema
 from milstore.store.background_hash import Settling
-from milstore.store.cohort import Cohort, CohortEdit
+from milstore.store.cohort import CohortEdit
+from milstore.store.feature_reader import (
+    PackedFeatures,
+    begun_fingerprint,
+    empty_vectors,
+    holds,
+    is_as_stored,
+    is_whole,
+    open_features,
+    packed_features,
+    packed_fingerprint,
+)
 from milstore.store.integrity import check_unique
 from milstore.store.io import sha256_of, sync_folder, write_json, write_parquet
-from milstore.store.names import check_name, named, nearest
+from milstore.store.names import check_name
 from milstore.store.pack_matrix import PackTarget, Vectors
-from milstore.store.patch_index import hash_places
+from milstore.store.packs import (
+    PACK,
+    ROWS,
+    VECTORS,
+    PackEntry,
+    case_hashes,
+    entries_of,
+    fingerprint_of_packs,
+    rows_of_cases,
+    tables_with,
+)
+from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
 
-PLACE = ("case_id", "stain", "slice_idx", "patch_idx")
-"""The columns that identify a patch."""
+__all__ = [
+    "PACK",
+    "PLACE",
+    "ROWS",
+    "VECTORS",
+    "FeaturePack",
+    "PackedFeatures",
+    "Vectors",
+    "empty_vectors",
+    "is_as_stored",
+    "is_whole",
+    "open_features",
+    "other_features",
+    "packed_fingerprint",
+]
+
 DTYPES = ("float16", "float32")
-VECTORS = "vectors.npy"
-ROWS = "rows.parquet"
-PACK = "pack.json"
+_ROWS_AT_ONCE = 1 << 12
 
 
 class FeaturePack:
@@ -61,8 +89,8 @@ class FeaturePack:
         self.n_features = n_features
         self.dtype = np.dtype(dtype)
         # Callers count in any width of integer.
-        places = patches.select(list(PLACE)).cast(pa.schema([arrow_schema("patches").field(c) for c in PLACE]))
-        self.patches: pa.Table = places.sort_by([(c, "ascending") for c in PLACE]).combine_chunks()
+        chosen = patches.select(list(PLACE)).cast(pa.schema([arrow_schema("patches").field(c) for c in PLACE]))
+        self.patches: pa.Table = chosen.sort_by([(c, "ascending") for c in PLACE]).combine_chunks()
         check_unique("features", self.patches, list(PLACE))
         self._store = store
         self._staging = store.root / "features" / f".{encoder}.{uuid4().hex}.tmp"
@@ -78,7 +106,7 @@ class FeaturePack:
             self._staging.mkdir(parents=True)
             shape = (self.patches.num_rows, self.n_features)
             matrix = np.lib.format.open_memmap(self._staging / VECTORS, "w+", self.dtype, shape)
-            self._settling = Settling(self._staging / VECTORS, _begun_fingerprint(self.patches))
+            self._settling = Settling(self._staging / VECTORS, begun_fingerprint(self.patches))
         except OSError as error:
             shutil.rmtree(self._staging, ignore_errors=True)
             raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
@@ -168,54 +196,138 @@ class FeaturePack:
         return self._fingerprint
 
     def commit(self, edit: CohortEdit, *, source: str, replace: bool = True) -> None:
-        """Put the pack into the store and its row into the edit; it counts once the edit is committed.
+        """Put the pack into the store and its rows into the edit; it counts once the edit is committed.
+
+        Where the encoder has features already and `replace` is not given, what it has stays: patches that have the same
+        vector there are left out, and the others are added as a further pack.
 
         Raises:
             DataError: rows were not written, or a patch is not in the cohort.
-            ConflictError: the encoder has other features in the store, and `replace` is not given.
+            ConflictError: the encoder has another vector of a patch, or vectors of another length or type, and `replace`
+                is not given.
             StoreError: the disk refuses, or these features are in the store, damaged, and `replace` is not given.
         """
         fingerprint = self.finish()
         unknown = self.patches.join(edit.table("patches").select(list(PLACE)), list(PLACE), join_type="left anti")
         if unknown.num_rows:
             raise DataError(f"{unknown.num_rows} features have no patch in the store: ingest the patches first")
-        others = [old for old in edit.table("encoders").to_pylist() if old["encoder"] != self.encoder]
-        same = [old for old in edit.table("encoders").to_pylist() if old["encoder"] == self.encoder]
-        known = bool(same) and same[0]["fingerprint"] == fingerprint
-        if known and _holds(self._store.root / same[0]["folder"], self.patches, fingerprint):
+        row = next((old for old in edit.table("encoders").to_pylist() if old["encoder"] == self.encoder), None)
+        if row is None:
+            self._put(edit, 1, [], source, None)
             return
-        if known and not replace:
+        entries = entries_of(row, edit.table("packs"))
+        same = next((entry for entry in entries if entry.fingerprint == fingerprint), None)
+        if same is not None:
+            self._put_again(edit, row, entries, same, replace=replace)
+        elif replace:
+            self._put(edit, 1, [], source, None)
+        else:
+            self._add(edit, row, entries, source)
+
+    def _put_again(
+        self, edit: CohortEdit, row: Mapping[str, Any], entries: list[PackEntry], same: PackEntry, *, replace: bool
+    ) -> None:
+        """The features of a pack that the store has already: nothing, or a repair of it."""
+        place = self._store.root / same.folder
+        if holds(place, self.patches, same.fingerprint):
+            if replace and len(entries) > 1:
+                self._put(edit, 1, [], same.source, None)
+            return
+        if not replace:
             raise StoreError(
-                f"the features of {self.encoder} in {self._store.root / same[0]['folder']} are not what was stored: "
+                f"the features of {self.encoder} in {place} are not what was stored: "
                 "use --replace to put these, which are what they were, in their place"
             )
-        if same and not replace:
-            raise other_features(same[0])
+        folder, was_absent = self._move(same.fingerprint)
+        if folder == same.folder:
+            if was_absent:
+                edit.repaired.append(f"repaired: {same.folder} was missing; it holds again what it held")
+            return
+        edit.repaired.append(f"repaired: {same.folder} was not what was stored; {folder} holds again what it held")
+        self._put(edit, same.number, [entry for entry in entries if entry != same], same.source, row)
+
+    def _add(self, edit: CohortEdit, row: Mapping[str, Any], entries: list[PackEntry], source: str) -> None:
+        """What the encoder lacks, as a further pack."""
+        stored = packed_features(self._store, row, edit.table("packs"), edit.table("pack_cases"))
+        if (stored.n_features, stored.dtype) != (self.n_features, self.dtype.name):
+            raise other_features(row)
+        fresh = self._fresh(stored, row)
+        number = max(entry.number for entry in entries) + 1
+        if fresh.all():
+            self._put(edit, number, entries, source, row)
+        elif fresh.any():
+            patches = self.patches.filter(pa.array(fresh))
+            rows_N = np.flatnonzero(fresh)
+            matrix = np.load(self._staging / VECTORS, mmap_mode="r", allow_pickle=False)
+            with FeaturePack(
+                self._store, encoder=self.encoder, n_features=self.n_features, dtype=self.dtype.name, patches=patches
+            ) as less:
+                for first in range(0, len(rows_N), _ROWS_AT_ONCE):
+                    less.write(first, matrix[rows_N[first : first + _ROWS_AT_ONCE]])
+                less.finish()
+                less._put(edit, number, entries, source, row)
+
+    def _fresh(self, stored: "PackedFeatures", row: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
+        """Which rows are of patches without a vector in the store. ConflictError where one has another vector there."""
+        mine = self.patches.append_column("mine", pa.array(np.arange(self.patches.num_rows)))
+        theirs = stored.patches.append_column("theirs", pa.array(np.arange(stored.patches.num_rows)))
+        both = mine.join(theirs, list(PLACE), join_type="inner").sort_by("mine")
+        mine_M, theirs_M = (np.asarray(both[name].combine_chunks()) for name in ("mine", "theirs"))
+        matrix = np.load(self._staging / VECTORS, mmap_mode="r", allow_pickle=False)
+        rows = rows_of_cases(self.patches)
+        for case_id, (first, end) in rows.items():
+            at = slice(*np.searchsorted(mine_M, [first, end]))
+            if at.start == at.stop:
+                continue
+            there = stored.case_rows[case_id][0]
+            if not np.array_equal(stored.read(case_id)[theirs_M[at] - there], matrix[mine_M[at]]):
+                if not is_as_stored(stored):
+                    raise StoreError(
+                        f"the features of {self.encoder} in {stored.folder} are not what was stored: run milstore doctor"
+                    )
+                raise other_features(row)
+        fresh = np.ones(self.patches.num_rows, dtype=bool)
+        fresh[mine_M] = False
+        return fresh
+
+    def _move(self, fingerprint: str) -> tuple[str, bool]:
+        """Put the pack where it is to be, below the store, and whether it was not there yet."""
         folder = self._home(fingerprint)
         absent = not folder.exists()
         if absent:
             folder.parent.mkdir(exist_ok=True)
             self._staging.rename(folder)
             sync_folder(folder.parent)
-        if known and self._store.root / same[0]["folder"] == folder:
-            if absent:
-                edit.repaired.append(f"repaired: {same[0]['folder']} was missing; it holds again what it held")
-            return
-        if known:
-            edit.repaired.append(
-                f"repaired: {same[0]['folder']} was not what was stored; {folder.relative_to(self._store.root).as_posix()} "
-                "holds again what it held"
-            )
-        row = {
+        return folder.relative_to(self._store.root).as_posix(), absent
+
+    def _put(
+        self, edit: CohortEdit, number: int, others: list[PackEntry], source: str, row: Mapping[str, Any] | None
+    ) -> None:
+        """Make this pack, beside `others`, the encoder's; `row` is what is known of the encoder besides."""
+        fingerprint = self.finish()
+        folder, _ = self._move(fingerprint)
+        rows = rows_of_cases(self.patches)
+        hashes = case_hashes(self._store.root / folder, self.patches)
+        counts = {case_id: end - first for case_id, (first, end) in rows.items()}
+        mine = PackEntry(number, folder, fingerprint, self.patches.num_rows, source)
+        entries = sorted([*others, mine], key=lambda entry: entry.number)
+        packs, pack_cases = tables_with(
+            edit.table("packs"), edit.table("pack_cases"), self.encoder, entries, {number: hashes}, {number: counts}
+        )
+        known = {**(row or {})}
+        known |= {
             "encoder": self.encoder,
             "n_features": self.n_features,
             "dtype": self.dtype.name,
-            "n_patches": self.patches.num_rows,
-            "fingerprint": fingerprint,
-            "folder": folder.relative_to(self._store.root).as_posix(),
-            "source": source,
+            "n_patches": sum(entry.n_patches for entry in entries),
+            "fingerprint": fingerprint_of_packs(entry.fingerprint for entry in entries),
+            "folder": entries[0].folder,
+            "source": entries[0].source,
         }
-        edit.replace("encoders", pa.Table.from_pylist([*others, row]))
+        other_rows = [old for old in edit.table("encoders").to_pylist() if old["encoder"] != self.encoder]
+        edit.replace("encoders", pa.Table.from_pylist([*other_rows, known], arrow_schema("encoders")))
+        edit.replace("packs", packs)
+        edit.replace("pack_cases", pack_cases)
 
     def _home(self, fingerprint: str) -> Path:
         """Where these features are, or are to be: the first folder of their name that is whole, or is not there."""
@@ -223,7 +335,7 @@ class FeaturePack:
             folder = self._store.root / "features" / self.encoder / fingerprint[:12]
             # What is damaged is left as it is: somebody may be reading it.
             folder = folder if number == 1 else folder.with_name(f"{folder.name}-{number}")
-            if not folder.exists() or _holds(folder, self.patches, fingerprint):
+            if not folder.exists() or holds(folder, self.patches, fingerprint):
                 break
         return folder
 
@@ -238,156 +350,9 @@ class FeaturePack:
         return self._settling.result()
 
 
-def is_whole(folder: Path, patches: pa.Table, fingerprint: str) -> bool:
-    """Whether a pack is what was stored, to the last byte. OSError, KeyError, TypeError or ValueError if it cannot
-    be read."""
-    hashes = json.loads((folder / PACK).read_text(encoding="utf-8"))["sha256"]
-    return hashes[ROWS] == sha256_of(folder / ROWS) and packed_fingerprint(folder, patches) == fingerprint
-
-
-def is_as_stored(features: "PackedFeatures") -> bool:
-    """Whether a pack that was opened is there, and is what was stored, to the last byte."""
-    try:
-        return _holds(features.folder, features.patches, features.fingerprint)
-    except StoreError:
-        return False
-
-
-def _holds(folder: Path, patches: pa.Table, fingerprint: str) -> bool:
-    try:
-        return is_whole(folder, patches, fingerprint)
-    except (OSError, KeyError, TypeError, ValueError):
-        return False
-
-
-def packed_fingerprint(folder: Path, patches: pa.Table) -> str:
-    """SHA-256 over the patches of a pack, in the order of its rows, and the bytes of its matrix."""
-    digest = _begun_fingerprint(patches)
-    with (folder / VECTORS).open("rb") as stream:
-        return hashlib.file_digest(stream, lambda: digest).hexdigest()
-
-
-def _begun_fingerprint(patches: pa.Table) -> Any:
-    """The hash of `hashlib` that a fingerprint is, before it gets the matrix."""
-    digest = hashlib.sha256()
-    hash_places(digest, patches)
-    return digest
-
-
 def other_features(known: Mapping[str, Any]) -> ConflictError:
     """That an encoder, given by its row, cannot have two kinds of features."""
     return ConflictError(
         f"the store has other features of {known['encoder']} ({known['n_patches']} patches, "
         f"{known['n_features']} numbers each): use another name, or --replace"
     )
-
-
-@dataclass(frozen=True)
-class PackedFeatures:
-    """The features of one encoder, opened for reading."""
-
-    encoder: str
-    n_features: int
-    dtype: str
-    fingerprint: str
-    folder: Path
-
-    @cached_property
-    def patches(self) -> pa.Table:
-        """The patches (case_id, stain, slice_idx, patch_idx) in the order of the rows."""
-        try:
-            # Not read_table, which imports pandas.
-            with pq.ParquetFile(self.folder / ROWS) as file:
-                return file.read(columns=list(PLACE))
-        except (OSError, pa.ArrowInvalid) as error:
-            raise StoreError(f"{self.folder / ROWS} cannot be read ({error}): run milstore doctor") from error
-
-    @cached_property
-    def case_rows(self) -> dict[str, tuple[int, int]]:
-        """First row and end row of each case."""
-        ids = self.patches["case_id"].combine_chunks()
-        if not len(ids):
-            return {}
-        runs = pc.run_end_encode(ids)
-        ends = runs.run_ends.to_pylist()
-        return dict(zip(runs.values.to_pylist(), zip([0, *ends[:-1]], ends, strict=True), strict=True))
-
-    @cached_property
-    def _start(self) -> int:
-        """Bytes before the first row, after checking that the file is what the table says."""
-        path = self.folder / VECTORS
-        try:
-            matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
-        if matrix.shape != (self.patches.num_rows, self.n_features) or matrix.dtype.name != self.dtype:
-            raise StoreError(f"{path} holds {matrix.shape} {matrix.dtype}: run milstore doctor")
-        return int(matrix.offset)
-
-    def cannot_be(self, patches: pa.Table, row: int, vector: Vectors) -> bool:
-        """Whether features of `patches` (as a pack orders them), with this vector (D,) in a row, are others than these.
-
-        False where it takes all vectors to tell, or where these cannot be read.
-        """
-        if (self.n_features,) != vector.shape or (self.dtype == "float16" and vector.dtype != np.float16):
-            return True
-        try:
-            if not self.patches.equals(patches.select(list(PLACE)).cast(self.patches.schema)):
-                return True
-            stored = np.load(self.folder / VECTORS, mmap_mode="r", allow_pickle=False)[row]
-        except (StoreError, OSError, ValueError, IndexError):
-            return False
-        with np.errstate(over="ignore"):
-            return not np.array_equal(stored, vector.astype(self.dtype))
-
-    def read(self, case_id: str, into: Vectors | None = None) -> Vectors:
-        """Vectors (N, D) of a case, in the order of its rows, in one sequential read.
-
-        Args:
-            case_id: the case; KeyError if it has no features.
-            into: a matrix (at least N, D) of the pack's dtype to read into the first rows of; None for fresh memory.
-        """
-        first, end = self.case_rows[case_id]
-        vectors = empty_vectors(end - first, self.n_features, self.dtype) if into is None else into[: end - first]
-        path = self.folder / VECTORS
-        # A read, not a memory map: a map would count as memory of the process for as long as it is open.
-        room = vectors.reshape(-1).view(np.uint8).data
-        try:
-            with path.open("rb", buffering=0) as stream:
-                stream.seek(self._start + first * self.n_features * vectors.itemsize)
-                while room.nbytes and (got := stream.readinto(room)):
-                    room = room[got:]
-        except OSError as error:
-            raise StoreError(f"{path} cannot be read ({error.strerror}): run milstore doctor") from error
-        if room.nbytes:
-            raise StoreError(f"{path} is truncated: run milstore doctor")
-        return vectors
-
-
-def empty_vectors(n_rows: int, n_features: int, dtype: npt.DTypeLike) -> Vectors:
-    """Room for vectors (n_rows, n_features) that begins at a multiple of 64 bytes.
-
-    Products of matrices may round differently at another alignment, and the same training must give the same bits.
-    """
-    n_bytes = n_rows * n_features * np.dtype(dtype).itemsize
-    room = np.empty(n_bytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + n_bytes].view(dtype).reshape(n_rows, n_features)
-
-
-def open_features(store: Store, cohort: Cohort, encoder: str | None = None) -> PackedFeatures:
-    """The features of an encoder; the name may be left out while there is only one. UsageError otherwise."""
-    rows = {row["encoder"]: row for row in cohort.table("encoders").to_pylist()}
-    if not rows:
-        raise ConflictError("the store has no features: run milstore ingest features or milstore encode")
-    if encoder is None:
-        if len(rows) > 1:
-            raise UsageError(f"the store has features of several encoders: choose by --encoder ({named(sorted(rows))})")
-        encoder = next(iter(rows))
-    if encoder not in rows:
-        raise UsageError(f"the store has no features of encoder {encoder!r}: {nearest(encoder, rows)}")
-    row = rows[encoder]
-    folder = (store.root / row["folder"]).resolve()
-    if not folder.is_relative_to(store.root):
-        raise StoreError(f"the folder of encoder {encoder} leaves the store: run milstore doctor")
-    return PackedFeatures(encoder, row["n_features"], row["dtype"], row["fingerprint"], folder)

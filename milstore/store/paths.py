@@ -46,6 +46,11 @@ class Store:
         return self.root / "runs"
 
     @property
+    def derived(self) -> Path:
+        """Folder of what was computed of finished runs later; it need not exist."""
+        return self.root / "derived"
+
+    @property
     def running(self) -> Path:
         """Folder of the runs that are in training or interrupted."""
         return self.root / "running"
@@ -63,6 +68,10 @@ class Store:
     def run_folder(self, run_id: str) -> Path:
         """Folder of a finished run."""
         return self.runs / f"{RUN_FOLDER}{run_id}"
+
+    def derived_folder(self, run_id: str) -> Path:
+        """Folder of what was computed of a finished run later; it need not exist."""
+        return self.derived / f"{RUN_FOLDER}{run_id}"
 
     def manifest(self) -> dict[str, Any]:
         """The cohort's current generation: version, fingerprint, and the file of each table."""

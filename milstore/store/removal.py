@@ -40,7 +40,8 @@ def removable(store: Store, run_id: str) -> Removable:
     if run_id not in unfinished and run_id not in run_ids(store):
         raise UsageError(f"there is no run {run_id!r}: {nearest(run_id, [*run_ids(store), *unfinished])}")
     folder = final if final.is_dir() else unfinished[run_id]
-    files = [path for path in folder.rglob("*") if path.is_file() and not path.is_symlink()]
+    folders = [folder, store.derived_folder(run_id)] if folder == final else [folder]
+    files = [path for each in folders for path in each.rglob("*") if path.is_file() and not path.is_symlink()]
     return Removable(
         run_id=run_id,
         folder=folder,
@@ -72,6 +73,8 @@ def delete_run(store: Store, run: Removable) -> None:
         sync_folder(store.running)
         make_writable(gone)
         shutil.rmtree(gone)
+        # Last: of a run that is gone, doctor finds it as left over.
+        shutil.rmtree(store.derived_folder(run.run_id), ignore_errors=True)
     except OSError as error:
         if isinstance(error, FileNotFoundError) and not gone.exists() and not run.folder.exists():
             # The doctor's --repair removed it meanwhile.

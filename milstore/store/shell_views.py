@@ -21,7 +21,7 @@ from milstore.store.views import (
     escape_glob,
     identifier,
     literal,
-    path_literal,
+    pack_folders,
     runs_columns,
 )
 
@@ -66,14 +66,10 @@ def unknown_tables(manifest: dict[str, Any]) -> list[str]:
 def feature_shell_views(con: duckdb.DuckDBPyConnection, store: Store, manifest: dict[str, Any]) -> list[str]:
     """Which patches have features, over the packs that the cohort names."""
     of = columns("features")["features"]
-    entry = manifest["tables"].get("encoders")
-    if entry is None or not entry["rows"]:
+    folders = pack_folders(con, store, manifest)
+    if not folders:
         return [_view("features", _chosen(of), _nothing(of))]
-    table = path_literal(f"{store.root}/{entry['file']}")
-    folders = con.execute(
-        f"select folder from read_parquet({table}, hive_partitioning = false) order by encoder"
-    ).fetchall()
-    return [_view("features", _chosen(of), _parquet([f"{folder}/rows.parquet" for (folder,) in folders]))]
+    return [_view("features", _chosen(of), _parquet([f"{folder}/rows.parquet" for folder in folders]))]
 
 
 def run_shell_views(store: Store) -> list[str]:

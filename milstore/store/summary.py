@@ -1,6 +1,7 @@
 """What is in a store, at a glance."""
 
 from milstore.store.catalog import is_behind
+from milstore.store.derived import derived_runs
 from milstore.store.names import named
 from milstore.store.paths import Store
 from milstore.store.run_reader import strangers
@@ -32,6 +33,7 @@ def contents(store: Store) -> list[tuple[str, str]]:
     labels = ", ".join([*([classes] if classes else []), *([f"without label {unlabelled}"] if unlabelled else [])])
     drafts = [draft.run_id for draft in list_drafts(store)]
     among = strangers(store)
+    derived = derived_runs(store)
     return [
         ("cases", f"{cases} ({labels})" if labels else str(cases)),
         ("stains", stains or "none"),
@@ -41,6 +43,7 @@ def contents(store: Store) -> list[tuple[str, str]]:
         ("split sets", split_sets or "none: milstore splits make or milstore ingest splits"),
         ("finished runs", f"{runs} ({experiments})" if runs else "none: milstore train --split 1"),
         *([("strangers in runs/", f"{named(among)}: read by nothing (milstore doctor)")] if among else []),
+        *([("computed of runs", f"{len(derived)} ({named(derived)})")] if derived else []),
         ("unfinished runs", ", ".join(drafts) or "none"),
         ("cohort fingerprint", store.manifest()["fingerprint"][:12]),
         (

@@ -219,12 +219,26 @@ def feature_views(
 ) -> list[str]:
     """Which patches have features, over the packs that the cohort names."""
     of = columns("features")["features"]
-    entry = manifest["tables"].get("encoders")
-    if entry is None or not entry["rows"]:
+    folders = pack_folders(con, store, manifest)
+    if not folders:
         return [_view("features", of, _nothing(of), kind)]
-    folders = con.execute(f"select folder from {_parquet(store, entry['file'])} order by encoder").fetchall()
-    files = ", ".join(path_literal(f"{store.root}/{folder}/rows.parquet") for (folder,) in folders)
+    files = ", ".join(path_literal(f"{store.root}/{folder}/rows.parquet") for folder in folders)
     return [_view("features", of, f"read_parquet([{files}], hive_partitioning = false)", kind)]
+
+
+def pack_folders(con: duckdb.DuckDBPyConnection, store: Store, manifest: dict[str, Any]) -> list[str]:
+    """The folders, below the store, of all packs of all encoders."""
+    encoders, packs = manifest["tables"].get("encoders"), manifest["tables"].get("packs")
+    if encoders is None or not encoders["rows"]:
+        return []
+    sql = f"select folder from {_parquet(store, encoders['file'])} order by encoder"
+    if packs is not None:
+        # An encoder of which the packs say nothing has the one that its own row names.
+        sql = (
+            f"select coalesce(packs.folder, encoders.folder) from {_parquet(store, encoders['file'])} as encoders "
+            f"left join {_parquet(store, packs['file'])} as packs using (encoder) order by encoder, pack"
+        )
+    return [folder for (folder,) in con.execute(sql).fetchall()]
 
 
 def run_views(store: Store) -> list[str]:

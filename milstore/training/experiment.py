@@ -7,7 +7,7 @@ import torch
 
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.schema import CONFIG_VERSION
-from milstore.store.cohort import read_cohort
+from milstore.store.cohort import migrate, read_cohort
 from milstore.store.features import PackedFeatures, open_features
 from milstore.store.names import named
 from milstore.store.paths import Store
@@ -86,6 +86,7 @@ def train_all(
     watcher = watcher or Watcher()
     check_numbers(seed, threads, checkpoint_minutes)
     with Interruption() as interruption:
+        tell_migration(store, watcher)
         chosen_model = choose_model(config)
         config = chosen_model.config
         cohort = read_cohort(store)
@@ -108,7 +109,6 @@ def train_all(
             "config_hash": config_hash(config_json),
             "config_version": CONFIG_VERSION,
             "cohort_fingerprint": cohort.fingerprint,
-            "features_fingerprint": packed.fingerprint,
             "class_names": names,
             "stains": setup.stain_names(cohort),
             "threads": threads or usable_threads(),
@@ -118,12 +118,22 @@ def train_all(
         known = [
             run for run in setup.known_runs(store, experiment) if (run["split_set"], run["seed"]) == (split_set, seed)
         ]
+        data = setup.data_fingerprints(cohort, packed, split_set, chosen)
         if splits is None and not fresh:
-            chosen = resumption.without_finished(known, chosen, common, watcher)
+            chosen = resumption.without_finished(known, data, watcher)
         plans = {split: setup.plan_split(cohort, packed, split_set, split) for split in chosen}
         for note in setup.missing_features(cohort, packed, plans.values()):
             watcher.note(note)
-        facts = {split: {**common, **plan.facts(), "split": split} for split, plan in plans.items()}
+        facts = {
+            split: {
+                **common,
+                **plan.facts(),
+                "split": split,
+                "data_fingerprint": data[split],
+                "features_fingerprint": plan.features_fingerprint(packed),
+            }
+            for split, plan in plans.items()
+        }
         drafts = {} if fresh else resumption.unfinished(store, facts, watcher, interruption)
         asked = {"threads": threads, "device": None if device == "auto" else device}
         for draft in drafts.values():
@@ -201,7 +211,7 @@ def resume(
         chosen_model = choose_model(config)
         cohort = read_cohort(store)
         packed = open_features(store, cohort, encoder)
-        if packed.fingerprint != begun_with:
+        if plan.features_fingerprint(packed) != begun_with:
             raise ConflictError(
                 f"the features of {encoder} are not those that run {run_id} began with: train that split anew"
             )
@@ -215,6 +225,12 @@ def resume(
             checkpoint_seconds=60 * checkpoint_minutes,
         )
         return job.go_on(draft)
+
+
+def tell_migration(store: Store, watcher: Watcher) -> None:
+    """Bring a store of an earlier version to this one, as every command does that writes, and say so."""
+    for step in migrate(store):
+        watcher.note(f"note: the store was brought from {step}")
 
 
 def check_numbers(seed: int, threads: int | None, checkpoint_minutes: float) -> None:

@@ -97,16 +97,21 @@ def _refuse_other_data(draft: RunDraft, wanted: Facts) -> None:
         )
 
 
-def without_finished(known: Iterable[Facts], splits: Iterable[int], common: Facts, watcher: Watcher) -> list[int]:
-    """The splits that have no finished run on the same data yet. The others are named."""
-    same = ("split_set", "cohort_fingerprint", "features_fingerprint")
+def without_finished(known: Iterable[Facts], data: Mapping[int, str], watcher: Watcher) -> list[int]:
+    """The splits that have no finished run on the same data yet. The others are named.
+
+    Args:
+        known: the runs of the experiment, split set and seed.
+        data: the data fingerprint of each split.
+        watcher: hears of those that are finished.
+    """
     finished = {
         run["split"]: run["run_id"]
         for run in known
-        if run["finished"] and all(run[name] == common[name] for name in same)
+        if run["finished"] and run["data_fingerprint"] == data.get(run["split"])
     }
     left = []
-    for split in splits:
+    for split in data:
         if split in finished:
             watcher.note(f"note: split {split} is finished, run {finished[split]}; --fresh trains it again")
         else:

@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from milstore.errors import ConflictError, UsageError
 from milstore.models.registry import DEFAULT as DEFAULT_MODEL
 from milstore.store.cohort import Cohort
 from milstore.store.features import PackedFeatures
+from milstore.store.fingerprints import data_fingerprint, features_fingerprint
 from milstore.store.names import check_name, named, natural_key, nearest
 from milstore.store.paths import Store
 from milstore.store.run_writer import list_drafts
@@ -33,6 +35,10 @@ class SplitPlan:
         label_of = self.cases.label_of
         cases = {case_id: [subset, label_of[case_id]] for case_id, subset in self.cases.subset_of.items()}
         return {"cases": cases, "left_out": self.left_out}
+
+    def features_fingerprint(self, packed: PackedFeatures) -> str:
+        """SHA-256 of the patches and vectors of the cases that are trained on and evaluated."""
+        return features_fingerprint(self.cases.subset_of, packed.hash_of)
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "SplitPlan":
@@ -89,6 +95,13 @@ def choose_splits(cohort: Cohort, split_set: str, wanted: Iterable[int] | None) 
         if split not in there:
             raise UsageError(f"--split {split}: split set {split_set} has the splits {named(there)}")
     return splits
+
+
+def data_fingerprints(cohort: Cohort, packed: PackedFeatures, split_set: str, splits: Iterable[int]) -> dict[int, str]:
+    """The fingerprint of what a training on each split is of."""
+    classes, cases, table = (cohort.table(name) for name in ("classes", "cases", "splits"))
+    hash_of = cache(packed.hash_of)
+    return {split: data_fingerprint(classes, cases, table, hash_of, split_set, split) for split in splits}
 
 
 def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: int) -> SplitPlan:
@@ -196,14 +209,21 @@ _KNOWN = (
     "config",
     "started_at",
     "cohort_fingerprint",
-    "features_fingerprint",
+    "data_fingerprint",
 )
 
 
 def known_runs(store: Store, experiment: str | None) -> list[dict[str, Any]]:
     """Each training of an experiment (None: of all), unfinished ones included: run_id, finished, what it was trained on and how."""
     where = "where kind = 'training'" if experiment is None else "where experiment = $experiment"
-    query = f"select run_id, {', '.join(_KNOWN)}, true as finished from runs {where} order by all"
+    # What 0.1 did not know of its runs was written down when the store was brought to this version.
+    chosen = ", ".join(
+        "coalesce(runs.data_fingerprint, earlier_runs.data_fingerprint) as data_fingerprint"
+        if name == "data_fingerprint"
+        else name
+        for name in _KNOWN
+    )
+    query = f"select run_id, {chosen}, true as finished from runs left join earlier_runs using (run_id) {where} order by all"
     values = {} if experiment is None else {"experiment": experiment}
     with connect(store) as con:
         finished: list[dict[str, Any]] = execute(con, query, values).to_arrow_table().to_pylist()
