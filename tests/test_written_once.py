@@ -19,7 +19,7 @@ from milstore.processors import processors
 from milstore.report import answers
 from milstore.store import Store
 from milstore.store.settings import read_settings
-from milstore.training import provenance
+from milstore.training import config_reading, provenance
 
 
 @pytest.mark.parametrize(
