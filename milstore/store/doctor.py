@@ -7,7 +7,7 @@ import json
 import shutil
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,13 @@ from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.io import sha256_of
 from milstore.store.lease import read_lease, run_id_of
-from milstore.store.names import named
+from milstore.store.names import counted, named, natural_key
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.removal import make_writable
 from milstore.store.run_reader import (
     LEARNING,
     MODEL_FACTS,
-    NO_ATTENTION,
     OWN_HASH,
     RUN_FILE,
     TABLES,
@@ -61,9 +60,10 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
         tell: called with what is being looked at.
     """
     findings = list(_cohort(store))
+    label_of = _labels_now(store)
     for run_id in run_ids(store):
         tell(f"run {run_id}")
-        findings += _run(store, run_id)
+        findings += _run(store, run_id, label_of)
     findings += _placeholder(store)
     findings += _strangers(store)
     findings += _drafts(store)
@@ -134,6 +134,15 @@ def _cohort(store: Store) -> Iterator[Finding]:
         yield from _features(store, cohort, row["encoder"], row["fingerprint"], way)
 
 
+def _labels_now(store: Store) -> dict[str, int | None]:
+    """The label of each case; none where the table of cases cannot be read, which is found as such."""
+    try:
+        cases = read_cohort(store).table("cases")
+        return dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
+    except (MilstoreError, OSError, ValueError, KeyError, pa.ArrowException):
+        return {}
+
+
 def _manifest(manifest: dict[str, Any]) -> None:
     """Raise if the manifest contradicts itself."""
     entries = manifest["tables"]
@@ -177,7 +186,7 @@ def _features(store: Store, cohort: Cohort, encoder: str, fingerprint: str, way:
 # --- runs -------------------------------------------------------------------------------------------------------------
 
 
-def _run(store: Store, run_id: str) -> Iterator[Finding]:
+def _run(store: Store, run_id: str, label_of: Mapping[str, int | None]) -> Iterator[Finding]:
     folder, repair = store.run_folder(run_id), _COPY_BACK.format(f"{run_id}{store_option(store)}")
     broken = list(_attempt(folder / RUN_FILE, store, repair, lambda: _facts(store, run_id)))
     if broken:
@@ -199,7 +208,25 @@ def _run(store: Store, run_id: str) -> Iterator[Finding]:
                 repair="remove it by hand",
             )
     if not broken:
-        yield from _attempt(folder, store, repair, lambda: _invariants(folder, facts))
+        broken = list(_attempt(folder, store, repair, lambda: _invariants(folder, facts)))
+        yield from broken
+    if not broken:
+        yield from _labels(store, folder, label_of)
+
+
+def _labels(store: Store, folder: Path, label_of: Mapping[str, int | None]) -> Iterator[Finding]:
+    """A note if a run saw other labels than the store has now: labels may be corrected, and a run keeps what it saw."""
+    with pq.ParquetFile(folder / "predictions.parquet") as file:
+        rows = file.read(columns=["case_id", "true_label"]).to_pylist()
+    other = [row["case_id"] for row in rows if label_of.get(row["case_id"], row["true_label"]) != row["true_label"]]
+    if other:
+        yield Finding(
+            kind=NOTE,
+            where=_below(store, folder),
+            what=f"it saw other labels than the store has now, of {counted(len(other), 'case')} "
+            f"({named(sorted(other, key=natural_key))}): what it says of errors is of those",
+            repair="train or record it anew where that matters; nothing is wrong with the run",
+        )
 
 
 def _facts(store: Store, run_id: str) -> None:
@@ -238,7 +265,9 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
         checked_table(name, tables[name])
     check_predictions(tables["predictions"], tables["probabilities"])
     attention = checked_attention(tables["attention"])
-    check_cases(facts.get("attention") != NO_ATTENTION, attention, tables["predictions"], tables["coverage"])
+    check_cases(facts.get("attention", "levels"), attention, tables["predictions"], tables["coverage"])
+    if "scores.parquet" in facts["files"]:
+        checked_table("scores", pq.read_table(folder / "scores.parquet", partitioning=None))
     ranked = attention.table
     if not ranked.equals(tables["attention"].select(ranked.column_names).cast(ranked.schema)):
         raise ValueError("attention is not sorted by case and rank")
