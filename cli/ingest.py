@@ -275,12 +275,16 @@ def run(
         str | None, typer.Option("--split-set", help="Needed where there are several.", show_default=False)
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
-    encoder: Annotated[str, typer.Option("--encoder", help="Name of what made the features.")] = "unknown",
+    encoder: Annotated[
+        str | None, typer.Option("--encoder", help="Name of what made the features.", show_default=False)
+    ] = None,
     pooling: Annotated[str, typer.Option("--pooling", help="hierarchical, size-corrected or flat.")] = "hierarchical",
     config: Annotated[
         Path | None, typer.Option("--config", help="TOML file with the configuration.", show_default=False)
     ] = None,
-    code_version: Annotated[str, typer.Option("--code-version", help="What trained it.")] = "unknown",
+    code_version: Annotated[
+        str | None, typer.Option("--code-version", help="What trained it.", show_default=False)
+    ] = None,
     patches_by: Annotated[
         str | None,
         typer.Option(

@@ -123,7 +123,7 @@ def _table(rows: "list[RunState]") -> "Table":
                 _epochs(row),
                 _duration(row.eta_seconds),
                 row.best_epoch,
-                round(row.seconds, 1),
+                None if row.seconds is None else round(row.seconds, 1),
                 row.restarts,
                 row.job_id or "",
             )
@@ -137,7 +137,8 @@ def _name(row: "RunState") -> str:
 
 
 def _epochs(row: "RunState") -> str:
-    return str(row.epoch) if row.state == "done" else f"{row.epoch} of {row.epochs}"
+    # Another trainer does not say how many there will be.
+    return str(row.epoch) if row.state == "done" or not row.epochs else f"{row.epoch} of {row.epochs}"
 
 
 def _duration(seconds: float | None) -> str:

@@ -39,13 +39,13 @@ class Struck(Faults):
 
     def install_at_commit(self) -> None:
         """Count from the moment when the run is committed."""
-        commit = job.commit_run
+        commit = job.write_run
 
         def committing(*args: Any, **options: Any) -> Path:
             self.install()
             return commit(*args, **options)
 
-        job.commit_run = committing
+        job.write_run = committing
 
 
 def kill_again_and_again(

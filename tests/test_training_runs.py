@@ -206,7 +206,7 @@ def test_a_run_killed_after_its_last_epoch_only_commits(store: Store, monkeypatc
     """A death between the last checkpoint and the commit costs no epoch."""
     twin = train(store, SMALL, 1, threads=1)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(job, "commit_run", lambda *_, **__: die())
+        patch.setattr(job, "write_run", lambda *_, **__: die())
         train(store, SMALL, 1, threads=1)
     (draft,) = list_drafts(store)
     assert_same_numbers(resume(store, draft.run_id, watcher=Strike(1, die)), twin)

@@ -12,9 +12,9 @@ import duckdb
 
 from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
-from milstore.store.names import named, nearest, normal_case_id
+from milstore.store.names import counted, named, natural_key, nearest, normal_case_id
 from milstore.store.paths import Store
-from milstore.store.run_reader import NO_ATTENTION, find_run_id, read_run, run_ids
+from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION, find_run_id, read_run, run_ids
 from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
 
 ALL = "all"
@@ -57,17 +57,18 @@ class Selection:
 class _Run(NamedTuple):
     run_id: str
     experiment: str
-    split_set: str
-    split: int
-    n_splits: int
-    seed: int
+    split_set: str | None
+    split: int | None
+    n_splits: int | None
+    seed: int | None
+    """These are None of a run without splits, and of one that does not say its seed."""
     finished_at: str
     largest_case: int | None
     """Patches of its largest case; None if it does not say."""
     model: str
     """What model it is of; empty if it does not say."""
-    attends: bool
-    """Whether it has attention."""
+    attention: str
+    """What it has of attention: levels, patches, part or none."""
 
 
 _OF_RUN = ("run_id", "experiment", "split_set", "split", "n_splits", "seed", "finished_at")
@@ -133,19 +134,41 @@ def select(
     _set_largest(con, runs)
     answering = tuple(sorted(run_id for run_id, _ in rows))
     if needs_attention:
-        _require_attention([run for run in runs if run.run_id in answering])
+        asked = [run for run in runs if run.run_id in answering]
+        _require_attention(asked)
+        notes += _attended(con, store, [run.run_id for run in asked if run.attention == PART_ATTENTION])
     return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
 
 
 def _require_attention(runs: list[_Run]) -> None:
     """UsageError if there is a run without attention."""
-    without = [run for run in runs if not run.attends]
+    without = [run for run in runs if run.attention == NO_ATTENTION]
     if without:
         others = f", like {len(without) - 1} others" if len(without) > 1 else ""
+        model = f" (model {without[0].model})" if without[0].model else ""
         raise UsageError(
-            f"run {without[0].run_id} (model {without[0].model}){others} has no attention: no patch was weighed, so there "
+            f"run {without[0].run_id}{model}{others} has no attention: no patch was weighed, so there "
             "is no answer to this question; ask of a run of a model that attends (milstore models)"
         )
+
+
+def _attended(con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str]) -> list[str]:
+    """Leave the cases out of which runs that attended to a part of theirs have no attention. UsageError if none is left."""
+    if not run_ids:
+        return []
+    attention = rows_of_runs(store, run_ids, "attention")
+    without = con.execute(
+        f"delete from selection where run_id in {_listed(run_ids)} and (run_id, case_id) not in "
+        f"(select distinct (run_id, case_id) from {attention}) returning case_id, run_id"
+    ).fetchall()
+    if not without:
+        return []
+    cases = sorted({case_id for case_id, _ in without}, key=natural_key)
+    one = f"run {run_ids[0]} has" if len(run_ids) == 1 else f"runs {named(run_ids)} have"
+    said = f"{one} no attention of {counted(len(cases), 'case')} ({named(cases)})"
+    if con.execute("select count(*) from selection").fetchall() == [(0,)]:
+        raise UsageError(f"{said}: no patch of them was weighed, so there is no answer to this question")
+    return [f"{said}: not in this answer"]
 
 
 def _set_largest(con: duckdb.DuckDBPyConnection, runs: list[_Run]) -> None:
@@ -162,7 +185,7 @@ def _run(store: Store, run_id: str) -> _Run:
             **{name: facts[name] for name in _OF_RUN},
             largest_case=largest,
             model=facts.get("model") or "",
-            attends=facts.get("attention") != NO_ATTENTION,
+            attention=facts.get("attention") or "levels",
         )
         return run._replace(finished_at=_in_utc(run.finished_at))
     except (KeyError, TypeError, ValueError) as error:
@@ -209,15 +232,16 @@ def _runs(store: Store, choice: Choice, numbers: Numbers, *, over_runs: bool) ->
     first = [run for run in of_experiment if run.split_set == _first_set(of_experiment)]
     seed = _seed(first, choice.seed, numbers)
     chosen = _newest([run for run in first if run.seed == seed])
-    return chosen, f"experiment {experiment}, seed {seed}", of_experiment
+    title = f"experiment {experiment}" if seed is None else f"experiment {experiment}, seed {seed}"
+    return chosen, title, of_experiment
 
 
-def _first_set(runs: list[_Run]) -> str:
+def _first_set(runs: list[_Run]) -> str | None:
     """The split set that an experiment began with: when it has all of that one, it is complete."""
     return min(runs, key=lambda run: (run.finished_at, run.run_id)).split_set
 
 
-def _answers(split_set: str, runs: list[_Run], numbers: Numbers) -> bool:
+def _answers(split_set: str | None, runs: list[_Run], numbers: Numbers) -> bool:
     """Whether runs of a split set are pooled with others: those of the first, and of further ones that are complete."""
     of_set = [run for run in runs if run.split_set == split_set]
     seeds = {run.seed for run in of_set}
@@ -230,18 +254,22 @@ def _further_sets(all_runs: list[_Run], runs: list[_Run], numbers: Numbers) -> l
     """What is said of the split sets of an experiment whose runs do not answer."""
     answering = {run.split_set for run in runs}
     notes = []
-    for split_set in sorted({run.split_set for run in all_runs} - answering):
+    for split_set in sorted({run.split_set for run in all_runs} - answering, key=_text):
         of_set = [run for run in all_runs if run.split_set == split_set]
         missing = min(_missing_splits([r for r in of_set if r.seed == s], numbers) for s in {r.seed for r in of_set})
-        notes.append(
-            f"{runs[0].experiment} also has {missing or 'every split'} of split set {split_set}: not in this answer"
-        )
+        what = f"{missing or 'every split'} of split set {split_set}" if split_set else "a run without splits"
+        notes.append(f"{runs[0].experiment} also has {what}: not in this answer")
     return notes
+
+
+def _text(name: str | None) -> str:
+    """A name to sort by; nothing for None."""
+    return name or ""
 
 
 def _once(con: duckdb.DuckDBPyConnection, runs: list[_Run]) -> list[str]:
     """Take a case that several splits hold in test from the lowest of them, and name the others."""
-    order = ", ".join(f"({literal(run.run_id)}, {i}, {run.split})" for i, run in enumerate(runs))
+    order = ", ".join(f"({literal(run.run_id)}, {i}, {value(run.split)})" for i, run in enumerate(runs))
     doubles = con.execute(
         "select case_id, list(split order by position), list(run_id order by position) from selection "
         f"join (values {order}) as runs(run_id, position, split) using (run_id) where subset = 'test' "
@@ -257,22 +285,27 @@ def _once(con: duckdb.DuckDBPyConnection, runs: list[_Run]) -> list[str]:
     return [f"in test in several splits, and taken from the lowest: {named(named_cases)}"]
 
 
-def _seed(runs: list[_Run], asked: int | None, numbers: Numbers) -> int:
+def _seed(runs: list[_Run], asked: int | None, numbers: Numbers) -> int | None:
     """The seed asked for, else the lowest that is complete, else the lowest of those with most splits."""
-    seeds = sorted({run.seed for run in runs})
+    seeds = sorted({run.seed for run in runs}, key=_number)
     if asked is not None:
         if asked not in seeds:
             raise UsageError(f"experiment {runs[0].experiment} has no run of seed {asked}: there is {named(seeds)}")
         return asked
     trained = {seed: _trained([run for run in runs if run.seed == seed], numbers) for seed in seeds}
     complete = [seed for seed, (there, of) in trained.items() if there == of]
-    return complete[0] if complete else max(seeds, key=lambda seed: (trained[seed][0], -seed))
+    return complete[0] if complete else max(seeds, key=lambda seed: (trained[seed][0], -_number(seed)))
+
+
+def _number(number: int | None) -> int:
+    """A number to sort by; None comes before all that there are."""
+    return -1 if number is None else number
 
 
 def _newest(runs: list[_Run]) -> list[_Run]:
     """The newest run of each split, in the order of the splits."""
     by_split = {(run.split_set, run.split): run for run in sorted(runs, key=lambda run: (run.finished_at, run.run_id))}
-    return [by_split[split] for split in sorted(by_split)]
+    return [by_split[key] for key in sorted(by_split, key=lambda key: (_text(key[0]), _number(key[1])))]
 
 
 def _missing_splits(runs: list[_Run], numbers: Numbers) -> str:
@@ -284,7 +317,11 @@ def _trained(runs: list[_Run], numbers: Numbers) -> tuple[int, int]:
     """How many of the splits have a run, and how many splits the runs' split sets have."""
     there = of = 0
     for split_set, n_splits in {run.split_set: run.n_splits for run in runs}.items():
-        own = {run.split for run in runs if run.split_set == split_set}
+        if split_set is None or n_splits is None:
+            # A run without splits is all that there is to it.
+            there, of = there + 1, of + 1
+            continue
+        own = {run.split for run in runs if run.split_set == split_set and run.split is not None}
         now = numbers.get(split_set, set())
         # A split set that has become larger or smaller since, or is gone, cannot say which its numbers were.
         there += min(len(own & now if len(now) == n_splits else own), n_splits)

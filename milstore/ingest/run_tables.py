@@ -18,6 +18,7 @@ from milstore.schema.arrow import arrow_schema
 from milstore.store.attention import TOLERANCE
 from milstore.store.cohort import Cohort
 from milstore.store.names import clip, matching_case_id, named, natural_key
+from milstore.store.predicted import prediction_tables
 
 Numbers = npt.NDArray[np.float64]
 
@@ -33,14 +34,14 @@ def read_predictions(
 
     Args:
         path: the file.
-        label_of: label of each case in the store; it counts where the file has no true_label.
+        label_of: label of each case in the store, None for one without; it counts where the file has no true_label.
         subset_of: subset of each case in the split.
         classes: names of the store's classes, in the order of their labels.
         format: name of the file's format, or ./file.py:Class; found by its content if left out.
 
     Raises:
-        DataError: a case is not in the split, stands twice, is in another subset there, or has no label; or the
-            predicted label is not the likeliest class.
+        DataError: a case is not in the split, stands twice or is in another subset there; or the predicted label is not
+            the likeliest class.
     """
     fmt: RunFormat = find_format("runs", format or recognised("runs", [path]) or "tables")
     file_size(path, "a table of a run")
@@ -66,31 +67,17 @@ def read_predictions(
     probability = np.stack([numbers_of(path, table[name], name).astype(np.float64) for name in names], axis=1)
     true = _true_labels(path, table, cases, label_of, label_in_store)
     _check_predicted(path, table, cases, probability, label_in_store)
-    wrong = next((case for case, label in zip(cases, true, strict=True) if not 0 <= label < probability.shape[1]), None)
+    wrong = next(
+        (
+            case
+            for case, label in zip(cases, true, strict=True)
+            if label is not None and not 0 <= label < probability.shape[1]
+        ),
+        None,
+    )
     if wrong is not None:
         raise DataError(f"{path} has no probability for the true class of case {clip(wrong)}: give p_0, p_1, …")
-    p_true = probability[np.arange(len(cases)), true]
-    predictions = pa.table(
-        {
-            "case_id": cases,
-            "subset": [subset_of[case] for case in cases],
-            "true_label": pa.array(true, pa.int32()),
-            "pred_label": pa.array(probability.argmax(axis=1), pa.int32()),
-            "p_true": p_true,
-            "error": 1 - p_true,
-        },
-        arrow_schema("predictions"),
-    )
-    count = probability.shape[1]
-    probabilities = pa.table(
-        {
-            "case_id": np.repeat(cases, count),
-            "label": pa.array(np.tile(np.arange(count), len(cases)), pa.int32()),
-            "probability": probability.ravel(),
-        },
-        arrow_schema("probabilities"),
-    )
-    return predictions, probabilities
+    return prediction_tables(cases, [subset_of[case] for case in cases], true, probability)
 
 
 def _check_subsets(path: Path, table: pa.Table, cases: list[str], subset_of: Mapping[str, str]) -> None:
@@ -109,15 +96,12 @@ def _true_labels(
     cases: list[str],
     label_of: Mapping[str, int | None],
     label_in_store: Sequence[int],
-) -> list[int]:
+) -> Sequence[int | None]:
     if "true_label" in table.column_names:
         texts = texts_of(path, table, "true_label").to_pylist()
         UNSAID.refuse(path, "true_label", texts, range(2, len(texts) + 2), "give the number of each case's class")
         return _labels(path, table, "true_label", label_in_store)
-    unlabelled = [case for case in cases if label_of.get(case) is None]
-    if unlabelled:
-        raise DataError(f"{path} has no true_label, and the store no label for {named(unlabelled)}: ingest the labels")
-    return [label for case in cases if (label := label_of[case]) is not None]
+    return [label_of.get(case) for case in cases]
 
 
 def _labels(path: Path, table: pa.Table, column: str, label_in_store: Sequence[int]) -> list[int]:

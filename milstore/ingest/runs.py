@@ -1,6 +1,5 @@
 """Runs that were trained elsewhere: their predictions and attention, as finished runs of the store."""
 
-import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -18,19 +17,17 @@ from milstore.ingest.run_attention import read_attention
 from milstore.ingest.run_tables import coverage_table, read_predictions
 from milstore.schema.arrow import empty
 from milstore.store import Store
-from milstore.store.cohort import Cohort, migrate, read_cohort
-from milstore.store.commit import commit_run
+from milstore.store.cohort import migrate, read_cohort
+from milstore.store.configuration import hash_of, refuse_other_configuration, runs_of, sorted_json
 from milstore.store.features import open_features
 from milstore.store.fingerprints import features_fingerprint
 from milstore.store.io import sha256_of
-from milstore.store.names import check_name, clip, counted, named, nearest
-from milstore.store.run_reader import read_run, run_ids
+from milstore.store.names import check_name, clip, counted
+from milstore.store.run_reader import read_run
 from milstore.store.run_writer import begin_run, mint_run_id
-from milstore.store.split_numbers import split_numbers
+from milstore.store.split_numbers import check_split, choose_split_set
 from milstore.store.tomlfile import read_toml
-
-UNKNOWN = "unknown"
-"""What a fact is called that nobody gave."""
+from milstore.store.write_run import told_by_store, write_run
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,10 +56,10 @@ def ingest_run(
     split: int,
     split_set: str | None = None,
     seed: int = 0,
-    encoder: str = UNKNOWN,
+    encoder: str | None = None,
     pooling: str = "hierarchical",
     config: Mapping[str, Any] | None = None,
-    code_version: str = UNKNOWN,
+    code_version: str | None = None,
     patches_by: str | None = None,
     slices_by: str | None = None,
     format: str | None = None,
@@ -79,10 +76,10 @@ def ingest_run(
         split: number of the split, as the split set has it.
         split_set: may be left out while the store has only one.
         seed: seed of the training.
-        encoder: name of what made the features.
+        encoder: name of what made the features; None if unknown.
         pooling: hierarchical, size-corrected or flat.
         config: the configuration, as far as it is known.
-        code_version: what trained it.
+        code_version: what trained it; None if unknown.
         patches_by: what patch_idx is: number (of the store), text-position or natural-position among the slice's file
             names, from 0. None: the table is taken only if it can be nothing but the number. Positions count only
             patches with features of the encoder, if the store has it.
@@ -96,7 +93,7 @@ def ingest_run(
     """
     reading = Reading(patches_by=patches_by, slices_by=slices_by)
     check_name(experiment, "experiment")
-    if encoder != UNKNOWN:
+    if encoder is not None:
         check_name(encoder, "encoder")
     if pooling not in ("hierarchical", "size-corrected", "flat"):
         raise UsageError(f"--pooling {clip(pooling)!r} is not hierarchical, size-corrected or flat")
@@ -105,21 +102,24 @@ def ingest_run(
         file_size(file, "a table of a run")
     migrate(store)
     cohort = read_cohort(store)
-    name, n_splits, subset_of = _split(cohort, split_set, split)
+    name, n_splits = choose_split_set(cohort, split_set)
+    check_split(cohort, name, split)
+    told = told_by_store(cohort, name, split)
+    assert told.subset_of is not None
     settings = {**(config or {}), "pooling": pooling, "imported": True}
-    config_hash = hashlib.sha256(_json(settings).encode()).hexdigest()
     source = {file.name: sha256_of(file) for file in files}
     place = {"experiment": experiment, "split_set": name, "split": split, "seed": seed}
-    known = _known(store, place, config_hash, source)
-    label_of = dict(zip(*(cohort.table("cases")[column].to_pylist() for column in ("case_id", "label")), strict=True))
-    classes = cohort.table("classes").sort_by("label")["class_name"].to_pylist()
-    said, probabilities = read_predictions(files[0], label_of, subset_of, classes, format)
+    refuse_other_configuration(store, experiment, settings)
+    known = _known(store, place, source)
+    said, probabilities = read_predictions(files[0], told.label_of, told.subset_of, told.classes, format)
     own = next((row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder), None)
-    packed = None if own is None else open_features(store, cohort, encoder)
+    packed = None if own is None else open_features(store, cohort, own["encoder"])
     encoded = None if packed is None else packed.patches
-    features = None if packed is None else features_fingerprint(label_of.keys() & subset_of.keys(), packed.hash_of)
+    features = (
+        None if packed is None else features_fingerprint(told.label_of.keys() & told.subset_of.keys(), packed.hash_of)
+    )
     looked, understood = read_attention(
-        files[1], cohort, store.settings, reading=reading, encoder=encoder, encoded=encoded, format=format
+        files[1], cohort, store.settings, reading=reading, encoder=encoder or "", encoded=encoded, format=format
     )
     read = understood.facts()
     done = RunReport(
@@ -134,77 +134,41 @@ def ingest_run(
         return done
     if set(pc.unique(looked["case_id"]).to_pylist()) != set(said["case_id"].to_pylist()):
         raise DataError(f"{files[0]} and {files[1]} are not of the same cases")
-    now = datetime.now(UTC).replace(tzinfo=None).isoformat()
     run = {
         **place,
         "kind": "imported",
         "n_splits": n_splits,
         "encoder": encoder,
         "pooling": pooling,
-        "config": _json({**settings, "source": source, "read": read}),
-        "config_hash": config_hash,
+        "config": sorted_json({**settings, "source": source, "read": read}),
+        "config_hash": hash_of(settings),
         "cohort_fingerprint": cohort.fingerprint,
         "features_fingerprint": features,
         "code_version": code_version,
-        **dict.fromkeys(("host", "cpu", "device"), UNKNOWN),
-        "slurm_job_id": None,
-        **dict.fromkeys(("started_at", "finished_at"), now),
-        "seconds": 0.0,
-        **dict.fromkeys(("threads", "restarts", "n_epochs", "best_epoch", "n_parameters"), 0),
+        "finished_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
     }
-    draft = begin_run(store, done.run_id, {**place, "config": run["config"], "config_hash": config_hash})
+    draft = begin_run(store, done.run_id, {**place, **{name: run[name] for name in ("kind", "config", "config_hash")}})
     try:
-        commit_run(
-            draft,
-            run,
-            epochs=empty("epochs"),
-            predictions=said,
-            probabilities=probabilities,
-            attention=looked,
-            coverage=coverage_table(cohort, looked, subset_of, encoded),
-        )
+        tables = {
+            "epochs": empty("epochs"),
+            "predictions": said,
+            "probabilities": probabilities,
+            "attention": looked,
+            "coverage": coverage_table(cohort, looked, told.subset_of, encoded),
+        }
+        write_run(draft, tables, run, told=told)
     except BaseException:
         shutil.rmtree(draft.folder, ignore_errors=True)
         raise
     return done
 
 
-def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-
-def _split(cohort: Cohort, split_set: str | None, split: int) -> tuple[str, int, dict[str, str]]:
-    """Name and size of the split set, and the subset of each case in the split."""
-    sizes = {row["split_set"]: row["n_splits"] for row in cohort.table("split_sets").to_pylist()}
-    if not sizes:
-        raise UsageError("the store has no splits: run milstore ingest splits first")
-    if split_set is None and len(sizes) > 1:
-        raise UsageError(f"the store has several split sets: choose by --split-set ({named(sorted(sizes))})")
-    name = next(iter(sizes)) if split_set is None else split_set
-    if name not in sizes:
-        raise UsageError(f"the store has no split set {name!r}: {nearest(name, sizes)}")
-    if split not in (there := split_numbers(cohort, name)):
-        raise UsageError(f"--split {split}: split set {name} has the splits {named(there)}")
-    table = cohort.table("splits")
-    rows = table.filter((pc.field("split_set") == name) & (pc.field("split") == split))
-    return name, sizes[name], dict(zip(rows["case_id"].to_pylist(), rows["subset"].to_pylist(), strict=True))
-
-
-def _known(store: Store, place: Mapping[str, object], config_hash: str, source: Mapping[str, str]) -> str | None:
-    """The run that these files were already taken in as. ConflictError if the experiment has another configuration."""
-    for run_id in run_ids(store):
-        if not run_id.startswith(f"{place['experiment']}-s"):
-            continue
-        facts = read_run(store, run_id)
-        if facts["experiment"] != place["experiment"]:
-            continue
-        if facts["config_hash"] != config_hash:
-            raise ConflictError(
-                f"experiment {place['experiment']} stands for another configuration (run {run_id}): use another name"
-            )
+def _known(store: Store, place: Mapping[str, object], source: Mapping[str, str]) -> str | None:
+    """The run that these files were already taken in as."""
+    for facts in runs_of(store, str(place["experiment"])):
         same_place = all(facts[name] == value for name, value in place.items())
-        if same_place and json.loads(facts["config"]).get("source") == source:
-            return run_id
+        if facts["finished"] and same_place and json.loads(facts["config"]).get("source") == source:
+            return str(facts["run_id"])
     return None
 
 

@@ -8,6 +8,8 @@ from milstore.launching.records import Launch, begin_launch
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from milstore.store.paths import Store
+from milstore.store.split_numbers import choose_split_set
+from milstore.store.write_run import class_names
 from milstore.training import TrainingConfig, resumption, setup
 from milstore.training.config import canonical_json
 from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers, tell_migration
@@ -61,9 +63,9 @@ def plan_launch(
     chosen_model = choose_model(config)
     config = chosen_model.config
     cohort = read_cohort(store)
-    setup.class_names(cohort)
+    class_names(cohort)
     packed = open_features(store, cohort, encoder)
-    split_set, _ = setup.choose_split_set(cohort, split_set)
+    split_set, _ = choose_split_set(cohort, split_set)
     chosen = setup.choose_splits(cohort, split_set, splits)
     config_json = canonical_json(config, encoder=packed.encoder)
     experiment = setup.experiment_name(store, experiment, config_json, split_set)

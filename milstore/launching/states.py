@@ -11,14 +11,14 @@ from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
 from milstore.store.lease import Lease, read_lease
 from milstore.store.paths import Store, store_option
-from milstore.store.run_reader import LEARNING, read_run, run_ids
+from milstore.store.run_reader import LEARNING, RECORDED, read_run, run_ids
 from milstore.store.run_writer import RunDraft, list_drafts
 
 State = Literal["waiting", "running", "interrupted", "failed", "done"]
 _PACE_OF = 5
 """Epochs whose seconds tell how long the next will take."""
 
-Key = tuple[str, str, int | None, int]
+Key = tuple[str, str | None, int | None, int | None]
 """Experiment, split set, split and seed."""
 
 
@@ -30,24 +30,25 @@ class RunState:
     run_id: str | None
     """None for one that has not begun."""
     experiment: str
-    split_set: str
+    split_set: str | None
+    """None of a run without splits."""
     split: int | None
-    """None where its own description cannot be read."""
-    seed: int
+    """None of a run without splits, and where its own description cannot be read."""
+    seed: int | None
     pooling: str | None
     """How the default model pools; None of any other."""
     epoch: int
     """Epochs that have ended."""
     epochs: int
-    """Most epochs that it may take; of a finished run, those that it took."""
+    """Most epochs that it may take, 0 where that is not known; of a finished run, those that it took."""
     eta_seconds: float | None
     """What the epochs that are left take at most, at the pace of the last ones; None where that cannot be told."""
     best_epoch: int | None
-    """The epoch with the lowest validation loss so far."""
-    seconds: float
-    """Spent training."""
-    restarts: int
-    """How often it was continued."""
+    """The epoch with the lowest validation loss so far; None where no epoch has one."""
+    seconds: float | None
+    """Spent training; None of a finished run that does not say."""
+    restarts: int | None
+    """How often it was continued; None where that is not known."""
     job_id: str | None
     """The SLURM job that trains it, will or did."""
     since: str
@@ -155,8 +156,8 @@ def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
     return RunState(
         state="done",
         **{name: run[name] for name in same},
-        epoch=run["n_epochs"],
-        epochs=run["n_epochs"],
+        epoch=run["n_epochs"] or 0,
+        epochs=run["n_epochs"] or 0,
         eta_seconds=None,
         job_id=(entry and entry.job) or run["slurm_job_id"],
         since=run["finished_at"],
@@ -168,13 +169,16 @@ def _unfinished(draft: RunDraft, entry: _Entry | None, queue: dict[str, str] | N
     rows, facts = draft.epochs(), draft.facts
     state, note = _judge(read_lease(draft.folder), entry, queue, draft)
     epochs = _most_epochs(facts)
-    pace = [row["seconds"] for row in rows[-_PACE_OF:]]
-    lowest = min(rows, key=lambda row: row["val_loss"], default=None)
+    # Another trainer need not say how long an epoch took, nor what its validation loss was.
+    spent = [row["seconds"] for row in rows if row["seconds"] is not None]
+    pace = spent[-_PACE_OF:] if epochs else []
+    judged = [row for row in rows if row["val_loss"] is not None]
+    lowest = min(judged, key=lambda row: row["val_loss"], default=None)
     return RunState(
         state=state,
         run_id=draft.run_id,
         experiment=facts.get("experiment", ""),
-        split_set=facts.get("split_set", ""),
+        split_set=facts.get("split_set"),
         split=facts.get("split"),
         seed=facts.get("seed", 0),
         pooling=facts.get("pooling", ""),
@@ -182,7 +186,7 @@ def _unfinished(draft: RunDraft, entry: _Entry | None, queue: dict[str, str] | N
         epochs=epochs,
         eta_seconds=max(epochs - len(rows), 0) * sum(pace) / len(pace) if pace else None,
         best_epoch=lowest["epoch"] if lowest else None,
-        seconds=sum(row["seconds"] for row in rows),
+        seconds=sum(spent),
         restarts=facts.get("restarts", 0),
         job_id=entry.job if entry else None,
         since=facts.get("started_at", ""),
@@ -226,6 +230,13 @@ def _judge(
     """State and note of a run that is not finished: a living lease says most, then the queue, then what was written."""
     if lease is not None and not lease.is_stale():
         return "running", lease.owner
+    if draft is not None and draft.facts.get("kind") == RECORDED:
+        # Whatever ended it, what was given is kept, and the same call goes on.
+        why = f"{draft.error}; " if draft.error else ""
+        return (
+            "interrupted",
+            f"{why}recorded by another trainer: record(…) of the same experiment, split and seed goes on",
+        )
     at_work = _at_work(entry, queue) if entry is not None else None
     if at_work is not None:
         return at_work

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,7 +14,8 @@ from milstore.errors import DataError
 from milstore.schema.arrow import arrow_schema
 from milstore.schema.columns import SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
-from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts
+from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts, unknown_rows
+from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
 
 TOLERANCE = 1e-4
 """How far a sum of attention, or of probabilities, may be from 1."""
@@ -49,6 +51,12 @@ class Attention:
         """The cases that have attention."""
         first = self._places.rows(starts(self._places.cases))
         return set(self._rows["case_id"].take(pa.array(first)).to_pylist())
+
+    def unknown(self, patches: pa.Table) -> list[dict[str, Any]]:
+        """The patches that have attention and are not among `patches` (case_id, stain, slice_idx, patch_idx)."""
+        rows = unknown_rows(self._rows, self._places, patches)
+        found: list[dict[str, Any]] = self._rows.select(list(PLACE)).take(pa.array(rows)).to_pylist()
+        return found
 
     def slices(self) -> pa.Table:
         """case_id, stain and slice_idx of the slices that have attention, and `counted`, the patches that have it."""
@@ -174,16 +182,29 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
         raise DataError("effective_attention is not stain x slice x patch attention")
 
 
-def check_cases(attends: bool, attention: Attention, predictions: pa.Table, coverage: pa.Table) -> None:
-    """DataError if attention is not of the cases that were predicted and of the patches that coverage counts.
+def check_cases(kind: str, attention: Attention, predictions: pa.Table, coverage: pa.Table) -> None:
+    """DataError if attention is not of the cases that it is said to be of, or not of the patches that coverage counts.
 
-    Of a run without attention (`attends` false), if there is a row of it.
+    Args:
+        kind: what the run says of its attention: none (it has no row), part (it is of some of the cases that were
+            predicted, and not of all), or anything else (of all).
+        attention: what it has of it.
+        predictions: the table of that name.
+        coverage: the table of that name. Of a case without attention it may say anything.
     """
-    if not attends:
-        if attention.stored.num_rows:
+    attended, predicted = attention.case_ids(), set(predictions["case_id"].to_pylist())
+    if kind == NO_ATTENTION:
+        if attended:
             raise DataError("the run says that it has no attention, and has rows of it")
         return
-    if attention.case_ids() != set(predictions["case_id"].to_pylist()):
+    if kind == PART_ATTENTION:
+        if not attended or not attended < predicted:
+            raise DataError(
+                "the run says that it has attention of a part of its cases, and has it of "
+                f"{len(attended & predicted)} of the {len(predicted)} predicted ones"
+            )
+        coverage = coverage.filter(pc.is_in(coverage["case_id"], pa.array(sorted(attended), pa.string())))
+    elif attended != predicted:
         raise DataError("predictions and attention are not of the same cases")
     check_coverage(coverage, attention)
 
@@ -226,14 +247,19 @@ def check_predictions(predictions: pa.Table, probabilities: pa.Table) -> tuple[p
     return predictions, probabilities
 
 
-def _check_prediction(row: dict[str, object], probability: dict[int, float]) -> None:
-    case_id, p_true = row["case_id"], probability.get(int(str(row["true_label"])))
+def _check_prediction(row: dict[str, Any], probability: dict[int, float]) -> None:
+    case_id = row["case_id"]
     if abs(sum(probability.values()) - 1) > TOLERANCE or min(probability.values()) < 0:
         raise DataError(f"the probabilities of case {case_id!r} are not numbers from 0 to 1 that sum to 1")
-    if p_true is None or abs(p_true - float(str(row["p_true"]))) > TOLERANCE:
-        raise DataError(f"p_true of case {case_id!r} is not the probability of its true label")
-    if abs(1 - p_true - float(str(row["error"]))) > TOLERANCE:
-        raise DataError(f"error of case {case_id!r} is not 1 - p_true")
+    if row["true_label"] is None:
+        if (row["p_true"], row["error"]) != (None, None):
+            raise DataError(f"case {case_id!r} has no label, and so no p_true and no error")
+    else:
+        p_true = probability.get(row["true_label"])
+        if p_true is None or row["p_true"] is None or abs(p_true - row["p_true"]) > TOLERANCE:
+            raise DataError(f"p_true of case {case_id!r} is not the probability of its true label")
+        if row["error"] is None or abs(1 - p_true - row["error"]) > TOLERANCE:
+            raise DataError(f"error of case {case_id!r} is not 1 - p_true")
     highest = max(probability.values())
     if row["pred_label"] != min(label for label, value in probability.items() if value == highest):
         raise DataError(f"pred_label of case {case_id!r} is not its class of highest probability")

@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -36,6 +36,7 @@ from milstore.store.content_hash import content_hash, with_case_order
 from milstore.store.earlier import as_now
 from milstore.store.integrity import check_references, checked_table, key_columns
 from milstore.store.io import sync_folder, write_json, write_parquet, write_whole
+from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
 from milstore.store.placeholder import make_placeholder
 
@@ -71,6 +72,12 @@ class Cohort:
                 self._read[name] = as_now(name, self.stored(name)) if known else self.stored(name)
         return self._read[name]
 
+    def places(self) -> pa.Table:
+        """case_id, stain, slice_idx and patch_idx of every patch, which are read sooner alone; texts as dictionaries."""
+        if "patches" not in self.manifest["tables"]:
+            return self.table("patches").select(list(PLACE))
+        return _read_file(self.store.root / self.manifest["tables"]["patches"]["file"], PLACE)
+
     def damage(self, name: str) -> str:
         """What is wrong with the file of a table, looked at once, to its last byte; nothing if it is what was stored."""
         if name not in self._damage:
@@ -91,11 +98,11 @@ class Cohort:
         return sorted(self.manifest["tables"])
 
 
-def _read_file(path: Path) -> pa.Table:
+def _read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     try:
         # Not read_table, which imports pandas.
-        with pq.ParquetFile(path) as file:
-            return file.read()
+        with pq.ParquetFile(path, read_dictionary=columns and PLACE[:2]) as file:
+            return file.read(columns=columns and list(columns))
     except (OSError, pa.ArrowInvalid) as error:
         raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
 

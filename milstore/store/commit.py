@@ -16,7 +16,7 @@ from milstore.schema.columns import columns, required
 from milstore.store.attention import Attention, check_cases, check_predictions, checked_attention
 from milstore.store.integrity import checked_table
 from milstore.store.io import put_parquet, sha256_of, sync_file, sync_folder, write_json
-from milstore.store.run_reader import LEARNING, MODEL_FACTS, NO_ATTENTION, RUN_FILE, WEIGHTS, with_own_hash
+from milstore.store.run_reader import LEARNING, MODEL_FACTS, RUN_FILE, WEIGHTS, with_own_hash
 from milstore.store.run_writer import RunDraft
 
 
@@ -36,21 +36,23 @@ def checked_tables(
     probabilities: pa.Table,
     attention: pa.Table,
     coverage: pa.Table,
-    attends: bool = True,
+    scores: pa.Table | None = None,
+    kind: str = "levels",
 ) -> Checked:
     """The tables of a run, as they are stored. DataError where an invariant does not hold.
 
-    With `attends` false it is a run without attention: that table must have no rows.
+    `kind` is what the run says of its attention: levels, patches, part or none.
     """
     predictions, probabilities = check_predictions(predictions, probabilities)
     ranked = checked_attention(attention)
     coverage = checked_table("coverage", coverage)
-    check_cases(attends, ranked, predictions, coverage)
+    check_cases(kind, ranked, predictions, coverage)
     tables = {
         "epochs": checked_table("epochs", epochs),
         "predictions": predictions,
         "probabilities": probabilities,
         "coverage": coverage,
+        **({} if scores is None or not scores.num_rows else {"scores": checked_table("scores", scores)}),
         # Last, for it takes longest: what comes before is brought to the disk meanwhile.
         "attention": ranked.stored,
     }
@@ -127,9 +129,12 @@ def commit_run(
     probabilities: pa.Table,
     attention: pa.Table,
     coverage: pa.Table,
+    scores: pa.Table | None = None,
     weights: Callable[[Path], None] | None = None,
 ) -> Path:
-    """Check everything, write it, and make an unfinished run a finished one. Returns its folder.
+    """Check the tables against each other, write them, and make an unfinished run a finished one. Returns its folder.
+
+    What they must have in common with the store is checked by `milstore.store.write_run`, by which every run goes.
 
     Args:
         draft: the unfinished run, this process's own.
@@ -139,6 +144,7 @@ def commit_run(
         probabilities: see epochs.
         attention: see epochs.
         coverage: see epochs.
+        scores: see epochs; None, or no row, for a run without.
         weights: writes the weights (safetensors) to a path; None for a run without weights.
 
     Raises:
@@ -151,8 +157,16 @@ def commit_run(
         probabilities=probabilities,
         attention=attention,
         coverage=coverage,
-        attends=run.get("attention") != NO_ATTENTION,
+        scores=scores,
+        kind=run.get("attention", "levels"),
     )
+    return commit_checked(draft, run, checked, weights)
+
+
+def commit_checked(
+    draft: RunDraft, run: dict[str, Any], checked: Checked, weights: Callable[[Path], None] | None = None
+) -> Path:
+    """Write tables that were checked, and make an unfinished run a finished one. See `commit_run`."""
     final = draft.store.run_folder(draft.run_id)
     with draft.writing("the run"):
         staging = stage(draft.folder, {**run, "run_id": draft.run_id}, checked, weights)

@@ -39,7 +39,6 @@ from milstore.store.removal import make_writable
 from milstore.store.run_reader import (
     LEARNING,
     MODEL_FACTS,
-    NO_ATTENTION,
     OWN_HASH,
     RUN_FILE,
     TABLES,
@@ -261,7 +260,9 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
         checked_table(name, tables[name])
     check_predictions(tables["predictions"], tables["probabilities"])
     attention = checked_attention(tables["attention"])
-    check_cases(facts.get("attention") != NO_ATTENTION, attention, tables["predictions"], tables["coverage"])
+    check_cases(facts.get("attention", "levels"), attention, tables["predictions"], tables["coverage"])
+    if "scores.parquet" in facts["files"]:
+        checked_table("scores", pq.read_table(folder / "scores.parquet", partitioning=None))
     ranked = attention.table
     if not ranked.equals(tables["attention"].select(ranked.column_names).cast(ranked.schema)):
         raise ValueError("attention is not sorted by case and rank")

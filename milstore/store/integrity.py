@@ -16,8 +16,8 @@ def key_columns(name: str) -> list[str]:
     """Primary key of a table, as its file has it: for a table that the schema does not know, every column."""
     if name not in known_tables():
         return []
-    if name in ("attention", "features"):
-        return ["case_id", "stain", "slice_idx", "patch_idx"]
+    if name in ("attention", "features", "scores"):
+        return ["case_id", "stain", "slice_idx", "patch_idx", *(["name"] if name == "scores" else [])]
     return [column for column in primary_key(name) if column != "run_id"]
 
 

@@ -17,6 +17,7 @@ PLACE = ("case_id", "stain", "slice_idx", "patch_idx")
 """The columns that identify a patch."""
 _LARGEST = 2**62
 _BLOCK = 1 << 18
+_NONE = np.zeros(0, np.int64)
 
 Index = npt.NDArray[np.int64]
 
@@ -87,6 +88,56 @@ def starts(group_N: Index) -> Index:
     return np.flatnonzero(np.append(True, group_N[1:] != group_N[:-1])) if len(group_N) else np.zeros(0, np.int64)
 
 
+def unknown_rows(table: pa.Table, known: Places, there: pa.Table) -> Index:
+    """The rows of a table, whose places are `known`, with a patch that is in no row of `there`."""
+    number_of, first_M, index_M = _by_slice(there)
+    first_G = starts(known.slices)
+    number_G = np.array([number_of.get(key, -1) for key in _keys(table, known.rows(first_G))], np.int64)
+    counts_G = np.diff(np.append(first_G, table.num_rows))
+    index_N = known.ordered(table["patch_idx"].to_numpy())
+    # Of a slice that is here whole, each patch is as far behind the slice's first as it is there.
+    at_N = np.repeat(first_M[number_G] - first_G, counts_G) + np.arange(table.num_rows)
+    end_N = np.repeat(np.where(number_G < 0, 0, first_M[number_G + 1]), counts_G)
+    missing = np.flatnonzero(at_N >= end_N)
+    at_N[missing] = 0
+    same_N = index_M[at_N] == index_N if len(index_M) else np.zeros(len(index_N), bool)
+    same_N[missing] = False
+    rows = np.flatnonzero(~same_N)
+    if len(rows):
+        # Of others it is looked for, by slice and patch in one number; those of `there` ascend.
+        number_N = np.repeat(number_G, counts_G)[rows]
+        number_M = np.repeat(np.arange(len(first_M) - 1), np.diff(first_M))
+        most = 1 + max(int(index_N.max()), int(index_M.max(initial=0)))
+        wanted, has_M = number_N * most + index_N[rows], number_M * most + index_M
+        found = np.zeros(len(rows), bool)
+        if len(has_M):
+            found = (has_M[np.minimum(np.searchsorted(has_M, wanted), len(has_M) - 1)] == wanted) & (number_N >= 0)
+        rows = rows[~found]
+    return known.rows(rows)
+
+
+def _by_slice(table: pa.Table) -> tuple[dict[tuple[str, str, int], int], Index, npt.NDArray[np.int32]]:
+    """The slices of a table of patches, numbered; where each begins, and the end; patch_idx, ascending within each."""
+    changes = [_changes(table[name].unify_dictionaries().combine_chunks()) for name in PLACE[:3]]
+    changed = np.zeros(table.num_rows, bool)
+    for each in changes:
+        changed[each] = True
+    first, index = np.flatnonzero(changed), table["patch_idx"].to_numpy()
+    number_of = {key: number for number, key in enumerate(_keys(table, first))}
+    ascends = index[1:] >= index[:-1]
+    if len(number_of) < len(first) or not (ascends | changed[1:]).all():
+        # As a store writes it, a table of patches is sorted.
+        plain = pa.table({name: table[name].cast(pa.int32() if name in PLACE[2:] else pa.string()) for name in PLACE})
+        return _by_slice(plain.sort_by([(name, "ascending") for name in PLACE]))
+    return number_of, np.append(first, table.num_rows), index
+
+
+def _keys(table: pa.Table, rows: Index) -> Iterator[tuple[str, str, int]]:
+    """Case, stain and slice_idx of some rows."""
+    at = pa.array(rows)
+    return zip(*(table[name].take(at).to_pylist() for name in PLACE[:3]), strict=True)
+
+
 def places_fingerprint(table: pa.Table, known: Places | None = None) -> str:
     """SHA-256 over the identities of the patches of a table, whatever the order of its rows."""
     known = known or places(table)
@@ -118,7 +169,9 @@ def _joined(values: pa.Array) -> Any:
 
 def _changes(values: pa.Array) -> Index:
     """Where a value stands that differs from the one before; the first is one of them."""
-    return np.flatnonzero(np.append(True, np.asarray(pc.not_equal(values[1:], values[:-1]))))
+    if pa.types.is_dictionary(values.type):
+        values = values.indices
+    return np.flatnonzero(np.append(True, np.asarray(pc.not_equal(values[1:], values[:-1])))) if len(values) else _NONE
 
 
 def _blocks(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:

@@ -28,6 +28,10 @@ patches or none), and what it was made of: class, settings, SHA-256 and text of 
 executed from there. Runs of 0.1 lack them, and those that were not trained here."""
 NO_ATTENTION = "none"
 """What `attention` is of a run without any: its table has no rows."""
+PART_ATTENTION = "part"
+"""What `attention` is of a run that has it of some of the cases that it predicted."""
+RECORDED = "recorded"
+"""The `kind` of a run, and of an unfinished one, that another trainer writes."""
 OWN_HASH = "facts_sha256"
 """Entry of `run.json` that holds the SHA-256 of all its others."""
 

@@ -4,7 +4,6 @@ Nothing here imports torch, so that `milstore train --help` and a refused option
 """
 
 import ast
-import hashlib
 import inspect
 import json
 import math
@@ -16,6 +15,7 @@ from typing import Any, Literal, get_args
 
 from milstore.errors import UsageError
 from milstore.models.registry import DEFAULT as DEFAULT_MODEL
+from milstore.store.configuration import differing, hash_of, in_words, sorted_json
 from milstore.training.model_settings import MODEL_FIELDS, known_as, refuse_fields_of_default
 from milstore.training.presets import SINCE_0_2, WHEN_ABSENT
 
@@ -247,7 +247,7 @@ def canonical_json(config: TrainingConfig, *, encoder: str) -> str:
 
     Split set, split and seed are not in it: runs that differ in nothing else are one experiment.
     """
-    return _sorted_json({**stored_fields(config), "encoder": encoder})
+    return sorted_json({**stored_fields(config), "encoder": encoder})
 
 
 def stored_fields(config: TrainingConfig) -> dict[str, Any]:
@@ -276,11 +276,7 @@ def config_hash(config_json: str) -> str:
 
     Hashes of other versions are never compared: they are computed anew from the stored configuration.
     """
-    return hashlib.sha256(_sorted_json(_complete(config_json)).encode()).hexdigest()
-
-
-def _sorted_json(fields: Mapping[str, Any]) -> str:
-    return json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hash_of(_complete(config_json))
 
 
 def default_experiment(config_json: str) -> str:
@@ -298,19 +294,10 @@ def differences(theirs: str, ours: str) -> list[str]:
                 of.pop(name, None)
     files = [
         f"{name} is another file"
-        for name, _, _ in _differing(there.pop("model_sha256", {}), here.pop("model_sha256", {}))
+        for name, _, _ in differing(there.pop("model_sha256", {}), here.pop("model_sha256", {}))
     ]
-    settings = _differing(there.pop("settings", {}), here.pop("settings", {}))
-    return [
-        f"{key.replace('_', '-')} {old} there, {new} here" for key, old, new in _differing(there, here) + settings
-    ] + files
-
-
-def _differing(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
-    keys = sorted(there.keys() | here.keys())
-    return [
-        (key, there.get(key, "not set"), here.get(key, "not set")) for key in keys if there.get(key) != here.get(key)
-    ]
+    settings = differing(there.pop("settings", {}), here.pop("settings", {}))
+    return in_words(differing(there, here) + settings) + files
 
 
 def _check_type(name: str, value: object, wanted: type) -> None:

@@ -15,6 +15,7 @@ from milstore.errors import DataError
 from milstore.models.attention import levels
 from milstore.models.layers import Projector
 from milstore.schema.arrow import arrow_schema
+from milstore.store import predicted
 from milstore.training.bags import Bag, BagSource, Float32Rows, Ints
 from milstore.training.loop import SplitCases, Training
 from milstore.training.objective import Standardised
@@ -128,29 +129,12 @@ def dead_units(model: Standardised, bags: BagSource, case_ids: Iterable[str], de
 
 def prediction_tables(results: list[CaseResult], cases: SplitCases) -> tuple[pa.Table, pa.Table]:
     """The tables `predictions` and `probabilities`."""
-    predictions: list[dict[str, Any]] = []
-    probabilities: list[dict[str, Any]] = []
-    for result in results:
-        case_id = result.bag.case_id
-        true_label = cases.label_of[case_id]
-        p_true = float(result.probability_C[true_label])
-        predictions.append(
-            {
-                "case_id": case_id,
-                "subset": cases.subset_of[case_id],
-                "true_label": true_label,
-                "pred_label": result.pred_label,
-                "p_true": p_true,
-                "error": 1 - p_true,
-            }
-        )
-        probabilities += [
-            {"case_id": case_id, "label": label, "probability": float(probability)}
-            for label, probability in enumerate(result.probability_C)
-        ]
-    return (
-        pa.Table.from_pylist(predictions, arrow_schema("predictions")),
-        pa.Table.from_pylist(probabilities, arrow_schema("probabilities")),
+    case_ids = [result.bag.case_id for result in results]
+    return predicted.prediction_tables(
+        case_ids,
+        [cases.subset_of[case_id] for case_id in case_ids],
+        [cases.label_of[case_id] for case_id in case_ids],
+        np.array([result.probability_C for result in results]),
     )
 
 
@@ -165,9 +149,10 @@ def attention_table(results: list[CaseResult]) -> pa.Table:
 
 
 def score_table(results: list[CaseResult]) -> pa.Table:
-    """What patches got that is not attention: case_id, stain, slice_idx, patch_idx, name and value (float32, any sign).
+    """The table `scores`, what patches got that is not attention: case_id, stain, slice_idx, patch_idx, name and value
+    (of any sign).
 
-    A row a patch and score, case by case; the table for a run's scores.
+    A row a patch and score, case by case; without rows where the model has none.
     """
     scored = [(result.bag, name, value_N) for result in results for name, value_N in result.scores.items()]
     columns = _places([bag for bag, _, _ in scored])

@@ -12,6 +12,8 @@ from milstore.store.features import PackedFeatures, open_features
 from milstore.store.names import named
 from milstore.store.paths import Store
 from milstore.store.run_writer import open_draft
+from milstore.store.split_numbers import choose_split_set
+from milstore.store.write_run import class_names
 from milstore.training import resumption, setup
 from milstore.training.bags import BagSource
 from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash
@@ -90,9 +92,9 @@ def train_all(
         chosen_model = choose_model(config)
         config = chosen_model.config
         cohort = read_cohort(store)
-        names = setup.class_names(cohort)
+        names = class_names(cohort)
         packed = open_features(store, cohort, encoder)
-        split_set, n_splits = setup.choose_split_set(cohort, split_set)
+        split_set, n_splits = choose_split_set(cohort, split_set)
         chosen = setup.choose_splits(cohort, split_set, splits)
         config_json = canonical_json(config, encoder=packed.encoder)
         experiment = setup.experiment_name(store, experiment, config_json, split_set)
@@ -196,6 +198,7 @@ def resume(
     check_numbers(0, None, checkpoint_minutes)
     with Interruption() as interruption:
         draft = open_draft(store, run_id)
+        resumption.refuse_recorded(draft)
         resumption.refuse_living(draft, watcher, interruption)
         resumption.refuse_earlier(draft)
         try:

@@ -16,11 +16,11 @@ from milstore.analysis.learning import sentence
 from milstore.errors import Interrupted, in_a_line
 from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
-from milstore.store.commit import commit_run
 from milstore.store.lease import Hold
 from milstore.store.paths import Store, store_option
 from milstore.store.run_reader import LEARNING
 from milstore.store.run_writer import RunDraft, begin_run, claim_draft, mint_run_id
+from milstore.store.write_run import Told, write_run
 from milstore.training import setup
 from milstore.training.bags import BagSource
 from milstore.training.checkpoint import go_on_from_checkpoint, write_checkpoint, write_weights
@@ -31,6 +31,7 @@ from milstore.training.evaluation import (
     evaluate,
     judge_training,
     prediction_tables,
+    score_table,
 )
 from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
@@ -161,7 +162,6 @@ class Job:
         started = time.perf_counter()
         training.restore_best()
         with self.chosen.calling():
-            # Each result has `scores` too; `score_table` makes the table of them, which a store does not hold yet.
             results = evaluate(training.model, self.bags, training.cases.all, training.device)
         predictions, probabilities = prediction_tables(results, training.cases)
         subset_of = {**training.cases.subset_of, **draft.facts["left_out"]}
@@ -170,14 +170,23 @@ class Job:
         weights_facts = {name: draft.facts.get(name, []) for name in ("config", "class_names", "stains")}
         weights_facts |= {**self.chosen.facts(), "n_features": self.bags.n_features}
         learning = judge_training(training, results)
-        folder = commit_run(
+        folder = write_run(
             draft,
+            {
+                "epochs": pa.Table.from_pylist(training.history, arrow_schema("epochs")),
+                "predictions": predictions,
+                "probabilities": probabilities,
+                "attention": attention_table(results),
+                "coverage": coverage_table(existing, results, subset_of, self.config.max_patches_per_slice),
+                "scores": score_table(results),
+            },
             {**_run_row(training, draft.facts, seconds), **self.chosen.facts(), LEARNING: learning.facts()},
-            epochs=pa.Table.from_pylist(training.history, arrow_schema("epochs")),
-            predictions=predictions,
-            probabilities=probabilities,
-            attention=attention_table(results),
-            coverage=coverage_table(existing, results, subset_of, self.config.max_patches_per_slice),
+            # As it began: what was corrected in the store since, this training never saw.
+            told=Told(
+                classes=draft.facts["class_names"],
+                label_of=training.cases.label_of,
+                subset_of=training.cases.subset_of,
+            ),
             weights=lambda path: write_weights(path, training, weights_facts),
         )
         if said := sentence(learning.facts()):

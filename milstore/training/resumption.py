@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from milstore.errors import ConflictError, Interrupted
+from milstore.errors import ConflictError, Interrupted, UsageError
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
 from milstore.store.paths import Store, store_option
+from milstore.store.run_reader import RECORDED
 from milstore.store.run_writer import RunDraft, list_drafts
 from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
@@ -76,6 +77,15 @@ def refuse_living(draft: RunDraft, watcher: Watcher, interruption: Interruption)
         refuse_if_alive(draft.folder, wait=wait)
     except ConflictError as error:
         raise ConflictError(f"{error}, or begin another run by --fresh") from None
+
+
+def refuse_recorded(draft: RunDraft) -> None:
+    """UsageError if the run is no training of milstore's: another trainer records it, and goes on with it."""
+    if draft.facts.get("kind") == RECORDED:
+        raise UsageError(
+            f"unfinished run {draft.run_id} was recorded by another trainer: run that again, and record(…) of the same "
+            "experiment, split and seed goes on with it"
+        )
 
 
 def refuse_earlier(draft: RunDraft) -> None:

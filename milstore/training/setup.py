@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from milstore.errors import ConflictError, UsageError
+from milstore.errors import ConflictError
 from milstore.models.registry import DEFAULT as DEFAULT_MODEL
 from milstore.store.cohort import Cohort
 from milstore.store.features import PackedFeatures
 from milstore.store.fingerprints import data_fingerprint, features_fingerprint
-from milstore.store.names import check_name, named, natural_key, nearest
+from milstore.store.names import check_name, named, natural_key
 from milstore.store.paths import Store
+from milstore.store.run_reader import RECORDED
 from milstore.store.run_writer import list_drafts
-from milstore.store.split_numbers import split_numbers
+from milstore.store.split_numbers import check_split, split_numbers, subsets_of
 from milstore.store.views import connect, execute
 from milstore.training.config import TrainingConfig, default_experiment, differences, same_settings
 from milstore.training.evaluation import SliceKey
@@ -50,14 +51,6 @@ class SplitPlan:
         return cls(cases, facts["left_out"])
 
 
-def class_names(cohort: Cohort) -> list[str]:
-    """The classes' names in the order of their labels 0, 1, … ConflictError if the store has none."""
-    names = {row["label"]: row["class_name"] for row in cohort.table("classes").to_pylist()}
-    if not names:
-        raise ConflictError("the store has no labels: begin with milstore ingest labels, or build one by milstore demo")
-    return [names[label] for label in sorted(names)]
-
-
 def stain_names(cohort: Cohort) -> list[str]:
     """The store's stains, in alphabetical order."""
     return sorted(row["stain"] for row in cohort.table("stains").to_pylist())
@@ -68,33 +61,11 @@ def pooling_of(config: TrainingConfig) -> str | None:
     return config.pooling if config.model == DEFAULT_MODEL else None
 
 
-def choose_split_set(cohort: Cohort, wanted: str | None) -> tuple[str, int]:
-    """Name of the split set and how many splits it has; the name may be left out while there is only one.
-
-    Raises:
-        ConflictError: the store has no split set.
-        UsageError: an unknown one, or none named where there are several.
-    """
-    sizes = {row["split_set"]: row["n_splits"] for row in cohort.table("split_sets").to_pylist()}
-    if not sizes:
-        raise ConflictError("the store has no splits: run milstore ingest splits or milstore splits make")
-    if wanted is None:
-        if len(sizes) > 1:
-            raise UsageError(f"the store has several split sets: choose by --split-set ({named(sorted(sizes))})")
-        wanted = next(iter(sizes))
-    if wanted not in sizes:
-        raise UsageError(f"the store has no split set {wanted!r}: {nearest(wanted, sizes)}")
-    return wanted, sizes[wanted]
-
-
 def choose_splits(cohort: Cohort, split_set: str, wanted: Iterable[int] | None) -> list[int]:
     """The splits to train, all of them if None; UsageError for one that the split set does not have."""
-    there = split_numbers(cohort, split_set)
-    splits = there if wanted is None else list(wanted)
-    for split in splits:
-        if split not in there:
-            raise UsageError(f"--split {split}: split set {split_set} has the splits {named(there)}")
-    return splits
+    if wanted is None:
+        return split_numbers(cohort, split_set)
+    return [check_split(cohort, split_set, split) for split in wanted]
 
 
 def data_fingerprints(cohort: Cohort, packed: PackedFeatures, split_set: str, splits: Iterable[int]) -> dict[int, str]:
@@ -110,12 +81,7 @@ def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: in
     Raises:
         ConflictError: no case has a label.
     """
-    # Not by Arrow's filter: to compare with a Python value, it imports pandas.
-    subset_of = {
-        row["case_id"]: row["subset"]
-        for row in cohort.table("splits").to_pylist()
-        if (row["split_set"], row["split"]) == (split_set, split)
-    }
+    subset_of = subsets_of(cohort, split_set, split)
     cases = cohort.table("cases")
     label_of = dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
     unlabelled = [case_id for case_id in sorted(subset_of, key=natural_key) if label_of.get(case_id) is None]
@@ -184,6 +150,10 @@ def experiment_name(store: Store, wanted: str | None, config_json: str, split_se
         return found
     name = check_name(wanted or default_experiment(config_json), "experiment")
     for other in known_runs(store, name):
+        if other["kind"] == RECORDED:
+            raise ConflictError(
+                f"experiment {name} holds what another trainer recorded (run {other['run_id']}): choose another --experiment"
+            )
         if not same_settings(other["config"], config_json):
             what = "; ".join(differences(other["config"], config_json))
             raise ConflictError(
@@ -210,6 +180,7 @@ _KNOWN = (
     "started_at",
     "cohort_fingerprint",
     "data_fingerprint",
+    "kind",
 )
 
 
