@@ -24,6 +24,7 @@ from milstore.store.features import open_features
 from milstore.store.fingerprints import features_fingerprint
 from milstore.store.io import sha256_of
 from milstore.store.names import check_name, clip, counted, named, nearest
+from milstore.store.run_checks import check_against_store
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import begin_run, mint_run_id
 from milstore.store.split_numbers import split_numbers
@@ -132,6 +133,14 @@ def ingest_run(
         return done
     if set(pc.unique(looked["case_id"]).to_pylist()) != set(said["case_id"].to_pylist()):
         raise DataError(f"{files[0]} and {files[1]} are not of the same cases")
+    check_against_store(
+        cohort,
+        predictions=said,
+        probabilities=probabilities,
+        attention=looked,
+        subset_of=subset_of,
+        label_of=label_of,
+    )
     now = datetime.now(UTC).replace(tzinfo=None).isoformat()
     run = {
         **place,

@@ -19,6 +19,7 @@ from milstore.store.cohort import Cohort
 from milstore.store.commit import commit_run
 from milstore.store.lease import Hold
 from milstore.store.paths import Store, store_option
+from milstore.store.run_checks import check_against_store
 from milstore.store.run_reader import LEARNING
 from milstore.store.run_writer import RunDraft, begin_run, claim_draft, mint_run_id
 from milstore.training import setup
@@ -147,6 +148,15 @@ class Job:
         seconds = sum(row["seconds"] for row in training.history) + time.perf_counter() - started
         weights_facts = {name: draft.facts[name] for name in ("config", "class_names")}
         weights_facts["n_features"] = self.bags.n_features
+        attention = attention_table(results)
+        check_against_store(
+            self.cohort,
+            predictions=predictions,
+            probabilities=probabilities,
+            attention=attention,
+            subset_of=training.cases.subset_of,
+            label_of=training.cases.label_of,
+        )
         learning = judge_training(training, results)
         folder = commit_run(
             draft,
@@ -154,7 +164,7 @@ class Job:
             epochs=pa.Table.from_pylist(training.history, arrow_schema("epochs")),
             predictions=predictions,
             probabilities=probabilities,
-            attention=attention_table(results),
+            attention=attention,
             coverage=coverage_table(existing, results, subset_of, self.config.max_patches_per_slice),
             weights=lambda path: write_weights(path, training, weights_facts),
         )
