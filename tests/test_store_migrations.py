@@ -101,6 +101,14 @@ def test_the_first_edit_migrates(name: str, tmp_path: Path) -> None:
     assert wrong(store) == []
 
 
+def test_an_unfinished_run_of_version_1_is_not_said_to_go_on(tmp_path: Path) -> None:
+    """Its checkpoint is refused, so the doctor says what does help."""
+    (note,) = [
+        finding for finding in check(kept("version-1-trained", tmp_path)) if finding.where.startswith("running/")
+    ]
+    assert note.repair.startswith("train its split anew by --fresh, and remove it by milstore runs delete half-s2-3-")
+
+
 def test_migrating_twice_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """`doctor --migrate` does what the next edit would, once."""
     store = kept("version-1", tmp_path)

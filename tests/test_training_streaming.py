@@ -129,7 +129,7 @@ def test_a_file_that_breaks_off_is_an_error_of_the_store(store: Store, packed: P
     """What the reading thread meets is raised where the bag is asked for."""
     source = open_bags(packed, LABELS, CPU, LEAST)
     path = packed.folder / VECTORS
-    assert packed._start
+    assert packed.packs[0]._start
     path.chmod(0o644)
     with path.open("r+b") as stream:
         stream.truncate(path.stat().st_size - 1)

@@ -241,6 +241,8 @@ def _rows_by_pattern(files: Sequence[str], ground: Ground, settings: Settings) -
         stem, _, extension = name.rpartition(".")
         stems[file] = stem if extension.lower() in endings else name
     read = read_names(settings, list(stems), list(stems.values())).table
+    # Names that say a place and no number speak of no patch by themselves.
+    read = read.filter(read["patch_idx"].is_valid())
     found = rows_in(read, ground.patches.table, ["case_id", "stain", "slice_name", "patch_idx"])
     row_of = dict(zip(read["file"].to_pylist(), found.tolist(), strict=True))
     return np.array([row_of.get(file, -1) for file in files], np.int64)

@@ -331,6 +331,9 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
     elif lease is not None:
         what = f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}"
     go_on = f"continue it with milstore train --resume {run_id}{where}, or {remove}"
+    if "config_version" not in _began(folder) and "config" in _began(folder):
+        # Of 0.1, whose checkpoints do not go on here.
+        go_on = f"train its split anew by --fresh, and {remove}"
     yield Finding(kind=NOTE, where=_below(store, folder), what=what, repair=go_on)
 
 
