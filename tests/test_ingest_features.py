@@ -309,6 +309,9 @@ def test_patches_without_a_feature_are_reported(store: Store, tmp_path: Path) ->
         "without a feature: 3 patches of the store; training leaves them out",
         "without any feature: 1 case (7)",
     ]
+    # What is added later joins those.
+    report = ingest_features(store, make_vectors(tmp_path / "more", NAMES[2:3]), encoder="e")
+    assert (report.patches, report.without) == (1, 2)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".npz"])

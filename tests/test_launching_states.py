@@ -51,7 +51,9 @@ def draft(store: Store, run_id: str, **facts: Any) -> RunDraft:
     """A run that has trained two of its five epochs."""
     config = json.dumps({"epochs": 5})
     about = {"experiment": "new", "split_set": "three", "split": 1, "seed": 0, "pooling": "flat", "restarts": 1}
-    begun = begin_run(store, run_id, {**about, "config": config, "started_at": "2026-01-02T03:04:05", **facts})
+    begun = begin_run(
+        store, run_id, {**about, "config": config, "config_version": 2, "started_at": "2026-01-02T03:04:05", **facts}
+    )
     for epoch, loss in ((1, 0.5), (2, 0.75)):
         begun.append_epoch({"epoch": epoch, "val_loss": loss, "seconds": 10.0 * epoch})
     return begun

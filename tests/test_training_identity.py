@@ -9,6 +9,7 @@ import pytest
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.errors import ConflictError
+from milstore.launching.states import states
 from milstore.store import Store, open_store
 from milstore.store.removal import delete_run, removable
 from milstore.store.run_reader import read_run, run_ids
@@ -40,10 +41,12 @@ def test_a_half_done_experiment_of_0_1_is_gone_on_with(earlier: Store) -> None:
     """By its configuration, without its name: its checkpoint is refused with what to do, and only what is missing is trained."""
     config, before = config_of(earlier, "half"), run_ids(earlier)
     (draft,) = list_drafts(earlier)
-    line = (
-        f"unfinished run {draft.run_id} was begun by milstore 0.1, whose checkpoints do not go on here: train its split "
-        f"anew by --split 2 --fresh, and remove it by milstore runs delete {draft.run_id} --store {earlier.root}"
+    why = (
+        "it was begun by milstore 0.1, whose checkpoints do not go on here: train its split anew by --split 2 --fresh, "
+        f"and remove it by milstore runs delete {draft.run_id} --store {earlier.root}"
     )
+    line = f"unfinished run {draft.run_id} does not go on: {why}"
+    assert [row.note for row in states(earlier) if row.state == "interrupted"] == [why]
     for work in (lambda: train_all(earlier, config, seed=3), lambda: resume(earlier, draft.run_id)):
         with pytest.raises(ConflictError) as refused:
             work()

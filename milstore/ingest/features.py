@@ -16,6 +16,7 @@ from milstore.ingest.file_discovery import Found, find_files
 from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import Cohort, CohortEdit, read_cohort
+from milstore.store.features import open_features
 from milstore.store.names import check_name, counted, named, natural_key
 from milstore.store.paths import real_path
 
@@ -28,11 +29,11 @@ class FeaturesReport:
     source: str
     encoder: str
     patches: int
-    """Patches that have a vector now."""
+    """Patches that the source has a vector of."""
     n_features: int
     dtype: str
     without: int
-    """Patches of the store that have none."""
+    """Patches of the store that have none of this encoder."""
     cases_without: tuple[str, ...]
     """Cases that have patches, but none with a vector."""
     created: int
@@ -139,7 +140,9 @@ def ingest_features(
         pack = pack_patch_files if chosen.one_patch else pack_slice_files
         packed = pack(job, chosen.found, chosen.format_of)
     all_patches = packed.edit.table("patches")
-    missing = set(pc.unique(all_patches["case_id"]).to_pylist()) - set(pc.unique(packed.patches["case_id"]).to_pylist())
+    # Those of earlier packs count too.
+    encoded = open_features(store, read_cohort(store), encoder).patches
+    missing = set(pc.unique(all_patches["case_id"]).to_pylist()) - set(pc.unique(encoded["case_id"]).to_pylist())
     return FeaturesReport(
         changed=packed.edit.changed,
         source=str(path),
@@ -147,7 +150,7 @@ def ingest_features(
         patches=packed.patches.num_rows,
         n_features=packed.n_features,
         dtype=packed.dtype,
-        without=all_patches.num_rows - packed.patches.num_rows,
+        without=all_patches.num_rows - encoded.num_rows,
         cases_without=tuple(sorted(missing, key=natural_key)),
         created=packed.created,
         dropped_encoders=tuple(name for name in packed.dropped if name != encoder),

@@ -12,7 +12,7 @@ from milstore.launching.records import Launch, Process, launches, now
 from milstore.store.lease import Lease, read_lease
 from milstore.store.paths import Store, store_option
 from milstore.store.run_reader import LEARNING, RECORDED, read_run, run_ids
-from milstore.store.run_writer import RunDraft, list_drafts
+from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
 
 State = Literal["waiting", "running", "interrupted", "failed", "done"]
 _PACE_OF = 5
@@ -245,6 +245,8 @@ def _judge(
     # A run that was continued since, by whomever, says so itself.
     if entry is not None and entry.known.get("state") == "failed" and (draft is None or "error" not in draft.facts):
         return "failed", str(entry.known.get("error"))
+    if draft is not None and "config_version" not in draft.facts and "config" in draft.facts:
+        return "interrupted", begun_by_earlier(draft)
     if draft is not None:
         return "interrupted", f"milstore train --resume {draft.run_id}{store_option(draft.store)}"
     if entry is not None and entry.known.get("state") == "interrupted":

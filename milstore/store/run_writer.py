@@ -18,7 +18,7 @@ from milstore.errors import ConflictError, StoreError, UsageError
 from milstore.store.io import sync_folder, temporary_sibling, write_json, write_text, write_whole
 from milstore.store.lease import TAKEN, is_gone, lease_file, read_lease, refuse_if_alive, run_id_of, write_lease
 from milstore.store.names import check_name, nearest
-from milstore.store.paths import Store
+from milstore.store.paths import Store, store_option
 from milstore.store.run_reader import RUN_ID
 
 _DRAFT_FILE = "draft.json"
@@ -147,6 +147,14 @@ class RunDraft:
         except OSError:
             gone = self.folder
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def begun_by_earlier(draft: RunDraft) -> str:
+    """That milstore 0.1 began the run, whose checkpoints do not go on here, and what to do."""
+    return (
+        f"it was begun by milstore 0.1, whose checkpoints do not go on here: train its split anew by --split "
+        f"{draft.facts.get('split')} --fresh, and remove it by milstore runs delete {draft.run_id}{store_option(draft.store)}"
+    )
 
 
 def mint_run_id(experiment: str, split: int, seed: int) -> str:

@@ -6,9 +6,9 @@ from typing import Any
 from milstore.errors import ConflictError, Interrupted, UsageError
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
-from milstore.store.paths import Store, store_option
+from milstore.store.paths import Store
 from milstore.store.run_reader import RECORDED
-from milstore.store.run_writer import RunDraft, list_drafts
+from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
 from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Watcher
@@ -91,11 +91,7 @@ def refuse_recorded(draft: RunDraft) -> None:
 def refuse_earlier(draft: RunDraft) -> None:
     """ConflictError if milstore 0.1 began the run: what its checkpoint holds is of another trainer."""
     if "config_version" not in draft.facts:
-        raise ConflictError(
-            f"unfinished run {draft.run_id} was begun by milstore 0.1, whose checkpoints do not go on here: train its split "
-            f"anew by --split {draft.facts.get('split')} --fresh, and remove it by "
-            f"milstore runs delete {draft.run_id}{store_option(draft.store)}"
-        )
+        raise ConflictError(f"unfinished run {draft.run_id} does not go on: {begun_by_earlier(draft)}")
 
 
 def _refuse_other_data(draft: RunDraft, wanted: Facts) -> None:
