@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -120,6 +120,8 @@ class Query:
         return bound
 
 
+# Once a command: its options, its answer and its chart are all of the same text.
+@lru_cache(maxsize=64)
 def parse(name: str, text: str, *, built_in: bool = True) -> Query:
     """Read a question's file. DataError, naming file and line, if its header cannot be read."""
     where = f"queries/{name}.sql"
