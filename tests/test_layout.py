@@ -25,7 +25,7 @@ FOUNDATIONS = {"_version", "errors", "processors", "progress", "workers"}
 LAYERS: tuple[set[str], ...] = (
     {"schema", "queries"},
     {"store"},
-    {"formats", "pixels", "encoders", "ingest", "models", "training", "evidence", "asking", "analysis"},
+    {"formats", "pixels", "encoders", "ingest", "recording", "models", "training", "evidence", "asking", "analysis"},
     {"charts", "launching", "predicting"},
     {"report", "viewer", "demo"},
     {"api"},
@@ -36,6 +36,8 @@ PEERS = {
     "training": {"models", "analysis"},
     "asking": {"analysis"},
     "ingest": {"formats", "pixels"},
+    # What others hand over is put on patches in one place.
+    "recording": {"ingest"},
     "encoders": {"pixels"},
     "evidence": {"models"},
     "schema": set(),

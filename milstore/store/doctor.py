@@ -24,10 +24,11 @@ from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
 from milstore.store.database_lock import PutOff
 from milstore.store.features import is_whole, open_features
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
+from milstore.store.given import Given
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.io import sha256_of
 from milstore.store.lease import read_lease, run_id_of
-from milstore.store.names import counted, named, natural_key
+from milstore.store.names import counted, named
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.removal import make_writable
@@ -35,6 +36,7 @@ from milstore.store.run_reader import (
     LEARNING,
     MODEL_FACTS,
     OWN_HASH,
+    RECORDED,
     RUN_FILE,
     TABLES,
     run_ids,
@@ -42,6 +44,7 @@ from milstore.store.run_reader import (
     strangers,
     with_own_hash,
 )
+from milstore.store.run_writer import RunDraft
 
 YOUNG = 3600.0
 """Seconds during which a file without an owner may still be somebody's who is writing."""
@@ -218,13 +221,15 @@ def _labels(store: Store, folder: Path, label_of: Mapping[str, int | None]) -> I
     """A note if a run saw other labels than the store has now: labels may be corrected, and a run keeps what it saw."""
     with pq.ParquetFile(folder / "predictions.parquet") as file:
         rows = file.read(columns=["case_id", "true_label"]).to_pylist()
-    other = [row["case_id"] for row in rows if label_of.get(row["case_id"], row["true_label"]) != row["true_label"]]
+    other: list[str] = [
+        row["case_id"] for row in rows if label_of.get(row["case_id"], row["true_label"]) != row["true_label"]
+    ]
     if other:
         yield Finding(
             kind=NOTE,
             where=_below(store, folder),
             what=f"it saw other labels than the store has now, of {counted(len(other), 'case')} "
-            f"({named(sorted(other, key=natural_key))}): what it says of errors is of those",
+            f"({named(other)}): what it says of errors is of those",
             repair="train or record it anew where that matters; nothing is wrong with the run",
         )
 
@@ -273,7 +278,7 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
         raise ValueError("attention is not sorted by case and rank")
     if facts["files"]["attention.parquet"].get("largest_case", attention.largest_case()) != attention.largest_case():
         raise ValueError("the largest case of attention is not that of run.json")
-    if attention.fingerprint() != facts["patches_fingerprint"]:
+    if ranked.num_rows and attention.fingerprint() != facts["patches_fingerprint"]:
         raise ValueError("the patches of attention are not those of run.json")
 
 
@@ -325,17 +330,24 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
         yield from broken
         return
     yield from _attempt(folder / "epochs.jsonl", store, f"{remove}, and train that split anew", lambda: _epochs(folder))
+    began = _began(folder)
+    recorded = began.get("kind") == RECORDED
+    if recorded:
+        draft = RunDraft(store, run_id, began, folder)
+        yield from _attempt(folder, store, f"{remove}, and record it anew", lambda: Given(draft).check())
     fresh = f"begin that split anew by --fresh, and {remove}"
     yield from _attempt(folder / "checkpoint.pt", store, fresh, lambda: _checkpoint(folder))
-    lease, error = read_lease(folder), _began(folder).get("error")
+    lease, error = read_lease(folder), began.get("error")
     if lease is not None and not lease.is_stale():
         return
-    what = "an unfinished run that nobody trains at the moment"
+    what = f"an unfinished run that nobody {'records' if recorded else 'trains'} at the moment"
     if error:
         what = f"failed: {error}"
     elif lease is not None:
         what = f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}"
     go_on = f"continue it with milstore train --resume {run_id}{where}, or {remove}"
+    if recorded:
+        go_on = f"record(…) of the same experiment, split and seed goes on with it, or {remove}"
     yield Finding(kind=NOTE, where=_below(store, folder), what=what, repair=go_on)
 
 
