@@ -15,7 +15,7 @@ FOUNDATIONS = {"_version", "errors", "plugins", "processors", "progress", "userf
 LAYERS: tuple[set[str], ...] = (
     {"schema", "queries"},
     {"store"},
-    {"formats", "pixels", "encoders", "ingest", "models", "training", "evidence", "asking", "analysis"},
+    {"formats", "pixels", "encoders", "ingest", "recording", "models", "training", "evidence", "asking", "analysis"},
     {"charts", "launching", "predicting"},
     {"report", "viewer", "demo"},
     {"api"},
@@ -26,6 +26,8 @@ PEERS = {
     "training": {"models", "analysis"},
     "asking": {"analysis"},
     "ingest": {"formats", "pixels"},
+    # What others hand over is put on patches in one place.
+    "recording": {"ingest"},
     "encoders": {"pixels"},
     "evidence": {"models"},
     "schema": set(),

@@ -1,6 +1,6 @@
 """A store as notebooks use it: `milstore.open("data").query("top-patches", case="46").df()`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from milstore.charts.own import Draw
+    from milstore.recording.recording import Recording
 
 _RUNS = """
 select run_id, experiment, split_set, split, seed, pooling, best_epoch, n_epochs, seconds, finished_at
@@ -94,6 +95,54 @@ class OpenStore:
     def runs(self) -> Result:
         """The finished runs, oldest first."""
         return ask_sql(self.store, _RUNS)
+
+    def record(
+        self,
+        *,
+        experiment: str,
+        split: int | None = None,
+        seed: int | None = 0,
+        config: Mapping[str, Any] | None = None,
+        split_set: str | None = None,
+        encoder: str | None = None,
+        model: str | None = None,
+        fresh: bool = False,
+    ) -> "Recording":
+        """Write a run from a trainer of one's own: `with store.record(experiment=…, split=2) as run:`.
+
+        In the block, `run.epoch`, `run.prediction`, `run.attention`, `run.scores` and `run.weights` take what the trainer
+        has. Each call is kept at once, and the run is finished when the block ends. After an exception or a kill the same
+        call goes on with it: what is given again takes the place of what was given before.
+
+        Args:
+            experiment: name of the runs that share this configuration.
+            split: number of the split, as the split set has it; None for a run without splits, whose predictions name
+                their subset.
+            seed: seed of the training, 0 or more; None if it has none.
+            config: the configuration, as JSON could hold it.
+            split_set: may be left out while the store has only one.
+            encoder: name of what made the features.
+            model: what the model is called.
+            fresh: begin another run, whatever is there.
+
+        Raises:
+            UsageError: a name or number that does not fit, or that the store does not have.
+            ConflictError: the store has no classes or no splits, the experiment stands for another configuration, or
+                the run is finished.
+        """
+        from milstore.recording.begin import record
+
+        return record(
+            self.store,
+            experiment=experiment,
+            split=split,
+            seed=seed,
+            config=config,
+            split_set=split_set,
+            encoder=encoder,
+            model=model,
+            fresh=fresh,
+        )
 
     def report(
         self,

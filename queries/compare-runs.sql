@@ -91,8 +91,9 @@ select
     seed,
     selection.subset,
     case_id,
-    true_label,
-    p_true,
+    -- A case without a label is compared too, but for the probability of its class.
+    coalesce(true_label, -1) as true_label,
+    coalesce(p_true, 'nan'::double) as p_true,
     probabilities,
     n_top,
     patches

@@ -83,7 +83,7 @@ of_runs as (
 
 of_scopes as (
     select
-        'split ' || split as scope,
+        coalesce('split ' || split, 'no split') as scope,
         split,
         run_id,
         true_label,

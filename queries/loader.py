@@ -18,6 +18,7 @@ _PARAMETER = re.compile(
     r"(?: = (?P<default>[^:\[]+?))?(?: \[(?P<low>[^,\]]*), (?P<high>[^\]]*)\])?: (?P<help>.+)"
 )
 _ATTENTION = re.compile(r"\b(attention|slice_weights)\b")
+_COVERAGE = re.compile(r"\bcoverage\b")
 """The tables that hold attention."""
 _TYPES: dict[str, type[str] | type[int] | type[float] | type[bool]] = {
     "text": str,
@@ -95,6 +96,8 @@ class Query:
     """Function of `milstore.analysis` that writes the rows as a text."""
     needs_attention: bool
     """Whether it asks where attention lies, and cannot be asked of a run without any."""
+    needs_coverage: bool
+    """Whether it asks how many patches a run saw, and cannot be asked of cases of which that is not known."""
     sql: str
     built_in: bool
     """False for a file of the store's own, which is run like any foreign SQL."""
@@ -163,6 +166,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         report=fields.get("report"),
         needs_attention=fields.get("attention") != "optional"
         and _ATTENTION.search(_without_comments(text)) is not None,
+        needs_coverage=fields.get("attention") != "optional" and _COVERAGE.search(_without_comments(text)) is not None,
         sql=text,
         built_in=built_in,
     )

@@ -23,7 +23,7 @@ select
         learning_rate < lag(learning_rate) over (partition by run_id order by epochs.epoch),
         false
     ) as rate_dropped,
-    epochs.epoch = runs.best_epoch as kept,
+    coalesce(epochs.epoch = runs.best_epoch, false) as kept,
     run_id
 from epochs
 join chosen using (run_id)

@@ -79,7 +79,8 @@ select
     runs.split,
     run_id
 from close
-join seen using (run_id, case_id)
+-- Of a case without attention another trainer does not say how many patches it saw.
+left join seen using (run_id, case_id)
 left join attended using (run_id, case_id)
 join runs using (run_id)
 left join missing using (run_id, case_id)

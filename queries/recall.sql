@@ -33,4 +33,5 @@ join predictions using (run_id, case_id)
 join chances using (run_id, case_id)
 join runs using (run_id)
 left join cases using (case_id)
+where predictions.true_label is not null
 order by runs.split, run_id, case_order nulls last, case_id

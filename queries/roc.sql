@@ -49,4 +49,5 @@ join selection using (run_id, case_id)
 join runs using (run_id)
 left join classes on classes.label = positive
 left join cases using (case_id)
+where predictions.true_label is not null
 order by runs.split, run_id, case_order nulls last, case_id

@@ -59,7 +59,7 @@ def compared(table: pa.Table, a: str | None, b: str | None, **_asked: Any) -> pa
 
     Args:
         table: a row per case and run, those of a case side by side and in the order in which runs stand in a pair:
-            run_id, split, seed, subset, case_id, true_label, p_true, probabilities (label and probability of each
+            run_id, split, seed, subset, case_id, true_label (-1 without one), p_true, probabilities (label and probability of each
             class), n_top (how many patches count as top), patches (place, rank and weight of each).
         a: the run that was named first, if runs were named.
         b: the other.
@@ -98,9 +98,11 @@ def _answer(table: pa.Table) -> pa.Table:
         columns[name] = _numbers(values_P, pa.float64(), ~np.isnan(values_P))
     difference_P = _differences(table, a_P, b_P)
     columns["p_true_difference"] = _numbers(difference_P, pa.float64(), ~np.isnan(difference_P))
+    labelled_P = np.from_dlpack(table["true_label"].combine_chunks())[a_P] >= 0
     answer = pa.table(columns)
     # Stable: what is of two runs stays in the order of the cases.
-    return answer.filter(pc.is_valid(answer["p_true_difference"])).sort_by([(name, "ascending") for name in _ORDER])
+    kept_P = np.flatnonzero(~np.isnan(difference_P) | ~labelled_P)
+    return answer.take(_numbers(kept_P, pa.int64())).sort_by([(name, "ascending") for name in _ORDER])
 
 
 def _differences(table: pa.Table, a_P: Index, b_P: Index) -> Vector:

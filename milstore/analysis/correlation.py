@@ -78,7 +78,8 @@ def with_error_correlation(table: pa.Table, group: str, x: str) -> pa.Table:
 
 
 def _statistics(rows: Sequence[tuple[float, float, str]]) -> tuple[float | None, float | None, int, int]:
-    """rho, p_value, n and n_cases of rows of x, error and case."""
+    """rho, p_value, n and n_cases of rows of x, error and case; a case without a label has no error, and is left out."""
+    rows = [row for row in rows if row[0] is not None and row[1] is not None]
     # Attention is stored as floats: sums that agree to six digits are ties, in whatever order they were added up.
     found = spearman([round(x, 6) for x, _, _ in rows], [error for _, error, _ in rows])
     n_cases = len({case_id for _, _, case_id in rows})

@@ -20,8 +20,8 @@ class Outcomes:
 
     run_ids: NDArray[Any]
     """Run of each prediction (N,)."""
-    splits: NDArray[np.int64]
-    """Its split (N,)."""
+    splits: NDArray[Any]
+    """Its split (N,); None of a run without splits."""
     cases: NDArray[Any]
     """The case that it is of (N,)."""
     true_labels: NDArray[np.int64]
@@ -46,7 +46,7 @@ class Outcomes:
             probabilities[i, : len(row["probabilities"])] = row["probabilities"]
         return cls(
             run_ids=np.array([row["run_id"] for row in rows], dtype=object),
-            splits=np.array([row["split"] for row in rows], dtype=np.int64),
+            splits=np.array([row["split"] for row in rows], dtype=object),
             cases=np.array([row["case_id"] for row in rows], dtype=object),
             true_labels=np.array([row["true_label"] for row in rows], dtype=np.int64),
             pred_labels=np.array([row["pred_label"] for row in rows], dtype=np.int64),
@@ -54,12 +54,12 @@ class Outcomes:
             class_names=tuple(names),
         )
 
-    def runs(self) -> "Iterator[tuple[int, Outcomes]]":
-        """The split of each run and its predictions, in the order of the rows."""
+    def runs(self) -> "Iterator[tuple[str, Outcomes]]":
+        """The split of each run in words and its predictions, in the order of the rows."""
         for run_id in dict.fromkeys(self.run_ids.tolist()):
             of_run = self.run_ids == run_id
             yield (
-                int(self.splits[of_run][0]),
+                split_words(self.splits[of_run][0]),
                 Outcomes(
                     run_ids=self.run_ids[of_run],
                     splits=self.splits[of_run],
@@ -100,6 +100,15 @@ class Outcomes:
         return len(set(self.cases.tolist())) < len(self.cases)
 
 
+def split_words(split: int | None) -> str:
+    """What a split is called.
+
+    >>> split_words(2), split_words(None)
+    ('split 2', 'no split')
+    """
+    return "no split" if split is None else f"split {split}"
+
+
 def balance(table: "pa.Table") -> "pa.Table":
     """A row per run and subset, with a column of counts for each class.
 
@@ -114,7 +123,10 @@ def balance(table: "pa.Table") -> "pa.Table":
     from milstore.analysis.arrays import table as arrow_table
 
     rows = table.to_pylist()
-    names = {label: _column(name) for label, name in sorted({(row["true_label"], row["true_class"]) for row in rows})}
+    labels = {(row["true_label"], row["true_class"]) for row in rows}
+    # A case without a label is counted too, behind the classes.
+    in_order = sorted(labels, key=lambda each: (each[0] is None, each[0]))
+    names = {label: "no label" if label is None else _column(name) for label, name in in_order}
     groups: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         empty = {"split": row["split"], "subset": row["subset"], **dict.fromkeys(names.values(), 0)}

@@ -47,7 +47,7 @@ def summary(table: "pa.Table") -> "pa.Table":
 
 
 def _recall_rows(outcomes: Outcomes, pooled: Outcomes, label: int, name: str) -> list[Row]:
-    rows = [_recall_row(f"split {split}", of_run, label) for split, of_run in outcomes.runs()]
+    rows = [_recall_row(split, of_run, label) for split, of_run in outcomes.runs()]
     if len(rows) > 1:
         rows += [_mean_row(rows), _recall_row(POOLED, pooled, label)]
     return [{"measure": RECALL, "true_class": name, **row} for row in rows]
@@ -70,7 +70,7 @@ def _mean_row(rows: list[Row]) -> Row:
 
 
 def _balanced_rows(outcomes: Outcomes, pooled: Outcomes) -> list[Row]:
-    rows = [_balanced_row(f"split {split}", of_run) for split, of_run in outcomes.runs()]
+    rows = [_balanced_row(split, of_run) for split, of_run in outcomes.runs()]
     if len(rows) > 1:
         rows += [_mean_row(rows), _balanced_row(POOLED, pooled)]
     return [{"measure": BALANCED, **row} for row in rows]
@@ -87,7 +87,7 @@ def _balanced_row(scope: str, outcomes: Outcomes) -> Row:
 
 def _auc_rows(outcomes: Outcomes, all_of_them: Outcomes) -> list[Row]:
     runs = list(outcomes.runs())
-    rows = [_auc_row(f"split {split}", of_run) for split, of_run in runs]
+    rows = [_auc_row(split, of_run) for split, of_run in runs]
     if len(runs) > 1:
         mean = {**_mean_row(rows), "cases": None}
         if _two_classes(outcomes) and not outcomes.repeated:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from milstore.analysis.outcomes import split_words
 from milstore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ def curves(table: "pa.Table", *, positive: int | None = None) -> "pa.Table":
             doubtful = repeated and (row["curve"] == MEAN or len(scored[0]) == table.num_rows)
             rows.append({**row, "low": None, "high": None, "note": note} if doubtful else row)
     for run, of_run in by_run.items():
-        rows += _curve_rows(f"split {splits[run]}", of_run)
+        rows += _curve_rows(split_words(splits[run]), of_run)
     facts = {name: table[name][0].as_py() for name in ("positive_class", "n_classes")}
     rates = ("false_positive_rate", "true_positive_rate", "threshold", "auc", "low", "high")
     schema = pa.schema(

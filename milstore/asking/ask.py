@@ -129,6 +129,7 @@ def ask(
             over_tests=query.over_tests,
             compared=compared,
             needs_attention=query.needs_attention,
+            needs_coverage=query.needs_coverage,
         )
 
     if not query.built_in:

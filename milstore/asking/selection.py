@@ -83,6 +83,7 @@ def select(
     over_tests: bool = False,
     compared: tuple[str, ...] = (),
     needs_attention: bool = False,
+    needs_coverage: bool = False,
 ) -> Selection:
     """Make the table `selection` on a connection of the lens.
 
@@ -96,6 +97,8 @@ def select(
             and the question counts it once where it pools them.
         compared: ids of the runs that answer, where the user named each of them. In place of a run or an experiment.
         needs_attention: for a question that only attention can answer.
+        needs_coverage: for a question that counts the patches that a run saw, which another trainer does not say of a case
+            without attention.
 
     Raises:
         UsageError: the run, experiment, seed, subset or case does not exist, no case is left, or a run that answers has
@@ -131,12 +134,17 @@ def select(
         notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
     if not rows:
         raise UsageError(f"{title}: no case is in it; choose another --subset")
+    notes += _unlabelled(con, predictions, title) if over_tests else []
     _set_largest(con, runs)
     answering = tuple(sorted(run_id for run_id, _ in rows))
+    asked = [run for run in runs if run.run_id in answering]
     if needs_attention:
-        asked = [run for run in runs if run.run_id in answering]
         _require_attention(asked)
-        notes += _attended(con, store, [run.run_id for run in asked if run.attention == PART_ATTENTION])
+        part = [run.run_id for run in asked if run.attention == PART_ATTENTION]
+        notes += _leave_out(con, store, part, "attention", "no attention")
+    if needs_coverage:
+        less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
+        notes += _leave_out(con, store, less, "coverage", "no count of patches")
     return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
 
 
@@ -152,22 +160,34 @@ def _require_attention(runs: list[_Run]) -> None:
         )
 
 
-def _attended(con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str]) -> list[str]:
-    """Leave the cases out of which runs that attended to a part of theirs have no attention. UsageError if none is left."""
+def _unlabelled(con: duckdb.DuckDBPyConnection, predictions: str, title: str) -> list[str]:
+    """What is said of cases without a label, which nobody can count right or wrong. UsageError if there are no others."""
+    rows = con.execute(
+        f"select case_id, bool_or(true_label is not null) from selection join {predictions} as said using (run_id, case_id) "
+        "group by case_id"
+    ).fetchall()
+    without = sorted((case_id for case_id, labelled in rows if not labelled), key=natural_key)
+    if without and len(without) == len(rows):
+        raise UsageError(f"{title}: no case of it had a label when it was predicted, so there is nothing to count")
+    return [f"without a label, and not counted: {counted(len(without), 'case')} ({named(without)})"] if without else []
+
+
+def _leave_out(con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str], table: str, what: str) -> list[str]:
+    """Leave the cases out of which these runs have no row in a table, in words. UsageError if no case is left."""
     if not run_ids:
         return []
-    attention = rows_of_runs(store, run_ids, "attention")
     without = con.execute(
         f"delete from selection where run_id in {_listed(run_ids)} and (run_id, case_id) not in "
-        f"(select distinct (run_id, case_id) from {attention}) returning case_id, run_id"
+        f"(select distinct (run_id, case_id) from {rows_of_runs(store, run_ids, table)}) returning case_id, run_id"
     ).fetchall()
     if not without:
         return []
     cases = sorted({case_id for case_id, _ in without}, key=natural_key)
-    one = f"run {run_ids[0]} has" if len(run_ids) == 1 else f"runs {named(run_ids)} have"
-    said = f"{one} no attention of {counted(len(cases), 'case')} ({named(cases)})"
+    whose = sorted({run_id for _, run_id in without})
+    one = f"run {whose[0]} has" if len(whose) == 1 else f"runs {named(whose)} have"
+    said = f"{one} {what} of {counted(len(cases), 'case')} ({named(cases)})"
     if con.execute("select count(*) from selection").fetchall() == [(0,)]:
-        raise UsageError(f"{said}: no patch of them was weighed, so there is no answer to this question")
+        raise UsageError(f"{said}, so there is no answer to this question")
     return [f"{said}: not in this answer"]
 
 

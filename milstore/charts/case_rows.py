@@ -5,6 +5,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from milstore.analysis.outcomes import split_words
 from milstore.charts.theme import NEUTRAL, WIDTH, About, themed, titled
 
 MOST_CASES = 120
@@ -15,7 +16,13 @@ def row_names(frame: pd.DataFrame) -> pd.Series:
     """The name of each row: its case, with the split where the case stands in several rows."""
     names = frame["case_id"].astype(str)
     repeated = names.duplicated(keep=False)
-    return names.where(~repeated, names + " (split " + frame["split"].astype(str) + ")")
+    return names.where(~repeated, names + " (" + split_names(frame["split"]) + ")")
+
+
+def split_names(splits: pd.Series) -> pd.Series:
+    """What splits are called; null is a run without splits."""
+    # Numbers beside a null are floats in pandas.
+    return splits.map(lambda split: split_words(None if pd.isna(split) else int(split)))
 
 
 def row_step(rows: int) -> float:

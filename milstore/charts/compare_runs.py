@@ -1,9 +1,11 @@
 """The chart of `compare-runs`: heat maps of pairs of runs, or the cases of one pair."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
+from milstore.analysis.outcomes import split_words
 from milstore.charts.theme import ACCENT, NEUTRAL, About, themed, titled
 from milstore.charts.tooltips import told
 
@@ -57,14 +59,16 @@ def _pairs(frame: "pd.DataFrame", about: About) -> Any:
 
 def _labels(frame: "pd.DataFrame") -> dict[str, str]:
     """What each run is called: its split, its seed where there are several, and the end of its id where that is not enough."""
-    runs = {}
+    runs: dict[str, tuple[int, ...]] = {}
     for side in ("a", "b"):
         for row in frame[[f"run_{side}", f"split_{side}", f"seed_{side}"]].drop_duplicates().itertuples(index=False):
-            runs[row[0]] = (int(row[1]), int(row[2]))
+            # What a recorded run lacks sorts before all numbers.
+            runs[row[0]] = tuple(-1 if each is None or math.isnan(each) else int(each) for each in row[1:3])
     several = len({seed for _, seed in runs.values()}) > 1
     labels = {}
     for run_id, (split, seed) in sorted(runs.items(), key=lambda item: (item[1], item[0])):
-        label = f"split {split}, seed {seed}" if several else f"split {split}"
+        name = split_words(None if split < 0 else split)
+        label = f"{name}, seed {seed}" if several else name
         twice = list(runs.values()).count((split, seed)) > 1
         labels[run_id] = f"{label} · {run_id[-4:]}" if twice else label
     return labels

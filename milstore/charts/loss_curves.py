@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from milstore.charts.case_rows import nothing
+from milstore.charts.case_rows import nothing, split_names
 from milstore.charts.theme import ACCENT, NEUTRAL, WIDTH, About, themed, titled
 from milstore.charts.tooltips import told
 
@@ -35,13 +35,15 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
 
 def _named(frame: pd.DataFrame) -> pd.DataFrame:
     """With the name of each run's panel; of several runs of a split and seed, each has its own."""
-    names = "split " + frame["split"].astype(str)
+    names = split_names(frame["split"])
     if frame["seed"].nunique() > 1:
         names += ", seed " + frame["seed"].astype(str)
     if frame.groupby(names)["run_id"].nunique().max() > 1:
         names = frame["run_id"]
     kept = frame[frame["kept"]].set_index("run_id")["epoch"]
-    return frame.assign(panel=names + " · kept epoch " + frame["run_id"].map(kept).astype(str))
+    # Another trainer need not say which it kept.
+    words = frame["run_id"].map(lambda run_id: f" · kept epoch {kept[run_id]}" if run_id in kept else "")
+    return frame.assign(panel=names + words)
 
 
 def _thinned(frame: pd.DataFrame) -> pd.DataFrame:

@@ -62,7 +62,8 @@ def _cells(runs: "pd.DataFrame") -> list[dict[str, Any]]:
     runs = runs.assign(best=[f"{b} of {n}" for b, n in zip(runs["best_epoch"], runs["n_epochs"], strict=True)])
     cells = []
     for field, words in _FIELDS.items():
-        usual = runs[field].mode().iloc[0] if field in _SHARED else None
+        known = runs[field].mode()
+        usual = known.iloc[0] if field in _SHARED and len(known) else None
         for run_id, value in zip(runs["run_id"], runs[field], strict=True):
             text = "–" if value is None or value != value else str(value)  # noqa: PLR0124
             cells.append(

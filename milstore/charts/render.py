@@ -89,6 +89,8 @@ def draw(
     # A module may have better words for it.
     if frame.empty and not hasattr(module, "nothing"):
         return Drawing(query, about, nothing(about, "No row answers this: there is nothing to show."))
+    if "true_class" in frame:
+        frame["true_class"] = frame["true_class"].fillna("no label")
     if chart is not None:
         return Drawing(query, about, draw_own(chart, frame, about))
     prepare = getattr(module, "prepare", None)

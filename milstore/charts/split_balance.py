@@ -6,6 +6,7 @@ import altair as alt
 import pandas as pd
 
 from milstore.analysis.outcomes import BALANCE_COLUMNS
+from milstore.charts.case_rows import split_names
 from milstore.charts.theme import WIDTH, About, class_colour, themed, titled
 from milstore.charts.tooltips import told
 
@@ -17,7 +18,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     classes = [name for name in frame.columns if name not in BALANCE_COLUMNS]
     long = frame.melt(["split", "subset", "cases", "run_id"], classes, "true_class", "of_class")
     long["subset"] = long["subset"].map(SUBSET_WORDS)
-    long["split"] = "split " + long["split"].astype(str)
+    long["split"] = split_names(long["split"])
     long["share"] = long["of_class"] / long["cases"]
     ends = long.groupby(["run_id", "subset"])["share"].cumsum()
     long["middle"] = ends - long["share"] / 2

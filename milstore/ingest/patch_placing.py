@@ -211,15 +211,7 @@ def place_by_file(
 
 
 def _rows_of_files(path: Path, column: str, files: Sequence[str], ground: Ground, settings: Settings) -> Rows:
-    known = ground.patches.table
-    by_name: dict[str, int] = {}
-    for row, (file, name) in enumerate(zip(known["file"].to_pylist(), known["name"].to_pylist(), strict=True)):
-        for key in {file, name, name.rpartition(".")[0] or name} if file is not None else ():
-            by_name[key] = -2 if key in by_name else row
-    rows = np.array([_row_of(file, by_name) for file in files], np.int64)
-    unknown = np.flatnonzero(rows == -1)
-    if len(unknown):
-        rows[unknown] = _rows_by_pattern([files[i] for i in unknown.tolist()], ground, settings)
+    rows = files_in(files, ground.patches.table, settings)
     if (rows < 0).any():
         row = int(np.argmax(rows < 0))
         what = "is the name of several patches: give its path" if rows[row] == -2 else "is no patch of these cases"
@@ -228,12 +220,31 @@ def _rows_of_files(path: Path, column: str, files: Sequence[str], ground: Ground
     return rows
 
 
+def files_in(files: Sequence[str], known: pa.Table, settings: Settings) -> Rows:
+    """The row of a table of patches (case_id, stain, slice_name, patch_idx, file) of each file, named by its path or by
+    its name, with or without the extension; -1 where there is none, -2 where there are several.
+
+    A patch that has no file there is found by what the name says.
+    """
+    files = [file.replace("\\", "/").removeprefix("./") for file in files]
+    by_name: dict[str, int] = {}
+    for row, file in enumerate(known["file"].to_pylist()):
+        name = None if file is None else file.rpartition("/")[2]
+        for key in {file, name, name.rpartition(".")[0] or name} if name is not None else ():
+            by_name[key] = -2 if key in by_name else row
+    rows = np.array([_row_of(file, by_name) for file in files], np.int64)
+    unknown = np.flatnonzero(rows == -1)
+    if len(unknown):
+        rows[unknown] = _rows_by_pattern([files[i] for i in unknown.tolist()], known, settings)
+    return rows
+
+
 def _row_of(file: str, by_name: dict[str, int]) -> int:
     name = file.rpartition("/")[2]
     return next((by_name[key] for key in (file, name, name.rpartition(".")[0]) if key in by_name), -1)
 
 
-def _rows_by_pattern(files: Sequence[str], ground: Ground, settings: Settings) -> Rows:
+def _rows_by_pattern(files: Sequence[str], known: pa.Table, settings: Settings) -> Rows:
     """The patches that file names speak of, by the store's pattern; -1 where they speak of none."""
     stems, endings = {}, {*PIXELS.endings(), *FORMATS["features"].endings()}
     for file in files:
@@ -243,6 +254,6 @@ def _rows_by_pattern(files: Sequence[str], ground: Ground, settings: Settings) -
     read = read_names(settings, list(stems), list(stems.values())).table
     # Names that say a place and no number speak of no patch by themselves.
     read = read.filter(read["patch_idx"].is_valid())
-    found = rows_in(read, ground.patches.table, ["case_id", "stain", "slice_name", "patch_idx"])
+    found = rows_in(read, known, ["case_id", "stain", "slice_name", "patch_idx"])
     row_of = dict(zip(read["file"].to_pylist(), found.tolist(), strict=True))
     return np.array([row_of.get(file, -1) for file in files], np.int64)

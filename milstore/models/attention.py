@@ -1,6 +1,6 @@
 """From a model's log-weights to attention at every level, and the penalties on attention that is far from even."""
 
-from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -8,22 +8,9 @@ import torch
 from torch import Tensor
 
 from milstore.models.interface import Attention, Bag, LevelAttention, PatchAttention
+from milstore.store.attention_levels import Levels, levels_of_distribution, levels_of_each
 
-Floats = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """Attention of one case at every level, float64, each from 0 to 1."""
-
-    stain_S: Floats
-    """Of each stain; they sum to 1."""
-    slice_G: Floats
-    """Of each slice; they sum to 1 within a stain."""
-    patch_N: Floats
-    """Of each patch; they sum to 1 within a slice."""
-    effective_N: Floats
-    """Stain x slice x patch attention of each patch; they sum to 1 over the case."""
+__all__ = ["Levels", "levels", "log_levels", "unevenness", "unevenness_penalty"]
 
 
 def levels(attention: Attention, bag: Bag) -> Levels:
@@ -37,35 +24,48 @@ def levels(attention: Attention, bag: Bag) -> Levels:
     Raises:
         ValueError: a log-weight is NaN or +inf, all are -inf, or there is not one a patch, slice and stain.
     """
-    log = log_levels(attention, bag)
-    stain_S, slice_G, patch_N = (each.detach().exp() for each in (log.log_stain_S, log.log_slice_G, log.log_patch_N))
-    effective_N = (stain_S[bag.stain_G] * slice_G)[bag.slice_N] * patch_N
-    found = Levels(*(each.cpu().numpy() for each in (stain_S, slice_G, patch_N, effective_N)))
-    # Evenly spread where nothing was given would be an invention.
-    if not np.isfinite(found.effective_N).all() or not _is_number(attention):
-        raise ValueError("attention has a log-weight of NaN or +inf, or none above -inf")
-    return found
+    slice_N, stain_G = _array(bag.slice_N, np.int64), _array(bag.stain_G, np.int64)
+    given = _given(attention, bag)
+    if len(given) == 1:
+        return levels_of_distribution(_array(given[0]), slice_N, stain_G)
+    stain_S, slice_G, patch_N = map(_array, given)
+    return levels_of_each(stain_S, slice_G, patch_N, slice_N, stain_G)
+
+
+def _array(tensor: Tensor, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
+    return tensor.detach().cpu().to(torch.float64 if dtype is np.float64 else torch.int64).numpy()
+
+
+def _given(attention: Attention, bag: Bag) -> tuple[Tensor, ...]:
+    """The log-weights that a model gave: of stains, slices and patches, or of patches alone.
+
+    ValueError where there is not one a patch, slice and stain.
+    """
+    if isinstance(attention, LevelAttention):
+        given: tuple[Tensor, ...] = (attention.log_stain_S, attention.log_slice_G, attention.log_patch_N)
+        wanted: tuple[tuple[int, ...], ...] = ((bag.n_stains,), (bag.n_slices,), (bag.n_patches,))
+        if tuple(each.shape for each in given) != wanted:
+            raise ValueError(f"log-weights of shapes {[tuple(each.shape) for each in given]}, not {list(wanted)}")
+        return given
+    assert isinstance(attention, PatchAttention)
+    if attention.log_weight_N.shape != (bag.n_patches,):
+        raise ValueError(f"log-weights of shape {tuple(attention.log_weight_N.shape)}, not {(bag.n_patches,)}")
+    return (attention.log_weight_N,)
 
 
 def log_levels(attention: Attention, bag: Bag) -> LevelAttention:
-    """The logarithms of what `levels` gives, float64, through which gradients flow.
+    """The logarithms of what `levels` gives, float64, by torch, through which gradients flow.
 
     Raises:
         ValueError: there is not one log-weight a patch, slice and stain.
     """
-    if isinstance(attention, LevelAttention):
-        given = (attention.log_stain_S, attention.log_slice_G, attention.log_patch_N)
-        wanted = ((bag.n_stains,), (bag.n_slices,), (bag.n_patches,))
-        if tuple(each.shape for each in given) != wanted:
-            raise ValueError(f"log-weights of shapes {[tuple(each.shape) for each in given]}, not {list(wanted)}")
-        stain_S, slice_G, patch_N = (each.double() for each in given)
+    given = tuple(each.double() for each in _given(attention, bag))
+    if len(given) == 3:
+        stain_S, slice_G, patch_N = given
         return LevelAttention(
             stain_S.log_softmax(0), _within(slice_G, bag.stain_SG)[0], _within(patch_N, bag.slice_GN)[0]
         )
-    assert isinstance(attention, PatchAttention)
-    if attention.log_weight_N.shape != (bag.n_patches,):
-        raise ValueError(f"log-weights of shape {tuple(attention.log_weight_N.shape)}, not {(bag.n_patches,)}")
-    log_patch_N, mass_G = _within(attention.log_weight_N.double(), bag.slice_GN)
+    log_patch_N, mass_G = _within(given[0], bag.slice_GN)
     log_slice_G, mass_S = _within(mass_G, bag.stain_SG)
     return LevelAttention(mass_S.log_softmax(0), log_slice_G, log_patch_N)
 
@@ -124,12 +124,3 @@ def _within(log_weight_M: Tensor, member_KM: Tensor) -> tuple[Tensor, Tensor]:
     mass_K = safe_KM.logsumexp(1)
     log_M = torch.where(member_KM, safe_KM - mass_K[:, None], 0.0).sum(0)
     return log_M, torch.where(has_K, mass_K, -torch.inf)
-
-
-def _is_number(attention: Attention) -> bool:
-    """Whether no log-weight is NaN or +inf."""
-    if isinstance(attention, PatchAttention):
-        given = [attention.log_weight_N]
-    else:
-        given = [attention.log_stain_S, attention.log_slice_G, attention.log_patch_N]
-    return all(bool((each.detach() < torch.inf).all()) for each in given)

@@ -116,7 +116,8 @@ def _without_attention(store: Store, run_ids: Iterable[str]) -> str:
     for run_id in sorted(run_ids):
         facts = read_run(store, run_id)
         if facts.get("attention") == NO_ATTENTION:
-            return f"Run {run_id} (model {facts['model']}) has no attention: there is nothing to show of single cases."
+            model = f" (model {facts['model']})" if facts["model"] else ""
+            return f"Run {run_id}{model} has no attention: there is nothing to show of single cases."
     return ""
 
 

@@ -9,6 +9,7 @@ import altair as alt
 from milstore.charts.drawing import without_separators
 from milstore.charts.render import about_of
 from milstore.charts.theme import WIDTH, class_colour, outcome_shape, themed, titled
+from milstore.errors import UsageError
 from milstore.report.answers import Answerer, cell
 from milstore.report.gallery import Tile, tiles
 
@@ -54,14 +55,18 @@ class Overview:
 def overview(answerer: Answerer) -> Overview:
     """The overview of all cases that answer. Errors are those of `ask`."""
     result = answerer.result("near-threshold", {"margin": EVERY_MARGIN})
-    rows = sorted(result.records(), key=lambda row: (row["p_true"], row["run_id"], row["case_id"]))
+    # Where there is no label there is no error, and a run may have attention of some of its cases.
+    labelled = [row for row in result.records() if row["p_true"] is not None and row["concentration"] is not None]
+    if not labelled:
+        raise UsageError("no case of this answer has both a label and attention: there is nothing to show")
+    rows = sorted(labelled, key=lambda row: (row["p_true"], row["run_id"], row["case_id"]))
     pictures: dict[tuple[str, str], list[Tile]] = {}
     for tile in tiles(answerer.store, answerer.result("top-patch-list", {"n": TOP}), THUMBNAIL):
         pictures.setdefault((tile.run_id, tile.case_id), []).append(tile)
     about = about_of(answerer.store, "How concentrated is attention where the model errs?", result, {})
     cards = [_card(row, pictures.get((row["run_id"], row["case_id"]), [])) for row in rows[:MOST_CASES]]
     return Overview(
-        spec=without_separators(_chart(result.df(), about).to_dict()),
+        spec=without_separators(_chart(result.df().dropna(subset=["p_true", "concentration"]), about).to_dict()),
         title=about.title,
         cards=cards,
         left_out=len(rows) - len(cards),

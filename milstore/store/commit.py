@@ -94,7 +94,7 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
         "attention": "levels",
         **run,
         "schema_version": SCHEMA_VERSION,
-        "patches_fingerprint": fingerprint.result(),
+        "patches_fingerprint": fingerprint.result() if checked.attention.stored.num_rows else None,
         "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else None,
     }
     facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}

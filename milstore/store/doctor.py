@@ -27,6 +27,7 @@ from milstore.store.derived import check_derived, derived_runs
 from milstore.store.feature_reader import OpenPack
 from milstore.store.features import is_whole, open_features
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
+from milstore.store.given import Given
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.io import sha256_of
 from milstore.store.labels_seen import check_labels
@@ -40,6 +41,7 @@ from milstore.store.run_reader import (
     LEARNING,
     MODEL_FACTS,
     OWN_HASH,
+    RECORDED,
     RUN_FILE,
     TABLES,
     run_ids,
@@ -47,6 +49,7 @@ from milstore.store.run_reader import (
     strangers,
     with_own_hash,
 )
+from milstore.store.run_writer import RunDraft
 
 YOUNG = 3600.0
 """Seconds during which a file without an owner may still be somebody's who is writing."""
@@ -268,7 +271,7 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
         raise ValueError("attention is not sorted by case and rank")
     if facts["files"]["attention.parquet"].get("largest_case", attention.largest_case()) != attention.largest_case():
         raise ValueError("the largest case of attention is not that of run.json")
-    if attention.fingerprint() != facts["patches_fingerprint"]:
+    if ranked.num_rows and attention.fingerprint() != facts["patches_fingerprint"]:
         raise ValueError("the patches of attention are not those of run.json")
 
 
@@ -320,18 +323,25 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
         yield from broken
         return
     yield from _attempt(folder / "epochs.jsonl", store, f"{remove}, and train that split anew", lambda: _epochs(folder))
+    began = _began(folder)
+    recorded = began.get("kind") == RECORDED
+    if recorded:
+        draft = RunDraft(store, run_id, began, folder)
+        yield from _attempt(folder, store, f"{remove}, and record it anew", lambda: Given(draft).check())
     fresh = f"begin that split anew by --fresh, and {remove}"
     yield from _attempt(folder / "checkpoint.pt", store, fresh, lambda: _checkpoint(folder))
-    lease, error = read_lease(folder), _began(folder).get("error")
+    lease, error = read_lease(folder), began.get("error")
     if lease is not None and not lease.is_stale():
         return
-    what = "an unfinished run that nobody trains at the moment"
+    what = f"an unfinished run that nobody {'records' if recorded else 'trains'} at the moment"
     if error:
         what = f"failed: {error}"
     elif lease is not None:
         what = f"interrupted: {lease.owner} has not been heard of since {lease.heartbeat_text}"
     go_on = f"continue it with milstore train --resume {run_id}{where}, or {remove}"
-    if "config_version" not in _began(folder) and "config" in _began(folder):
+    if recorded:
+        go_on = f"record(…) of the same experiment, split and seed goes on with it, or {remove}"
+    elif "config_version" not in _began(folder) and "config" in _began(folder):
         # Of 0.1, whose checkpoints do not go on here.
         go_on = f"train its split anew by --fresh, and {remove}"
     yield Finding(kind=NOTE, where=_below(store, folder), what=what, repair=go_on)

@@ -99,6 +99,14 @@ class RunDraft:
         with self.writing("the epoch"):
             write_text(self.folder / _EPOCHS_FILE, text)
 
+    def put_epoch(self, row: dict[str, Any]) -> None:
+        """Store the row of an epoch in the place of that epoch's. Later ones stay. StoreError as for `write_checkpoint`."""
+        rows = sorted(
+            [row, *(old for old in self.epochs() if old["epoch"] != row["epoch"])], key=lambda each: each["epoch"]
+        )
+        with self.writing("the epoch"):
+            write_text(self.folder / _EPOCHS_FILE, "".join(json.dumps(each, allow_nan=False) + "\n" for each in rows))
+
     def check_own(self) -> None:
         """StoreError, with what became of the run, if its folder is there no more by the name that this process knows."""
         if is_gone(self.folder):
@@ -157,10 +165,11 @@ def begun_by_earlier(draft: RunDraft) -> str:
     )
 
 
-def mint_run_id(experiment: str, split: int, seed: int) -> str:
-    """A run id that nobody has: `<experiment>-s<split>-<seed>-<utc time>-<4 hex>`."""
+def mint_run_id(experiment: str, split: int | None, seed: int | None) -> str:
+    """A run id that nobody has: `<experiment>-s<split>-<seed>-<utc time>-<4 hex>`; without what is None."""
     check_name(experiment, "experiment")
-    return f"{experiment}-s{split}-{seed}-{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(2)}"
+    place = [*([] if split is None else [f"s{split}"]), *([] if seed is None else [str(seed)])]
+    return "-".join([experiment, *place, f"{datetime.now(UTC):%Y%m%dt%H%M%S}", secrets.token_hex(2)])
 
 
 def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | None = None) -> RunDraft:

@@ -1,0 +1,1 @@
+"""A trainer of one's own writes runs: `milstore.open("data").record(…)`."""
