@@ -20,7 +20,7 @@ from milstore.store import Store
 from milstore.store.cohort import migrate, read_cohort
 from milstore.store.configuration import hash_of, refuse_other_configuration, runs_of, sorted_json
 from milstore.store.features import open_features
-from milstore.store.fingerprints import features_fingerprint
+from milstore.store.fingerprints import features_of_split
 from milstore.store.io import sha256_of
 from milstore.store.names import check_name, clip, counted
 from milstore.store.run_reader import read_run
@@ -115,9 +115,7 @@ def ingest_run(
     own = next((row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder), None)
     packed = None if own is None else open_features(store, cohort, own["encoder"])
     encoded = None if packed is None else packed.patches
-    features = (
-        None if packed is None else features_fingerprint(told.label_of.keys() & told.subset_of.keys(), packed.hash_of)
-    )
+    features = None if packed is None else features_of_split(told.label_of, told.subset_of, packed.hash_of)
     looked, understood = read_attention(
         files[1], cohort, store.settings, reading=reading, encoder=encoder or "", encoded=encoded, format=format
     )

@@ -8,8 +8,10 @@ from typing import Any
 from milstore.errors import ConflictError, UsageError
 from milstore.recording.recording import Recording
 from milstore.schema import CONFIG_VERSION
-from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort import Cohort, migrate, read_cohort
 from milstore.store.configuration import hash_of, plain, refuse_other_configuration, runs_of, sorted_json
+from milstore.store.features import open_features
+from milstore.store.fingerprints import features_of_split
 from milstore.store.lease import read_lease
 from milstore.store.names import check_name, clip, named
 from milstore.store.paths import Store, store_option
@@ -36,12 +38,14 @@ def record(
 ) -> Recording:
     """Record a run that another trainer makes. See `milstore.api.OpenStore.record`."""
     _check_words(experiment, split, seed, encoder, model)
+    migrate(store)
     cohort = read_cohort(store)
     split_set, n_splits = _split(cohort, split_set, split)
     told = told_by_store(cohort, split_set, split)
     settings = _settings(config, encoder, model)
     refuse_other_configuration(store, experiment, settings)
-    own = next((row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder), None)
+    has_features = encoder is not None and encoder in cohort.table("encoders")["encoder"].to_pylist()
+    packed = open_features(store, cohort, encoder) if has_features else None
     facts = {
         "kind": RECORDED,
         **dict(zip(_PLACE, (experiment, split_set, split, seed), strict=True)),
@@ -52,7 +56,9 @@ def record(
         "config_hash": hash_of(settings),
         "config_version": CONFIG_VERSION,
         "cohort_fingerprint": cohort.fingerprint,
-        "features_fingerprint": None if own is None else own["fingerprint"],
+        "features_fingerprint": None
+        if packed is None
+        else features_of_split(told.label_of, told.subset_of, packed.hash_of),
         "class_names": list(told.classes),
         "started_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
         "restarts": 0,

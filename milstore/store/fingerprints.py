@@ -6,7 +6,7 @@ attributes are no part of these fingerprints.
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -18,6 +18,20 @@ HashOf = Callable[[str], str | None]
 def features_fingerprint(case_ids: Iterable[str], hash_of: HashOf) -> str:
     """SHA-256 over the patches and vectors of some cases, in whatever order they are given."""
     return _hash([[case_id, hash_of(case_id)] for case_id in sorted(case_ids)])
+
+
+def features_of_split(label_of: Mapping[str, int | None], subset_of: Mapping[str, str] | None, hash_of: HashOf) -> str:
+    """SHA-256 over the features that a training on a split can see: of its cases that have a label and features.
+
+    Args:
+        label_of: label of each case, None for one without.
+        subset_of: subset of each case of the split; None for all cases.
+        hash_of: of the encoder's features.
+    """
+    cases = label_of.keys() if subset_of is None else label_of.keys() & subset_of.keys()
+    return features_fingerprint(
+        (case_id for case_id in cases if label_of[case_id] is not None and hash_of(case_id) is not None), hash_of
+    )
 
 
 def data_fingerprint(
