@@ -15,9 +15,10 @@ from milstore.ingest.file_discovery import find_files
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
-from milstore.store.commit import checked_tables, commit_run
+from milstore.store.commit import checked_tables
 from milstore.store.io import parquet_options, sync_file
 from milstore.store.run_writer import begin_run, mint_run_id
+from milstore.store.write_run import write_run
 
 
 def commit_rows(bench: Bench) -> Iterator[Row]:
@@ -40,7 +41,7 @@ def commit_rows(bench: Bench) -> Iterator[Row]:
             sync_file(path)
 
         def commit() -> None:
-            folders.append(commit_run(drafts.pop(), run_facts(0), **given))
+            folders.append(write_run(drafts.pop(), given, run_facts(0)))
 
         timed = in_rounds({"write": write, "write and sync": write_and_sync, "commit": commit}, bench.rounds)
     per_row = (folders[0] / path.name).stat().st_size / attention.num_rows

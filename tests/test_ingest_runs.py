@@ -11,7 +11,8 @@ from milstore.errors import ConflictError, DataError
 from milstore.ingest.runs import ingest_run
 from milstore.store import Store
 from milstore.store.attention import rank_attention
-from milstore.store.run_reader import run_ids
+from milstore.store.cohort import edit_cohort
+from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from tests.ingesting import contents, milstore
 from tests.making import THREE_PATCHES, MadeOnce, levels, make_splits, make_store
@@ -160,6 +161,23 @@ def test_what_cannot_be_is_refused_whole(
     assert message in str(caught.value)
     assert contents(store) == before
     assert (run_ids(store), list_drafts(store)) == ([], [])
+
+
+def test_labels_are_the_stores(store: Store, tmp_path: Path) -> None:
+    """A true_label that is not the store's is refused; a case without a label in the store has none in the run."""
+    other = "case_id,p_0,p_1,true_label\n2,0.25,0.75,0\n10,0.5,0.5,0\n46,1,0,0\n"
+    with pytest.raises(DataError, match="the run was told label 0 of case '2', and the store has label 1"):
+        ingest_run(store, *save(tmp_path, other), experiment="theirs", split=1, slices_by="number")
+    with edit_cohort(store) as edit:
+        none = dict.fromkeys(("label", "class_name", "source_label"))
+        rows = [{**row, **none} if row["case_id"] == "2" else row for row in edit.table("cases").to_pylist()]
+        edit.replace("cases", pa.Table.from_pylist(rows))
+    report = ingest_run(store, *save(tmp_path), experiment="theirs", split=1, slices_by="number")
+    (row,) = [row for row in read(store, report.run_id, "predictions").to_pylist() if row["case_id"] == "2"]
+    assert row == {"case_id": "2", "subset": "test", "true_label": None, "pred_label": 1, "p_true": None, "error": None}
+    facts = read_run(store, report.run_id)
+    assert [facts[name] for name in ("encoder", "host", "threads", "seconds", "n_epochs", "code_version")] == [None] * 6
+    assert milstore(store, "runs", "list") == 0
 
 
 def test_the_command_takes_a_run_in(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

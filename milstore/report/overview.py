@@ -57,12 +57,12 @@ def overview(answerer: Answerer) -> Overview:
     result = answerer.result("near-threshold", {"margin": EVERY_MARGIN})
     # Where there is no label there is no error, and a run may have attention of some of its cases.
     labelled = [row for row in result.records() if row["p_true"] is not None and row["concentration"] is not None]
-    if not labelled:
-        raise UsageError("no case of this answer has both a label and attention: there is nothing to show")
     rows = sorted(labelled, key=lambda row: (row["p_true"], row["run_id"], row["case_id"]))
     pictures: dict[tuple[str, str], list[Tile]] = {}
     for tile in tiles(answerer.store, answerer.result("top-patch-list", {"n": TOP}), THUMBNAIL):
         pictures.setdefault((tile.run_id, tile.case_id), []).append(tile)
+    if not labelled:
+        raise UsageError("no case of this answer has both a label and attention: there is nothing to show")
     about = about_of(answerer.store, "How concentrated is attention where the model errs?", result, {})
     cards = [_card(row, pictures.get((row["run_id"], row["case_id"]), [])) for row in rows[:MOST_CASES]]
     return Overview(
