@@ -6,6 +6,7 @@ Legend: N rows of the table.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -91,21 +92,13 @@ def starts(group_N: Index) -> Index:
 def unknown_rows(table: pa.Table, known: Places, there: pa.Table) -> Index:
     """The rows of a table, whose places are `known`, with a patch that is in no row of `there`."""
     number_of, first_M, index_M = _by_slice(there)
-    first_G = starts(known.slices)
-    number_G = np.array([number_of.get(key, -1) for key in _keys(table, known.rows(first_G))], np.int64)
-    counts_G = np.diff(np.append(first_G, table.num_rows))
+    first_G = np.append(starts(known.slices), table.num_rows)
+    number_G = np.array([number_of.get(key, -1) for key in _keys(table, known.rows(first_G[:-1]))], np.int64)
     index_N = known.ordered(table["patch_idx"].to_numpy())
-    # Of a slice that is here whole, each patch is as far behind the slice's first as it is there.
-    at_N = np.repeat(first_M[number_G] - first_G, counts_G) + np.arange(table.num_rows)
-    end_N = np.repeat(np.where(number_G < 0, 0, first_M[number_G + 1]), counts_G)
-    missing = np.flatnonzero(at_N >= end_N)
-    at_N[missing] = 0
-    same_N = index_M[at_N] == index_N if len(index_M) else np.zeros(len(index_N), bool)
-    same_N[missing] = False
-    rows = np.flatnonzero(~same_N)
+    rows = _unlike(number_G, first_G, index_N, first_M, index_M)
     if len(rows):
         # Of others it is looked for, by slice and patch in one number; those of `there` ascend.
-        number_N = np.repeat(number_G, counts_G)[rows]
+        number_N = np.repeat(number_G, np.diff(first_G))[rows]
         number_M = np.repeat(np.arange(len(first_M) - 1), np.diff(first_M))
         most = 1 + max(int(index_N.max()), int(index_M.max(initial=0)))
         wanted, has_M = number_N * most + index_N[rows], number_M * most + index_M
@@ -114,6 +107,26 @@ def unknown_rows(table: pa.Table, known: Places, there: pa.Table) -> Index:
             found = (has_M[np.minimum(np.searchsorted(has_M, wanted), len(has_M) - 1)] == wanted) & (number_N >= 0)
         rows = rows[~found]
     return known.rows(rows)
+
+
+def _unlike(
+    number_G: Index, first_G: Index, index_N: npt.NDArray[np.int32], first_M: Index, index_M: npt.NDArray[np.int32]
+) -> Index:
+    """The rows of slices that are not there with the very same patches: mostly none, which is told quickly.
+
+    Slices that lie side by side on both sides are looked at together.
+    """
+    sizes_G, sizes_M = np.diff(first_G), np.diff(first_M)
+    whole_G = number_G >= 0
+    whole_G[whole_G] = sizes_M[number_G[whole_G]] == sizes_G[whole_G]
+    breaks = np.flatnonzero((np.diff(number_G) != 1) | ~whole_G[1:] | ~whole_G[:-1]) + 1
+    rows = [_NONE]
+    for begin, end in pairwise([0, *breaks.tolist(), len(number_G)] if len(number_G) else [0]):
+        first, last = int(first_G[begin]), int(first_G[end])
+        there = int(first_M[number_G[begin]]) if whole_G[begin] else -1
+        if there < 0 or not np.array_equal(index_N[first:last], index_M[there : there + last - first]):
+            rows.append(np.arange(first, last))
+    return np.concatenate(rows)
 
 
 def _by_slice(table: pa.Table) -> tuple[dict[tuple[str, str, int], int], Index, npt.NDArray[np.int32]]:
