@@ -1,16 +1,18 @@
 """Bags: each patch keeps its name, its slice and its features."""
 
+import math
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milstore.store.cohort import read_cohort
+from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.features import open_features
-from milstore.training.bags import Float32Rows, feature_moments, make_bag
+from milstore.training.bags import Float32Rows, coordinates, feature_moments, make_bag
 from milstore.training.data_loading import open_bags
 from tests.training_cohort import LABELS, bag, bags, features, places, tiny_store
 
@@ -49,6 +51,29 @@ def test_the_packed_store_gives_the_same_bags(tmp_path: Path) -> None:
         expected = dict(zip(places(held.case_id), features(held.case_id).tolist(), strict=True))
         assert dict(zip(identities(held), held.feature_ND.tolist(), strict=True)) == expected
         assert held.feature_ND.dtype == torch.float16
+
+
+def test_a_model_is_given_where_patches_lie(tmp_path: Path) -> None:
+    """Each patch comes with its own left and upper edge, whatever the order of the rows, and NaN where one is unknown."""
+    store = tiny_store(tmp_path)
+    with edit_cohort(store) as edit:
+        rows = edit.table("patches").to_pylist()
+        for row in rows:
+            known = row["patch_idx"] % 3 != 0
+            row |= {"x": 10 * row["slice_idx"] + row["patch_idx"] if known else None, "y": 100 + row["patch_idx"]}
+        edit.replace("patches", pa.Table.from_pylist(rows[::-1], edit.table("patches").schema))
+    cohort = read_cohort(store)
+    packed = open_features(store, cohort, None)
+    xy = coordinates(cohort, packed)
+    unknown = 0
+    for held in open_bags(packed, LABELS, torch.device("cpu"), xy=xy).in_order(LABELS):
+        for (_, slice_idx, patch_idx), (x, y) in zip(identities(held), held.xy_N2.tolist(), strict=True):
+            if patch_idx % 3 == 0:
+                unknown += 1
+                assert math.isnan(x) and math.isnan(y)
+            else:
+                assert (x, y) == (10 * slice_idx + patch_idx, 100 + patch_idx)
+    assert 0 < unknown < packed.patches.num_rows
 
 
 @settings(max_examples=50, deadline=None)

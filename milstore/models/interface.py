@@ -31,7 +31,8 @@ class Bag:
     """Which stain each slice is of, int64 from 0 to S - 1; every stain has a slice. The numbers count this case's own
     stains and mean nothing beyond it: a model that treats stains differently goes by `stains`."""
     xy_N2: Tensor
-    """Where each patch lies in its slice; NaN where that is unknown."""
+    """Left and upper edge of each patch, in pixels of its slice, or of its slide's level 0 where the slice lies on a slide;
+    NaN where that is unknown."""
     n_stains: int
     """S. Kept beside the tensors, as looking at them would wait for a GPU."""
     stains: tuple[str, ...] = ()

@@ -12,15 +12,19 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
 from milstore.errors import DataError
 from milstore.models import interface
+from milstore.store.cohort import Cohort
 from milstore.store.features import PackedFeatures
 from milstore.store.names import natural_key
+from milstore.store.patch_index import PLACE
 
 Ints = npt.NDArray[np.int64]
+Coordinates = npt.NDArray[np.float32]
 TENSORS = ("feature_ND", "slice_of_N", "stain_G", "xy_N2")
 """The parts of a bag that are moved to a GPU."""
 
@@ -47,8 +51,8 @@ class Bag:
     stain_G: Tensor
     """Which stain each slice is of, from 0, on the features' device; stains in alphabetical order."""
     xy_N2: Tensor
-    """Where each patch lies in its slice, float32, on the features' device; NaN where that is unknown. What is packed
-    knows no coordinates."""
+    """Left and upper edge of each patch, in pixels of its slice or of its slide's level 0, float32, on the features'
+    device; NaN where that is unknown."""
 
     @property
     def n_patches(self) -> int:
@@ -139,8 +143,30 @@ def make_bag(case_id: str, stain_N: Iterable[str], slice_idx_N: Ints, patch_idx_
     return _bag(case_id, [str(stain) for stain in stains], place_N3, feature_ND)
 
 
-def name_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> dict[str, Bag]:
-    """The bags of cases, in natural order, still without features. KeyError for a case that has none in the pack."""
+def coordinates(cohort: Cohort, packed: PackedFeatures) -> Coordinates | None:
+    """Left and upper edge of the patches of `packed`, row by row, float32 of shape (rows, 2): NaN where unknown.
+
+    None if the store has no coordinates at all.
+    """
+    patches = cohort.table("patches").select([*PLACE, "x", "y"])
+    known = patches.filter(pc.and_(patches["x"].is_valid(), patches["y"].is_valid()))
+    if not known.num_rows:
+        return None
+    asked = packed.patches.select(list(PLACE)).cast(known.select(list(PLACE)).schema)
+    both = asked.append_column("row", pa.array(np.arange(asked.num_rows))).join(known, list(PLACE), join_type="inner")
+    found = np.full((asked.num_rows, 2), np.nan, np.float32)
+    found[np.asarray(both["row"])] = np.stack([np.asarray(both["x"]), np.asarray(both["y"])], axis=1)
+    return found
+
+
+def name_bags(packed: PackedFeatures, case_ids: Iterable[str], xy: Coordinates | None = None) -> dict[str, Bag]:
+    """The bags of cases, in natural order, still without features. KeyError for a case that has none in the pack.
+
+    Args:
+        packed: the features.
+        case_ids: the cases.
+        xy: from `coordinates`; None where there are none.
+    """
     encoded = packed.patches["stain"].combine_chunks().dictionary_encode()
     # Codes in alphabetical order of the stains, whatever order they were met in.
     names = encoded.dictionary.to_pylist()
@@ -151,10 +177,12 @@ def name_bags(packed: PackedFeatures, case_ids: Iterable[str]) -> dict[str, Bag]
         [stain_code, *(_int64(packed.patches[name].combine_chunks()) for name in ("slice_idx", "patch_idx"))], axis=1
     )
     nothing = torch.empty(0, packed.n_features, dtype=getattr(torch, packed.dtype))
-    return {
-        case_id: _bag(case_id, stains, place_N3[slice(*packed.case_rows[case_id])], nothing)
-        for case_id in sorted(case_ids, key=natural_key)
-    }
+    bags = {}
+    for case_id in sorted(case_ids, key=natural_key):
+        rows = slice(*packed.case_rows[case_id])
+        bag = _bag(case_id, stains, place_N3[rows], nothing)
+        bags[case_id] = bag if xy is None else replace(bag, xy_N2=torch.from_numpy(xy[rows]))
+    return bags
 
 
 def feature_moments(bags: BagSource, case_ids: Iterable[str]) -> tuple[Tensor, Tensor]:

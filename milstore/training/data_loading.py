@@ -14,7 +14,7 @@ from torch import Tensor
 
 from milstore.errors import UsageError
 from milstore.store.features import PackedFeatures, empty_vectors
-from milstore.training.bags import TENSORS, Bag, BagsInMemory, BagSource, name_bags
+from milstore.training.bags import TENSORS, Bag, BagsInMemory, BagSource, Coordinates, name_bags
 from milstore.training.memory import memory_text
 
 MOST_AHEAD = 8
@@ -24,7 +24,11 @@ DEVICE_SHARE = 0.7
 
 
 def open_bags(
-    packed: PackedFeatures, case_ids: Iterable[str], device: torch.device, memory: int | None = None
+    packed: PackedFeatures,
+    case_ids: Iterable[str],
+    device: torch.device,
+    memory: int | None = None,
+    xy: Coordinates | None = None,
 ) -> BagSource:
     """The bags of cases: on the device if there is room, else in memory, else read ahead from the file.
 
@@ -34,11 +38,12 @@ def open_bags(
         device: where the model is.
         memory: most bytes of this machine's memory that features may take, a case turned to float32 included; None
             for as many as they need.
+        xy: where the patches lie, from `milstore.training.bags.coordinates`.
 
     Raises:
         UsageError: the memory does not hold the largest case three times.
     """
-    names = name_bags(packed, case_ids)
+    names = name_bags(packed, case_ids, xy)
     n_bytes = sum(bag.n_patches for bag in names.values()) * _row_bytes(packed)
     if device.type == "cuda":
         return _for_gpu(packed, names, n_bytes, device, memory)

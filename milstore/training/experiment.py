@@ -7,7 +7,7 @@ import torch
 
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.schema import CONFIG_VERSION
-from milstore.store.cohort import migrate, read_cohort
+from milstore.store.cohort import Cohort, migrate, read_cohort
 from milstore.store.features import PackedFeatures, open_features
 from milstore.store.names import named
 from milstore.store.paths import Store
@@ -15,7 +15,7 @@ from milstore.store.run_writer import open_draft
 from milstore.store.split_numbers import choose_split_set
 from milstore.store.write_run import class_names
 from milstore.training import resumption, setup
-from milstore.training.bags import BagSource
+from milstore.training.bags import BagSource, coordinates
 from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash
 from milstore.training.data_loading import open_bags
 from milstore.training.interruption import Interruption
@@ -147,7 +147,7 @@ def train_all(
             store=store,
             cohort=cohort,
             chosen=chosen_model,
-            bags=_open(packed, plans.values(), found_device, memory),
+            bags=_open(cohort, packed, plans.values(), found_device, memory),
             interruption=interruption,
             watcher=watcher,
             checkpoint_seconds=60 * checkpoint_minutes,
@@ -222,7 +222,7 @@ def resume(
             store=store,
             cohort=cohort,
             chosen=chosen_model,
-            bags=_open(packed, [plan], find_device(device), memory),
+            bags=_open(cohort, packed, [plan], find_device(device), memory),
             interruption=interruption,
             watcher=watcher,
             checkpoint_seconds=60 * checkpoint_minutes,
@@ -246,7 +246,10 @@ def check_numbers(seed: int, threads: int | None, checkpoint_minutes: float) -> 
         raise UsageError(f"--checkpoint-minutes {checkpoint_minutes}: give more than 0")
 
 
-def _open(packed: PackedFeatures, plans: Iterable[SplitPlan], device: torch.device, memory: str | None) -> BagSource:
+def _open(
+    cohort: Cohort, packed: PackedFeatures, plans: Iterable[SplitPlan], device: torch.device, memory: str | None
+) -> BagSource:
     """The bags of every case of the splits."""
     cases = {case_id for plan in plans for case_id in plan.cases.subset_of}
-    return open_bags(packed, cases, device, None if memory is None else parse_memory(memory))
+    most = None if memory is None else parse_memory(memory)
+    return open_bags(packed, cases, device, most, coordinates(cohort, packed))
