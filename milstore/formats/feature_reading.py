@@ -4,7 +4,7 @@ A format travels by its name: each process finds it for itself.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -108,8 +108,8 @@ def _finite_rows(block: Vectors) -> npt.NDArray[np.bool_]:
 class SliceIndex:
     """Which patches the rows of a slice's file are."""
 
-    patch_idx: npt.NDArray[np.int64]
-    """(N,), ascending"""
+    patch_idx: npt.NDArray[np.int64] | None
+    """(N,), ascending; None where the file says by coordinates alone which patches they are, in the order of its rows"""
     order: npt.NDArray[np.int64]
     """(N,): row of the file that holds each of them"""
     coords: npt.NDArray[np.int64] | None
@@ -122,7 +122,13 @@ class SliceIndex:
     @property
     def rows(self) -> int:
         """How many vectors there are."""
-        return len(self.patch_idx)
+        return len(self.order)
+
+    def numbered(self, numbers: npt.NDArray[np.int64]) -> "SliceIndex":
+        """The same with the numbers (N,), of each row, that its patches turned out to have."""
+        order = np.argsort(numbers, kind="stable")
+        coords = None if self.coords is None else self.coords[order]
+        return replace(self, patch_idx=numbers[order], order=order, coords=coords)
 
 
 def read_index(task: tuple[str, str]) -> SliceIndex:
@@ -140,24 +146,30 @@ def _index(path: Path, name: str, layout: Layout) -> SliceIndex:
     numbers, xy = layout.patch_idx, layout.xy
     if layout.rows < 1 or layout.width < 1:
         raise DataError(f"{path} has features of shape {(layout.rows, layout.width)}: they must be floats (N, D)")
-    if numbers is None:
-        raise DataError(f"{path} does not number its patches: it needs patch_idx (N), the number in each patch's name")
-    if not is_array(numbers, 1, "iu") or len(numbers) != layout.rows:
+    if numbers is None and xy is None:
+        raise DataError(
+            f"{path} does not say which patches its rows are of: it needs patch_idx (N), the number in each patch's name, "
+            "or coords (N, 2)"
+        )
+    if numbers is not None and (not is_array(numbers, 1, "iu") or len(numbers) != layout.rows):
         raise DataError(f"{path}: format {name} gives no patch_idx of {layout.rows} integers for it")
     if xy is not None and layout.unit != "slice":
         raise DataError(f"{path} has coordinates in {layout.unit}: only pixels of the slice can be taken in")
     if xy is not None and (not is_array(xy, 2, "iuf") or xy.shape != (layout.rows, 2)):
         raise DataError(f"{path}: format {name} gives no xy of {layout.rows} pairs of numbers for it")
     whole = xy is None or (np.isfinite(xy).all() and (np.abs(xy) < 2**31).all())
-    if numbers.min(initial=0) < 0 or numbers.max(initial=0) >= 2**31 or not whole:
+    counted = numbers is None or (numbers.min(initial=0) >= 0 and numbers.max(initial=0) < 2**31)
+    if not counted or not whole:
         raise DataError(f"{path} has a patch_idx or coords outside 0 to {2**31 - 1}: repair it")
-    order = np.argsort(numbers, kind="stable")
-    ascending = numbers[order].astype(np.int64)
+    rounded = None if xy is None else np.rint(xy.astype(np.float64)).astype(np.int64)
+    in_file = SliceIndex(None, np.arange(layout.rows), rounded, layout.width, bool(layout.half))
+    if numbers is None:
+        return in_file
+    ascending = np.sort(numbers.astype(np.int64))
     double = ascending[1:][ascending[1:] == ascending[:-1]]
     if len(double):
         raise DataError(f"{path} has patch {named(double.tolist())} more than once: remove one")
-    rounded = None if xy is None else np.rint(xy[order].astype(np.float64)).astype(np.int64)
-    return SliceIndex(ascending, order, rounded, layout.width, bool(layout.half))
+    return in_file.numbered(numbers.astype(np.int64))
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +209,7 @@ def pack_slice(task: SliceTask) -> SliceDone:
     if not (vectors.dtype.kind == "f" or is_bfloat16(vectors.dtype)):
         raise DataError(f"{path} has features of type {vectors.dtype}: they must be floats (N, D)")
     rows = max(1, _BLOCK_BYTES // (target.n_features * 4))
+    assert index.patch_idx is not None, "numbers are given before vectors are written"
     first: Vectors | None = None
     zeros: list[int] = []
     for begin in range(0, index.rows, rows):

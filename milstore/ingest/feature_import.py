@@ -32,7 +32,7 @@ from milstore.ingest.file_discovery import Found
 from milstore.ingest.file_names import read_names
 from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes, put_labels, told_unknown
 from milstore.ingest.patch_reconcile import in_pack_order, sorted_side
-from milstore.ingest.place_numbers import with_numbers
+from milstore.ingest.place_numbers import numbered_by_row, with_numbers
 from milstore.ingest.slices import SliceBook
 from milstore.plugins import format_name
 from milstore.progress import Progress
@@ -238,7 +238,11 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
         asked = [(str(path), name) for path, name in zip(paths, formats, strict=True)]
         indices = list(crew.mapped(read_index, asked))
         _check_declared(job, names, paths, indices)
-        put: Put = partial(_placed, job, table=_expanded(names, indices))
+        table = _expanded(names, indices)
+        if table["patch_idx"].null_count:
+            table = numbered_by_row(table, job.plan.table("patches"), job.plan.table("slices"))
+            indices = _numbered(indices, table)
+        put: Put = partial(_placed, job, table=table)
         placed = put(job.plan)
         first_row = _first_rows(placed.rows)
         dtype = "float16" if all(each.half for each in indices) else "float32"
@@ -285,10 +289,12 @@ def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Se
 
 def _expanded(names: pa.Table, indices: Sequence[SliceIndex]) -> pa.Table:
     """A row a patch in the place of a row a slice."""
-    counts = [len(index.patch_idx) for index in indices]
+    counts = [index.rows for index in indices]
     table = names.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
-    patch_idx = np.concatenate([index.patch_idx for index in indices]).astype(np.int32)
-    table = table.set_column(table.column_names.index("patch_idx"), "patch_idx", pa.array(patch_idx))
+    unnumbered = np.repeat([index.patch_idx is None for index in indices], counts)
+    # In the place of a number that is not known yet stands any.
+    patch_idx = np.concatenate([i.order if i.patch_idx is None else i.patch_idx for i in indices]).astype(np.int32)
+    table = table.set_column(table.column_names.index("patch_idx"), "patch_idx", pa.array(patch_idx, mask=unnumbered))
     absent = np.repeat([index.coords is None for index in indices], counts)
     for column, name in enumerate(("x", "y")):
         values = np.concatenate(
@@ -299,6 +305,15 @@ def _expanded(names: pa.Table, indices: Sequence[SliceIndex]) -> pa.Table:
         )
         table = table.set_column(table.column_names.index(name), name, pa.array(values.astype(np.int32), mask=absent))
     return table
+
+
+def _numbered(indices: Sequence[SliceIndex], table: pa.Table) -> list[SliceIndex]:
+    """The files' rows with the numbers that the table has for them, file by file."""
+    numbers = np.split(np.asarray(table["patch_idx"], np.int64), np.cumsum([index.rows for index in indices])[:-1])
+    return [
+        index.numbered(found) if index.patch_idx is None else index
+        for index, found in zip(indices, numbers, strict=True)
+    ]
 
 
 def _first_rows(rows: pa.Table) -> dict[str, int]:

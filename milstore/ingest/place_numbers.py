@@ -31,6 +31,20 @@ def with_numbers(table: pa.Table, known: pa.Table, slices: pa.Table) -> pa.Table
     Raises:
         DataError: two files lie at one place, or the store's patches of a slice have no coordinates to find them by.
     """
+    return _with_numbers(table, known, slices, by_row=False)
+
+
+def numbered_by_row(table: pa.Table, known: pa.Table, slices: pa.Table) -> pa.Table:
+    """The same for the rows of slices' files: where a slice's patches have no coordinates in the store, and are as many as
+    the rows, the rows are those patches in the order of their numbers, and the coordinates become theirs.
+
+    Raises:
+        DataError: as `with_numbers`; or the store has patches of a slice without coordinates, and not as many as the rows.
+    """
+    return _with_numbers(table, known, slices, by_row=True)
+
+
+def _with_numbers(table: pa.Table, known: pa.Table, slices: pa.Table, *, by_row: bool) -> pa.Table:
     if not table["patch_idx"].null_count:
         return table
     rows = table.to_pylist()
@@ -50,6 +64,9 @@ def with_numbers(table: pa.Table, known: pa.Table, slices: pa.Table) -> pa.Table
         if row["patch_idx"] is not None:
             given[_key(row)] = max(given[_key(row)], row["patch_idx"])
     for key, of_slice in waiting.items():
+        if by_row and there[key] and all(row["x"] is None for row in there[key]):
+            _number_by_row(key, of_slice, there[key])
+            continue
         highest = max([given[key], *(row["patch_idx"] for row in there[key])])
         _number(key, of_slice, there[key], highest + 1)
     return pa.Table.from_pylist(rows, table.schema)
@@ -57,6 +74,17 @@ def with_numbers(table: pa.Table, known: pa.Table, slices: pa.Table) -> pa.Table
 
 def _key(row: Row) -> tuple[str, ...]:
     return tuple(row[name] for name in _SLICE)
+
+
+def _number_by_row(key: tuple[str, ...], of_slice: list[Row], there: list[Row]) -> None:
+    if len(of_slice) != len(there):
+        raise DataError(
+            f"{clip(of_slice[0]['file'], 200)} has coordinates and no patch_idx, and which of its {len(of_slice)} rows is which "
+            f"of the {len(there)} patches without coordinates of case {clip(key[0])}, {key[1]}, {key[2]} cannot be told: give "
+            "patch_idx, or a row for each of them in the order of their numbers"
+        )
+    for row, number in zip(of_slice, sorted(each["patch_idx"] for each in there), strict=True):
+        row["patch_idx"] = number
 
 
 def _number(key: tuple[str, ...], of_slice: list[Row], there: list[Row], following: int) -> None:
