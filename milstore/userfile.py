@@ -60,13 +60,16 @@ def is_path(name: str) -> bool:
     return path.endswith(".py") or "/" in name or "\\" in name
 
 
-def load_file(kind: str, name: str, sha256: Mapping[str, str] | None = None) -> tuple[Any, tuple[SourceFile, ...]]:
+def load_file(
+    kind: str, name: str, sha256: Mapping[str, str] | None = None, *, wanted: str = ""
+) -> tuple[Any, tuple[SourceFile, ...]]:
     """The object that `./file.py:Class` names, and the files that it was loaded from, its own first.
 
     Args:
         kind: what it is to be, such as model or format, for messages.
         name: its path and class.
         sha256: what the files must have, by name; others are not executed. None for any.
+        wanted: what the file must define, where that has one name for all: a function chart(frame, about).
 
     Raises:
         DataError: a file has another SHA-256.
@@ -75,19 +78,21 @@ def load_file(kind: str, name: str, sha256: Mapping[str, str] | None = None) -> 
     path_text, _, class_name = name.rpartition(":")
     if not path_text or path_text.endswith(":") or class_name.endswith(".py"):
         path_text, class_name = name, ""
-    path = Path(path_text)
+    path, shown = Path(path_text), path_text if wanted else name
     if not path.is_file():
-        raise UsageError(f"{kind} {name}: there is no file {path}")
-    sources = _collect(kind, name, path.resolve())
+        raise UsageError(f"{kind} {shown}: there is no file {path}")
+    sources = _collect(kind, shown, path.resolve())
     if not class_name:
-        raise UsageError(f"{kind} {name}: say which class, such as {name}:{_some_class(sources[0])}")
+        raise UsageError(f"{kind} {shown}: say which class, such as {name}:{_some_class(sources[0])}")
     if sha256 is not None:
-        require_same_files(kind, name, {source.file.name: source.file.sha256 for source in sources}, sha256)
-    module = _import(kind, name, path.resolve(), sources)
+        require_same_files(kind, shown, {source.file.name: source.file.sha256 for source in sources}, sha256)
+    module = _import(kind, shown, path.resolve(), sources)
+    if not hasattr(module, class_name) and wanted:
+        raise UsageError(f"{kind} {shown}: it defines no {wanted.removeprefix('a ')}")
     if not hasattr(module, class_name):
         near = get_close_matches(class_name, [each for each in vars(module) if not each.startswith("_")], n=1)
         hint = f"did you mean {near[0]}?" if near else f"it defines {_some_class(sources[0])}"
-        raise UsageError(f"{kind} {name}: {path} has no {class_name}: {hint}")
+        raise UsageError(f"{kind} {shown}: {path} has no {class_name}: {hint}")
     return getattr(module, class_name), tuple(source.file for source in sources)
 
 

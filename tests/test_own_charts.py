@@ -98,8 +98,8 @@ def test_without_rows_nothing_is_drawn_by_it(asked: Store) -> None:
 
 
 WRONG = {
-    "1 / 0": "chart own.py: it cannot be imported: ZeroDivisionError: division by zero (own.py, line 1)",
-    "def chart(:": "chart own.py: it cannot be imported: SyntaxError: invalid syntax (own.py, line 1)",
+    "1 / 0": "chart own.py: own.py cannot be imported: ZeroDivisionError: division by zero (own.py, line 1)",
+    "def chart(:": "chart own.py: own.py, line 1: invalid syntax",
     "chart = 1": "chart own.py: it defines no function chart(frame, about)",
     "def chart(frame, about):\n    return frame['stian']": (
         "the chart cannot be drawn: KeyError: 'stian' (own.py, line 2)"
@@ -129,7 +129,7 @@ def test_a_file_that_is_wrong_is_one_line(
 
 def test_a_file_that_is_missing_is_named() -> None:
     """There is no search: the path is what it says."""
-    with pytest.raises(UsageError, match=r"chart none\.py: there is no such file"):
+    with pytest.raises(UsageError, match=r"chart none\.py: there is no file none\.py"):
         load_chart(Path("none.py"))
 
 

@@ -3,7 +3,6 @@
 Whoever names the file has it executed, with all rights: so a store's folder is no place to look in.
 """
 
-import runpy
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import altair as alt
 
 from milstore.charts.theme import About
 from milstore.errors import UsageError
+from milstore.userfile import load_file
 
 Draw = Callable[[Any, About], Any]
 """What draws an answer, a pandas data frame: it gives an Altair chart."""
@@ -24,12 +24,7 @@ def load_chart(path: Path) -> Draw:
     Raises:
         UsageError: there is no such file or function, or the file fails.
     """
-    if not path.is_file():
-        raise UsageError(f"chart {path}: there is no such file")
-    try:
-        found = runpy.run_path(str(path)).get("chart")
-    except Exception as error:
-        raise UsageError(f"chart {path}: it cannot be imported: {_told(error)}") from error
+    found, _ = load_file("chart", f"{path}:chart", wanted="a function chart(frame, about)")
     if not callable(found):
         raise UsageError(f"chart {path}: it defines no function chart(frame, about)")
     draw: Draw = found
