@@ -14,6 +14,7 @@ from pathlib import Path
 
 from benchmarks.computing import epoch_rows, gpu_rows, linear_rows, rival_rows
 from benchmarks.feeding import loading_rows, memory_rows, split_rows
+from benchmarks.libraries import library_rows
 from benchmarks.make_cohort import Shape
 from benchmarks.page import HEAD, Row, machine, put_on_page, table
 from benchmarks.parts import add_only
@@ -23,6 +24,7 @@ from milstore.training.provenance import repeatable_arithmetic
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "epoch": epoch_rows,
     "rival": rival_rows,
+    "libraries": library_rows,
     "loading": loading_rows,
     "memory": memory_rows,
     "splits": split_rows,
@@ -40,6 +42,8 @@ NOTES = """\
   commonly is: a module a level, a loop over slices, `torch.nn.Linear`. Files are read by a DataLoader of two workers from
   a page cache that is warm; on a cold disk or a cluster's file system they take longer. In memory, its slices are float32
   already. Ours begins from float16 both times.
+- **torchmil's ABMIL and plain torch** (`benchmarks/libraries.py`) have the same widths, optimiser and one step a case, and
+  their features lie in memory as float32; ours begins from float16. Small bags show what a step costs beside its products.
 - **Loading** is compared with bare `readinto` of the same bytes. `touch` and what runs before each contender only keep
   fresh memory from being found by the system at one contender's cost.
 - **Memory**: `--memory` limits what features take; weights, gradients, moments of the optimiser and activations come on

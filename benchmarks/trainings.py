@@ -53,8 +53,10 @@ class Bench:
         return open_bags(self.packed, self.cases.all, CPU)
 
 
-def training(bags: BagSource, cases: SplitCases, device: torch.device = CPU) -> Training:
-    return Training(bags, cases, CONFIG, n_classes=2, seed=0, device=device)
+def training(
+    bags: BagSource, cases: SplitCases, device: torch.device = CPU, *, config: TrainingConfig = CONFIG
+) -> Training:
+    return Training(bags, cases, config, n_classes=2, seed=0, device=device)
 
 
 def one_epoch(made: Training) -> None:
