@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ from milstore.asking.result import Fetch, Result
 from milstore.asking.sandbox import lock_down
 from milstore.asking.selection import Choice, Selection, select
 from milstore.asking.time_limit import DEFAULT_TIMEOUT, time_limit
+from milstore.asking.verifying import named_runs, verify_read
 from milstore.asking.walled import Walled
 from milstore.errors import DataError, UsageError
 from milstore.store.names import normal_case_id
@@ -143,13 +145,14 @@ def ask(
     selection = choose(con)
     if narrowed:
         narrow(con, store, query.sql, selection.answering, selection.cases)
+    told = verify_read(con, store, query.sql, selection.runs if narrowed else None)
     with time_limit(con, timeout):
         _check_header(con, query)
     return Result(
         _runner(con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
         analysis_function(query.then, bound) if query.then else None,
         title=selection.title,
-        notes=list(selection.notes),
+        notes=[*selection.notes, *told],
     )
 
 
@@ -169,8 +172,9 @@ def _ask_foreign(
         selection = choose(con)
         _check_header(con, query)
         check_foreign(con, text)
+        told = verify_read(con, store, text, None)
         set_variables(con, bound)
-        return selection
+        return replace(selection, notes=[*selection.notes, *told])
 
     selection = _prepare(walled, timeout, prepare)
     return Result(_walled_runner(walled, text, timeout), title=selection.title, notes=list(selection.notes))
@@ -261,10 +265,11 @@ def analysis_function(name: str, bound: Mapping[str, Any] | None = None) -> Call
 def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Result:
     """Answer one statement of anybody's SQL in the sandbox. UsageError for one that is wrong or does more than read."""
 
-    def prepare(con: duckdb.DuckDBPyConnection) -> None:
+    def prepare(con: duckdb.DuckDBPyConnection) -> list[str]:
         # Making all views takes longer than most answers.
         _give_views(con, store, check_foreign(con, sql, store.manifest()["tables"]))
+        return verify_read(con, store, sql, named_runs(store, sql))
 
     walled = Walled(connect_bare)
-    _prepare(walled, timeout, prepare)
-    return Result(_walled_runner(walled, sql, timeout))
+    told = _prepare(walled, timeout, prepare)
+    return Result(_walled_runner(walled, sql, timeout), notes=told)

@@ -14,7 +14,8 @@ from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
 from milstore.store.names import counted, named, natural_key, nearest, normal_case_id
 from milstore.store.paths import Store
-from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION, find_run_id, read_run, run_ids
+from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION, find_run_id, run_ids
+from milstore.store.verified import verified_run
 from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
 
 ALL = "all"
@@ -198,7 +199,7 @@ def _set_largest(con: duckdb.DuckDBPyConnection, runs: list[_Run]) -> None:
 
 
 def _run(store: Store, run_id: str) -> _Run:
-    facts = read_run(store, run_id)
+    facts = verified_run(store, run_id)
     try:
         largest = facts["files"]["attention.parquet"].get("largest_case")
         run = _Run(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from milstore.analysis.learning import mark
+from milstore.errors import StoreError
 from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
 from milstore.store.lease import Lease, read_lease
@@ -166,8 +167,13 @@ def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
 
 
 def _unfinished(draft: RunDraft, entry: _Entry | None, queue: dict[str, str] | None) -> RunState:
-    rows, facts = draft.epochs(), draft.facts
+    facts = draft.facts
     state, note = _judge(read_lease(draft.folder), entry, queue, draft)
+    try:
+        rows = draft.epochs()
+    except StoreError:
+        # The others are still listed; going on with this one says what is wrong, and so does doctor.
+        rows, note = [], "its epochs are damaged: run milstore doctor"
     epochs = _most_epochs(facts)
     # Another trainer need not say how long an epoch took, nor what its validation loss was.
     spent = [row["seconds"] for row in rows if row["seconds"] is not None]

@@ -39,6 +39,7 @@ from milstore.store.io import sync_folder, write_json, write_parquet, write_whol
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
 from milstore.store.placeholder import make_placeholder
+from milstore.store.verified import expected_of, verify
 
 log = logging.getLogger("milstore")
 
@@ -76,7 +77,7 @@ class Cohort:
         """case_id, stain, slice_idx and patch_idx of every patch, which are read sooner alone; texts as dictionaries."""
         if "patches" not in self.manifest["tables"]:
             return self.table("patches").select(list(PLACE))
-        return _read_file(self.store.root / self.manifest["tables"]["patches"]["file"], PLACE)
+        return self._file("patches", PLACE)
 
     def damage(self, name: str) -> str:
         """What is wrong with the file of a table, looked at once, to its last byte; nothing if it is what was stored."""
@@ -90,8 +91,14 @@ class Cohort:
         return {}
 
     def stored(self, name: str) -> pa.Table:
-        """A table that has a file, as the file has it. StoreError if it cannot be read."""
-        return _read_file(self.store.root / self.manifest["tables"][name]["file"])
+        """A table that has a file, as the file has it. StoreError if it cannot be read, or is not what was stored."""
+        return self._file(name)
+
+    def _file(self, name: str, columns: Sequence[str] | None = None) -> pa.Table:
+        entry = self.manifest["tables"][name]
+        path = self.store.root / entry["file"]
+        verify(self.store, [expected_of(self.store, entry)])
+        return _read_file(path, columns)
 
     def names(self) -> list[str]:
         """The tables that have a file."""

@@ -49,7 +49,7 @@ from milstore.store.run_reader import (
     strangers,
     with_own_hash,
 )
-from milstore.store.run_writer import RunDraft
+from milstore.store.run_writer import EPOCHS_FILE, RunDraft, epoch_of_line
 
 YOUNG = 3600.0
 """Seconds during which a file without an owner may still be somebody's who is writing."""
@@ -322,7 +322,7 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
     if broken:
         yield from broken
         return
-    yield from _attempt(folder / "epochs.jsonl", store, f"{remove}, and train that split anew", lambda: _epochs(folder))
+    yield from _attempt(folder / EPOCHS_FILE, store, f"{remove}, and train that split anew", lambda: _epochs(folder))
     began = _began(folder)
     recorded = began.get("kind") == RECORDED
     if recorded:
@@ -368,9 +368,9 @@ def _checkpoint(folder: Path) -> None:
 
 
 def _epochs(folder: Path) -> None:
-    path = folder / "epochs.jsonl"
+    path = folder / EPOCHS_FILE
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
-        json.loads(line)["epoch"]
+        epoch_of_line(line)
 
 
 def _leftover(store: Store, path: Path, what: str) -> Finding:

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,10 @@ import pyarrow as pa
 from milstore.errors import ConflictError, StoreError, UsageError
 from milstore.store.cohort import Cohort
 from milstore.store.io import sha256_of
-from milstore.store.names import named, nearest
+from milstore.store.names import clip, named, nearest
 from milstore.store.pack_matrix import Vectors
 from milstore.store.packs import (
-    PACK,
-    ROWS,
-    VECTORS,
+    case_hash,
     case_hashes,
     entries_of,
     hash_of_parts,
@@ -29,7 +27,8 @@ from milstore.store.packs import (
     rows_of_cases,
 )
 from milstore.store.patch_index import PLACE, hash_places, places
-from milstore.store.paths import Store
+from milstore.store.paths import PACK, ROWS, VECTORS, Store
+from milstore.store.verified import ADVICE
 
 
 def is_whole(folder: Path, patches: pa.Table, fingerprint: str) -> bool:
@@ -149,6 +148,10 @@ class PackedFeatures:
     packs: tuple[OpenPack, ...]
     hashes: Mapping[str, Mapping[int, str]]
     """For each case, the SHA-256 of what each pack, by its number, holds of it, as far as it is written down."""
+    store: Store | None = None
+    """The store, for packs that are compared with what was stored when they are first read; None if they are not."""
+    _compared: set[tuple[int, str]] = field(default_factory=set, compare=False, repr=False)
+    """The cases of packs that were compared."""
 
     @property
     def folder(self) -> Path:
@@ -184,14 +187,38 @@ class PackedFeatures:
         """
         first, end = self.case_rows[case_id]
         if len(self.packs) == 1:
-            return self.packs[0].read(case_id, into)
+            return self._read(self.packs[0], case_id, into)
         pack_N = self._merged[1][first:end]
         parts: list[int] = np.unique(pack_N).tolist()
         if len(parts) == 1:
-            return self.packs[parts[0]].read(case_id, into)
+            return self._read(self.packs[parts[0]], case_id, into)
         vectors = empty_vectors(end - first, self.n_features, self.dtype) if into is None else into[: end - first]
         for part in parts:
-            vectors[pack_N == part] = self.packs[part].read(case_id)
+            vectors[pack_N == part] = self._read(self.packs[part], case_id)
+        return vectors
+
+    def _read(self, pack: OpenPack, case_id: str, into: Vectors | None = None) -> Vectors:
+        """What a pack holds of a case, compared with what was stored the first time.
+
+        A pack of schema 1, of whose cases nothing is written down, is compared as a whole.
+        """
+        vectors = pack.read(case_id, into)
+        key = (pack.number, case_id)
+        if self.store is None or key in self._compared:
+            return vectors
+        expected = self.hashes.get(case_id, {}).get(pack.number)
+        if expected is None:
+            whole = holds(pack.folder, pack.patches, pack.fingerprint)
+            cases: Iterable[str] = pack.case_rows
+        else:
+            first, end = pack.case_rows[case_id]
+            whole = case_hash(pack.patches.slice(first, end - first), vectors) == expected
+            cases = (case_id,)
+        if not whole:
+            raise StoreError(
+                f"{pack.folder / VECTORS} is not what was stored (case {clip(case_id)}; its SHA-256 differs): {ADVICE}"
+            )
+        self._compared.update((pack.number, each) for each in cases)
         return vectors
 
     def hash_of(self, case_id: str) -> str | None:
@@ -255,5 +282,11 @@ def packed_features(store: Store, row: Mapping[str, Any], packs: pa.Table, pack_
             raise StoreError(f"the folder of encoder {encoder} leaves the store: run milstore doctor")
         opened.append(OpenPack(encoder, n_features, dtype, entry.fingerprint, folder, entry.number))
     return PackedFeatures(
-        encoder, n_features, dtype, row["fingerprint"], tuple(opened), hashes_by_case(encoder, pack_cases)
+        encoder,
+        n_features,
+        dtype,
+        row["fingerprint"],
+        tuple(opened),
+        hashes_by_case(encoder, pack_cases),
+        store if store.verify else None,
     )

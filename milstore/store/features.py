@@ -36,9 +36,6 @@ from milstore.store.io import sha256_of, sync_folder, write_json, write_parquet
 from milstore.store.names import check_name
 from milstore.store.pack_matrix import PackTarget, Vectors
 from milstore.store.packs import (
-    PACK,
-    ROWS,
-    VECTORS,
     PackEntry,
     case_hashes,
     entries_of,
@@ -47,7 +44,7 @@ from milstore.store.packs import (
     tables_with,
 )
 from milstore.store.patch_index import PLACE
-from milstore.store.paths import Store
+from milstore.store.paths import PACK, ROWS, VECTORS, Store
 
 __all__ = [
     "PACK",

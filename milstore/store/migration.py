@@ -10,9 +10,9 @@ import pyarrow as pa
 from milstore.errors import StoreError
 from milstore.schema.arrow import arrow_schema, empty
 from milstore.store.fingerprints import data_fingerprint
-from milstore.store.packs import VECTORS, case_hashes, entries_of, read_places, rows_of_cases, tables_with
+from milstore.store.packs import case_hashes, entries_of, read_places, rows_of_cases, tables_with
 from milstore.store.patch_index import hash_places
-from milstore.store.paths import Store
+from milstore.store.paths import VECTORS, Store
 from milstore.store.run_reader import run_ids, stored_facts
 
 

@@ -11,16 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from milstore.schema.arrow import arrow_schema
 from milstore.store.patch_index import PLACE, hash_places
+from milstore.store.paths import ROWS, VECTORS
 
-VECTORS = "vectors.npy"
-ROWS = "rows.parquet"
-PACK = "pack.json"
 _BLOCK = 1 << 20
 
 
@@ -103,6 +102,14 @@ def case_hashes(folder: Path, patches: pa.Table, cases: Iterable[str] | None = N
     # Hashing lets other threads go on.
     with ThreadPoolExecutor(2) as threads:
         return dict(zip(wanted, threads.map(of_case, wanted), strict=True))
+
+
+def case_hash(patches: pa.Table, vectors: npt.NDArray[Any]) -> str:
+    """The SHA-256 that `case_hashes` gives for a case, from its patches and vectors (N, D) in memory."""
+    digest = hashlib.sha256()
+    hash_places(digest, patches)
+    digest.update(np.ascontiguousarray(vectors).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def hash_of_parts(parts: Iterable[str]) -> str:

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,8 @@ SETTINGS_FILE = "milstore.toml"
 """What the group sets for its store."""
 RUN_FOLDER = "run_id="
 """What the name of a finished run's folder begins with; its id follows."""
+VECTORS, ROWS, PACK = "vectors.npy", "rows.parquet", "pack.json"
+"""The files of a pack of features: its matrix, the patches of its rows, and what it says of itself."""
 NO_RUN = "_none"
 """Name of the run folder without rows that lets views over all runs work before the first run. No run can be called so."""
 
@@ -27,6 +29,8 @@ class Store:
 
     root: Path
     """Absolute path of the folder, links resolved."""
+    verify: bool = field(default=True, compare=False)
+    """Whether files are compared with what was stored when they are read first."""
 
     @cached_property
     def settings(self) -> "Settings":
@@ -110,11 +114,11 @@ def store_option(store: Store) -> str:
     return f" --store {shlex.quote(str(store.root))}"
 
 
-def store_at(path: str | Path) -> tuple[Store, bool]:
+def store_at(path: str | Path, *, verify: bool = True) -> tuple[Store, bool]:
     """The store that may lie in a folder, and whether it does. StoreError if no store can lie there."""
     if "\0" in str(path):
         raise StoreError("a path holds no character 0: name the store by another")
-    store = Store(real_path(path))
+    store = Store(real_path(path), verify)
     root = str(store.root)
     if "\\" in root:
         raise StoreError(
@@ -132,14 +136,18 @@ def store_at(path: str | Path) -> tuple[Store, bool]:
         raise StoreError(f"no store can be looked for at {path}: {error.strerror}") from error
 
 
-def open_store(path: str | Path | None = None) -> Store:
+def open_store(path: str | Path | None = None, *, verify: bool = True) -> Store:
     """Open the store in a folder (default: MILSTORE_STORE, else ./data), also one of an earlier version.
+
+    Args:
+        path: the folder.
+        verify: compare files with what was stored when they are read first (see `milstore.store.verified`).
 
     Raises:
         StoreError: there is none, or it is of a later version than this milstore.
     """
     root = Path(path) if path is not None else default_root()
-    store, exists = store_at(root)
+    store, exists = store_at(root, verify=verify)
     if not exists:
         raise StoreError(
             f"there is no store at {root}: make one with milstore init or milstore demo, or name it by --store"

@@ -80,7 +80,11 @@ def read_run(store: Store, run_id: str) -> dict[str, Any]:
 
     StoreError if it cannot be read.
     """
-    facts = stored_facts(store, run_id)
+    return completed(stored_facts(store, run_id))
+
+
+def completed(facts: dict[str, Any]) -> dict[str, Any]:
+    """The facts of a run, those of version 1 with what they meant by saying nothing."""
     return facts if "schema_version" in facts else {**facts, **_of_version_1(facts)}
 
 

@@ -7,6 +7,7 @@ over. Nobody can write to it by a name that it had before (see `milstore.store.l
 import json
 import secrets
 import shutil
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -22,7 +23,9 @@ from milstore.store.paths import Store, store_option
 from milstore.store.run_reader import RUN_ID
 
 _DRAFT_FILE = "draft.json"
-_EPOCHS_FILE = "epochs.jsonl"
+EPOCHS_FILE = "epochs.jsonl"
+_CRC = "crc32"
+"""Entry of an epoch's line that holds the CRC-32 of the line without it. Lines of 0.1 have none."""
 _CHECKPOINT = "checkpoint.pt"
 _LOOKS = 20
 """How often `running/` is read again because a folder was renamed while it was read."""
@@ -82,12 +85,25 @@ class RunDraft:
         return str(error) if error else None
 
     def epochs(self) -> list[dict[str, Any]]:
-        """The rows of the epochs that have ended, in order."""
+        """The rows of the epochs that have ended, in order. StoreError if they cannot be read, or are not what was stored."""
+        path = self.folder / EPOCHS_FILE
         try:
-            lines = (self.folder / _EPOCHS_FILE).read_text(encoding="utf-8").splitlines()
+            lines = path.read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return []
-        return [json.loads(line) for line in lines]
+        except (OSError, ValueError) as error:
+            raise StoreError(f"{path} cannot be read ({error}): {self._anew()}") from error
+        rows = []
+        for number, line in enumerate(lines, start=1):
+            try:
+                rows.append(epoch_of_line(line))
+            except ValueError as error:
+                raise StoreError(f"{path}, line {number}: {error}: {self._anew()}") from error
+        return rows
+
+    def _anew(self) -> str:
+        where = store_option(self.store)
+        return f"remove the run by milstore runs delete {self.run_id}{where}, and begin it anew"
 
     def append_epoch(self, row: dict[str, Any]) -> None:
         """Store the row of an epoch that has ended. Rows of that epoch and later ones, left by a death, go.
@@ -95,9 +111,8 @@ class RunDraft:
         StoreError as for `write_checkpoint`.
         """
         rows = [old for old in self.epochs() if old["epoch"] < row["epoch"]]
-        text = "".join(json.dumps(each, allow_nan=False) + "\n" for each in [*rows, row])
         with self.writing("the epoch"):
-            write_text(self.folder / _EPOCHS_FILE, text)
+            write_text(self.folder / EPOCHS_FILE, "".join(map(line_of_epoch, [*rows, row])))
 
     def put_epoch(self, row: dict[str, Any]) -> None:
         """Store the row of an epoch in the place of that epoch's. Later ones stay. StoreError as for `write_checkpoint`."""
@@ -105,7 +120,7 @@ class RunDraft:
             [row, *(old for old in self.epochs() if old["epoch"] != row["epoch"])], key=lambda each: each["epoch"]
         )
         with self.writing("the epoch"):
-            write_text(self.folder / _EPOCHS_FILE, "".join(json.dumps(each, allow_nan=False) + "\n" for each in rows))
+            write_text(self.folder / EPOCHS_FILE, "".join(map(line_of_epoch, rows)))
 
     def check_own(self) -> None:
         """StoreError, with what became of the run, if its folder is there no more by the name that this process knows."""
@@ -155,6 +170,23 @@ class RunDraft:
         except OSError:
             gone = self.folder
         shutil.rmtree(gone, ignore_errors=True)
+
+
+def line_of_epoch(row: dict[str, Any]) -> str:
+    """The line of an epoch, with the CRC-32 of what it says."""
+    text = json.dumps(row, allow_nan=False)
+    return json.dumps({**row, _CRC: zlib.crc32(text.encode())}) + "\n"
+
+
+def epoch_of_line(line: str) -> dict[str, Any]:
+    """The row of an epoch. ValueError if the line is none, or another than was written."""
+    row = json.loads(line)
+    if not isinstance(row, dict) or "epoch" not in row:
+        raise ValueError("it is no line of an epoch")
+    crc = row.pop(_CRC, None)
+    if crc is not None and crc != zlib.crc32(json.dumps(row, allow_nan=False).encode()):
+        raise ValueError("it is not what was stored (its CRC-32 differs)")
+    return row
 
 
 def begun_by_earlier(draft: RunDraft) -> str:

@@ -69,7 +69,7 @@ def put_cohort(con: duckdb.DuckDBPyConnection, store: Store, sql: str) -> None:
     `narrow` puts in the runs that answer. Looking for all runs takes time where there are thousands.
     """
     manifest = store.manifest()
-    sql = _whole(sql)
+    sql = whole_text(sql)
     needless = {name for name in columns("cohort") if name != "cases" and not mentions(sql, name)}
     views = cohort_views(store, manifest, needless, kind="temp view")
     if mentions(sql, "features"):
@@ -112,7 +112,7 @@ def _body(name: str) -> str:
 
 
 @lru_cache(maxsize=_QUESTIONS)
-def _whole(sql: str) -> str:
+def whole_text(sql: str) -> str:
     """The text with the statements of all that it needs of `DERIVED`: what this mentions is all that it asks."""
     return "\n".join([sql, *map(_body, _derived(sql))])
 
@@ -136,7 +136,7 @@ def narrow(
     every run's folder, and not through every kind of statement.
     """
     views = []
-    whole = _whole(sql)
+    whole = whole_text(sql)
     for name, of in columns("run").items():
         if mentions(whole, name):
             source = rows_of_runs(store, run_ids, name)
@@ -183,7 +183,7 @@ def view_statements(con: duckdb.DuckDBPyConnection, store: Store, tables: Collec
     manifest = store.manifest()
     if tables is None:
         return "\n".join([*cohort_views(store, manifest), *feature_views(con, store, manifest), *run_views(store)])
-    text = _whole(" ".join(sorted(tables)))
+    text = whole_text(" ".join(sorted(tables)))
     needless = {name for name in columns("cohort") if not mentions(text, name)}
     views = cohort_views(store, manifest, needless)
     if mentions(text, "features"):

@@ -1,0 +1,196 @@
+"""What is read is what was stored: a file's SHA-256 is compared the first time that it is read.
+
+What was found right is remembered by device, inode, size and times in a folder of the user's own, outside the store
+(`$XDG_CACHE_HOME/milstore`); it may be deleted at any time. Damage that befalls a file after its first reading without
+changing any of these is not seen here: `milstore doctor` reads everything, always.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from milstore.errors import StoreError
+from milstore.store.io import temporary_sibling
+from milstore.store.paths import PACK, ROWS, Store
+from milstore.store.run_reader import OWN_HASH, RUN_FILE, completed, stored_facts, with_own_hash
+
+_MOST = 200_000
+"""Files that are remembered; of more, those that were seen last."""
+_LONG = 1.0
+"""Seconds from which on it is said how long the comparing took."""
+ADVICE = "run milstore doctor, which says how to repair it (--no-verify reads it all the same)"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """A file, and what its content must hash to."""
+
+    path: str
+    sha256: str
+
+
+def verify(store: Store, files: Iterable[Expected]) -> list[str]:
+    """Compare files with what was stored, those that were not compared before. Nothing is done for `store.verify` False.
+
+    Returns:
+        A line that says how long it took, where that is more than a second.
+
+    Raises:
+        StoreError: a file is another than was stored, or cannot be read; the first such is named.
+    """
+    if not store.verify:
+        return []
+    begun, seen = time.monotonic(), _seen(store.root, cache_folder())
+    try:
+        for file in files:
+            seen.check(file)
+    finally:
+        n_files, n_bytes = seen.save()
+    seconds = time.monotonic() - begun
+    if seconds < _LONG:
+        return []
+    return [
+        f"{n_files} files ({n_bytes / 1e9:.1f} GB) were compared with what was stored in {seconds:.0f} s, this first time"
+    ]
+
+
+def files_of_cohort(store: Store, tables: Collection[str] | None = None) -> Iterator[Expected]:
+    """The files of the cohort's tables, or of these tables."""
+    for name, entry in store.manifest()["tables"].items():
+        if tables is None or name in tables:
+            yield expected_of(store, entry)
+
+
+def expected_of(store: Store, entry: Mapping[str, Any]) -> Expected:
+    """The file that an entry of the cohort's manifest names. One that lacks its hash has no right content."""
+    return Expected(f"{store.root}/{entry['file']}", str(entry.get("sha256")))
+
+
+def files_of_runs(store: Store, run_ids: Iterable[str], tables: Collection[str]) -> Iterator[Expected]:
+    """The files of these tables of finished runs. `runs` is `run.json`, which holds its own hash and is compared here.
+
+    Raises:
+        StoreError: a `run.json` cannot be read, or is not what was stored.
+    """
+    names = [f"{table}.parquet" for table in tables if table != "runs"]
+    for run_id in run_ids:
+        facts = verified_run(store, run_id)
+        for name in names:
+            entry = facts.get("files", {}).get(name)
+            if entry is not None:
+                yield Expected(f"{store.run_folder(run_id)}/{name}", str(entry["sha256"]))
+
+
+def verified_run(store: Store, run_id: str) -> dict[str, Any]:
+    """What `read_run` gives, of a `run.json` that is what was stored. Those of 0.1 need not hold their hash.
+
+    StoreError if it cannot be read, or is another.
+    """
+    facts = stored_facts(store, run_id)
+    expected = facts.get(OWN_HASH)
+    if store.verify and expected is not None:
+        path = f"{store.run_folder(run_id)}/{RUN_FILE}"
+        _seen(store.root, cache_folder()).check(Expected(path, str(expected)), lambda: with_own_hash(facts)[OWN_HASH])
+    return completed(facts)
+
+
+def files_of_packs(store: Store, folders: Iterable[str]) -> Iterator[Expected]:
+    """The files of packs that say which patches have features; the vectors are compared case by case when they are read.
+
+    Raises:
+        StoreError: what a pack says of itself cannot be read.
+    """
+    for folder in folders:
+        path = store.root / folder / PACK
+        try:
+            hashes = json.loads(path.read_bytes())["sha256"]
+            yield Expected(f"{store.root}/{folder}/{ROWS}", str(hashes[ROWS]))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+
+
+def _differs(path: str) -> str:
+    return f"{path} is not what was stored (its SHA-256 differs): {ADVICE}"
+
+
+def cache_folder() -> Path:
+    """Where what was found right is remembered. It need not exist, and may be deleted."""
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "milstore"
+
+
+@lru_cache(maxsize=8)
+def _seen(root: Path, cache: Path) -> "_Seen":
+    """What this process knows of a store's files."""
+    return _Seen(cache / f"verified-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json")
+
+
+class _Seen:
+    """The files of a store that were compared before, by device and inode."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._known = self._load()
+        self._new: dict[str, list[Any]] = {}
+
+    def check(self, file: Expected, hash_now: Callable[[], str] | None = None) -> None:
+        """StoreError if the file is another than was stored. `hash_now` where its hash is not that of all its bytes."""
+        try:
+            before = os.stat(file.path)  # noqa: PTH116
+            key, facts = _key(before), _facts(before, file.sha256)
+            if self._known.get(key) == facts:
+                return
+            found = hash_now() if hash_now else _sha256(file.path)
+            after = os.stat(file.path)  # noqa: PTH116
+        except OSError as error:
+            raise StoreError(f"{file.path} cannot be read ({error.strerror or error}): run milstore doctor") from error
+        if found != file.sha256:
+            raise StoreError(_differs(file.path))
+        # One that changed meanwhile is looked at again the next time.
+        if _facts(after, file.sha256) == facts:
+            self._known[key] = self._new[key] = facts
+
+    def save(self) -> tuple[int, int]:
+        """Remember what is new: how many files, and their bytes. A place that cannot be written to only costs time later."""
+        new, self._new = self._new, {}
+        if not new:
+            return 0, 0
+        # Others may have remembered files of theirs since.
+        known = [*(self._load() | new).items()][-_MOST:]
+        temporary = temporary_sibling(self._path)
+        # Not brought to the disk: what a power cut takes of it is found out again.
+        with suppress(OSError):
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            temporary.write_text(json.dumps(dict(known), separators=(",", ":")), encoding="utf-8")
+            temporary.replace(self._path)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        return len(new), sum(facts[0] for facts in new.values())
+
+    def _load(self) -> dict[str, list[Any]]:
+        try:
+            known = json.loads(self._path.read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return known if isinstance(known, dict) else {}
+
+
+def _key(stat: os.stat_result) -> str:
+    return f"{stat.st_dev}:{stat.st_ino}"
+
+
+def _facts(stat: os.stat_result, sha256: str) -> list[Any]:
+    # The time of the last change of the inode, too: a copy may be given the old time of its content.
+    return [stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, sha256]
+
+
+def _sha256(path: str) -> str:
+    with open(path, "rb") as stream:  # noqa: PTH123 - a text, not a Path: of many files, making the paths takes long
+        return hashlib.file_digest(stream, "sha256").hexdigest()
