@@ -1,4 +1,4 @@
-"""`milstore ingest`: labels, patches, features and splits into the store."""
+"""`milstore ingest`: labels, groups, patches, features and splits into the store."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
 app = typer.Typer(
-    help="Take labels, patches, features, splits and runs into the store. A second time changes nothing.",
+    help="Take labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -197,6 +197,30 @@ def features(
             jobs=jobs,
             progress=progress,
         )
+    _tell(report.lines())
+
+
+@app.command()
+def groups(
+    file: Annotated[
+        Path, typer.Argument(help="CSV file with the columns case_id and group, or patient.", show_default=False)
+    ],
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            "--missing",
+            help="Marks, such as NA,None: a case without a group stands for itself, a row without a case is left out.",
+            show_default=False,
+        ),
+    ] = None,
+    replace: ReplaceOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Take groups of related cases in, such as those of one patient: every later split and check knows them."""
+    from milstore.formats.missing_marks import parse_missing
+    from milstore.ingest.groups import ingest_groups
+
+    report = ingest_groups(open_current(store), file, missing=parse_missing(missing), replace=replace)
     _tell(report.lines())
 
 

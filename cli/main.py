@@ -22,7 +22,8 @@ COMMANDS = {
     "info": Entry("info", "Show what is in the store."),
     "doctor": Entry("doctor", "Check every promise the store makes, and say how to repair what is broken."),
     "ingest": Entry(
-        "ingest", "Take labels, patches, features, splits and runs into the store. A second time changes nothing."
+        "ingest",
+        "Take labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     ),
     "encode": Entry("encode", "Compute features from the patch images with an encoder."),
     "splits": Entry("splits", "Make, show and check train/val/test splits."),

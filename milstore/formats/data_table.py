@@ -13,6 +13,7 @@ from milstore.errors import DataError
 from milstore.formats.csv_table import file_size
 from milstore.formats.interface import TableFormat
 from milstore.formats.registry import find_format, recognised
+from milstore.store.case_ids import whole_number_texts
 from milstore.store.names import clip, named
 
 
@@ -71,10 +72,15 @@ def numbers_of(path: Path, column: pa.ChunkedArray, name: str) -> npt.NDArray[An
         return numbers.astype(np.float32) if numbers.dtype != np.float16 else numbers
 
 
+def _as_texts(column: pa.Array) -> pa.Array:
+    """A column as texts; numbers as pandas makes of whole ones are whole again."""
+    return whole_number_texts(column) if pa.types.is_floating(column.type) else pc.cast(column, pa.string())
+
+
 def texts_of(path: Path, table: pa.Table, name: str, *, empty: bool = False) -> pa.Array:
     """A column as texts without blanks around them. DataError if one is no text, or is missing and may not be `empty`."""
     try:
-        texts = pc.utf8_trim_whitespace(pc.cast(table[name].combine_chunks(), pa.string()))
+        texts = pc.utf8_trim_whitespace(_as_texts(table[name].combine_chunks()))
     except pa.ArrowException as error:
         raise DataError(f"{path} has in column {clip(name)!r} what is no text: {clip(str(error), 100)}") from error
     if empty:

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from milstore.ingest.slices import SliceBook
 from milstore.plugins import format_name
 from milstore.progress import Progress
 from milstore.store import Store
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.features import FeaturePack, open_features, other_features
 from milstore.store.names import clip, named, natural_key
@@ -65,6 +66,8 @@ class Job:
     replace: bool
     jobs: int | None
     progress: Progress
+    notes: list[str] = field(default_factory=list)
+    """What is to be told of what was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ Put = Callable[[CohortEdit], _Placed]
 
 
 def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
-    names = read_names(job.store.settings, found.files, found.stems, whole_slices=whole_slices)
+    ids = CaseIds.of(job.plan)
+    names = read_names(job.store.settings, found.files, found.stems, ids, whole_slices=whole_slices)
     if names.unread:
         file, reason = min(names.unread)
         kind = "slice" if whole_slices else "patch"
@@ -109,6 +113,7 @@ def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
             f"{len(names.unread)} of {len(found.files)} files do not say by their name which {kind} they are of, "
             f"such as {clip(file, 200)}: {reason}"
         )
+    job.notes.extend(names.notes)
     return names.table
 
 

@@ -155,7 +155,7 @@ def ingest_features(
         created=packed.created,
         dropped_encoders=tuple(name for name in packed.dropped if name != encoder),
         zeros=packed.zeros,
-        notes=tuple(packed.edit.notes),
+        notes=(*job.notes, *packed.edit.notes),
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from milstore.pixels.image_file import NoImageError, opened_image
 from milstore.pixels.registry import PIXELS
 from milstore.store.cohort import read_cohort
+from milstore.store.names import normal_case_id
 from milstore.store.patch_root import patch_root
 from milstore.store.paths import Store
 from milstore.store.pattern import PatchName, compile_pattern, parse_name
@@ -103,9 +104,14 @@ class PatchFolder:
         name = parse_name(compile_pattern(self.settings.pattern), self.settings.stain_of, stem)
         if not isinstance(name, PatchName):
             return False
-        same = (name.case_id, name.stain, name.patch_idx) == (patch["case_id"], patch["stain"], patch["patch_idx"])
-        slice_name = patch["slice_name"]
-        return not same or (isinstance(slice_name, str) and name.slice_name != slice_name)
+        case, slice_name = normal_case_id(patch["case_id"]), patch["slice_name"]
+        if (name.stain, name.patch_idx) != (patch["stain"], patch["patch_idx"]):
+            return True
+        if name.case_id == case:
+            return isinstance(slice_name, str) and name.slice_name != slice_name
+        # Where the case's id has an underscore, the default pattern reads its end as the slice's beginning.
+        read, meant = f"{name.case_id}_{name.slice_name}".lower(), f"{case}_{slice_name}".lower()
+        return not (case.startswith(f"{name.case_id}_") and (read == meant or not isinstance(slice_name, str)))
 
 
 _SAID = {
