@@ -166,6 +166,15 @@ def features(
         str | None,
         typer.Option("--stain", help="A table: the stain of all bags (default: the first).", show_default=False),
     ] = None,
+    feature_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--feature-column",
+            help="A table: a column to take as a feature, though it is constant within each bag and tells the classes apart; "
+            "may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     create_patches: Annotated[
         bool, typer.Option("--create-patches", help="Make patches that the store does not know, from the names.")
     ] = False,
@@ -191,6 +200,7 @@ def features(
             label_map=None if label_map is None else parse_map(label_map),
             missing=parse_missing(missing),
             stain=stain,
+            feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
             format=format,
             replace=replace,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from milstore.errors import DataError
 from milstore.formats.csv_table import TextTable, read_csv
+from milstore.formats.data_table import is_nameless
 from milstore.formats.missing_marks import UNSAID, Marks, lines_of, refuse_alike
 from milstore.store.case_ids import CaseIds
 from milstore.store.names import clip, counted, named, natural_key
@@ -127,7 +128,7 @@ def _columns(table: TextTable) -> tuple[str, str]:
     """The column of the cases and that of the groups."""
     by_lower = {name.lower(): name for name in table.columns}
     case = next((by_lower[name] for name in CASE_COLUMNS if name in by_lower), None)
-    others = [name for name in table.columns if name != case]
+    others = [name for name in table.columns if name != case and not is_nameless(name)]
     group = next(
         (by_lower[name] for name in GROUP_COLUMNS if name in by_lower), others[0] if len(others) == 1 else None
     )

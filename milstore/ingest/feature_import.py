@@ -326,6 +326,7 @@ def pack_bags(
     stain: str | None,
     marks: Marks = UNSAID,
     format: str | None = None,
+    feature_columns: Sequence[str] = (),
 ) -> Packed:
     """(c) one table of a benchmark."""
     settings = job.store.settings
@@ -340,10 +341,17 @@ def pack_bags(
         bag_column=bag_column,
         index_column=index_column,
         label_column=label_column,
-        known=set(job.plan.table("cases")["case_id"].to_pylist()),
+        known=CaseIds(job.plan.table("cases")["case_id"].to_pylist()),
         marks=marks,
         format=format,
+        labels_known={
+            row["case_id"]: row["class_name"]
+            for row in job.plan.table("cases").to_pylist()
+            if row["class_name"] is not None
+        },
+        feature_columns=feature_columns,
     )
+    job.notes.extend(bags.notes)
     count = len(bags.patch_idx)
     columns: dict[str, pa.Array] = {
         "case_id": bags.case_id,
