@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from milstore.pixels.image_file import NoImageError, opened_image
+from milstore.pixels.image_file import NoImageError, as_seen, opened_image
 from milstore.pixels.registry import PIXELS
 from milstore.store.cohort import read_cohort
 from milstore.store.names import normal_case_id
@@ -143,17 +143,12 @@ def _open(path: Path) -> "Image":
 
 
 def _rgb(image: "Image") -> "Image":
-    """The picture in RGB: transparent pixels white, more than 8 bits a channel scaled to what there is."""
-    from PIL import Image, ImageOps
-
+    """The picture in RGB, as it is seen; more than 8 bits a channel scaled to what there is."""
     if image.mode.startswith(("I", "F")):
         low, high = image.convert("F").getextrema()
         scale = 255 / (high - low) if high > low else 0.0  # type: ignore[operator]
         return image.convert("F").point(lambda value: (value - low) * scale).convert("L").convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return ImageOps.exif_transpose(image).convert("RGB")
+    return as_seen(image)
 
 
 def _small(image: "Image", largest: int) -> "Image":

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from milstore.errors import DataError
-from milstore.store.names import clip, counted, matching_case_id, named, normal_case_id
+from milstore.store.names import clip, counted, matching_case_id, named, natural_key, normal_case_id
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -170,7 +170,9 @@ def fused(pairs: Iterable[tuple[str, str]]) -> list[str]:
     several = {case: (list(words), rest) for (case, rest), words in leads.items() if len(words) > 1}
     if not several:
         return []
+    several = dict(sorted(several.items(), key=lambda item: natural_key(item[0])))
     case, (words, rest) = next(iter(several.items()))
+    words = sorted(words, key=natural_key)
     ids = " and ".join(f"{clip(case)}_{clip(word)}" for word in words[:2])
     return [
         f"{counted(len(several), 'case')} may be several ({named(several)}): {ids} are read as slices "
