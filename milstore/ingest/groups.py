@@ -64,7 +64,7 @@ def ingest_groups(
     """
     path = Path(file)
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
-        known = edit.table("cases")["case_id"].to_pylist()
+        known = sorted(edit.table("cases")["case_id"].to_pylist(), key=natural_key)
         before = stored_groups(edit.table("case_groups"))
         groups = read_groups(path, known, Marks.of(missing), before.values())
         if not groups.group_of.keys() & set(known):
