@@ -215,7 +215,9 @@ def test_data_is_never_changed_for_a_terminal(three: Store) -> None:
     assert b"Wa?" in run_in("latin-1", three, *words).stdout
     refused = run_in("latin-1", three, *words, "--format", "csv")
     assert (refused.returncode, refused.stdout) == (2, b"")
-    assert b"'\\u0142', which the terminal's encoding (iso8859-1) lacks: write it to a file by --output" in refused.stderr
+    assert (
+        b"'\\u0142', which the terminal's encoding (iso8859-1) lacks: write it to a file by --output" in refused.stderr
+    )
 
 
 JAVASCRIPT = ["constructor", "toString", "__proto__"]

@@ -214,7 +214,8 @@ class Recording:
         return self._draft, self._hold
 
     def _case(self, case: str | int) -> str:
-        case_id = CaseIds(self._told.label_of).read(str(case))
+        text = str(case)
+        case_id = text if text in self._told.label_of else CaseIds(self._told.label_of).read(text)
         if case_id not in self._told.label_of:
             raise DataError(unknown_case(case_id))
         return case_id

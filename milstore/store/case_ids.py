@@ -65,9 +65,9 @@ class CaseIds:
         return {form: own[0] for form, own in found.items() if len(own) == 1 and form not in self._known}
 
     @cached_property
-    def _longest_first(self) -> list[str]:
-        """Known ids with an underscore, as they are spelled now, the longest first."""
-        return sorted({normal_case_id(each) for each in self._known if "_" in each}, key=len, reverse=True)
+    def _with_underscore(self) -> frozenset[str]:
+        """Known ids with an underscore, as they are spelled now."""
+        return frozenset(normal_case_id(each) for each in self._known if "_" in each)
 
     def read(self, text: str) -> str:
         """The id that a text stands for.
@@ -126,10 +126,12 @@ class CaseIds:
         >>> CaseIds({"S1_A"}).split_name("S1", "A_match_1", "a_match_1"), CaseIds({"S2_A"}).split_name("S1", "A_m", "a_m")
         (('S1_A', 'match_1'), ('S1', 'A_m'))
         """
-        whole = unicodedata.normalize("NFC", f"{case}_{slice_text}")
-        for known in self._longest_first:
-            rest = whole[len(known) + 1 :]
-            if whole.startswith(f"{known}_") and len(known) > len(case) and rest:
+        if not self._with_underscore:
+            return case, slice_text
+        words = unicodedata.normalize("NFC", f"{case}_{slice_text}").split("_")
+        for count in range(len(words) - 1, case.count("_") + 1, -1):
+            known, rest = "_".join(words[:count]), "_".join(words[count:])
+            if known in self._with_underscore and rest:
                 return (case, slice_text) if (self.read(case), slice_name) in self._slices else (known, rest)
         return case, slice_text
 
