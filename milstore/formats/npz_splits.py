@@ -53,6 +53,11 @@ class NpzSplits:
         )
 
 
+def _in_a_line(name: str) -> str:
+    """A name as it stands in a message: what breaks lines is written out."""
+    return name if name.isprintable() else ascii(name)
+
+
 def _read_npz(path: Path, reading: SplitReading) -> Split:
     split: Split = {}
     if file_size(path, "a file of one split") > LARGEST:
@@ -62,7 +67,7 @@ def _read_npz(path: Path, reading: SplitReading) -> Split:
             present = [name.removesuffix(".npy") for name in archive.namelist()]
             missing = [f"{subset}_cases" for subset in SUBSETS if f"{subset}_cases" not in present]
             if missing:
-                raise DataError(f"{path} has no {named(missing)}: it has {named(present)}")
+                raise DataError(f"{path} has no {named(missing)}: it has {named(map(_in_a_line, present))}")
             for subset in SUBSETS:
                 texts = _case_ids(archive, f"{subset}_cases", path)
                 reading.refuse(path, f"{subset}_cases", texts)
