@@ -9,6 +9,7 @@ from typing import Any
 from milstore.asking.fetching import as_json, as_text
 from milstore.asking.result import Result
 from milstore.cli.output import cell, say, show_table
+from milstore.cli.terminal import lacking
 from milstore.errors import DataError, UsageError
 from milstore.store.io import write_whole
 from milstore.store.names import clip, counted
@@ -48,11 +49,17 @@ def write_answer(
         _show(result)
     else:
         text = report(result.records()) if format_ == "report" and report else _text(result, format_)
-        _emit(text, output)
+        _emit(text, output, is_data=format_ in ("csv", "json"))
 
 
-def _emit(text: str, output: Path | None) -> None:
+def _emit(text: str, output: Path | None, *, is_data: bool) -> None:
     if output is None:
+        # Data is never changed on its way.
+        if is_data and (letter := lacking(text)):
+            raise UsageError(
+                f"the answer holds {letter!a}, which the terminal's encoding ({sys.stdout.encoding}) lacks: write it to a "
+                "file by --output, or set PYTHONIOENCODING=utf-8"
+            )
         sys.stdout.write(text)
         return
     _save(output, lambda path: _write_text(path, text))

@@ -1,4 +1,4 @@
-"""`milstore ingest`: labels, patches, features and splits into the store."""
+"""`milstore ingest`: labels, groups, patches, features and splits into the store."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
 app = typer.Typer(
-    help="Take labels, patches, features, splits and runs into the store. A second time changes nothing.",
+    help="Take labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -166,6 +166,15 @@ def features(
         str | None,
         typer.Option("--stain", help="A table: the stain of all bags (default: the first).", show_default=False),
     ] = None,
+    feature_column: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--feature-column",
+            help="A table: a column to take as a feature, though it is constant within each bag and tells the classes apart; "
+            "may be given several times.",
+            show_default=False,
+        ),
+    ] = None,
     create_patches: Annotated[
         bool, typer.Option("--create-patches", help="Make patches that the store does not know, from the names.")
     ] = False,
@@ -191,12 +200,37 @@ def features(
             label_map=None if label_map is None else parse_map(label_map),
             missing=parse_missing(missing),
             stain=stain,
+            feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
             format=format,
             replace=replace,
             jobs=jobs,
             progress=progress,
         )
+    _tell(report.lines())
+
+
+@app.command()
+def groups(
+    file: Annotated[
+        Path, typer.Argument(help="CSV file with the columns case_id and group, or patient.", show_default=False)
+    ],
+    missing: Annotated[
+        str | None,
+        typer.Option(
+            "--missing",
+            help="Marks, such as NA,None: a case without a group stands for itself, a row without a case is left out.",
+            show_default=False,
+        ),
+    ] = None,
+    replace: ReplaceOption = False,
+    store: StoreOption = None,
+) -> None:
+    """Take groups of related cases in, such as those of one patient: every later split and check knows them."""
+    from milstore.formats.missing_marks import parse_missing
+    from milstore.ingest.groups import ingest_groups
+
+    report = ingest_groups(open_current(store), file, missing=parse_missing(missing), replace=replace)
     _tell(report.lines())
 
 

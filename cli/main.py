@@ -14,6 +14,7 @@ from milstore._version import __version__
 from milstore.asking.watchdog import leaving
 from milstore.cli.lazy import Entry, LazyGroup
 from milstore.cli.output import fail, reset_quiet, set_quiet
+from milstore.cli.terminal import use_plain_signs
 from milstore.errors import MilstoreError, UsageError
 
 COMMANDS = {
@@ -22,7 +23,8 @@ COMMANDS = {
     "info": Entry("info", "Show what is in the store."),
     "doctor": Entry("doctor", "Check every promise the store makes, and say how to repair what is broken."),
     "ingest": Entry(
-        "ingest", "Take labels, patches, features, splits and runs into the store. A second time changes nothing."
+        "ingest",
+        "Take labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     ),
     "encode": Entry("encode", "Compute features from the patch images with an encoder."),
     "splits": Entry("splits", "Make, show and check train/val/test splits."),
@@ -74,6 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     end = words.index("--") if "--" in words else len(words)
     debug = "--debug" in words[:end] or bool(os.environ.get("MILSTORE_DEBUG"))
+    use_plain_signs()
     reset_quiet()
     set_quiet(any(word in ("--quiet", "-q") for word in words[:end]))
     words = [word for i, word in enumerate(words) if i >= end or word not in ("--debug", "--quiet", "-q")]

@@ -10,6 +10,7 @@ import typer
 
 from milstore.cli.options import FormatOption, OutputOption, StoreOption
 from milstore.cli.output import console, make_table, printable, say, show_table
+from milstore.cli.terminal import lacking
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -171,7 +172,8 @@ def show(
     opened = open_current(store)
     facts = read_run(opened, find_run_id(opened, run))
     if format_ == "json":
-        typer.echo(json.dumps(facts, indent=2, ensure_ascii=False))
+        text = json.dumps(facts, indent=2, ensure_ascii=False)
+        typer.echo(json.dumps(facts, indent=2) if lacking(text) else text)
         return
     config, files = json.loads(facts.pop("config")), facts.pop("files")
     learning, code = facts.pop(LEARNING, {}), facts.pop(MODEL_CODE, {})

@@ -24,7 +24,7 @@ GroupOption = Annotated[
     typer.Option(
         "--group-by",
         help="CSV file with the columns case_id and group: cases of one group, such as a patient, stay together. It must "
-        "name every case.",
+        "name every case. Default: the groups of the store (milstore ingest groups).",
         show_default=False,
     ),
 ]
@@ -45,6 +45,9 @@ def make(
     folds: Annotated[int, typer.Option("--folds", help="Number of splits.")] = 5,
     seed: Annotated[int, typer.Option("--seed", help="The same seed draws the same splits.")] = 0,
     group_by: GroupOption = None,
+    ungrouped: Annotated[
+        bool, typer.Option("--ungrouped", help="Draw as if the store had no groups of cases.")
+    ] = False,
     missing: MissingOption = None,
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Name (default: from folds and seed).", show_default=False)
@@ -61,6 +64,7 @@ def make(
         folds=folds,
         seed=seed,
         group_by=group_by,
+        ungrouped=ungrouped,
         split_set=split_set,
         val_share=val_share,
         missing=parse_missing(missing),

@@ -17,6 +17,7 @@ from milstore.encoders.registry import load_encoder
 from milstore.errors import DataError, UsageError
 from milstore.formats.registry import BUILT_IN, FORMATS, find_format, recognised
 from milstore.ingest.features import ingest_features
+from milstore.pixels.image_file import SEEN
 from milstore.pixels.registry import PIXELS
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
@@ -105,7 +106,7 @@ def test_an_encoder_of_ones_own(store: Store, tmp_path: Path, capsys: pytest.Cap
     assert (row["encoder"], row["n_features"], row["n_patches"]) == ("colours", 24, 5)
     assert (
         row["source"]
-        == f'milstore encode --encoder mine.py:Colours (settings {{"bins": 8}}; sha256 of mine.py {sha256})'
+        == f'milstore encode --encoder mine.py:Colours (settings {{"bins": 8}}; sha256 of mine.py {sha256}) ({SEEN})'
     )
     packed = open_features(store, read_cohort(store), "colours")
     found = {tuple(np.flatnonzero(row)) for case in packed.case_rows for row in packed.read(case)}

@@ -378,7 +378,6 @@ def test_a_table_of_a_benchmark(tmp_path: Path, kind: str) -> None:
         ("bag,i,y,f0\n,1,a,1\n", "rows without a value in column 'bag'"),
         ("bag,i,y,f0\n1,1,a,1,2\n", "cannot be read as a table of numbers"),
         ("bag,i,y,f0,f0\n1,1,a,1,2\n", "has the column f0 more than once"),
-        (",bag,i,y,f0\n0,1,1,a,1\n", "has a column without a name"),
         ("bag,i,y,f0\n1,0,a,nan\n", "hold NaN or infinity"),
         ("bag,i,y,f0\n1,0,a,1e39\n", "hold NaN or infinity"),
     ],

@@ -9,6 +9,8 @@ import pyarrow.compute as pc
 from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
 from milstore.store import Store
+from milstore.store.case_gaps import gaps_of
+from milstore.store.case_groups import stored_groups, torn_lines
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.features import open_features
 from milstore.store.names import counted, named, natural_key, nearest
@@ -112,7 +114,8 @@ def check_splits(
     Args:
         store: the store.
         split_set: the split set; all of them if left out.
-        groups: the group (such as the patient) of each case; None for one that stands for itself.
+        groups: the group (such as the patient) of each case; None for one that stands for itself. Those of the store if
+            left out.
 
     Raises:
         StoreError: there are no splits.
@@ -124,17 +127,19 @@ def check_splits(
         for encoder in cohort.table("encoders")["encoder"].to_pylist()
     }
     class_of = _class_of(cohort)
+    groups = stored_groups(cohort.table("case_groups")) if groups is None else groups
     checks = []
     for name in split_sets(cohort, split_set):
         splits = read_splits(cohort, name)
         cases = {case for subsets in splits.values() for case in subsets}
         findings = [
             *_subsets(splits),
-            *([] if groups is None else _groups(splits, groups)),
+            *(_groups(splits, groups) if groups else []),
             *_partition(splits, cases),
             *_classes(splits, class_of),
             *_labels(cases, class_of),
             *_features(cases, encoded),
+            *_gaps(cohort, cases),
         ]
         checks.append(SplitsCheck(name, tuple(findings)))
     return checks
@@ -163,18 +168,7 @@ def _subsets(splits: dict[int, Subsets]) -> list[Finding]:
 
 
 def _groups(splits: dict[int, Subsets], groups: Mapping[str, str | None]) -> list[Finding]:
-    findings = []
-    for number, subsets in splits.items():
-        found: dict[str, set[str]] = {}
-        for case, subset in subsets.items():
-            group = groups.get(case)
-            if group is not None:
-                found.setdefault(group, set()).add(subset)
-        torn = {group for group, where in found.items() if len(where) > 1}
-        if torn:
-            findings.append(
-                Finding("broken", f"split {number} tears {counted(len(torn), 'group')} apart: {_listed(torn)}")
-            )
+    findings = [Finding("broken", line) for line in torn_lines(splits, groups)]
     if not findings:
         cases = {case for subsets in splits.values() for case in subsets}
         alone = {case for case in cases if groups.get(case) is None}
@@ -232,6 +226,17 @@ def _labels(cases: set[str], class_of: Mapping[str, str | None]) -> list[Finding
     if unused:
         findings.append(Finding("note", f"labelled, but in no split: {_cases(unused)}"))
     return findings
+
+
+def _gaps(cohort: Cohort, cases: set[str]) -> list[Finding]:
+    """What is missing of the store's other cases, and the ids that look alike."""
+    missing = gaps_of(cohort)
+    findings = []
+    for what, own in (("without any patch", missing.without_patches), ("without a label", missing.without_label)):
+        beside = f", {len(set(own) - cases)} of them in no split" if set(own) - cases else ""
+        if own:
+            findings.append(Finding("note", f"in the store, {what}: {_cases(set(own))}{beside}"))
+    return [*findings, *(Finding("note", line) for line in missing.alike_lines())]
 
 
 def _features(cases: set[str], encoded: Mapping[str, set[str]]) -> list[Finding]:

@@ -13,12 +13,11 @@ from milstore import queries
 from milstore.asking.checking import check_foreign, first_line
 from milstore.asking.result import Fetch, Result
 from milstore.asking.sandbox import lock_down
-from milstore.asking.selection import Choice, Selection, select
+from milstore.asking.selection import Choice, Selection, known_cases, select
 from milstore.asking.time_limit import DEFAULT_TIMEOUT, time_limit
 from milstore.asking.verifying import named_runs, verify_read
 from milstore.asking.walled import Walled
 from milstore.errors import DataError, UsageError
-from milstore.store.names import normal_case_id
 from milstore.store.paths import Store
 from milstore.store.run_reader import find_run_id
 from milstore.store.views import (
@@ -115,10 +114,14 @@ def ask(
     choice = choice or Choice()
     query = queries.load(name, store.queries)
     values = dict(values or {})
+    # What milstore asks itself looks only at the runs that were selected.
+    narrowed = not mentions(query.sql, "out_of_fold")
+    if query.built_in:
+        con = _made_ready(con, store, query.sql if narrowed else None)
     if query.wants_case:
         if len(choice.cases) != 1:
             raise UsageError(f"query {name} is about one case: give --case once")
-        values["case"] = normal_case_id(choice.cases[0])
+        (values["case"],) = known_cases(con or connect_bare(), store, choice.cases)
     bound = query.bind(values)
     compared = _name_runs(store, query, bound)
 
@@ -134,14 +137,8 @@ def ask(
             needs_coverage=query.needs_coverage,
         )
 
-    if not query.built_in:
+    if not query.built_in or con is None:
         return _ask_foreign(store, query, bound, timeout, choose)
-    # What milstore asks itself looks only at the runs that were selected.
-    narrowed = not mentions(query.sql, "out_of_fold")
-    if con is None:
-        con = connect_locked(store, query.sql if narrowed else None)
-    else:
-        widen(con)
     selection = choose(con)
     if narrowed:
         narrow(con, store, query.sql, selection.answering, selection.cases)
@@ -154,6 +151,14 @@ def ask(
         title=selection.title,
         notes=[*selection.notes, *told],
     )
+
+
+def _made_ready(con: duckdb.DuckDBPyConnection | None, store: Store, sql: str | None) -> duckdb.DuckDBPyConnection:
+    """A connection for a question of milstore's own."""
+    if con is None:
+        return connect_locked(store, sql)
+    widen(con)
+    return con
 
 
 def _ask_foreign(

@@ -12,7 +12,8 @@ import duckdb
 
 from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
-from milstore.store.names import counted, named, natural_key, nearest, normal_case_id
+from milstore.store.case_ids import asked_cases
+from milstore.store.names import counted, named, natural_key, nearest
 from milstore.store.paths import Store
 from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION, find_run_id, run_ids
 from milstore.store.verified import verified_run
@@ -120,7 +121,7 @@ def select(
     else:
         runs, title, all_runs = _runs(store, choice, numbers, over_runs=over_runs)
     subset = choice.subset or (ALL if over_runs else "test")
-    cases = tuple(dict.fromkeys(normal_case_id(case) for case in choice.cases))
+    cases = known_cases(con, store, choice.cases)
     predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
     _fill(con, predictions, subset, cases)
     notes = _further_sets(all_runs, runs, numbers) if all_runs else []
@@ -147,6 +148,14 @@ def select(
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
     return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
+
+
+def known_cases(con: duckdb.DuckDBPyConnection, store: Store, asked: tuple[str, ...]) -> tuple[str, ...]:
+    """The cases that somebody asks for, each once, as the store has them, whatever their spelling."""
+    if not asked:
+        return ()
+    rows = con.execute(f"select case_id from {rows_of_cohort(store, 'cases')}").fetchall()
+    return asked_cases((case_id for (case_id,) in rows), asked)
 
 
 def _require_attention(runs: list[_Run]) -> None:

@@ -1,6 +1,7 @@
 """A chart that has been drawn, with what it answers."""
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -28,7 +29,46 @@ class Drawing:
             found: dict[str, Any] = self.chart.to_dict(validate=False)
         except alt.MaxRowsError as error:
             raise UsageError(f"the chart of {self.query.name} would hold too many rows: narrow it by --case") from error
-        return without_separators(found)
+        return drawable(found)
+
+
+_JAVASCRIPT = (
+    *(
+        "constructor",
+        "hasOwnProperty",
+        "isPrototypeOf",
+        "propertyIsEnumerable",
+        "toLocaleString",
+        "toString",
+        "valueOf",
+    ),
+    *("__proto__", "__defineGetter__", "__defineSetter__", "__lookupGetter__", "__lookupSetter__"),
+)
+"""What every object of JavaScript has."""
+_LOOKED_UP = re.compile(rf"""(["'])({"|".join(_JAVASCRIPT)})\1(?!\s*:)""")
+_NO_WIDTH = "\u200b"
+
+
+def drawable(spec: dict[str, Any]) -> dict[str, Any]:
+    """The chart without texts that Vega stumbles over: see `without_separators` and `without_javascript`."""
+    return without_javascript(without_separators(spec))
+
+
+def without_javascript(spec: dict[str, Any]) -> dict[str, Any]:
+    """The chart with a space of no width behind each text that is the name of what JavaScript's objects have.
+
+    Vega keeps what it has seen in such objects, and takes a case called constructor for one that it knows.
+
+    >>> without_javascript({"case": "valueOf", "test": "datum.case == 'valueOf'", "other": "the valueOf"}) == {
+    ...     "case": "valueOf\\u200b", "test": "datum.case == 'valueOf\\u200b'", "other": "the valueOf"
+    ... }
+    True
+    """
+    text = json.dumps(spec, ensure_ascii=False)
+    if _LOOKED_UP.search(text) is None:
+        return spec
+    changed: dict[str, Any] = json.loads(_LOOKED_UP.sub(rf"\1\2{_NO_WIDTH}\1", text))
+    return changed
 
 
 def without_separators(spec: dict[str, Any]) -> dict[str, Any]:

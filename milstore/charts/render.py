@@ -17,8 +17,8 @@ from milstore.charts.drawing import Drawing
 from milstore.charts.own import Draw, draw_own
 from milstore.charts.theme import About
 from milstore.errors import UsageError
+from milstore.store.case_ids import asked_cases
 from milstore.store.cohort import read_cohort
-from milstore.store.names import normal_case_id
 from milstore.store.paths import Store
 
 
@@ -82,7 +82,11 @@ def draw(
     """The chart of an answer that has been given. Of one without rows it says in words that there is nothing to show."""
     values = dict(values or {})
     module: Any = importlib.import_module(_module(query.name)) if chart is None else None
-    cases = [normal_case_id(case) for case in choice.cases]
+    cases = (
+        list(asked_cases(read_cohort(store).table("cases")["case_id"].to_pylist(), choice.cases))
+        if choice.cases
+        else []
+    )
     bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
     about = about_of(store, _title(query, cases, bound), result, bound)
     frame = result.df()

@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 from milstore.encoders.interface import Encoder, Image, Vectors
 from milstore.encoders.registry import load_encoder, same_encoder
 from milstore.errors import ConflictError, DataError, MilstoreError, StoreError, in_a_line
-from milstore.pixels.image_file import check_patch_size
+from milstore.pixels.image_file import SEEN, check_patch_size
 from milstore.pixels.interface import PixelFormat
 from milstore.pixels.registry import PIXELS
 from milstore.plugins import format_name
@@ -89,6 +89,7 @@ def encode_patches(
     """
     loaded = load_encoder(encoder)
     made, name, source = loaded.encoder, loaded.encoder.name, loaded.source
+    notes: list[str] = []
     plan = CohortEdit(read_cohort(store), rebuilds=_REBUILT if replace else frozenset())
     root, patches, without = _patches_with_image(plan)
     todo = patches if replace else _without_features(store, plan, name, source, patches)
@@ -105,6 +106,11 @@ def encode_patches(
     started = time.perf_counter()
     files = todo["file"].to_pylist()
     formats = PIXELS.by_ending(root, files) if format is None else {"": format}
+    own_reader = "image" in formats.values()
+    if own_reader and todo.num_rows < patches.num_rows and not _says_as_seen(plan, name):
+        notes.append(
+            f"earlier features of {name} were computed otherwise ({SEEN}, now): --replace computes all of them anew"
+        )
     tasks = [
         _Task(
             encoder=encoder,
@@ -125,7 +131,7 @@ def encode_patches(
             progress("encoding", done, len(files))
         pack.finish()
         with edit_cohort(store, rebuild=plan.rebuilds) as edit:
-            pack.commit(edit, source=source, replace=replace)
+            pack.commit(edit, source=f"{source} ({SEEN})" if own_reader else source, replace=replace)
     return EncodeReport(
         changed=edit.changed,
         encoder=name,
@@ -134,7 +140,7 @@ def encode_patches(
         without_image=without,
         seconds=time.perf_counter() - started,
         baseline=getattr(made, "baseline", ""),
-        notes=tuple(edit.notes),
+        notes=(*notes, *edit.notes),
     )
 
 
@@ -150,6 +156,12 @@ def _patches_with_image(plan: CohortEdit) -> tuple[Path, pa.Table, int]:
     return root, ordered, patches.num_rows - with_image.num_rows
 
 
+def _says_as_seen(plan: CohortEdit, encoder: str) -> bool:
+    """Whether the encoder's features were computed of pixels as they are seen."""
+    rows = [row for row in plan.table("encoders").to_pylist() if row["encoder"] == encoder]
+    return all(row["source"].endswith(f"({SEEN})") for row in rows)
+
+
 def _without_features(store: Store, plan: CohortEdit, encoder: str, source: str, patches: pa.Table) -> pa.Table:
     """Those of the patches that the store has no features of this encoder of.
 
@@ -160,7 +172,7 @@ def _without_features(store: Store, plan: CohortEdit, encoder: str, source: str,
     rows = [row for row in plan.table("encoders").to_pylist() if row["encoder"] == encoder]
     if not rows:
         return patches
-    if rows[0]["source"] != source:
+    if rows[0]["source"].removesuffix(f" ({SEEN})") != source:
         raise ConflictError(
             f"the store has features called {encoder} from elsewhere ({clip(rows[0]['source'])}): use --replace to drop them"
         )
@@ -228,7 +240,7 @@ def _batches(task: _Task) -> Iterator[list[Image]]:
 
 
 def read_image(root: Path, file: str, *, follow_links: bool = False, format: str = "image") -> Image:
-    """The pixels (height, width, 3) of a patch image, RGB; transparency is dropped, grey becomes RGB.
+    """The pixels (height, width, 3) of a patch image, RGB, as it is seen.
 
     Raises:
         DataError: the file lies outside the folder, is missing, damaged, not of the format, or of a size that no patch

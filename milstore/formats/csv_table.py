@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from milstore.store.names import clip, counted, named
 
 SEPARATORS = (",", ";", "\t")
 LARGEST = 1 << 28
+_NAMED = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)
+"""The line in which Excel and its kin name the separator of what follows."""
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 
@@ -69,9 +72,12 @@ def looks_like_csv(path: Path) -> bool:
 
 
 def columns_of_csv(path: Path) -> list[str]:
-    """The names in the header of a CSV file."""
-    header = decoded_line(path)
-    return [name.strip() for name in next(csv.reader([header], delimiter=separator_of(header)), [])]
+    """The names in the header of a CSV file, without those of empty columns at its end."""
+    head = head_of_csv(path)
+    names = [name.strip() for name in names_of(head.header, head.separator or separator_of(head.header))]
+    while names and not names[-1]:
+        names.pop()
+    return names
 
 
 def file_bytes(path: Path, what: str, largest: int = LARGEST) -> bytes:
@@ -99,43 +105,82 @@ def file_size(path: Path, what: str) -> int:
 def read_csv(path: Path, what: str, expected: Sequence[str] = (), *, drop_repeats: bool = False) -> TextTable:
     """Read a CSV file with a header line.
 
-    The separator is the one of comma, semicolon and tab under which the header holds most of the `expected` columns,
-    then the one that gives most columns. With `drop_repeats` lines that repeat the header are left out, else refused.
+    The separator is the one that the first line names (`sep=;`), else the one of comma, semicolon and tab under which the header holds most of the `expected` columns,
+    then the one that gives most columns. Columns without a name are left out. With `drop_repeats` lines that repeat the header are left out, else refused.
 
     Raises:
         DataError: no such file, not UTF-8, no header or several, two columns of one name, or a row of another width.
     """
     text = _decoded(path, file_bytes(path, what))
-    rows = _parsed(path, text, separator_of(text.split("\n", 1)[0], expected))
+    head = _head(text)
+    rows = _parsed(path, text, head.separator or separator_of(head.header, expected), head.skipped)
     if not rows:
         raise DataError(f"{path} is empty: {what} needs a header line")
     header = [name.strip() for name in rows[0][1]]
-    double = sorted({name for name in header if header.count(name) > 1}) if len(set(header)) < len(header) else []
+    names = [name for name in header if name]
+    double = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if double:
         raise DataError(f"{path} has the column {named(double)} more than once: rename it")
-    for line, row in rows:
-        if len(row) != len(header):
-            raise DataError(
-                f"{path}, line {line}, has {len(row)} values, and the header {len(header)}: correct the line"
-            )
+    rows = [(line, _fitted(path, line, row, header)) for line, row in rows]
     repeats = [line for line, row in rows[1:] if [value.strip() for value in row] == header]
     dropped = set(repeats)
     kept = [(line, row) for line, row in rows[1:] if line not in dropped]
-    columns = {name: [row[i].strip() for _, row in kept] for i, name in enumerate(header)}
+    # A column without a name cannot be asked for.
+    columns = {name: [row[i].strip() for _, row in kept] for i, name in enumerate(header) if name}
     table = TextTable(path, columns, [line for line, _ in kept], tuple(repeats))
     if not drop_repeats:
         table.refuse_repeats()
     return table
 
 
-def decoded_line(path: Path) -> str:
-    """The first line of a large CSV file. DataError if it is no text in UTF-8."""
+@dataclass(frozen=True, slots=True)
+class Head:
+    """How a CSV file begins."""
+
+    header: str
+    """The line with the names of its columns."""
+    separator: str | None
+    """The separator that the file itself names; None where it names none."""
+    skipped: int
+    """Lines before the header."""
+
+
+def head_of_csv(path: Path) -> Head:
+    """How a large CSV file begins. DataError if that is no text in UTF-8."""
     try:
         with path.open("rb") as stream:
-            head = stream.readline(1 << 22)
+            first = stream.readline(1 << 22)
+            second = (
+                stream.readline(1 << 22)
+                if _NAMED.fullmatch(first.decode("utf-8-sig", "replace").rstrip(" \r\n"))
+                else b""
+            )
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from error
-    return _decoded(path, head).rstrip("\n")
+    return _head(_decoded(path, first + second))
+
+
+def _head(text: str) -> Head:
+    """The head of a text. The first line may name the separator, as Excel's `sep=;` does.
+
+    >>> _head("sep=;\\na;b\\n1;2"), _head("a,b")
+    (Head(header='a;b', separator=';', skipped=1), Head(header='a,b', separator=None, skipped=0))
+    """
+    first, _, rest = text.partition("\n")
+    # A tab at the end is the separator, and no blank.
+    named_separator = _NAMED.fullmatch(first.rstrip(" \r"))
+    if named_separator is None:
+        return Head(first, None, 0)
+    return Head(rest.partition("\n")[0], named_separator[1], 1)
+
+
+def names_of(header: str, separator: str) -> list[str]:
+    """The names in a header, as they stand there; none where it cannot be read."""
+    try:
+        return next(csv.reader([header.rstrip("\r")], delimiter=separator), [])
+    except csv.Error:
+        # Reading the whole file says what is wrong with it.
+        return []
 
 
 def separator_of(header: str, expected: Sequence[str] = ()) -> str:
@@ -146,11 +191,7 @@ def separator_of(header: str, expected: Sequence[str] = ()) -> str:
     """
 
     def fitness(separator: str) -> tuple[int, int]:
-        try:
-            names = [name.strip() for name in next(csv.reader([header.rstrip("\r")], delimiter=separator), [])]
-        except csv.Error:
-            # Reading the whole file says what is wrong with it.
-            return 0, 0
+        names = [name.strip() for name in names_of(header, separator)]
         return sum(name in names for name in expected), len(names)
 
     # max keeps the first of equals, so a single column is read with commas.
@@ -170,10 +211,22 @@ def _decoded(path: Path, data: bytes) -> str:
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def _parsed(path: Path, text: str, separator: str) -> list[tuple[int, list[str]]]:
+def _fitted(path: Path, line: int, row: list[str], header: list[str]) -> list[str]:
+    """A row as wide as the header: empty values at its end, and columns without a name, come and go. Else DataError."""
+    extra, absent = row[len(header) :], header[len(row) :]
+    if any(value.strip() for value in extra) or any(absent):
+        raise DataError(f"{path}, line {line}, has {len(row)} values, and the header {len(header)}: correct the line")
+    return [*row[: len(header)], *("" for _ in absent)]
+
+
+def _parsed(path: Path, text: str, separator: str, skipped: int = 0) -> list[tuple[int, list[str]]]:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         # A line without any value is what editors leave at the end.
-        return [(reader.line_num, row) for row in reader if any(value.strip() for value in row)]
+        return [
+            (reader.line_num, row)
+            for row in reader
+            if reader.line_num > skipped and any(value.strip() for value in row)
+        ]
     except csv.Error as error:
         raise DataError(f"{path}, line {reader.line_num}, is not CSV ({error}): correct the line") from error

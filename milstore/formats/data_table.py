@@ -1,6 +1,8 @@
 """Large tables that programs make, read into columns of texts and numbers by the format that recognises them."""
 
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +15,37 @@ from milstore.errors import DataError
 from milstore.formats.csv_table import file_size
 from milstore.formats.interface import TableFormat
 from milstore.formats.registry import find_format, recognised
+from milstore.store.case_ids import whole_number_texts
 from milstore.store.names import clip, named
+
+_NAMELESS = re.compile(r"Unnamed: [0-9]+(_level_[0-9]+)?|__index_level_[0-9]+__")
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A table, and what of its file is no part of it."""
+
+    table: pa.Table
+    nameless: tuple[str, ...]
+    """Columns that were left out since they have no name, in words."""
+
+
+def is_nameless(name: str) -> bool:
+    """Whether a column was never given a name: an empty one, or what programs write of an index without one.
+
+    >>> is_nameless(" "), is_nameless("Unnamed: 0"), is_nameless("__index_level_0__"), is_nameless("unnamed")
+    (True, True, True, False)
+    """
+    return not name.strip() or _NAMELESS.fullmatch(name.strip()) is not None
 
 
 def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = (), format: str | None = None) -> pa.Table:
-    """A table; its columns `texts` and `optional` come as texts where the file does not say what they are.
+    """The table of `read_named`, which says what the arguments and errors are."""
+    return read_named(path, texts, optional, format).table
+
+
+def read_named(path: Path, texts: Sequence[str], optional: Sequence[str] = (), format: str | None = None) -> Read:
+    """A table without the columns that have no name; its columns `texts` and `optional` come as texts where the file does not say what they are.
 
     Args:
         path: the file.
@@ -26,7 +54,7 @@ def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = (), f
         format: name of the table's format, or ./file.py:Class; found by its content if left out.
 
     Raises:
-        DataError: it cannot be read, lacks one of `texts`, or has two columns of one name or one without a name.
+        DataError: it cannot be read, lacks one of `texts`, or has two columns of one name.
     """
     if not file_size(path, "a table of features"):
         raise DataError(f"{path} is empty: make it anew")
@@ -42,15 +70,22 @@ def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = (), f
         # Arrow raises errors of a dozen classes over damaged files.
         reason = clip(str(error).replace("\n", " "), 160)
         raise DataError(f"{path} cannot be read as a table of numbers ({reason}): correct it") from error
+    table = table.rename_columns([name.strip() for name in table.column_names])
+    asked = {*texts, *optional}
+    left = [i for i, name in enumerate(table.column_names) if is_nameless(name) and name not in asked]
+    nameless = tuple(_told(table.column_names[i], i) for i in left)
+    table = table.select([i for i in range(table.num_columns) if i not in set(left)])
     missing = [name for name in texts if name not in table.column_names]
     if missing:
         raise DataError(f"{path} has no column {named(missing)}: it has {named(table.column_names)}")
-    if "" in table.column_names:
-        raise DataError(f"{path} has a column without a name, which may be no feature: name or drop it")
     if len(set(table.column_names)) < len(table.column_names):
         double = {name for name in table.column_names if table.column_names.count(name) > 1}
         raise DataError(f"{path} has the column {named(sorted(double))} more than once: rename it")
-    return table
+    return Read(table, nameless)
+
+
+def _told(name: str, place: int) -> str:
+    return f"{clip(name)!r}" if name else f"column {place + 1}"
 
 
 def columns_of(path: Path) -> list[str]:
@@ -71,10 +106,15 @@ def numbers_of(path: Path, column: pa.ChunkedArray, name: str) -> npt.NDArray[An
         return numbers.astype(np.float32) if numbers.dtype != np.float16 else numbers
 
 
+def _as_texts(column: pa.Array) -> pa.Array:
+    """A column as texts; numbers as pandas makes of whole ones are whole again."""
+    return whole_number_texts(column) if pa.types.is_floating(column.type) else pc.cast(column, pa.string())
+
+
 def texts_of(path: Path, table: pa.Table, name: str, *, empty: bool = False) -> pa.Array:
     """A column as texts without blanks around them. DataError if one is no text, or is missing and may not be `empty`."""
     try:
-        texts = pc.utf8_trim_whitespace(pc.cast(table[name].combine_chunks(), pa.string()))
+        texts = pc.utf8_trim_whitespace(_as_texts(table[name].combine_chunks()))
     except pa.ArrowException as error:
         raise DataError(f"{path} has in column {clip(name)!r} what is no text: {clip(str(error), 100)}") from error
     if empty:

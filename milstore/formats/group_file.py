@@ -6,8 +6,10 @@ from pathlib import Path
 
 from milstore.errors import DataError
 from milstore.formats.csv_table import TextTable, read_csv
+from milstore.formats.data_table import is_nameless
 from milstore.formats.missing_marks import UNSAID, Marks, lines_of, refuse_alike
-from milstore.store.names import clip, counted, matching_case_id, named, natural_key
+from milstore.store.case_ids import CaseIds
+from milstore.store.names import clip, counted, named, natural_key
 
 CASE_COLUMNS = ("case_id", "case", "bag_id", "bag")
 GROUP_COLUMNS = ("group", "group_id", "patient", "patient_id")
@@ -65,14 +67,15 @@ class Groups:
         return named(f"{clip(case)} in line {self.line_of[case]}" for case in cases)
 
 
-def read_groups(file: Path, known: Collection[str], marks: Marks = UNSAID) -> Groups:
+def read_groups(file: Path, known: Collection[str], marks: Marks = UNSAID, known_groups: Iterable[str] = ()) -> Groups:
     """The group of each case, from a CSV file with a column `case_id` and one other, or one called `group`.
 
     Args:
         file: the file.
-        known: cases of the store: an id such as 7.0 is read as 7 if that is one.
+        known: cases of the store.
         marks: what stands for a missing value: a row without a case is left out, a case without a group stands for
             itself.
+        known_groups: groups of the store.
 
     Raises:
         DataError: the columns are not clear, a value is missing, a case is in two groups, or two groups differ in
@@ -94,14 +97,18 @@ def read_groups(file: Path, known: Collection[str], marks: Marks = UNSAID) -> Gr
     refuse_alike(
         file, group_column, [pair for pair in pairs if not marks.mean_missing(pair[0])], "write each in one way"
     )
+    group_ids = CaseIds(known_groups)
+    group_ids.refuse(file, f"column {clip(group_column)}", table.column(group_column), table.lines)
     group_of: dict[str, str | None] = {}
     line_of: dict[str, int] = {}
     without_case = []
+    ids = CaseIds(known)
+    ids.refuse(file, f"column {clip(case_column)}", table.column(case_column), table.lines)
     for text, of, line in zip(table.column(case_column), table.column(group_column), table.lines, strict=True):
         if marks.mean_missing(text):
             without_case.append(line)
             continue
-        case_id, group = matching_case_id(text, known), None if marks.mean_missing(of) else of
+        case_id, group = ids.read(text), None if marks.mean_missing(of) else group_ids.read(of)
         if group_of.setdefault(case_id, group) != group:
             raise DataError(
                 f"{file} has case {clip(case_id)} in the groups {clip(str(group_of[case_id]))} (line {line_of[case_id]}) "
@@ -113,7 +120,7 @@ def read_groups(file: Path, known: Collection[str], marks: Marks = UNSAID) -> Gr
         group_of=group_of,
         line_of=line_of,
         without_case=tuple(without_case),
-        notes=tuple(table.repeats_told()),
+        notes=(*table.repeats_told(), *ids.told()),
     )
 
 
@@ -121,7 +128,7 @@ def _columns(table: TextTable) -> tuple[str, str]:
     """The column of the cases and that of the groups."""
     by_lower = {name.lower(): name for name in table.columns}
     case = next((by_lower[name] for name in CASE_COLUMNS if name in by_lower), None)
-    others = [name for name in table.columns if name != case]
+    others = [name for name in table.columns if name != case and not is_nameless(name)]
     group = next(
         (by_lower[name] for name in GROUP_COLUMNS if name in by_lower), others[0] if len(others) == 1 else None
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from milstore.formats.hdf5 import check_filled, own_dataset
+from milstore.formats.hdf5 import check_filled, opened_hdf5, own_dataset, read_whole
 from milstore.formats.slice_arrays import Array, SliceArrays
 
 
@@ -18,17 +18,13 @@ class H5Slice(SliceArrays):
 
     def recognises(self, path: Path) -> bool:
         """An HDF5 file with `features` and `patch_idx`."""
-        import h5py
-
-        with h5py.File(path, "r") as file:
+        with opened_hdf5(path) as file:
             return "features" in file and "patch_idx" in file
 
     @contextmanager
     def opened(self, path: Path) -> Iterator["_H5"]:
         """Its arrays."""
-        import h5py
-
-        with h5py.File(path, "r") as file:
+        with opened_hdf5(path) as file:
             yield _H5(file, path)
 
 
@@ -46,6 +42,6 @@ class _H5:
 
     def read(self, name: str) -> Array:
         dataset = own_dataset(self._file, name, self._path)
-        values = np.asarray(dataset[()])
+        values = read_whole(dataset, name, self._path)
         check_filled(dataset, values, name, self._path)
         return values

@@ -4,7 +4,11 @@ HDF5 makes room first and is filled afterwards. A job that dies in between leave
 as the fill value, which mostly is zero, wherever nothing was written.
 """
 
+import errno
+import importlib.util
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +18,70 @@ import numpy.typing as npt
 from milstore.errors import DataError
 
 _ANEW = "let the job that makes it finish, or make it anew, and ingest it again"
+
+
+_NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
+_IN_USE = (errno.EAGAIN, errno.EACCES)
+
+
+@contextmanager
+def opened_hdf5(path: Path) -> Iterator[Any]:
+    """A file, open for reading (`h5py.File`).
+
+    Raises:
+        DataError: another program has it open for writing, or one that was ended had.
+        OSError: it is no HDF5 file, or damaged.
+    """
+    import h5py
+
+    try:
+        file = h5py.File(path, "r")
+    except OSError as error:
+        if "lock" in str(error) and error.errno in _NO_LOCKS:
+            # Some network disks have no locks: then nobody can be kept out anyway.
+            file = h5py.File(path, "r", locking=False)
+        elif "lock" in str(error) and error.errno in _IN_USE:
+            raise DataError(
+                f"{path} is in use: another program has it open for writing; try again when that program is done"
+            ) from error
+        elif "already open for write" in str(error):
+            raise DataError(
+                f"{path} is marked as open for writing: let the job that writes it end and try again; if that job died, "
+                "make the file anew, or clear the mark by h5clear -s"
+            ) from error
+        else:
+            raise
+    with file:
+        yield file
+
+
+def read_whole(dataset: Any, name: str, path: Path) -> npt.NDArray[Any]:
+    """The values of a data set. DataError if they are compressed by a filter that is not installed here."""
+    if _missing_filters(dataset) and importlib.util.find_spec("hdf5plugin") is not None:
+        # The package with the usual ones registers them where it is imported.
+        importlib.import_module("hdf5plugin")
+    try:
+        return np.asarray(dataset[()])
+    except OSError as error:
+        if not (missing := _missing_filters(dataset)):
+            raise
+        raise DataError(
+            f"{name} in {path} is compressed by a filter that is not installed here ({', '.join(missing)}): install it (pip "
+            "install hdf5plugin brings the usual ones), or store the numbers with gzip or without a filter"
+        ) from error
+
+
+def _missing_filters(dataset: Any) -> list[str]:
+    """The filters of a data set that are not installed, by their numbers and what the file calls them."""
+    import h5py
+
+    plist = dataset.id.get_create_plist()
+    filters = [plist.get_filter(i) for i in range(plist.get_nfilters())]
+    return [
+        f"number {code}{': ' + called.decode('ascii', 'replace') if called else ''}"
+        for code, _, _, called in filters
+        if not h5py.h5z.filter_avail(code)
+    ]
 
 
 def own_dataset(file: Any, name: str, path: Path) -> Any:

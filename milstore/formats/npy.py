@@ -71,7 +71,13 @@ def vector_from_npy(data: bytes, name: str) -> npt.NDArray[np.floating]:
 def _described(head: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], int]:
     # Headers are padded to 64 bytes, and those of a cohort's files are all alike.
     end = head.find(b"\n") + 1
-    return _parsed(head[:end]) if 0 < end <= 256 and head[:6] == b"\x93NUMPY" else _parsed_as(head, name)
+    if not (0 < end <= 256 and head[:6] == b"\x93NUMPY"):
+        return _parsed_as(head, name)
+    try:
+        return _parsed(head[:end])
+    except DataError:
+        # Errors are not kept, so that each names its own file.
+        return _parsed_as(head, name)
 
 
 @lru_cache(maxsize=256)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from milstore.errors import DataError
 from milstore.formats.csv_table import file_size
@@ -13,6 +14,7 @@ from milstore.formats.npy import check_size, read_header
 from milstore.formats.split_file import Split, SplitFiles, SplitReading, put_case
 from milstore.formats.split_numbering import COUNTED, counted_from_1, numbers_in
 from milstore.schema.columns import SUBSETS
+from milstore.store.case_ids import whole_number_texts
 from milstore.store.names import clip, named
 
 LARGEST = 1 << 26
@@ -51,6 +53,11 @@ class NpzSplits:
         )
 
 
+def _in_a_line(name: str) -> str:
+    """A name as it stands in a message: what breaks lines is written out."""
+    return name if name.isprintable() else ascii(name)
+
+
 def _read_npz(path: Path, reading: SplitReading) -> Split:
     split: Split = {}
     if file_size(path, "a file of one split") > LARGEST:
@@ -60,9 +67,11 @@ def _read_npz(path: Path, reading: SplitReading) -> Split:
             present = [name.removesuffix(".npy") for name in archive.namelist()]
             missing = [f"{subset}_cases" for subset in SUBSETS if f"{subset}_cases" not in present]
             if missing:
-                raise DataError(f"{path} has no {named(missing)}: it has {named(present)}")
+                raise DataError(f"{path} has no {named(missing)}: it has {named(map(_in_a_line, present))}")
             for subset in SUBSETS:
-                for text in _case_ids(archive, f"{subset}_cases", path):
+                texts = _case_ids(archive, f"{subset}_cases", path)
+                reading.refuse(path, f"{subset}_cases", texts)
+                for text in texts:
                     if reading.no_case(text):
                         raise DataError(f"{path} has {clip(text)!r} in {subset}_cases, which names no case: drop it")
                     put_case(split, reading.case_id(text), subset, str(path))
@@ -80,9 +89,14 @@ def _case_ids(archive: zipfile.ZipFile, name: str, path: Path) -> list[str]:
     with archive.open(entry) as stream:
         shape, _, dtype = read_header(stream, where)
         check_size(shape, dtype, entry.file_size - stream.tell(), where)
-    if len(shape) != 1 or dtype.kind not in "iuUS" or entry.file_size > LARGEST:
+    if len(shape) != 1 or dtype.kind not in "iufUS" or entry.file_size > LARGEST:
         raise DataError(f"{where} has shape {shape} and type {dtype}: it must be a list of case ids, numbers or texts")
     with archive.open(entry) as stream:
         values: Any = np.lib.format.read_array(stream, allow_pickle=False)
         stream.read(1)  # the checksum is compared at the end
+    if dtype.kind == "f" and not np.all(values == np.floor(values)):
+        raise DataError(f"{where} has numbers that are not whole: it must be a list of case ids, numbers or texts")
+    if dtype.kind == "f":
+        # As programs write that take ids for numbers.
+        return [str(text) for text in whole_number_texts(pa.array(values)).to_pylist()]
     return [value.decode() if isinstance(value, bytes) else str(value) for value in values.tolist()]

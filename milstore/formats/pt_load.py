@@ -115,7 +115,8 @@ def _plain(tensor: torch.Tensor, path: Path, otherwise: str) -> torch.Tensor:
         raise DataError(
             f"{clip(str(path), 300)} holds a tensor of shape {tuple(tensor.shape)}, larger than its file: make it anew"
         )
-    return tensor
+    # A view that is to be negated holds other numbers than it stands for.
+    return tensor.resolve_conj().resolve_neg()
 
 
 class TensorArrays:

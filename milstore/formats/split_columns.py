@@ -1,6 +1,6 @@
 """Columns of a table of splits: which rows name a case, and which number each text of a column stands for."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 from milstore.errors import DataError
@@ -37,8 +37,9 @@ def read_rows(
     """The rows of some columns with their lines, and in words those that the marks leave out."""
     marks = reading.marks
     for name in columns:
-        known = reading.known if name == case_column else frozenset()
+        known: Container[str] = reading.known if name == case_column else frozenset()
         marks.refuse(table.path, name, table.column(name), table.lines, _ADVICE, known)
+    reading.refuse(table.path, f"column {clip(case_column)}", table.column(case_column), table.lines)
     rows, without = [], []
     for *row, line in zip(*(table.column(name) for name in columns), table.lines, strict=True):
         texts = tuple(map(str, row))

@@ -1,6 +1,7 @@
 """What files say of which case is in which subset, whatever their form."""
 
-from collections.abc import Container, Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -8,7 +9,8 @@ from milstore.errors import DataError, UsageError
 from milstore.formats.interface import SplitFormat, reported
 from milstore.formats.missing_marks import UNSAID, Marks
 from milstore.formats.registry import find_format, recognised
-from milstore.store.names import clip, matching_case_id
+from milstore.store.case_ids import CaseIds
+from milstore.store.names import clip
 
 Split = dict[str, str]
 """Subset (train, val or test) of each case."""
@@ -35,20 +37,24 @@ class SplitFiles:
     numbered: str = ""
     """Where the numbers come from, in words."""
     left_out: tuple[str, ...] = ()
-    """Rows that were left out, in words."""
+    """Rows that were left out, and what else is to be told, in words."""
 
 
 @dataclass(frozen=True, slots=True)
 class SplitReading:
     """What is known before a file is read."""
 
-    known: Container[str]
+    known: CaseIds
     """The cases of the store."""
     marks: Marks
 
     def case_id(self, text: str) -> str:
         """A case's id as the store has it."""
-        return matching_case_id(text, self.known)
+        return self.known.read(text)
+
+    def refuse(self, source: object, column: str, texts: Sequence[str], lines: Sequence[int] | None = None) -> None:
+        """DataError, with the lines, if texts of a column cannot be ids of cases."""
+        self.known.refuse(source, column, texts, lines)
 
     def no_case(self, text: str) -> bool:
         """Whether a text stands for a missing id: by the user's word, or because no case is called so."""
@@ -57,7 +63,7 @@ class SplitReading:
 
 def read_split_files(
     files: Sequence[Path],
-    known: Container[str] = frozenset(),
+    known: Iterable[str] = (),
     marks: Marks = UNSAID,
     format: str | None = None,
 ) -> SplitFiles:
@@ -67,7 +73,7 @@ def read_split_files(
 
     Args:
         files: the files.
-        known: cases of the store: an id such as 7.0 is read as 7 if that is one.
+        known: cases of the store.
         marks: what stands for a missing value: rows of a table without case, split or subset are left out.
         format: name of the files' format, or ./file.py:Class; found by their content if left out.
 
@@ -81,11 +87,12 @@ def read_split_files(
     if len(names) > 1:
         raise alone()
     fmt: SplitFormat = find_format("splits", names.pop())
+    ids = CaseIds(known)
     with reported(files[0]):
-        found = fmt.read(files, SplitReading(known, marks))
+        found = fmt.read(files, SplitReading(ids, marks))
     if not isinstance(found, SplitFiles):
         raise DataError(f"{files[0]}: format {format} gives a {type(found).__name__} for it, not SplitFiles")
-    return found
+    return dataclasses.replace(found, left_out=(*found.left_out, *ids.told()))
 
 
 def alone() -> UsageError:

@@ -7,8 +7,9 @@ import pyarrow as pa
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.csv_table import TextTable
 from milstore.formats.missing_marks import Marks
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import CohortEdit
-from milstore.store.names import clip, matching_case_id
+from milstore.store.names import clip
 
 _GROUP = "group_id"
 
@@ -34,33 +35,38 @@ def put_case_facts(
     """
     if len(set(attributes)) < len(attributes):
         raise UsageError("--attribute names a column twice: give each once")
-    known = set(edit.table("cases")["case_id"].to_pylist())
+    ids = CaseIds(edit.table("cases")["case_id"].to_pylist())
     if attributes:
         before = {(row["case_id"], row["name"]): row["value"] for row in edit.table("case_attributes").to_pylist()}
         found = {
             (case_id, name): value
             for name in attributes
-            for case_id, value in _said(table, case_column, name, marks, known).items()
+            for case_id, value in _said(table, case_column, name, marks, ids).items()
         }
         whole = _joined(table, before, found, replace=replace)
         rows = [{"case_id": case_id, "name": name, "value": value} for (case_id, name), value in whole.items()]
         edit.replace("case_attributes", pa.Table.from_pylist(rows, edit.table("case_attributes").schema))
     if group_column is not None:
         groups = {(row["case_id"], _GROUP): row[_GROUP] for row in edit.table("case_groups").to_pylist()}
-        said = _said(table, case_column, group_column, marks, known)
+        group_ids = CaseIds(groups.values())
+        group_ids.refuse(table.path, f"column {clip(group_column)}", table.column(group_column), table.lines)
+        said = _said(table, case_column, group_column, marks, ids, group_ids)
         whole = _joined(table, groups, {(case_id, _GROUP): value for case_id, value in said.items()}, replace=replace)
         rows = [{"case_id": case_id, _GROUP: value} for (case_id, _), value in whole.items()]
         edit.replace("case_groups", pa.Table.from_pylist(rows, edit.table("case_groups").schema))
 
 
-def _said(table: TextTable, case_column: str, column: str, marks: Marks, known: set[str]) -> dict[str, str]:
-    """What a column says of each case."""
+def _said(
+    table: TextTable, case_column: str, column: str, marks: Marks, ids: CaseIds, values: CaseIds | None = None
+) -> dict[str, str]:
+    """What a column says of each case; `values` reads what are ids too."""
     found: dict[str, str] = {}
     for text, value, line in zip(table.column(case_column), table.column(column), table.lines, strict=True):
-        case_id = matching_case_id(text, known)
-        if case_id not in known or marks.mean_missing(value):
+        case_id = ids.read(text)
+        if case_id not in ids or marks.mean_missing(value):
             continue
-        if found.setdefault(case_id, value) != value:
+        said = value if values is None else values.read(value)
+        if found.setdefault(case_id, said) != said:
             raise DataError(
                 f"{table.path} says of case {clip(case_id)} in {clip(column)} both {clip(found[case_id])!r} and "
                 f"{clip(value)!r} (line {line}): keep one"

@@ -3,7 +3,7 @@
 import contextlib
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -37,6 +37,7 @@ from milstore.ingest.slices import SliceBook
 from milstore.plugins import format_name
 from milstore.progress import Progress
 from milstore.store import Store
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.features import FeaturePack, open_features, other_features
 from milstore.store.names import clip, named, natural_key
@@ -65,6 +66,8 @@ class Job:
     replace: bool
     jobs: int | None
     progress: Progress
+    notes: list[str] = field(default_factory=list)
+    """What is to be told of what was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +104,8 @@ Put = Callable[[CohortEdit], _Placed]
 
 
 def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
-    names = read_names(job.store.settings, found.files, found.stems, whole_slices=whole_slices)
+    ids = CaseIds.of(job.plan)
+    names = read_names(job.store.settings, found.files, found.stems, ids, whole_slices=whole_slices)
     if names.unread:
         file, reason = min(names.unread)
         kind = "slice" if whole_slices else "patch"
@@ -109,6 +113,7 @@ def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
             f"{len(names.unread)} of {len(found.files)} files do not say by their name which {kind} they are of, "
             f"such as {clip(file, 200)}: {reason}"
         )
+    job.notes.extend(names.notes)
     return names.table
 
 
@@ -336,6 +341,7 @@ def pack_bags(
     stain: str | None,
     marks: Marks = UNSAID,
     format: str | None = None,
+    feature_columns: Sequence[str] = (),
 ) -> Packed:
     """(c) one table of a benchmark."""
     settings = job.store.settings
@@ -350,10 +356,17 @@ def pack_bags(
         bag_column=bag_column,
         index_column=index_column,
         label_column=label_column,
-        known=set(job.plan.table("cases")["case_id"].to_pylist()),
+        known=CaseIds(job.plan.table("cases")["case_id"].to_pylist()),
         marks=marks,
         format=format,
+        labels_known={
+            row["case_id"]: row["class_name"]
+            for row in job.plan.table("cases").to_pylist()
+            if row["class_name"] is not None
+        },
+        feature_columns=feature_columns,
     )
+    job.notes.extend(bags.notes)
     count = len(bags.patch_idx)
     columns: dict[str, pa.Array] = {
         "case_id": bags.case_id,

@@ -1,6 +1,6 @@
 """Features: a vector a patch, from files of three kinds, packed into the store."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,7 @@ def ingest_features(
     create_patches: bool = False,
     replace: bool = False,
     format: str | None = None,
+    feature_columns: Sequence[str] = (),
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> FeaturesReport:
@@ -90,7 +91,8 @@ def ingest_features(
     `path` is (a) a folder with one `.pt` or `.npy` vector a patch, named like the patch; (b) a folder of (or one)
     `.npz`, `.h5`, `.parquet` or `.pt` a slice with `features` (N, D), `patch_idx` (N) and perhaps `coords` (N, 2), named
     like a patch without its number; or (c) with `bag_column` and `index_column` one table, CSV or Parquet, of a whole MIL
-    benchmark: every column not named is a feature, and a bag becomes a case with one slice of one stain.
+    benchmark: every column not named is a feature, and a bag becomes a case with one slice of one stain. A column without a name, or
+    one that counts the rows, is no feature; one that is constant within each bag and tells the classes apart is refused.
 
     Vectors are stored as float16 if all of them are, else as float32. The store is open to others while files of (a) and
     (b) are read.
@@ -108,6 +110,7 @@ def ingest_features(
         create_patches: (a, b) make patches that the store does not know, from the names alone.
         replace: take these features in the place of others of this encoder.
         format: name of the files' format, or ./file.py:Class; found by their content if left out.
+        feature_columns: (c) columns that are taken as features, though they seem to know the label.
         jobs: processes.
         progress: is told how far it is.
 
@@ -120,8 +123,12 @@ def ingest_features(
     """
     path = Path(path)
     check_name(encoder, "encoder")
-    if bag_column is None and (index_column or label_column or label_map or stain or missing is not None):
-        raise UsageError("--index-column, --label-column, --map, --missing and --stain go with --bag-column")
+    if bag_column is None and (
+        index_column or label_column or label_map or stain or missing is not None or feature_columns
+    ):
+        raise UsageError(
+            "--index-column, --label-column, --map, --missing, --stain and --feature-column go with --bag-column"
+        )
     if bag_column is not None and index_column is None:
         raise UsageError("--bag-column needs --index-column: the number of an instance is its identity in the bag")
     chosen = None if bag_column is not None else _chosen(path, format)
@@ -133,7 +140,16 @@ def ingest_features(
     job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
     if bag_column is not None and index_column is not None:
         packed = pack_bags(
-            job, path, bag_column, index_column, label_column, label_map, stain, Marks.of(missing), format
+            job,
+            path,
+            bag_column,
+            index_column,
+            label_column,
+            label_map,
+            stain,
+            Marks.of(missing),
+            format,
+            feature_columns,
         )
     else:
         assert chosen is not None
@@ -155,7 +171,7 @@ def ingest_features(
         created=packed.created,
         dropped_encoders=tuple(name for name in packed.dropped if name != encoder),
         zeros=packed.zeros,
-        notes=tuple(packed.edit.notes),
+        notes=(*job.notes, *packed.edit.notes),
     )
 
 

@@ -9,8 +9,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import DataError
-from milstore.store.names import clip, normal_case_id
-from milstore.store.pattern import LONGEST_NAME, PLACES, canonical_slice, compile_pattern
+from milstore.store.case_ids import CaseIds, fused, is_cut_number
+from milstore.store.names import clip
+from milstore.store.pattern import DEFAULT_PATTERN, LONGEST_NAME, PLACES, canonical_slice, compile_pattern
 from milstore.store.settings import Settings
 
 _LARGEST = 2**31 - 1
@@ -26,14 +27,22 @@ class ReadNames:
     name says the place of a patch and no number."""
     unread: list[tuple[str, str]]
     """File and reason of each name that does not fit."""
+    notes: tuple[str, ...] = ()
+    """Cases that several spellings, or perhaps several cases, were read as, in words."""
 
 
 def read_names(
-    settings: Settings, files: Sequence[str], stems: Sequence[str], *, whole_slices: bool = False
+    settings: Settings,
+    files: Sequence[str],
+    stems: Sequence[str],
+    ids: CaseIds | None = None,
+    *,
+    whole_slices: bool = False,
 ) -> ReadNames:
     """Read the names of files, given with their stems.
 
-    With `whole_slices` a name must leave out the patch, and patch_idx is null.
+    With `whole_slices` a name must leave out the patch, and patch_idx is null. `ids` are those of the store: a case of it is
+    found by another spelling too, and one with an underscore is read whole (see `CaseIds.split_name`).
 
     Raises:
         DataError: a name fits, but its stain is not of this store.
@@ -54,13 +63,12 @@ def read_names(
     reader = _Reader(matched, paths, unread)
     reader.leave_out(np.asarray(matched.is_null()), "it does not fit the pattern")
     _check_stains(reader, settings)
+    ids = ids or CaseIds()
+    cases, slices, notes = _cases_and_slices(reader, ids, settings, numbered="slice_number" in pattern.groups)
     columns: dict[str, pa.Array] = {
-        "case_id": reader.mapped(reader.group("case"), normal_case_id),
+        "case_id": cases,
         "stain": reader.mapped(reader.group("stain"), settings.stain_of),
-        "slice_name": reader.mapped(
-            _slice_texts(reader, numbered="slice_number" in pattern.groups),
-            lambda text: canonical_slice(*text.split("\0", 1)),
-        ),
+        "slice_name": slices,
     }
     for column in columns.values():
         reader.leave_out(
@@ -76,7 +84,29 @@ def read_names(
     for name in PLACES:
         columns[name] = reader.numbers(name) if name in pattern.groups else pa.nulls(len(paths), pa.int32())
     columns["file"] = paths
-    return ReadNames(pa.table(columns).filter(pa.array(reader.fits)), reader.unread)
+    return ReadNames(pa.table(columns).filter(pa.array(reader.fits)), reader.unread, notes)
+
+
+def _cases_and_slices(
+    reader: "_Reader", ids: CaseIds, settings: Settings, *, numbered: bool
+) -> tuple[pa.Array, pa.Array, tuple[str, ...]]:
+    """The case and the name of the slice of each name, and what is to be told of them."""
+    pairs = pc.binary_join_element_wise(reader.group("case"), _slice_texts(reader, numbered=numbered), "\0")
+    coded = pairs.dictionary_encode()
+    different = [_parts(text) for text in coded.dictionary.to_pylist()]
+    if settings.pattern == DEFAULT_PATTERN:
+        # A pattern of the group's own says where a case ends.
+        different = [
+            (*ids.split_name(case, text, canonical_slice(text, number)), number) for case, text, number in different
+        ]
+        notes = fused((ids.read(case), text) for case, text, _ in different)
+    else:
+        notes = []
+    cut = pa.array([is_cut_number(case) and case not in ids for case, _, _ in different], pa.bool_())
+    reader.leave_out(np.asarray(cut.take(coded.indices)), "its case is a number that was cut short, as 1.23e+11 is")
+    cases = pa.array([ids.read(case) for case, _, _ in different], pa.string())
+    names = pa.array([canonical_slice(text, number) for _, text, number in different], pa.string())
+    return cases.take(coded.indices), names.take(coded.indices), (*notes, *ids.told())
 
 
 def _texts(files: Sequence[str]) -> tuple[Mask, pa.Array]:
@@ -142,6 +172,13 @@ class _Reader:
         wrong = pc.and_(pc.not_equal(texts, ""), numbers.is_null())
         self.leave_out(np.asarray(wrong), f"its {name} is not a number below {_LARGEST + 1}")
         return pc.cast(numbers, pa.int32())
+
+
+def _parts(pair: str) -> tuple[str, str, str]:
+    """Case, slice and number, which NULs part."""
+    case, _, rest = pair.partition("\0")
+    text, _, number = rest.rpartition("\0")
+    return case, text, number
 
 
 def _slice_texts(reader: _Reader, *, numbered: bool) -> pa.Array:

@@ -1,6 +1,6 @@
 """Labels: which class each case is of."""
 
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,8 +13,10 @@ from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
 from milstore.formats.registry import find_format, recognised
 from milstore.ingest.case_facts import put_case_facts
 from milstore.store import Store
+from milstore.store.case_gaps import Gaps, gaps_of
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
-from milstore.store.names import clip, counted, matching_case_id, named, natural_key
+from milstore.store.names import clip, counted, named, natural_key
 
 LABEL_ADVICE = "if the label is unknown there, add {option}; else give the class of each label by --map"
 
@@ -164,11 +166,12 @@ def ingest_labels(
                 f"--map names label {named(absent)}, which no row of {file} has in {label_column}: "
                 f"there are {named(present)}"
             )
-        known = set(edit.table("cases")["case_id"].to_pylist())
-        labelled = _through_map(table, case_column, label_column, label_map, marks, known)
+        ids = CaseIds.of(edit)
+        labelled = _through_map(table, case_column, label_column, label_map, marks, ids)
         wanted = list(dict.fromkeys(label_map.values()))
         put = put_labels(edit, labelled, wanted, str(file), replace=replace)
         put_case_facts(edit, table, case_column, attributes, group_column, marks, replace=replace)
+        missing_of = gaps_of(edit)
     return LabelsReport(
         changed=edit.changed,
         file=str(file),
@@ -178,8 +181,17 @@ def ingest_labels(
         left_out={label: tuple(dict.fromkeys(cases)) for label, cases in sorted(labelled.left_out.items())},
         unknown=put.unknown,
         kept=put.kept,
-        notes=(*labelled.notes, *edit.notes),
+        notes=(*labelled.notes, *_told_gaps(missing_of, labelled), *edit.notes),
     )
+
+
+def _told_gaps(missing_of: Gaps, labelled: Labelled) -> list[str]:
+    """Which cases of the file have no patch, and which with patches have no label, where the store has patches."""
+    here = [case for case in missing_of.without_patches if case in labelled.class_of or case in labelled.unknown]
+    if not here:
+        return []
+    whole = Gaps(tuple(here), missing_of.without_label, missing_of.alike)
+    return whole.lines()
 
 
 def _read(path: Path, columns: Sequence[str], format: str | None) -> TextTable:
@@ -243,15 +255,16 @@ def _through_map(
     label_column: str,
     label_map: Mapping[str, str],
     marks: Marks,
-    known: Container[str],
+    ids: CaseIds,
 ) -> Labelled:
     found = Labelled()
     first_line: dict[str, int] = {}
     kept: list[tuple[str, int]] = []
     without_case: list[int] = []
+    ids.refuse(table.path, f"column {clip(case_column)}", table.column(case_column), table.lines)
     rows = zip(table.column(case_column), table.column(label_column), table.lines, strict=True)
     for text, label, line in rows:
-        case_id = matching_case_id(text, known)
+        case_id = ids.read(text)
         if marks.mean_missing(text):
             without_case.append(line)
         elif not case_id:
@@ -268,7 +281,7 @@ def _through_map(
             kept.append((text, line))
             _put_label(found, table, case_id, label, label_map[label], line, first_line)
     texts, lines = [text for text, _ in kept], [line for _, line in kept]
-    marks.refuse(table.path, case_column, texts, lines, "if these rows are to be left out, add {option}", known)
+    marks.refuse(table.path, case_column, texts, lines, "if these rows are to be left out, add {option}", ids)
     torn = [case for cases in (*found.left_out.values(), found.unknown) for case in cases if case in found.class_of]
     if torn:
         raise DataError(
@@ -277,6 +290,7 @@ def _through_map(
     if without_case:
         found.notes.append(f"left out: {counted(len(without_case), 'row')} without a case ({lines_of(without_case)})")
     found.notes.extend(table.repeats_told())
+    found.notes.extend(ids.told())
     return found
 
 

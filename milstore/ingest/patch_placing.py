@@ -16,6 +16,7 @@ from milstore.formats.registry import FORMATS
 from milstore.ingest.file_names import read_names
 from milstore.ingest.member_positions import NUMBER, Members, Rows, check_reading, rows_in
 from milstore.pixels.registry import PIXELS
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import Cohort
 from milstore.store.features import PLACE
 from milstore.store.names import clip, counted
@@ -251,7 +252,9 @@ def _rows_by_pattern(files: Sequence[str], known: pa.Table, settings: Settings) 
         name = file.rpartition("/")[2]
         stem, _, extension = name.rpartition(".")
         stems[file] = stem if extension.lower() in endings else name
-    read = read_names(settings, list(stems), list(stems.values())).table
+    slices = known.select(["case_id", "slice_name"]).group_by(["case_id", "slice_name"]).aggregate([]).to_pylist()
+    ids = CaseIds({row["case_id"] for row in slices}, [(row["case_id"], row["slice_name"]) for row in slices])
+    read = read_names(settings, list(stems), list(stems.values()), ids).table
     # Names that say a place and no number speak of no patch by themselves.
     read = read.filter(read["patch_idx"].is_valid())
     found = rows_in(read, known, ["case_id", "stain", "slice_name", "patch_idx"])

@@ -19,6 +19,7 @@ from milstore.pixels.image_sizes import image_sizes
 from milstore.pixels.registry import PIXELS
 from milstore.progress import Progress, silent
 from milstore.store import Store
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.io import write_text
 from milstore.store.names import clip, counted, named
@@ -113,7 +114,7 @@ def ingest_patches(
     endings = PIXELS.endings(None if format is None else [format])
     found = find_files(folder, endings, follow_links=follow_links)
     progress("reading names", 0, 1)
-    names = read_names(store.settings, found.files, found.stems)
+    names = read_names(store.settings, found.files, found.stems, CaseIds.of(read_cohort(store)))
     progress("reading names", 1, 1)
     if not names.table.num_rows:
         _refuse_nothing(folder, len(found.files), names.unread, found.links_out, endings)
@@ -143,7 +144,7 @@ def ingest_patches(
         skipped_list=_list_skipped(store, skipped) if skipped else None,
         links_out=tuple(sorted(found.links_out)),
         dropped_encoders=tuple(dropped),
-        notes=tuple(edit.notes),
+        notes=(*names.notes, *edit.notes),
     )
 
 

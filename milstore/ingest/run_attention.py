@@ -24,9 +24,10 @@ from milstore.ingest.patch_placing import (
     place_rows,
 )
 from milstore.store.attention import TOLERANCE
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import Cohort
 from milstore.store.features import PLACE
-from milstore.store.names import clip, matching_case_id, named
+from milstore.store.names import clip, named
 from milstore.store.pattern import canonical_slice
 from milstore.store.settings import Settings
 
@@ -71,8 +72,8 @@ def read_attention(
     _check_columns(path, table, ["case_id"])
     _check_columns(path, table, LEVELS)
     cases = texts_of(path, table, "case_id").dictionary_encode()
-    known = set(cohort.table("cases")["case_id"].to_pylist())
-    ids = pa.array([matching_case_id(text, known) for text in cases.dictionary.to_pylist()], pa.string())
+    known = CaseIds(cohort.table("cases")["case_id"].to_pylist())
+    ids = pa.array([known.read(text) for text in cases.dictionary.to_pylist()], pa.string())
     ground = Ground(cohort, ids, encoder, encoded)
     columns: dict[str, pa.Array] = {"case_id": ids.take(cases.indices)}
     file_column = _file_column(path, table)

@@ -16,8 +16,9 @@ from milstore.formats.missing_marks import UNSAID
 from milstore.formats.registry import find_format, recognised
 from milstore.schema.arrow import arrow_schema
 from milstore.store.attention import TOLERANCE
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import Cohort
-from milstore.store.names import clip, matching_case_id, named, natural_key
+from milstore.store.names import clip, named, natural_key
 from milstore.store.predicted import prediction_tables
 
 Numbers = npt.NDArray[np.float64]
@@ -52,7 +53,7 @@ def read_predictions(
     table, names, label_in_store = said.table, list(said.probability), list(said.label_in_store)
     texts = texts_of(path, table, "case_id").to_pylist()
     UNSAID.refuse(path, "case_id", texts, range(2, len(texts) + 2), "name the case or drop these rows", subset_of)
-    cases = [matching_case_id(text, subset_of) for text in texts]
+    cases = CaseIds(subset_of).read_all(path, "column case_id", texts, range(2, len(texts) + 2))
     double = (
         sorted({case for case in cases if cases.count(case) > 1}, key=natural_key)
         if len(set(cases)) < len(cases)

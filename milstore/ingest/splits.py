@@ -2,20 +2,22 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from milstore.errors import ConflictError, DataError
+from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.group_file import read_groups
 from milstore.formats.missing_marks import Marks
 from milstore.formats.split_file import Split, SplitFiles, TestFolds, read_split_files
+from milstore.ingest.groups import torn_splits
 from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of
 from milstore.schema.columns import SUBSETS
 from milstore.store import Store
+from milstore.store.case_groups import stored_groups
 from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.names import check_name, clip, counted, named, natural_key
 
@@ -113,6 +115,7 @@ def ingest_splits(
     marks = Marks.of(missing)
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         labels = _labels(edit)
+        groups = stored_groups(edit.table("case_groups"))
         found = read_split_files(paths, labels, marks, format)
         name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
         names = sorted((path.name for path in paths), key=natural_key)
@@ -122,11 +125,12 @@ def ingest_splits(
         unlabelled: set[str] = set()
         for each in found.folds:
             repeat = check_name(f"{name}-r{each.repeat.lower()}", "split set")
-            sets[repeat], without = _with_validation(each, labels, seed, val_share)
+            sets[repeat], without = _with_validation(each, labels, groups, seed, val_share)
             unlabelled |= without
         if found.folds:
             source += f"; validation {val_share:g} of the rest, drawn by seed {seed}"
         _put(edit, sets, source, replace=replace)
+        torn = [f"{line}: cases that belong together leak" for line in torn_splits(edit, groups, list(sets))]
     return SplitsReport(
         changed=edit.changed,
         split_sets={each: len(splits) for each, splits in sets.items()},
@@ -135,7 +139,7 @@ def ingest_splits(
         left_out=tuple(sorted(unlabelled, key=natural_key)),
         splits=_summaries(sets, found.origins),
         numbered=found.numbered,
-        notes=(*found.left_out, *edit.notes),
+        notes=(*found.left_out, *torn, *edit.notes),
     )
 
 
@@ -145,6 +149,7 @@ def make_splits(
     folds: int = 5,
     seed: int = 0,
     group_by: str | Path | None = None,
+    ungrouped: bool = False,
     split_set: str | None = None,
     val_share: float = VAL_SHARE,
     missing: Iterable[str] | None = None,
@@ -157,7 +162,8 @@ def make_splits(
         folds: number of splits.
         seed: the same seed draws the same splits.
         group_by: CSV file with a column of cases and one of groups; cases of one group (such as a patient) stay
-            together in a subset. It must name every case with a label.
+            together in a subset. It must name every case with a label. The store's own groups if left out.
+        ungrouped: draw as if the store had no groups.
         split_set: its name; `cv<folds>-seed<seed>` if left out.
         val_share: share of what is not in test that validates.
         missing: marks of missing values in the group file: a case without a group stands for itself.
@@ -165,22 +171,30 @@ def make_splits(
 
     Raises:
         DataError: too few labelled cases, or a group file that cannot be read or leaves cases out.
+        UsageError: both `group_by` and `ungrouped` are given.
         ConflictError: a split set of this name has other splits, and `replace` is not given.
     """
-    grouped = "" if group_by is None else "-grouped"
-    name = check_name(split_set if split_set is not None else f"cv{folds}-seed{seed}{grouped}", "split set")
+    if ungrouped and group_by is not None:
+        raise UsageError("--group-by and --ungrouped exclude each other: give one")
     source = f"drawn in {folds} folds by seed {seed}, validation {val_share:g} of the rest"
-    if group_by is not None:
-        source += f", grouped by {Path(group_by).name}"
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         labels = _labels(edit)
         known = {case: label for case, label in labels.items() if label is not None}
         if not known:
             raise DataError("no case of the store has a label: run milstore ingest labels first")
+        own = {} if ungrouped else stored_groups(edit.table("case_groups"))
         groups = None if group_by is None else read_groups(Path(group_by), labels, Marks.of(missing))
         if groups is not None:
             groups.check_cover(known)
-        pool = pool_of(known, None if groups is None else groups.group_of)
+            source += f", grouped by {Path(group_by or '').name}"
+            told = groups.lines(known)
+        else:
+            source += ", grouped by the store's groups" if own else ""
+            told = _told_groups(known, own)
+        group_of = groups.group_of if groups is not None else own or None
+        grouped = "" if group_of is None else "-grouped"
+        name = check_name(split_set if split_set is not None else f"cv{folds}-seed{seed}{grouped}", "split set")
+        pool = pool_of(known, group_of)
         splits = dict(enumerate(draw_folds(pool, folds, seed=seed, val_share=val_share), start=1))
         _put(edit, {name: splits}, source, replace=replace)
     return SplitsReport(
@@ -190,8 +204,17 @@ def make_splits(
         source=source,
         left_out=tuple(sorted(set(labels) - set(known), key=natural_key)),
         splits=_summaries({name: splits}, {}),
-        notes=(*([] if groups is None else groups.lines(known)), *edit.notes),
+        notes=(*told, *edit.notes),
     )
+
+
+def _told_groups(cases: Collection[str], group_of: Mapping[str, str]) -> list[str]:
+    """How far the store's groups cover some cases, in words; nothing where there are none."""
+    inside = {group_of[case] for case in cases if case in group_of}
+    if not group_of:
+        return []
+    count = sum(case in group_of for case in cases)
+    return [f"groups of the store: {count} of {counted(len(cases), 'case')} in {counted(len(inside), 'group')}"]
 
 
 def _summaries(sets: Mapping[str, Mapping[int, Split]], origins: Mapping[int, str]) -> tuple[SplitSummary, ...]:
@@ -225,7 +248,7 @@ def _check_known(found: SplitFiles, labels: Mapping[str, object], source: str) -
 
 
 def _with_validation(
-    folds: TestFolds, labels: Mapping[str, int | None], seed: int, val_share: float
+    folds: TestFolds, labels: Mapping[str, int | None], group_of: Mapping[str, str], seed: int, val_share: float
 ) -> tuple[dict[int, Split], set[str]]:
     """The splits of a cross-validation, and the cases without a label, which are in none of them."""
     cases = set().union(*folds.tests.values())
@@ -235,7 +258,8 @@ def _with_validation(
     splits: dict[int, Split] = {}
     for number, test in folds.tests.items():
         rest = {case: label for case, label in labels.items() if case in cases - test and label is not None}
-        drawn = draw_validation(pool_of(rest), seed=_seed_of(seed, folds.repeat, number), val_share=val_share)
+        groups = group_of if rest.keys() & group_of.keys() else None
+        drawn = draw_validation(pool_of(rest, groups), seed=_seed_of(seed, folds.repeat, number), val_share=val_share)
         splits[number] = drawn | dict.fromkeys(test - unlabelled, "test")
     return splits, unlabelled
 

@@ -76,6 +76,31 @@ def opened_image(path: str | Path, *, follow: bool = True) -> Iterator["Image"]:
         raise NoImageError("damaged", str(error)) from error
 
 
+SEEN = "transparent pixels on white, EXIF rotation applied"
+"""How the pixels of an image are read, in words that stand with the features that are computed of them."""
+_ORIENTATION = 0x0112
+_ON_ITS_SIDE = (5, 6, 7, 8)
+
+
+def as_seen(image: "Image") -> "Image":
+    """An image of 8 bits a channel as every viewer shows it, in RGB: transparent pixels on white, turned as its EXIF says."""
+    from PIL import Image, ImageOps
+
+    image = ImageOps.exif_transpose(image)
+    if "A" not in image.getbands() and "transparency" not in image.info:
+        return image.convert("RGB")
+    clear = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
+
+
+def size_as_seen(image: "Image") -> tuple[int, int]:
+    """Width and height in pixels of an image as it is shown, its pixels not decoded."""
+    width, height = image.size
+    # Of a TIFF, Pillow has turned them.
+    turned = image.format != "TIFF" and image.getexif().get(_ORIENTATION) in _ON_ITS_SIDE
+    return (height, width) if turned else (width, height)
+
+
 class ImageFile:
     """A patch a file: PNG, JPEG or TIFF of 8 bits."""
 
@@ -90,12 +115,12 @@ class ImageFile:
         """Width and height in pixels, from the header alone."""
         try:
             with opened_image(path) as image:
-                return image.size
+                return size_as_seen(image)
         except NoImageError as error:
             raise _told(path, error, "has a damaged header: remove it or make it anew") from error
 
     def pixels(self, path: Path) -> Pixels:
-        """The image (height, width, 3); transparency is dropped, grey becomes RGB."""
+        """The image (height, width, 3), as it is seen: transparent pixels on white, turned as its EXIF says, grey as RGB."""
         try:
             with opened_image(path) as image:
                 if image.mode not in _MODES:
@@ -103,7 +128,7 @@ class ImageFile:
                         f"{clip(str(path), 300)} has pixels of kind {image.mode}, not of 8 bits: convert it to RGB"
                     )
                 check_patch_size(path, *image.size)
-                return np.asarray(image.convert("RGB"))
+                return np.asarray(as_seen(image))
         except NoImageError as error:
             raise _told(path, error, f"is damaged ({clip(error.detail)}): make it anew") from error
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from milstore.pixels.image_file import NoImageError, opened_image
+from milstore.pixels.image_file import NoImageError, as_seen, opened_image
 from milstore.pixels.registry import PIXELS
 from milstore.store.cohort import read_cohort
+from milstore.store.names import normal_case_id
 from milstore.store.patch_root import patch_root
 from milstore.store.paths import Store
 from milstore.store.pattern import PatchName, compile_pattern, parse_name
@@ -103,9 +104,14 @@ class PatchFolder:
         name = parse_name(compile_pattern(self.settings.pattern), self.settings.stain_of, stem)
         if not isinstance(name, PatchName):
             return False
-        same = (name.case_id, name.stain, name.patch_idx) == (patch["case_id"], patch["stain"], patch["patch_idx"])
-        slice_name = patch["slice_name"]
-        return not same or (isinstance(slice_name, str) and name.slice_name != slice_name)
+        case, slice_name = normal_case_id(patch["case_id"]), patch["slice_name"]
+        if (name.stain, name.patch_idx) != (patch["stain"], patch["patch_idx"]):
+            return True
+        if name.case_id == case:
+            return isinstance(slice_name, str) and name.slice_name != slice_name
+        # Where the case's id has an underscore, the default pattern reads its end as the slice's beginning.
+        read, meant = f"{name.case_id}_{name.slice_name}".lower(), f"{case}_{slice_name}".lower()
+        return not (case.startswith(f"{name.case_id}_") and (read == meant or not isinstance(slice_name, str)))
 
 
 _SAID = {
@@ -137,17 +143,12 @@ def _open(path: Path) -> "Image":
 
 
 def _rgb(image: "Image") -> "Image":
-    """The picture in RGB: transparent pixels white, more than 8 bits a channel scaled to what there is."""
-    from PIL import Image, ImageOps
-
+    """The picture in RGB, as it is seen; more than 8 bits a channel scaled to what there is."""
     if image.mode.startswith(("I", "F")):
         low, high = image.convert("F").getextrema()
         scale = 255 / (high - low) if high > low else 0.0  # type: ignore[operator]
         return image.convert("F").point(lambda value: (value - low) * scale).convert("L").convert("RGB")
-    if "A" in image.getbands() or "transparency" in image.info:
-        clear = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", clear.size, "white"), clear).convert("RGB")
-    return ImageOps.exif_transpose(image).convert("RGB")
+    return as_seen(image)
 
 
 def _small(image: "Image", largest: int) -> "Image":

@@ -19,11 +19,12 @@ from milstore.recording.values import Floats, columns_of, floats, weights_writer
 from milstore.schema.arrow import arrow_schema, empty
 from milstore.schema.columns import SUBSETS, columns, required
 from milstore.store.attention import TOLERANCE
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.features import open_features
 from milstore.store.given import Given, Prediction
 from milstore.store.lease import Hold
-from milstore.store.names import check_name, clip, counted, matching_case_id, named
+from milstore.store.names import check_name, clip, counted, named
 from milstore.store.patch_index import PLACE
 from milstore.store.predicted import prediction_tables
 from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
@@ -213,7 +214,8 @@ class Recording:
         return self._draft, self._hold
 
     def _case(self, case: str | int) -> str:
-        case_id = matching_case_id(str(case), self._told.label_of)
+        text = str(case)
+        case_id = text if text in self._told.label_of else CaseIds(self._told.label_of).read(text)
         if case_id not in self._told.label_of:
             raise DataError(unknown_case(case_id))
         return case_id

@@ -6,7 +6,7 @@ from typing import Any
 
 import altair as alt
 
-from milstore.charts.drawing import without_separators
+from milstore.charts.drawing import drawable
 from milstore.charts.render import about_of
 from milstore.charts.theme import WIDTH, class_colour, outcome_shape, themed, titled
 from milstore.errors import UsageError
@@ -66,7 +66,7 @@ def overview(answerer: Answerer) -> Overview:
     about = about_of(answerer.store, "How concentrated is attention where the model errs?", result, {})
     cards = [_card(row, pictures.get((row["run_id"], row["case_id"]), [])) for row in rows[:MOST_CASES]]
     return Overview(
-        spec=without_separators(_chart(result.df().dropna(subset=["p_true", "concentration"]), about).to_dict()),
+        spec=drawable(_chart(result.df().dropna(subset=["p_true", "concentration"]), about).to_dict()),
         title=about.title,
         cards=cards,
         left_out=len(rows) - len(cards),

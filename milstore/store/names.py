@@ -1,6 +1,7 @@
 """Identifiers: case ids, names of experiments and split sets, and their natural order."""
 
 import re
+import unicodedata
 from collections.abc import Callable, Container, Iterable
 from difflib import get_close_matches
 from functools import cache
@@ -14,24 +15,32 @@ _SHOWN = 10
 
 
 def normal_case_id(text: str) -> str:
-    """A case id as the store keeps it: zeros in front of an id that is all digits are dropped.
+    """A case id as the store keeps it, however a file or a person spells it.
 
-    >>> normal_case_id("052"), normal_case_id(" 000 "), normal_case_id("TCGA-0A")
-    ('52', '0', 'TCGA-0A')
+    Its letters are composed (Unicode's NFC), for some systems write the accents of file names apart. An id that is all
+    digits has no zeros in front, and no `.0` behind, which programs write that take ids for numbers.
+
+    >>> normal_case_id("052"), normal_case_id(" 000 "), normal_case_id("TCGA-0A"), normal_case_id("07.0")
+    ('52', '0', 'TCGA-0A', '7')
     """
     text = text.strip()
-    return (text.lstrip("0") or "0") if text.isascii() and text.isdigit() else text
+    if not text.isascii():
+        return unicodedata.normalize("NFC", text)
+    if whole := _WHOLE.fullmatch(text):
+        text = whole[1]
+    return (text.lstrip("0") or "0") if text.isdigit() else text
 
 
 def matching_case_id(text: str, known: Container[str]) -> str:
-    """A case id as the store keeps it, where programs may have made a number of it: 7.0 is case 7 if that is known.
+    """A case id as the store has it, where that holds some spelling of it; else as it keeps new ones.
+
+    `milstore.store.case_ids.CaseIds` also finds those that only another spelling of a known id leads to.
 
     >>> matching_case_id("07.0", {"7"}), matching_case_id("7.0", {"7", "7.0"}), matching_case_id("7.0", {"8"})
-    ('7', '7.0', '7.0')
+    ('7', '7.0', '7')
     """
-    case_id = normal_case_id(text)
-    whole = None if case_id in known else _WHOLE.fullmatch(case_id)
-    return short if whole and (short := normal_case_id(whole[1])) in known else case_id
+    text = text.strip()
+    return text if text in known else normal_case_id(text)
 
 
 def check_name(text: str, what: str) -> str:

@@ -1,5 +1,6 @@
 """What is in a store, at a glance."""
 
+from milstore.store.case_gaps import gaps
 from milstore.store.catalog import is_behind
 from milstore.store.derived import derived_runs
 from milstore.store.names import named
@@ -14,6 +15,8 @@ select
     (select string_agg(class_name || ' ' || n, ', ' order by label)
      from (select label, class_name, count(*) as n from cases where label is not null group by all)),
     (select count(*) from cases where label is null),
+    (select count(distinct group_id) from case_groups),
+    (select count(*) from case_groups),
     (select string_agg(stain, ', ' order by stain_order) from stains),
     (select count(*) from slices),
     (select coalesce(sum(n_patches), 0) from slices),
@@ -28,14 +31,26 @@ select
 
 def contents(store: Store) -> list[tuple[str, str]]:
     """What is in a store, as pairs of a word and a text."""
-    counts = connect(store).execute(_COUNTS).fetchall()[0]
-    cases, classes, unlabelled, stains, slices, patches, encoders, split_sets, runs, experiments = counts
-    labels = ", ".join([*([classes] if classes else []), *([f"without label {unlabelled}"] if unlabelled else [])])
+    con = connect(store)
+    counts = con.execute(_COUNTS).fetchall()[0]
+    cases, classes, unlabelled, groups, grouped, stains, slices, patches, encoders, split_sets, runs, experiments = (
+        counts
+    )
+    labels_of = con.execute("select case_id, label from cases").fetchall()
+    missing = gaps(
+        dict(labels_of), {case_id for (case_id,) in con.execute("select distinct case_id from slices").fetchall()}
+    )
+    words = [*([classes] if classes else []), *([f"without label {unlabelled}"] if unlabelled else [])]
+    labels = ", ".join(
+        [*words, *([f"without any patch {len(missing.without_patches)}"] if missing.without_patches else [])]
+    )
     drafts = [draft.run_id for draft in list_drafts(store)]
     among = strangers(store)
     derived = derived_runs(store)
     return [
         ("cases", f"{cases} ({labels})" if labels else str(cases)),
+        *[("look alike", f"{line}: milstore splits check") for line in missing.alike_lines()],
+        *([("groups of cases", f"{groups} (of {grouped} cases)")] if groups else []),
         ("stains", stains or "none"),
         ("slices", str(slices)),
         ("patches", str(patches)),
