@@ -15,6 +15,8 @@ from milstore.ingest.case_facts import put_case_facts
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
 from milstore.store.names import clip, counted, matching_case_id, named, natural_key
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import list_drafts
 
 LABEL_ADVICE = "if the label is unknown there, add {option}; else give the class of each label by --map"
 
@@ -140,7 +142,7 @@ def ingest_labels(
         DataError: the file or a column is missing, a label of the map is on no row, a case has two classes, or see above.
         UsageError: a mark is also a label of the map.
         ConflictError: a case has another class in the store, or the classes are numbered otherwise there; `replace`
-            takes the file's word.
+            takes the file's word, but gives no class that runs speak of another number.
     """
     marks = Marks.of(missing)
     both = [label for label in label_map or {} if marks.mean_missing(label)]
@@ -226,9 +228,9 @@ def put_labels(edit: CohortEdit, labelled: Labelled, wanted: list[str], source: 
 
     Raises:
         ConflictError: a case has another class in the store, or the classes are numbered otherwise there, and `replace`
-            is not given.
+            is not given, or runs speak of them.
     """
-    classes = _classes(edit, wanted, replace)
+    classes = _classes(edit, labelled, wanted, replace)
     corrected = _corrected(edit, labelled, source, replace)
     known = {row["case_id"]: row["class_name"] for row in edit.table("cases").to_pylist()}
     kept = tuple(case for case in labelled.unknown if known.get(case) is not None and not replace)
@@ -293,18 +295,34 @@ def _put_label(
     found.source.setdefault(case_id, label)
 
 
-def _classes(edit: CohortEdit, wanted: list[str], replace: bool) -> list[str]:
-    """The class names in the order of their numbers."""
+def _classes(edit: CohortEdit, labelled: Labelled, wanted: list[str], replace: bool) -> list[str]:
+    """The class names in the order of their numbers.
+
+    With `replace` the order is that of the file, and where the file speaks of every labelled case, a class that it does not
+    have goes. But what runs speak of by its number keeps it.
+    """
     known = [row["class_name"] for row in sorted(edit.table("classes").to_pylist(), key=lambda row: row["label"])]
     common = [name for name in known if name in wanted]
-    if [name for name in wanted if name in known] == common:
-        return known + [name for name in wanted if name not in known]
+    in_order = [name for name in wanted if name in known] == common
+    appended = known + [name for name in wanted if name not in known]
     if not replace:
+        if in_order:
+            return appended
         raise ConflictError(
             f"the store numbers its classes {named(known)}, and --map has them in the order {named(wanted)}: "
             "order the map like the store, or use --replace"
         )
-    return wanted + [name for name in known if name not in wanted]
+    if runs := len(run_ids(edit.base.store)) + len(list_drafts(edit.base.store)):
+        if in_order:
+            return appended
+        raise ConflictError(
+            f"the store numbers its classes {named(known)}, and {counted(runs, 'run')} speak of them by these numbers: "
+            f"order the map like the store (it has {named(wanted)}), or delete the runs"
+        )
+    told = {*labelled.class_of, *labelled.unknown}
+    if all(row["case_id"] in told for row in edit.table("cases").to_pylist() if row["class_name"] is not None):
+        return wanted
+    return appended if in_order else wanted + [name for name in known if name not in wanted]
 
 
 def _corrected(edit: CohortEdit, labelled: Labelled, source: str, replace: bool) -> list[str]:
