@@ -118,12 +118,23 @@ def patches(
     replace: Annotated[
         bool, typer.Option("--replace", help="The folder is the whole truth: correct the store, remove what it lacks.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is read of five names, and write nothing.")
+    ] = False,
     jobs: JobsOption = None,
     store: StoreOption = None,
 ) -> None:
     """Take patch images in. What each is of is read from its name, by the pattern in milstore.toml."""
+    from milstore.ingest.patch_preview import preview_patches
     from milstore.ingest.patches import ingest_patches
+    from milstore.store.paths import open_store
 
+    if dry_run:
+        # Not open_current, which brings milstore.duckdb up to date.
+        preview = preview_patches(open_store(store), folder, follow_links=follow_links, format=format)
+        show_table(preview.columns, preview.rows)
+        _tell(preview.lines())
+        return
     opened = open_current(store)
     with telling() as progress:
         report = ingest_patches(
