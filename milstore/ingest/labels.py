@@ -12,6 +12,7 @@ from milstore.formats.interface import LabelFormat, reported
 from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
 from milstore.formats.registry import find_format, recognised
 from milstore.ingest.case_facts import put_case_facts
+from milstore.ingest.label_columns import CASE, LABEL, Asked, columns_of_labels
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
 from milstore.store.names import clip, counted, matching_case_id, named, natural_key
@@ -117,8 +118,8 @@ def ingest_labels(
     store: Store,
     file: str | Path,
     *,
-    case_column: str,
-    label_column: str,
+    case_column: str | None = None,
+    label_column: str | None = None,
     label_map: Mapping[str, str] | None = None,
     missing: Iterable[str] | None = None,
     format: str | None = None,
@@ -135,22 +136,31 @@ def ingest_labels(
     is such a mark is left out. An empty cell is always one of them. Without `missing` and `label_map`, texts that look
     like marks are refused, as are labels that differ in nothing but capitals and blanks.
 
+    The columns are case_id and label where none are named. Where these are not there, all that the file does not say is
+    told at once, with the line to use.
+
     Columns of `attributes` are kept as attributes of the cases, and `group_column` says which cases belong together, such
     as those of one patient (see `milstore.ingest.case_facts`).
 
     Raises:
         DataError: the file or a column is missing, a label of the map is on no row, a case has two classes, or see above.
-        UsageError: a mark is also a label of the map.
+        UsageError: a mark is also a label of the map, or a column is neither named nor plainly there.
         ConflictError: a case has another class in the store, or the classes are numbered otherwise there; `replace`
             takes the file's word, but gives no class that runs speak of another number.
     """
+    missing = None if missing is None else tuple(missing)
     marks = Marks.of(missing)
     both = [label for label in label_map or {} if marks.mean_missing(label)]
     if both:
         raise UsageError(f"--missing and --map both speak of {named(both)}: give each label to one of them")
-    columns = [case_column, label_column, *attributes, *([] if group_column is None else [group_column])]
+    named_columns = (case_column or CASE, label_column or LABEL)
+    columns = [*named_columns, *attributes, *([] if group_column is None else [group_column])]
     drop_repeats = label_map is not None or missing is not None
     table = _read(Path(file), columns, format)
+    asked = Asked(
+        case_column, label_column, label_map, missing, (*attributes,), group_column, format=format, replace=replace
+    )
+    case_column, label_column = columns_of_labels(store, table, asked)
     if not drop_repeats:
         table.refuse_repeats()
     table.column(case_column)
