@@ -58,8 +58,14 @@ def _tell(lines: list[str]) -> None:
 @app.command()
 def labels(
     file: Annotated[Path, typer.Argument(help="CSV file with a row a case.", show_default=False)],
-    case_column: Annotated[str, typer.Option("--case-column", help="The column with the case.")] = "case_id",
-    label_column: Annotated[str, typer.Option("--label-column", help="The column with the label.")] = "label",
+    case_column: Annotated[
+        str | None,
+        typer.Option("--case-column", help="The column with the case (default: case_id).", show_default=False),
+    ] = None,
+    label_column: Annotated[
+        str | None,
+        typer.Option("--label-column", help="The column with the label (default: label).", show_default=False),
+    ] = None,
     label_map: MapOption = None,
     missing: MissingOption = None,
     format: FormatOption = None,
@@ -118,12 +124,23 @@ def patches(
     replace: Annotated[
         bool, typer.Option("--replace", help="The folder is the whole truth: correct the store, remove what it lacks.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what is read of five names, and write nothing.")
+    ] = False,
     jobs: JobsOption = None,
     store: StoreOption = None,
 ) -> None:
     """Take patch images in. What each is of is read from its name, by the pattern in milstore.toml."""
+    from milstore.ingest.patch_preview import preview_patches
     from milstore.ingest.patches import ingest_patches
+    from milstore.store.paths import open_store
 
+    if dry_run:
+        # Not open_current, which brings milstore.duckdb up to date.
+        preview = preview_patches(open_store(store), folder, follow_links=follow_links, format=format)
+        show_table(preview.columns, preview.rows)
+        _tell(preview.lines())
+        return
     opened = open_current(store)
     with telling() as progress:
         report = ingest_patches(
@@ -239,8 +256,8 @@ def splits(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="One .npz file a split (train_cases, val_cases, test_cases) with its number in its name, or one CSV file "
-            "with split,case_id,subset or with test folds: repeat,fold,bag_id.",
+            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), or CSV with "
+            "case_id,subset. Or one CSV file of all: split,case_id,subset, or test folds: repeat,fold,bag_id.",
             show_default=False,
         ),
     ],

@@ -13,7 +13,7 @@ import typer
 from milstore._version import __version__
 from milstore.asking.watchdog import leaving
 from milstore.cli.lazy import Entry, LazyGroup
-from milstore.cli.output import fail, reset_quiet, set_quiet
+from milstore.cli.output import fail, reset_quiet, say, set_quiet
 from milstore.cli.terminal import use_plain_signs
 from milstore.errors import MilstoreError, UsageError
 
@@ -111,6 +111,14 @@ def _end_stuck(message: str) -> None:
     os._exit(UsageError.exit_code)
 
 
+def _told(error: MilstoreError) -> int:
+    """Say what a user can correct, and below it the lines to type or to paste, if it has such; the exit code."""
+    fail(str(error))
+    for line in getattr(error, "__notes__", ()):
+        say(line)
+    return error.exit_code
+
+
 def _run(words: list[str], *, debug: bool) -> int:
     try:
         with leaving(_end_stuck):
@@ -119,8 +127,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     except MilstoreError as error:
         if debug:
             traceback.print_exc()
-        fail(str(error))
-        return error.exit_code
+        return _told(error)
     except typer.Exit as leave:
         code = leave.exit_code
     except typer.TyperException as error:

@@ -1,4 +1,7 @@
-"""The errors that a user can meet. Each message is one line: what is wrong, where, and what to do."""
+"""The errors that a user can meet. Each message is one line: what is wrong, where, and what to do.
+
+Lines to type or to paste are notes of the error (`add_note`), which the command line prints below it.
+"""
 
 
 class MilstoreError(Exception):

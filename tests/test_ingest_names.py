@@ -142,7 +142,7 @@ def test_an_unknown_stain_is_named_with_its_file() -> None:
         read_names(SETTINGS, [f"{stem}.png" for stem in stems], stems)
     assert str(caught.value) == (
         "stain 'cd3' in case_12_match_1_cd3_patch3.png is not in this store (h&e, melan, sox10): "
-        "add an alias under [stains] in milstore.toml"
+        'add an alias under [stains] in milstore.toml, or a stain of its own by the line "cd3" = ["cd3"]'
     )
 
 

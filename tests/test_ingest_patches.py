@@ -10,6 +10,7 @@ from milstore.errors import ConflictError, DataError
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Settings, Store, create_store
 from milstore.store.cohort import read_cohort
+from milstore.store.pattern import DEFAULT_PATTERN
 from tests.ingesting import NAMES, contents, make_images, make_vectors, new_store
 
 
@@ -78,7 +79,10 @@ def test_names_that_do_not_parse_are_counted_shown_and_listed(tmp_path: Path) ->
     assert report.skipped_list.read_text().splitlines() == list(report.skipped)
     assert report.lines()[1:] == [
         "left out: 4 images with a name that does not say what is on it, such as",
-        *(f"  {line}" for line in report.skipped[:3]),
+        "  [red]x.tif: it does not begin as the pattern does",
+        "  case_5_match_1_he.jpg: it names no patch",
+        "  thumb.png: it does not begin as the pattern does",
+        f"  by the pattern {DEFAULT_PATTERN!r} in milstore.toml",
         f"  all are listed in {report.skipped_list}",
     ]
 

@@ -32,30 +32,41 @@ class NpzSplits:
 
     def read(self, files: Sequence[Path], reading: SplitReading) -> SplitFiles:
         """The split of each file, each with the number in its name."""
-        names = [path.stem for path in files]
-        if len(set(names)) < len(names):
-            # The same name in several folders: then these may be numbered.
-            names = [str(path.with_suffix("")) for path in files]
-        if len(set(names)) < len(names):
-            raise DataError(f"{named(sorted({name for name in names if names.count(name) > 1}))} is named twice")
-        found = numbers_in(names)
-        numbers = found or counted_from_1(names)
-        path_of: dict[int, Path] = {}
-        for name, path in zip(names, files, strict=True):
-            other = path_of.setdefault(numbers[name], path)
-            if other != path:
-                raise DataError(f"{other} and {path} both hold split {numbers[name]}: name each by a number of its own")
-        ordered = dict(sorted(path_of.items()))
+        path_of, origins, numbered = numbered_files(files)
         return SplitFiles(
-            splits={number: _read_npz(path, reading) for number, path in ordered.items()},
-            origins={number: path.name for number, path in ordered.items()},
-            numbered="numbered as in the names of the files" if found else COUNTED,
+            splits={number: _read_npz(path, reading) for number, path in path_of.items()},
+            origins=origins,
+            numbered=numbered,
         )
 
 
 def _in_a_line(name: str) -> str:
     """A name as it stands in a message: what breaks lines is written out."""
     return name if name.isprintable() else ascii(name)
+
+
+def numbered_files(files: Sequence[Path]) -> tuple[dict[int, Path], dict[int, str], str]:
+    """Files of a split each by their numbers, in this order; what each is called; and where the numbers come from, in words.
+
+    Raises:
+        DataError: two files have one number or one name, or it is not clear which number is meant.
+    """
+    names = [path.stem for path in files]
+    if len(set(names)) < len(names):
+        # The same name in several folders: then these may be numbered.
+        names = [str(path.with_suffix("")) for path in files]
+    if len(set(names)) < len(names):
+        raise DataError(f"{named(sorted({name for name in names if names.count(name) > 1}))} is named twice")
+    found = numbers_in(names)
+    numbers = found or counted_from_1(names)
+    path_of: dict[int, Path] = {}
+    for name, path in zip(names, files, strict=True):
+        other = path_of.setdefault(numbers[name], path)
+        if other != path:
+            raise DataError(f"{other} and {path} both hold split {numbers[name]}: name each by a number of its own")
+    ordered = dict(sorted(path_of.items()))
+    told = "numbered as in the names of the files" if found else COUNTED
+    return ordered, {number: path.name for number, path in ordered.items()}, told
 
 
 def _read_npz(path: Path, reading: SplitReading) -> Split:

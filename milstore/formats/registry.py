@@ -28,6 +28,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "npz": "milstore.formats.npz_splits:NpzSplits",
         "split-table": "milstore.formats.split_table:SplitTable",
         "fold-table": "milstore.formats.fold_table:FoldTable",
+        "subset-table": "milstore.formats.subset_table:SubsetTable",
     },
     "runs": {
         "tables": "milstore.formats.run_table:RunTable",

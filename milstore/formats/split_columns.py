@@ -26,7 +26,7 @@ def read_splits_csv(files: Sequence[Path], reading: SplitReading, needed: Sequen
     if not set(needed) <= set(table.columns):
         raise DataError(
             f"{table.path} has the columns {named(table.columns)}: it needs {', '.join(SPLIT_COLUMNS)}, "
-            f"or {', '.join(FOLD_COLUMNS)} for test folds"
+            f"or {', '.join(FOLD_COLUMNS)} for test folds, or case_id, subset for one split"
         )
     return table
 

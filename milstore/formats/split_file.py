@@ -9,11 +9,15 @@ from milstore.errors import DataError, UsageError
 from milstore.formats.interface import SplitFormat, reported
 from milstore.formats.missing_marks import UNSAID, Marks
 from milstore.formats.registry import find_format, recognised
+from milstore.schema.columns import SUBSETS
 from milstore.store.case_ids import CaseIds
 from milstore.store.names import clip
 
 Split = dict[str, str]
 """Subset (train, val or test) of each case."""
+
+
+_SYNONYMS = {"validation": "val", "valid": "val", "training": "train", "testing": "test"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +99,21 @@ def read_split_files(
     return dataclasses.replace(found, left_out=(*found.left_out, *ids.told()))
 
 
+def subset_of(text: str) -> str | None:
+    """train, val or test, as people write it; None if a text is none of them.
+
+    >>> subset_of("Validation"), subset_of("TEST"), subset_of("1")
+    ('val', 'test', None)
+    """
+    subset = _SYNONYMS.get(text.lower(), text.lower())
+    return subset if subset in SUBSETS else None
+
+
 def alone() -> UsageError:
     """That a table of all splits is one file."""
-    return UsageError("several files must all be .npz files of one split each: give one CSV table alone")
+    return UsageError(
+        "several files must all be of one split each (.npz, or CSV with case_id and subset): of all splits, give one CSV table alone"
+    )
 
 
 def put_case(split: Split, case_id: str, subset: str, where: str) -> None:

@@ -6,11 +6,9 @@ from pathlib import Path
 from milstore.errors import DataError
 from milstore.formats.csv_table import columns_of_csv, looks_like_csv
 from milstore.formats.split_columns import SPLIT_COLUMNS, numbers_of_column, origins, read_rows, read_splits_csv
-from milstore.formats.split_file import Split, SplitFiles, SplitReading, put_case
+from milstore.formats.split_file import Split, SplitFiles, SplitReading, put_case, subset_of
 from milstore.schema.columns import SUBSETS
 from milstore.store.names import clip
-
-_SYNONYMS = {"validation": "val"}
 
 
 class SplitTable:
@@ -29,8 +27,8 @@ class SplitTable:
         numbers, numbered = numbers_of_column(table, "split", [(row[0], line) for row, line in rows])
         splits: dict[int, Split] = {}
         for (text, case, subset_text), line in rows:
-            subset = _SYNONYMS.get(subset_text.lower(), subset_text.lower())
-            if subset not in SUBSETS:
+            subset = subset_of(subset_text)
+            if subset is None:
                 raise DataError(
                     f"{table.path}, line {line}, has subset {clip(subset_text)!r}: it must be {', '.join(SUBSETS)}"
                 )

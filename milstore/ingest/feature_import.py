@@ -29,11 +29,12 @@ from milstore.formats.missing_marks import UNSAID, Marks
 from milstore.formats.registry import APART
 from milstore.ingest.cohort_update import put_patches
 from milstore.ingest.file_discovery import Found
-from milstore.ingest.file_names import read_names
+from milstore.ingest.file_names import ReadNames, read_names
 from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes, put_labels, told_unknown
 from milstore.ingest.patch_reconcile import in_pack_order, sorted_side
 from milstore.ingest.place_numbers import numbered_by_row, with_numbers
 from milstore.ingest.slices import SliceBook
+from milstore.ingest.unread_names import none_is_read
 from milstore.plugins import format_name
 from milstore.progress import Progress
 from milstore.store import Store
@@ -81,6 +82,8 @@ class Packed:
     dropped: list[str]
     edit: CohortEdit
     """What was committed."""
+    skipped: tuple[tuple[str, str], ...] = ()
+    """File and reason of each whose name was not read."""
     zeros: tuple[str, ...] = ()
     """The file, and the patch, of each vector that is zero throughout: a job that died may have left it so."""
 
@@ -103,18 +106,16 @@ Put = Callable[[CohortEdit], _Placed]
 """Finds the patches of a job's features in an edit, and puts in what is to be put in with them."""
 
 
-def _read_names(job: Job, found: Found, *, whole_slices: bool) -> pa.Table:
+def _read_names(job: Job, found: Found, *, whole_slices: bool) -> ReadNames:
+    """What the files' names say; those that do not fit are left out. DataError if none does."""
     ids = CaseIds.of(job.plan)
     names = read_names(job.store.settings, found.files, found.stems, ids, whole_slices=whole_slices)
-    if names.unread:
-        file, reason = min(names.unread)
+    if not names.table.num_rows:
         kind = "slice" if whole_slices else "patch"
-        raise DataError(
-            f"{len(names.unread)} of {len(found.files)} files do not say by their name which {kind} they are of, "
-            f"such as {clip(file, 200)}: {reason}"
-        )
+        what = f"{len(names.unread)} of {len(found.files)} files do not say by their name which {kind} they are of"
+        raise none_is_read(job.store, what, found, names.unread)
     job.notes.extend(names.notes)
-    return names.table
+    return names
 
 
 def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
@@ -156,7 +157,7 @@ def pack_patch_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
     """(a) one file a patch."""
     with _crew(1 if len(found.files) < _FEW else job.jobs, format_of) as crew:
         names = _read_names(job, found, whole_slices=False)
-        put: Put = partial(_placed, job, table=names)
+        put: Put = partial(_placed, job, table=names.table)
         placed = put(job.plan)
         files = placed.rows["file"].to_pylist()
         (first,) = crew.mapped(read_vector, [(str(found.root), files[0], format_of)])
@@ -166,7 +167,7 @@ def pack_patch_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
             with _pack(job, placed, len(first), dtype) as pack:
                 pack_vectors(pack, found.root, files, format_of, crew=crew, progress=job.progress)
                 crew.dismiss()
-                return _commit(job, pack, put, placed)
+                return dataclasses.replace(_commit(job, pack, put, placed), skipped=tuple(names.unread))
 
         if first.dtype == np.float16:
             # One that is not half may show when much is done, but is rare.
@@ -233,7 +234,8 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
     """(b) one file a slice."""
     apart = any(name in APART for name in format_of.values())
     with _crew(job.jobs if apart and len(found.files) > 1 else 1, format_of) as crew:
-        names = _read_names(job, found, whole_slices=True)
+        read = _read_names(job, found, whole_slices=True)
+        names = read.table
         files = names["file"].to_pylist()
         paths = [found.root / file for file in files]
         formats = [format_name(format_of, file) for file in files]
@@ -266,7 +268,7 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
                 zeros += [f"{files[done - 1]}, patch {number}" for number in written.zeros]
                 job.progress("packing features", done, len(paths))
             crew.dismiss()
-            return dataclasses.replace(_commit(job, pack, put, placed), zeros=tuple(zeros))
+            return dataclasses.replace(_commit(job, pack, put, placed), zeros=tuple(zeros), skipped=tuple(read.unread))
 
 
 def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[SliceIndex]) -> None:

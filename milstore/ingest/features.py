@@ -13,6 +13,7 @@ from milstore.formats.registry import BUILT_IN, FORMATS
 from milstore.ingest import labels
 from milstore.ingest.feature_import import Job, pack_bags, pack_patch_files, pack_slice_files
 from milstore.ingest.file_discovery import Found, find_files
+from milstore.ingest.unread_names import left_out
 from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import Cohort, CohortEdit, read_cohort
@@ -42,12 +43,15 @@ class FeaturesReport:
     """Other encoders whose features no longer fit and were dropped."""
     zeros: tuple[str, ...] = ()
     """File and patch of each vector of a slice's file that is zero throughout."""
+    skipped: tuple[str, ...] = ()
+    """Lines about the files whose names were not read and that were left out."""
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
         """The report in words."""
         what = f"{counted(self.patches, 'vector')} of {self.n_features} numbers ({self.dtype})"
         lines = [f"{self.source}: {what} of encoder {self.encoder}"]
+        lines += self.skipped
         if self.created:
             lines.append(f"made {counted(self.created, 'patch', 'patches')} that the store did not know")
         if self.without:
@@ -171,6 +175,7 @@ def ingest_features(
         created=packed.created,
         dropped_encoders=tuple(name for name in packed.dropped if name != encoder),
         zeros=packed.zeros,
+        skipped=tuple(left_out(store.settings.name_pattern, packed.skipped, "file")),
         notes=(*job.notes, *packed.edit.notes),
     )
 

@@ -1,5 +1,7 @@
 """Many file names read at once: identities as columns, and a reason for each name that does not fit."""
 
+import json
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -10,12 +12,16 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.store.case_ids import CaseIds, fused, is_cut_number
-from milstore.store.names import clip
-from milstore.store.pattern import DEFAULT_PATTERN, LONGEST_NAME, PLACES, canonical_slice, compile_pattern
+from milstore.store.names import clip, named
+from milstore.store.pattern import DEFAULT_PATTERN, LONGEST_NAME, PLACES, canonical_slice
 from milstore.store.settings import Settings
 
 _LARGEST = 2**31 - 1
 Mask = npt.NDArray[np.bool_]
+NO_FIT = "it does not fit the pattern"
+
+_COPIED = r"( \([0-9]{1,3}\)| - (?i:copy|kopie|copie|copia)( \([0-9]+\))?| (?i:copy|kopie)( [0-9]+)?)"
+"""What browsers and file managers add to the name of a copy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +48,20 @@ def read_names(
     """Read the names of files, given with their stems.
 
     With `whole_slices` a name must leave out the patch, and patch_idx is null. `ids` are those of the store: a case of it is
-    found by another spelling too, and one with an underscore is read whole (see `CaseIds.split_name`).
+    found by another spelling too, and one with an underscore is read whole (see `CaseIds.split_name`). A copy that a browser
+    or a file manager made of a file that is there too does not fit, and neither does a name whose stain is unknown and which
+    names no patch: what stands there is no stain.
 
     Raises:
         DataError: a name fits, but its stain is not of this store.
     """
-    pattern = compile_pattern(settings.pattern)
+    pattern = settings.name_pattern
     encodable, paths = _texts(files)
-    kept_stems = [stem for stem, kept in zip(stems, encodable, strict=True) if kept] if not encodable.all() else stems
+    subjects = (
+        [pattern.subject(file, stem) for file, stem in zip(files, stems, strict=True)] if pattern.paths else stems
+    )
+    if not encodable.all():
+        subjects = [subject for subject, kept in zip(subjects, encodable, strict=True) if kept]
     unread = (
         []
         if encodable.all()
@@ -59,27 +71,29 @@ def read_names(
             if not kept
         ]
     )
-    matched = pattern.match(pa.array(kept_stems, pa.string()))
+    matched = pattern.match(pa.array(subjects, pa.string()), whole_slices=whole_slices)
     reader = _Reader(matched, paths, unread)
-    reader.leave_out(np.asarray(matched.is_null()), "it does not fit the pattern")
-    _check_stains(reader, settings)
-    ids = ids or CaseIds()
-    cases, slices, notes = _cases_and_slices(reader, ids, settings, numbered="slice_number" in pattern.groups)
+    _leave_out_copies(reader)
+    reader.leave_out(np.asarray(matched.is_null()), NO_FIT)
+    cases, slices, notes = _cases_and_slices(
+        reader, ids or CaseIds(), settings, numbered="slice_number" in pattern.groups
+    )
     columns: dict[str, pa.Array] = {
         "case_id": cases,
-        "stain": reader.mapped(reader.group("stain"), settings.stain_of),
+        "stain": reader.group("stain"),
         "slice_name": slices,
     }
     for column in columns.values():
-        reader.leave_out(
-            np.asarray(pc.equal(pc.fill_null(column, ""), "")), "it leaves the case, the slice or the stain empty"
-        )
+        reader.leave_out(np.asarray(pc.equal(column, "")), "it leaves the case, the slice or the stain empty")
+    by_place = reader.both("x", "y") if {"x", "y"} <= set(pattern.groups) else np.zeros(len(paths), bool)
+    identified = by_place | np.asarray(pc.not_equal(reader.group("patch"), "")) | whole_slices
+    _check_stains(reader, settings, identified)
+    columns["stain"] = reader.mapped(columns["stain"], settings.stain_of)
     if whole_slices:
         reader.leave_out(np.asarray(pc.not_equal(reader.group("patch"), "")), "it names a patch, not a slice")
         columns["patch_idx"] = pa.nulls(len(paths), pa.int32())
     else:
-        placed = reader.both("x", "y") if {"x", "y"} <= set(pattern.groups) else np.zeros(len(paths), bool)
-        reader.leave_out(np.asarray(pc.equal(reader.group("patch"), "")) & ~placed, "it names no patch")
+        reader.leave_out(~identified, "it names no patch")
         columns["patch_idx"] = reader.numbers("patch")
     for name in PLACES:
         columns[name] = reader.numbers(name) if name in pattern.groups else pa.nulls(len(paths), pa.int32())
@@ -187,12 +201,44 @@ def _slice_texts(reader: _Reader, *, numbered: bool) -> pa.Array:
     return pc.binary_join_element_wise(reader.group("slice"), numbers, "\0")
 
 
-def _check_stains(reader: _Reader, settings: Settings) -> None:
+def _leave_out_copies(reader: _Reader) -> None:
+    """Leave out copies of files that are there too, such as `patch9 (1).png` and `patch9 - Copy.png` beside `patch9.png`."""
+    suspects = np.asarray(pc.match_substring_regex(reader.paths, _COPIED + r"(\.[^./]*)?\z"))
+    if not suspects.any():
+        return
+    there = set(reader.paths.to_pylist())
+    for row in np.flatnonzero(suspects).tolist():
+        name = reader.paths[row].as_py()
+        original = re.sub(_COPIED + r"(?=(\.[^./]*)?\Z)", "", name)
+        if original in there:
+            only = np.zeros(len(suspects), bool)
+            only[row] = True
+            reader.leave_out(only, f"it is a copy of {clip(original.rpartition('/')[2], 200)}")
+
+
+def _check_stains(reader: _Reader, settings: Settings, identified: Mask) -> None:
+    """Refuse names that say a stain which the store does not have; those that say no patch either are left out."""
     stains = reader.group("stain")
-    unknown = [text for text in pc.unique(stains).to_pylist() if text and settings.stain_of(text) is None]
+    unknown: dict[str, str] = {}
+    for text in pc.unique(stains).to_pylist():
+        if not text or settings.stain_of(text) is not None:
+            continue
+        own = np.asarray(pc.equal(stains, text))
+        odd = ~identified if not re.search(_COPIED + r"\Z", text) else np.ones(len(own), bool)
+        reader.leave_out(own & odd, f"its stain {clip(text)!r} is not in this store")
+        own = own & reader.fits
+        if own.any():
+            unknown.setdefault(text, reader.paths[int(np.argmax(own))].as_py())
     if unknown:
-        file = reader.paths[pc.index(stains, unknown[0]).as_py()].as_py()
-        raise DataError(
-            f"stain {clip(unknown[0])!r} in {clip(file, 200)} is not in this store ({', '.join(settings.stains)}): "
-            "add an alias under [stains] in milstore.toml"
-        )
+        raise _unknown_stains(settings, unknown)
+
+
+def _unknown_stains(settings: Settings, file_of: dict[str, str]) -> DataError:
+    """The error about stains that the store does not have, given a file of each."""
+    (text, file), *others = file_of.items()
+    more = f" (nor are {named(map(repr, dict(others)), 5)} of other files)" if others else ""
+    word = json.dumps(clip(text.lower(), 30), ensure_ascii=False)
+    return DataError(
+        f"stain {clip(text)!r} in {clip(file, 200)} is not in this store ({', '.join(settings.stains)}){more}: "
+        f"add an alias under [stains] in milstore.toml, or a stain of its own by the line {word} = [{word}]"
+    )

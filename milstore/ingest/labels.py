@@ -12,11 +12,14 @@ from milstore.formats.interface import LabelFormat, reported
 from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
 from milstore.formats.registry import find_format, recognised
 from milstore.ingest.case_facts import put_case_facts
+from milstore.ingest.label_columns import CASE, LABEL, Asked, columns_of_labels
 from milstore.store import Store
 from milstore.store.case_gaps import Gaps, gaps_of
 from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
 from milstore.store.names import clip, counted, named, natural_key
+from milstore.store.run_reader import run_ids
+from milstore.store.run_writer import list_drafts
 
 LABEL_ADVICE = "if the label is unknown there, add {option}; else give the class of each label by --map"
 
@@ -117,8 +120,8 @@ def ingest_labels(
     store: Store,
     file: str | Path,
     *,
-    case_column: str,
-    label_column: str,
+    case_column: str | None = None,
+    label_column: str | None = None,
     label_map: Mapping[str, str] | None = None,
     missing: Iterable[str] | None = None,
     format: str | None = None,
@@ -135,22 +138,31 @@ def ingest_labels(
     is such a mark is left out. An empty cell is always one of them. Without `missing` and `label_map`, texts that look
     like marks are refused, as are labels that differ in nothing but capitals and blanks.
 
+    The columns are case_id and label where none are named. Where these are not there, all that the file does not say is
+    told at once, with the line to use.
+
     Columns of `attributes` are kept as attributes of the cases, and `group_column` says which cases belong together, such
     as those of one patient (see `milstore.ingest.case_facts`).
 
     Raises:
         DataError: the file or a column is missing, a label of the map is on no row, a case has two classes, or see above.
-        UsageError: a mark is also a label of the map.
+        UsageError: a mark is also a label of the map, or a column is neither named nor plainly there.
         ConflictError: a case has another class in the store, or the classes are numbered otherwise there; `replace`
-            takes the file's word.
+            takes the file's word, but gives no class that runs speak of another number.
     """
+    missing = None if missing is None else tuple(missing)
     marks = Marks.of(missing)
     both = [label for label in label_map or {} if marks.mean_missing(label)]
     if both:
         raise UsageError(f"--missing and --map both speak of {named(both)}: give each label to one of them")
-    columns = [case_column, label_column, *attributes, *([] if group_column is None else [group_column])]
+    named_columns = (case_column or CASE, label_column or LABEL)
+    columns = [*named_columns, *attributes, *([] if group_column is None else [group_column])]
     drop_repeats = label_map is not None or missing is not None
     table = _read(Path(file), columns, format)
+    asked = Asked(
+        case_column, label_column, label_map, missing, (*attributes,), group_column, format=format, replace=replace
+    )
+    case_column, label_column = columns_of_labels(store, table, asked)
     if not drop_repeats:
         table.refuse_repeats()
     table.column(case_column)
@@ -238,9 +250,9 @@ def put_labels(edit: CohortEdit, labelled: Labelled, wanted: list[str], source: 
 
     Raises:
         ConflictError: a case has another class in the store, or the classes are numbered otherwise there, and `replace`
-            is not given.
+            is not given, or runs speak of them.
     """
-    classes = _classes(edit, wanted, replace)
+    classes = _classes(edit, labelled, wanted, replace)
     corrected = _corrected(edit, labelled, source, replace)
     known = {row["case_id"]: row["class_name"] for row in edit.table("cases").to_pylist()}
     kept = tuple(case for case in labelled.unknown if known.get(case) is not None and not replace)
@@ -307,18 +319,34 @@ def _put_label(
     found.source.setdefault(case_id, label)
 
 
-def _classes(edit: CohortEdit, wanted: list[str], replace: bool) -> list[str]:
-    """The class names in the order of their numbers."""
+def _classes(edit: CohortEdit, labelled: Labelled, wanted: list[str], replace: bool) -> list[str]:
+    """The class names in the order of their numbers.
+
+    With `replace` the order is that of the file, and where the file speaks of every labelled case, a class that it does not
+    have goes. But what runs speak of by its number keeps it.
+    """
     known = [row["class_name"] for row in sorted(edit.table("classes").to_pylist(), key=lambda row: row["label"])]
     common = [name for name in known if name in wanted]
-    if [name for name in wanted if name in known] == common:
-        return known + [name for name in wanted if name not in known]
+    in_order = [name for name in wanted if name in known] == common
+    appended = known + [name for name in wanted if name not in known]
     if not replace:
+        if in_order:
+            return appended
         raise ConflictError(
             f"the store numbers its classes {named(known)}, and --map has them in the order {named(wanted)}: "
             "order the map like the store, or use --replace"
         )
-    return wanted + [name for name in known if name not in wanted]
+    if runs := len(run_ids(edit.base.store)) + len(list_drafts(edit.base.store)):
+        if in_order:
+            return appended
+        raise ConflictError(
+            f"the store numbers its classes {named(known)}, and {counted(runs, 'run')} speak of them by these numbers: "
+            f"order the map like the store (it has {named(wanted)}), or delete the runs"
+        )
+    told = {*labelled.class_of, *labelled.unknown}
+    if all(row["case_id"] in told for row in edit.table("cases").to_pylist() if row["class_name"] is not None):
+        return wanted
+    return appended if in_order else wanted + [name for name in known if name not in wanted]
 
 
 def _corrected(edit: CohortEdit, labelled: Labelled, source: str, replace: bool) -> list[str]:

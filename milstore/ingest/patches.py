@@ -8,21 +8,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from milstore.errors import DataError
 from milstore.ingest.cohort_update import REBUILT, put_patches
 from milstore.ingest.coordinates import with_coordinates
-from milstore.ingest.file_discovery import find_files
-from milstore.ingest.file_names import read_names
+from milstore.ingest.patch_preview import images_and_names
 from milstore.ingest.patch_reconcile import sorted_side
 from milstore.ingest.slices import SliceBook
+from milstore.ingest.unread_names import left_out
 from milstore.pixels.image_sizes import image_sizes
-from milstore.pixels.registry import PIXELS
 from milstore.progress import Progress, silent
 from milstore.store import Store
-from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.io import write_text
-from milstore.store.names import clip, counted, named
+from milstore.store.names import counted, named
 from milstore.store.patch_root import patch_root
 
 _SHOWN = 3
@@ -45,6 +42,8 @@ class PatchesReport:
     """Patches of the store that the folder does not have, removed."""
     skipped: tuple[str, ...]
     """File and reason of each image whose name was not read."""
+    skipped_told: tuple[str, ...]
+    """Lines about them: how many, some of them with how far they fit, and the pattern."""
     skipped_list: Path | None
     """The file that lists them."""
     links_out: tuple[str, ...]
@@ -57,12 +56,7 @@ class PatchesReport:
         """The report in words."""
         where = f"{counted(self.cases, 'case')} in {counted(self.slices, 'slice')}"
         lines = [f"{self.folder}: {counted(self.patches, 'patch', 'patches')} of {where}, {self.new} of them new"]
-        if self.skipped:
-            lines.append(
-                f"left out: {counted(len(self.skipped), 'image')} with a name that does not say what is on it, such as"
-            )
-            lines += [f"  {clip(text, 160)}" for text in self.skipped[:_SHOWN]]
-            lines.append(f"  all are listed in {self.skipped_list}")
+        lines += self.skipped_told
         if self.links_out:
             links = named(self.links_out, _SHOWN)
             lines.append(
@@ -111,13 +105,9 @@ def ingest_patches(
         DataError: no folder, no readable name, a stain that the store does not have, one patch twice, or no image.
         ConflictError: a known patch has another file or size now, or slices would lose patches.
     """
-    endings = PIXELS.endings(None if format is None else [format])
-    found = find_files(folder, endings, follow_links=follow_links)
     progress("reading names", 0, 1)
-    names = read_names(store.settings, found.files, found.stems, CaseIds.of(read_cohort(store)))
+    found, names = images_and_names(store, folder, follow_links=follow_links, format=format)
     progress("reading names", 1, 1)
-    if not names.table.num_rows:
-        _refuse_nothing(folder, len(found.files), names.unread, found.links_out, endings)
     table = names.table if coordinates is None else with_coordinates(names.table, Path(coordinates))
     book = SliceBook()
     slice_ids = book.ids_by_name(table)
@@ -131,6 +121,7 @@ def ingest_patches(
         result, dropped = put_patches(store, edit, table, found.root, replace=replace, whole=replace)
     progress("storing", 1, 1)
     skipped = tuple(f"{file}: {reason}" for file, reason in sorted(names.unread))
+    listed = _list_skipped(store, skipped) if skipped else None
     return PatchesReport(
         changed=edit.changed,
         folder=str(folder),
@@ -141,25 +132,12 @@ def ingest_patches(
         kept=result.kept,
         removed=result.removed,
         skipped=skipped,
-        skipped_list=_list_skipped(store, skipped) if skipped else None,
+        skipped_told=tuple(left_out(store.settings.name_pattern, names.unread, "image", str(listed))),
+        skipped_list=listed,
         links_out=tuple(sorted(found.links_out)),
         dropped_encoders=tuple(dropped),
         notes=(*names.notes, *edit.notes),
     )
-
-
-def _refuse_nothing(
-    folder: str | Path, images: int, unread: list[tuple[str, str]], links_out: list[str], endings: list[str]
-) -> None:
-    if images:
-        shown = "; ".join(f"{clip(file)}: {reason}" for file, reason in sorted(unread)[:_SHOWN])
-        raise DataError(
-            f"none of the {images} images in {folder} has a name that says what it is ({shown}): "
-            "set the pattern under [patches] in milstore.toml"
-        )
-    if links_out:
-        raise DataError(f"{folder} holds only links that lead out of it, such as {links_out[0]}: use --follow-links")
-    raise DataError(f"{folder} holds no image ({', '.join(endings)}): name the folder of the patches")
 
 
 def _with_sizes(

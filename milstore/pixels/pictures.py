@@ -18,7 +18,7 @@ from milstore.store.cohort import read_cohort
 from milstore.store.names import normal_case_id
 from milstore.store.patch_root import patch_root
 from milstore.store.paths import Store
-from milstore.store.pattern import PatchName, compile_pattern, parse_name
+from milstore.store.pattern import PatchName, parse_name
 from milstore.store.settings import Settings
 
 if TYPE_CHECKING:
@@ -100,8 +100,8 @@ class PatchFolder:
 
     def _names_another(self, patch: Mapping[str, Any], file: str) -> bool:
         """Whether the file's name speaks of another patch. One that the pattern cannot read says nothing."""
-        stem = PurePosixPath(file).stem
-        name = parse_name(compile_pattern(self.settings.pattern), self.settings.stain_of, stem)
+        pattern = self.settings.name_pattern
+        name = parse_name(pattern, self.settings.stain_of, pattern.subject(file, PurePosixPath(file).stem))
         if not isinstance(name, PatchName):
             return False
         case, slice_name = normal_case_id(patch["case_id"]), patch["slice_name"]

@@ -32,6 +32,7 @@ from milstore.store.cohort_repair import (
     told_of,
     way_to_repair,
 )
+from milstore.store.cohort_stains import follow_settings
 from milstore.store.content_hash import content_hash, with_case_order
 from milstore.store.earlier import as_now
 from milstore.store.integrity import check_references, checked_table, key_columns
@@ -184,16 +185,20 @@ def edit_cohort(store: Store, *, rebuild: Collection[str] = ()) -> Iterator[Coho
     """Change the cohort: what the block replaces is committed at its end, or nothing is if it raises.
 
     One edit goes at a time; others wait. Readers and trainers wait for nobody. Tables are read only from files that are what was
-    stored; those of `rebuild` are begun anew where theirs are not, and the edit's notes say what was lost.
+    stored; those of `rebuild` are begun anew where theirs are not, and the edit's notes say what was lost. The stains become
+    those of milstore.toml.
 
     Raises:
-        DataError: at the end of the block, a key has no partner in the table that it refers to.
+        DataError: at the end of the block, a key has no partner in the table that it refers to; or milstore.toml cannot
+            be read.
+        ConflictError: milstore.toml does not name a stain any more that has patches.
     """
     with locked_cohort(store):
         with _whole_or_told(store):
             notes = [f"the store was brought from {step}" for step in _migrate(store)]
         edit = CohortEdit(read_cohort(store), rebuilds=frozenset(rebuild), notes=notes)
         yield edit
+        follow_settings(edit)
         with _whole_or_told(store):
             _commit(store, edit)
     from milstore.store.catalog import refresh

@@ -22,6 +22,7 @@ from milstore.store.attention import check_cases, check_predictions, checked_att
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
+from milstore.store.cohort_stains import check_stains
 from milstore.store.database_lock import PutOff
 from milstore.store.derived import check_derived, derived_runs
 from milstore.store.feature_reader import OpenPack
@@ -73,7 +74,9 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
         findings += _run(store, run_id)
     with suppress(MilstoreError):
         # Tables that cannot be read were found above.
-        findings += check_labels(store, read_cohort(store))
+        cohort = read_cohort(store)
+        findings += check_labels(store, cohort)
+        findings += check_stains(store, cohort.table("stains"), cohort.table("slices"))
     findings += check_derived(store)
     findings += _placeholder(store)
     findings += _strangers(store)

@@ -3,7 +3,6 @@
 import json
 import os
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,9 +31,9 @@ class Store:
     verify: bool = field(default=True, compare=False)
     """Whether files are compared with what was stored when they are read first."""
 
-    @cached_property
+    @property
     def settings(self) -> "Settings":
-        """The group's settings, from milstore.toml."""
+        """The group's settings, as milstore.toml says them now."""
         from milstore.store.settings import read_settings
 
         return read_settings(self.root / SETTINGS_FILE)

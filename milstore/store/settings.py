@@ -7,7 +7,7 @@ from typing import Any
 
 from milstore.errors import DataError
 from milstore.store.names import clip, named
-from milstore.store.pattern import DEFAULT_PATTERN, compile_pattern
+from milstore.store.pattern import DEFAULT_PATTERN, DEFAULT_READS, NamePattern, compile_pattern
 from milstore.store.tomlfile import read_toml
 
 FILE = "milstore.toml"
@@ -26,7 +26,12 @@ class Settings:
     stains: dict[str, tuple[str, ...]] = field(default_factory=lambda: dict(DEFAULT_STAINS))
     """Canonical name of each stain, in the order of tables and charts, and the names that files use for it."""
     pattern: str = DEFAULT_PATTERN
-    """Regular expression that reads case, slice, stain and patch from a file's name."""
+    """Template or regular expression that reads case, slice, stain and patch from a file's name."""
+
+    @property
+    def name_pattern(self) -> NamePattern:
+        """The pattern, checked. DataError if it cannot work."""
+        return compile_pattern(self.pattern, tuple(self.stains.items()))
 
     def stain_of(self, alias: str) -> str | None:
         """Canonical name of a stain, from any of its names in any case of letters; None if it is not of this store."""
@@ -58,9 +63,11 @@ def _checked(content: dict[str, Any], path: Path) -> Settings:
     if "pattern" in patches:
         if not isinstance(patches["pattern"], str):
             raise DataError(f"pattern in {path} is not a text: put it in quotes")
-        compile_pattern(patches["pattern"])
         chosen["pattern"] = patches["pattern"]
-    return Settings(**chosen)
+    settings = Settings(**chosen)
+    if "pattern" in patches:
+        settings.name_pattern  # noqa: B018 - a pattern that cannot work is refused here
+    return settings
 
 
 def _refuse_unknown(content: dict[str, Any], known: set[str], what: str, path: Path) -> None:
@@ -85,15 +92,31 @@ def _stains(content: object, path: Path) -> dict[str, tuple[str, ...]]:
     return stains
 
 
+_HOW_NAMES_ARE_READ = """\
+# How file names are read. A template: {case}, {stain}, {slice} and {patch} (a
+# number) stand for what varies, {x} {y} {width} {height} for pixels, * for
+# anything, a / for a folder; the rest is as it stands in the names. {slice} and
+# the ending (.png) may be left out, and so may {stain} where there is only one.
+# What would be read: milstore ingest patches FOLDER --dry-run
+# Two examples, and a name that each reads:
+#
+# pattern = '{case}_{stain}_{slice}_{patch}'    # A7_HE_2_0012.png
+# pattern = '{case}/{stain}/tile{patch}.png'    # A7/HE/tile0012.png
+#
+# Or a regular expression (RE2) with the groups case, slice, stain and patch.
+"""
+
+
 def settings_text(settings: Settings) -> str:
     """A milstore.toml that says what `settings` say, with a word on each key."""
     stains = "\n".join(f"{json.dumps(stain)} = {json.dumps(list(names))}" for stain, names in settings.stains.items())
-    pattern = "# pattern = '…'" if settings.pattern == DEFAULT_PATTERN else f"pattern = {json.dumps(settings.pattern)}"
+    own = "" if settings.pattern == DEFAULT_PATTERN else f"pattern = {json.dumps(settings.pattern)}\n"
     return (
-        "# Settings of this milstore store.\n\n"
-        "# The stains, in the order of tables and charts, and the names that files use for each.\n"
+        "# Settings of this milstore store. What is changed here counts from the next\n"
+        "# ingest on.\n\n"
+        "# The stains, in the order of tables and charts, and the names that files use\n"
+        "# for each. A stain that has patches must stay.\n"
         f"[stains]\n{stains}\n\n"
-        "[patches]\n"
-        "# How file names are read: a regular expression with the groups case, slice, stain and patch.\n"
-        f"{pattern}\n"
+        f"[patches]\n{_HOW_NAMES_ARE_READ}# The default, which reads {DEFAULT_READS}:\n#\n"
+        f"# pattern = '{DEFAULT_PATTERN}'\n{own}"
     )

@@ -7,6 +7,7 @@ from milstore.store.names import named
 from milstore.store.paths import Store
 from milstore.store.run_reader import strangers
 from milstore.store.run_writer import list_drafts
+from milstore.store.stain_change import pending
 from milstore.store.views import connect
 
 _COUNTS = """
@@ -17,7 +18,7 @@ select
     (select count(*) from cases where label is null),
     (select count(distinct group_id) from case_groups),
     (select count(*) from case_groups),
-    (select string_agg(stain, ', ' order by stain_order) from stains),
+    (select list(stain order by stain_order) from stains),
     (select count(*) from slices),
     (select coalesce(sum(n_patches), 0) from slices),
     (select string_agg(encoder || ' (' || n_features || ' x ' || dtype || ', ' || n_patches || ' patches)', ', ' order by encoder)
@@ -47,11 +48,12 @@ def contents(store: Store) -> list[tuple[str, str]]:
     drafts = [draft.run_id for draft in list_drafts(store)]
     among = strangers(store)
     derived = derived_runs(store)
+    coming = pending(store, stains or [])
     return [
         ("cases", f"{cases} ({labels})" if labels else str(cases)),
         *[("look alike", f"{line}: milstore splits check") for line in missing.alike_lines()],
         *([("groups of cases", f"{groups} (of {grouped} cases)")] if groups else []),
-        ("stains", stains or "none"),
+        ("stains", f"{', '.join(stains or ['none'])}{f' ({coming})' if coming else ''}"),
         ("slices", str(slices)),
         ("patches", str(patches)),
         ("features", encoders or "none: milstore encode or milstore ingest features"),
