@@ -239,7 +239,7 @@ def test_copies_and_names_without_a_stain_stop_nothing(tmp_path: Path, capsys: p
         f"{tmp_path}/images: 1 patch of 1 case in 1 slice, 1 of them new",
         "left out: 4 images with a name that does not say what is on it, such as",
         "  case_1_match_1.png: it fits as far as 'case_1_match_', and goes on with '1'",
-        "  case_1_match_1_he_patch10 - Copy.png: its stain 'patch10 - Copy' is not in this store",
+        "  case_1_match_1_he_patch10 - Copy.png: it is named like a copy, and what it would be one of is not there",
         "  case_1_match_1_he_patch9 (1).png: it is a copy of case_1_match_1_he_patch9.png",
     ]
     assert read_cohort(store).table("patches")["patch_idx"].to_pylist() == [9]

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from milstore.encoders.encode import encode_patches
 from milstore.errors import ConflictError
 from milstore.ingest.features import ingest_features
 from milstore.ingest.labels import ingest_labels
@@ -120,3 +121,22 @@ def test_a_milstore_toml_that_cannot_be_read_stops_what_writes(
     assert contents(store) == before
     assert milstore(store, "info") == 0
     assert "is not readable as TOML" in capsys.readouterr().out
+
+
+def test_it_is_told_before_long_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither encoding nor the reading of features begins where the settings lack a stain that has patches."""
+    store = new_store(tmp_path)
+    images = make_images(tmp_path / "images", HE)
+    ingest_patches(store, images)
+    set_stains(store, melan=["melan"])
+    np.save(tmp_path / "images" / f"{HE[0]}.npy", np.ones(4, np.float32))
+
+    def begun(*_: object, **__: object) -> None:
+        raise AssertionError("it has begun")
+
+    monkeypatch.setattr("milstore.encoders.encode.FeaturePack", begun)
+    monkeypatch.setattr("milstore.ingest.features.pack_patch_files", begun)
+    with pytest.raises(ConflictError, match="does not name the stain 'h&e'"):
+        encode_patches(store)
+    with pytest.raises(ConflictError, match="does not name the stain 'h&e'"):
+        ingest_features(store, images, encoder="e")

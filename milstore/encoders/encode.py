@@ -20,6 +20,7 @@ from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort, read_cohort
 from milstore.store.cohort_repair import way_to_repair_pack
+from milstore.store.cohort_stains import follow_settings
 from milstore.store.features import PLACE, FeaturePack, is_as_stored, open_features
 from milstore.store.names import clip
 from milstore.store.patch_root import edited_patch_root
@@ -91,6 +92,7 @@ def encode_patches(
     made, name, source = loaded.encoder, loaded.encoder.name, loaded.source
     notes: list[str] = []
     plan = CohortEdit(read_cohort(store), rebuilds=_REBUILT if replace else frozenset())
+    follow_settings(plan)  # what the commit would refuse is told before hours of work
     root, patches, without = _patches_with_image(plan)
     todo = patches if replace else _without_features(store, plan, name, source, patches)
     if not todo.num_rows:

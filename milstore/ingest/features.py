@@ -17,6 +17,7 @@ from milstore.ingest.unread_names import left_out
 from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import Cohort, CohortEdit, read_cohort
+from milstore.store.cohort_stains import follow_settings
 from milstore.store.features import open_features
 from milstore.store.names import check_name, counted, named, natural_key
 from milstore.store.paths import real_path
@@ -142,6 +143,7 @@ def ingest_features(
         rebuilds=_rebuilt(base, create_patches or bag_column is not None, label_column) if replace else frozenset(),
     )
     job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
+    follow_settings(plan)  # what the commit would refuse is told before long reading
     if bag_column is not None and index_column is not None:
         packed = pack_bags(
             job,

@@ -224,8 +224,9 @@ def _check_stains(reader: _Reader, settings: Settings, identified: Mask) -> None
         if not text or settings.stain_of(text) is not None:
             continue
         own = np.asarray(pc.equal(stains, text))
-        odd = ~identified if not re.search(_COPIED + r"\Z", text) else np.ones(len(own), bool)
-        reader.leave_out(own & odd, f"its stain {clip(text)!r} is not in this store")
+        if re.search(_COPIED + r"\Z", text):
+            reader.leave_out(own, "it is named like a copy, and what it would be one of is not there")
+        reader.leave_out(own & ~identified, f"its stain {clip(text)!r} is not in this store")
         own = own & reader.fits
         if own.any():
             unknown.setdefault(text, reader.paths[int(np.argmax(own))].as_py())
