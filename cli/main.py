@@ -13,8 +13,8 @@ import typer
 from milstore._version import __version__
 from milstore.asking.watchdog import leaving
 from milstore.cli.lazy import Entry, LazyGroup
-from milstore.cli.output import fail, reset_quiet, set_quiet
-from milstore.errors import MilstoreError, UsageError
+from milstore.cli.output import fail, heard, report, reset_quiet, set_quiet
+from milstore.errors import Interrupted, MilstoreError, UsageError
 
 COMMANDS = {
     "demo": Entry("demo", "Build the bundled demo cohort in the store."),
@@ -77,7 +77,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reset_quiet()
     set_quiet(any(word in ("--quiet", "-q") for word in words[:end]))
     words = [word for i, word in enumerate(words) if i >= end or word not in ("--debug", "--quiet", "-q")]
-    code = _run(words, debug=debug)
+    with heard():
+        code = _run(words, debug=debug)
     if arguments is None:
         _leave(code)
     return code
@@ -116,7 +117,8 @@ def _run(words: list[str], *, debug: bool) -> int:
     except MilstoreError as error:
         if debug:
             traceback.print_exc()
-        fail(str(error))
+        # Being stopped is no error, and says itself what goes on.
+        (report if isinstance(error, Interrupted) else fail)(str(error))
         return error.exit_code
     except typer.Exit as leave:
         code = leave.exit_code
@@ -130,7 +132,7 @@ def _run(words: list[str], *, debug: bool) -> int:
             fail(message + hint)
         return int(getattr(error, "exit_code", 2))
     except (typer.Abort, KeyboardInterrupt):
-        fail("stopped")
+        report("stopped")
         return _CTRL_C
     except BrokenPipeError:
         # The reader of a pipe, such as head, has seen enough.
@@ -148,5 +150,5 @@ def _run(words: list[str], *, debug: bool) -> int:
         return 2
     if code == _CTRL_C:
         # What typer makes of Ctrl-C, raised or returned, without a word.
-        fail("stopped")
+        report("stopped")
     return code

@@ -1,8 +1,10 @@
 """What commands print: data to stdout, everything else to stderr, and data never as markup."""
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from milstore.asking.cells import ABSENT
 from milstore.asking.cells import cell as people_read
@@ -55,9 +57,58 @@ def say(text: str) -> None:
 
 def fail(message: str) -> None:
     """The one line of an error."""
+    report(f"error: {message}")
+
+
+def report(message: str) -> None:
+    """The one line that a command ends with, even with --quiet."""
     shown = printable(message)
     # Whatever a file may hold, what is said of it stays a line that can be read.
-    sys.stderr.write(f"error: {shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + '…'}\n")
+    sys.stderr.write(f"{shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + '…'}\n")
+
+
+class _Heard:
+    """A stream of words. When nobody reads it any more (a pipe's reader is gone, a terminal was closed) the work that
+    speaks goes on, and its words go nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if somebody hears it."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._hush()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, if somebody hears it."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._hush()
+
+    def _hush(self) -> None:
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            # What waits in the stream's buffer goes there too, now and when the program ends.
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """In this block, words to a stderr that nobody reads end nothing."""
+    before = sys.stderr
+    sys.stderr = cast(TextIO, _Heard(before))
+    try:
+        yield
+    finally:
+        sys.stderr = before
 
 
 def console(*, stderr: bool = False) -> "Console":

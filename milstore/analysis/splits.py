@@ -210,13 +210,18 @@ def _classes(splits: dict[int, Subsets], class_of: Mapping[str, str | None]) -> 
     for number, subsets in splits.items():
         for subset in SUBSETS:
             present = {class_of.get(case) for case, own in subsets.items() if own == subset}
+            if subset == "val" and not present:
+                text = f"split {number} has no validation subset: train it with --keep last or --evaluate-epoch"
+                findings.append(Finding("note", text))
+                continue
             missing = sorted(wanted - present)
             if missing or not present:
                 findings.append(Finding("broken", f"split {number} has no {named(missing) or 'case'} in {subset}"))
-    if not findings and len(wanted) > 1:
+    sound = all(finding.kind != "broken" for finding in findings)
+    if sound and len(wanted) > 1:
         what = "both classes are" if len(wanted) == 2 else f"all {len(wanted)} classes are"
         findings.append(Finding("kept", f"{what} in every subset"))
-    elif not findings:
+    elif sound:
         findings.append(Finding("broken", "there are not two classes to tell apart: ingest the labels"))
     return findings
 

@@ -60,6 +60,8 @@ class Job:
     watcher: Watcher
     checkpoint_seconds: float
     """Within an epoch, a checkpoint is written when the last one is older."""
+    fresh: bool = False
+    """Whether the command that asked for it would begin anew if it were given once more."""
 
     @property
     def config(self) -> TrainingConfig:
@@ -155,8 +157,8 @@ class Job:
 
     def _interrupted(self, draft: RunDraft, how: str) -> Interrupted:
         self.interruption.settle()
-        go_on = f"milstore train --resume {draft.run_id}{store_option(self.store)}"
-        return Interrupted(f"run {draft.run_id} was stopped {how}: go on with {go_on}")
+        command = "the same command without --fresh" if self.fresh else "the same command"
+        return Interrupted(f"stopped {how} (run {draft.run_id}): {command} goes on")
 
     def _commit(self, training: Training, draft: RunDraft) -> RunResult:
         started = time.perf_counter()
@@ -199,6 +201,7 @@ class Job:
             attention=self.chosen.attends,
             n_epochs=len(training.history),
             best_epoch=training.best_epoch,
+            kept="chosen" if self.config.evaluate_epoch else self.config.keep,
             seconds=seconds,
             learning=learning,
             subsets=summarise(results, training.cases, draft.facts["class_names"]),
