@@ -164,7 +164,9 @@ def features(
     missing: MissingOption = None,
     stain: Annotated[
         str | None,
-        typer.Option("--stain", help="A table: the stain of all bags (default: all, where milstore.toml is as it was made, else its first).",
+        typer.Option(
+            "--stain",
+            help="A table: the stain of all bags (default: all, where milstore.toml is as it was made, else its first).",
             show_default=False,
         ),
     ] = None,

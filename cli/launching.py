@@ -8,10 +8,8 @@ import typer
 from milstore.cli.output import say, show_table
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.cohort import read_cohort
 from milstore.store.names import counted
 from milstore.store.paths import store_option
-from milstore.store.split_numbers import choose_split_sets
 from milstore.training.config import TrainingConfig
 
 LAUNCHERS = ("none", "local", "slurm")
@@ -84,12 +82,18 @@ def launch(
     **options: Any,
 ) -> None:
     """Train splits by a launcher, and say how to follow it."""
-    # What is asked of SLURM is checked before anything is written.
-    chosen = _slurm(slurm, jobs) if launcher == "slurm" else None
     from milstore.launching.local import threads_each
     from milstore.launching.planning import plan_launch
+    from milstore.store.cohort import NO_LOCKS, read_cohort
+    from milstore.store.locks import refuses_locks
+    from milstore.store.split_numbers import choose_split_sets
     from milstore.training.progress import Lines
 
+    if refuses_locks(store.manifest_path.parent):
+        say(f"note: {NO_LOCKS}")
+        jobs = 1
+    # What is asked of SLURM is checked before anything is written.
+    chosen = _slurm(slurm, jobs) if launcher == "slurm" else None
     if launcher == "local":
         jobs = jobs or 2
         options["threads"] = options["threads"] or threads_each(jobs)

@@ -25,7 +25,7 @@ COMMANDS = {
         "ingest", "Take labels, patches, features, splits and runs into the store. A second time changes nothing."
     ),
     "encode": Entry("encode", "Compute features from the patch images with an encoder."),
-    "splits": Entry("splits", "Make, show and check train/val/test splits."),
+    "splits": Entry("splits", "Make, show, check and delete train/val/test splits."),
     "train": Entry("train", "Train a model on one split, or on all, and store the run."),
     "models": Entry("models", "List the models, or a model's settings with their help and defaults."),
     "query": Entry("query", "Ask a question of the runs: each .sql file is a subcommand."),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _state = {"quiet": False}
 _WIDEST = 100_000
 _LONGEST_LINE = 4000
+_NARROWEST = 40
 
 
 def set_quiet(quiet: bool) -> bool:
@@ -52,7 +53,7 @@ def printable(text: str) -> str:
 def say(text: str) -> None:
     """A line of words to stderr, unless --quiet."""
     if not _state["quiet"]:
-        sys.stderr.write("\n".join(printable(line) for line in text.splitlines()) + "\n")
+        sys.stderr.write("\n".join(_fitted(printable(line)) for line in text.splitlines()) + "\n")
 
 
 def fail(message: str) -> None:
@@ -64,7 +65,18 @@ def report(message: str) -> None:
     """The one line that a command ends with, even with --quiet."""
     shown = printable(message)
     # Whatever a file may hold, what is said of it stays a line that can be read.
-    sys.stderr.write(f"{shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + '…'}\n")
+    sys.stderr.write(f"{_fitted(shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + '…')}\n")
+
+
+def _fitted(line: str) -> str:
+    """A line as it stands on the terminal: broken between words, unless it has a command that people copy."""
+    if len(line) <= _NARROWEST or not sys.stderr.isatty() or "milstore " in line:
+        return line
+    import shutil
+    import textwrap
+
+    width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
 
 
 class _Heard:

@@ -160,16 +160,19 @@ def command(
             return
         facts |= {} if resume is None else {"model": model}
         results = _train(opened, settings, splits, resume, facts, interruption, quiet=quiet or is_quiet())
-        splits = splits if resume is None else [result.split for result in results]
+    _end(opened, results, whole=resume is None and splits is None)
+
+
+def _end(opened: Store, results: "list[RunResult]", *, whole: bool) -> None:
+    """The one table at the end: of the run, or of the experiment where all of it, or several runs, were asked for."""
     if not results:
         say("every split is finished: --fresh trains them again")
-        return
-    if len(results) == 1 and splits is not None:
+    elif whole or len(results) > 1:
+        show_experiment(opened, results[0].experiment)
+    else:
         _show(results[0])
         question = "recall" if results[0].attention == NO_ATTENTION else "top-patches"
         say(f"next: milstore query {question} --run {results[0].run_id}{store_option(opened)}")
-    else:
-        show_experiment(opened, results[0].experiment)
 
 
 def _train(

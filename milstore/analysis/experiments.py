@@ -7,6 +7,7 @@ import numpy as np
 from milstore.analysis.outcomes import Outcomes
 from milstore.analysis.recall import AUC, mean_and_error, measures, pooled_once
 from milstore.analysis.roc import MIXED
+from milstore.store.names import natural_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,7 +34,7 @@ def compared(table: "pa.Table", **_asked: Any) -> "pa.Table":
     of_row_N = np.array(experiments, dtype=object)
     rows = [
         {"experiment": name, **row}
-        for name in dict.fromkeys(experiments)
+        for name in sorted(set(experiments), key=natural_key)
         for row in _measured(table.filter(pa.array(of_row_N == name)))
     ]
     texts = [(name, pa.string()) for name in ("experiment", "measure", "true_class")]

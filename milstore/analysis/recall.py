@@ -8,12 +8,15 @@ import numpy as np
 from milstore.analysis.intervals import wilson
 from milstore.analysis.outcomes import Outcomes
 from milstore.analysis.roc import MEAN, MIXED, POOLED, REPEATED, Scored, area, bootstrap_interval, mean_area
+from milstore.store.names import natural_key
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 RECALL, ACCURACY, BALANCED, AUC = "recall", "accuracy", "balanced accuracy", "AUC"
 MEAN_OF_RUNS = "mean over runs"
+MEANS = (MEAN, MEAN_OF_RUNS)
+"""Scopes that are means."""
 Row = dict[str, Any]
 Measured = Callable[[Outcomes], Row]
 """right, cases, value, low, high and note of a measure, as far as it has them."""
@@ -83,7 +86,7 @@ def _repeats(outcomes: Outcomes, table: "pa.Table") -> Iterator[tuple[str, Outco
     """The predictions of each repeat, by its name; none where there is only one."""
     columns = zip(*(table[name].to_pylist() for name in ("run_id", "split_set", "seed")), strict=True)
     of_run = {run_id: (split_set, seed) for run_id, split_set, seed in columns}
-    found = dict.fromkeys(of_run.values())
+    found = sorted(set(of_run.values()), key=_in_order)
     if len(found) < 2:
         return
     sets, seeds = ({key[i] for key in found} for i in (0, 1))
@@ -91,6 +94,12 @@ def _repeats(outcomes: Outcomes, table: "pa.Table") -> Iterator[tuple[str, Outco
         split_set, seed = key[0] or "no split set", f"seed {key[1]}"
         parts = [split_set] * (len(sets) > 1) + [seed] * (len(seeds) > 1)
         yield ", ".join(parts), outcomes.only(np.array([of_run[run_id] == key for run_id in outcomes.run_ids]))
+
+
+def _in_order(repeat: tuple[str | None, int | None]) -> tuple[Any, ...]:
+    """Natural order of the split sets, then of the seeds; what has none goes last, or first."""
+    split_set, seed = repeat
+    return split_set is None, natural_key(split_set or ""), -1 if seed is None else seed
 
 
 def _scopes(

@@ -12,6 +12,7 @@ from milstore.store import Store
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.features import open_features
 from milstore.store.names import counted, named, natural_key, nearest
+from milstore.store.split_numbers import matching_split_sets
 
 Subsets = dict[str, str]
 """Subset of each case of one split."""
@@ -53,7 +54,7 @@ class SplitsCheck:
 
 
 def split_sets(cohort: Cohort, split_set: str | None = None) -> list[str]:
-    """All split sets, or the one that is named.
+    """All split sets, or those that are meant by a name or a pattern, as `matching_split_sets` finds them.
 
     Raises:
         StoreError: there is none.
@@ -62,9 +63,12 @@ def split_sets(cohort: Cohort, split_set: str | None = None) -> list[str]:
     names = sorted(cohort.table("split_sets")["split_set"].to_pylist(), key=natural_key)
     if not names:
         raise StoreError("the store has no splits: run milstore splits make or milstore ingest splits")
-    if split_set is not None and split_set not in names:
+    if split_set is None:
+        return names
+    found = matching_split_sets(names, split_set)
+    if not found:
         raise UsageError(f"the store has no split set {split_set!r}: {nearest(split_set, names)}")
-    return [split_set] if split_set is not None else names
+    return found
 
 
 def read_splits(cohort: Cohort, split_set: str) -> dict[int, Subsets]:

@@ -80,7 +80,9 @@ def place_words(cohort: Cohort, split_set: str, split: int, *, with_set: bool = 
     """A split as people count it: `split 2 of 5`, or `split 0 (1 of 5)` where the numbers are not 1, 2 and so on."""
     numbers = split_numbers(cohort, split_set)
     of = f"of {len(numbers)}"
-    counted = f"{split} {of}" if numbers == [*range(1, len(numbers) + 1)] else f"{split} ({numbers.index(split) + 1} {of})"
+    counted = (
+        f"{split} {of}" if numbers == [*range(1, len(numbers) + 1)] else f"{split} ({numbers.index(split) + 1} {of})"
+    )
     return f"{split_set}, split {counted}" if with_set else f"split {counted}"
 
 

@@ -101,7 +101,6 @@ class Bag:
             **{name: getattr(self, name)[rows] for name in TENSORS if name != "stain_G"},
         )
 
-
     def with_slices(self, most: int, rng: np.random.Generator) -> "Bag":
         """The bag with at most `most` slices a stain, drawn without replacement; itself where no stain has more."""
         stains = [stain for stain, _ in self.slices]

@@ -1,14 +1,16 @@
 """Training as people ask for it: a split, all splits, or an interrupted run, each ending as a run in the store."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.schema import CONFIG_VERSION
-from milstore.store.cohort import Cohort, migrate, read_cohort
+from milstore.store.cohort import NO_LOCKS, Cohort, migrate, read_cohort
 from milstore.store.features import PackedFeatures, open_features
+from milstore.store.locks import held, refuses_locks
 from milstore.store.names import named
 from milstore.store.paths import Store
 from milstore.store.run_writer import open_draft
@@ -89,7 +91,7 @@ def train_all(
     """
     watcher = watcher or Watcher()
     check_numbers(seed, threads, checkpoint_minutes)
-    with Interruption() as interruption:
+    with Interruption() as interruption, _alone_without_locks(store, watcher):
         tell_migration(store, watcher)
         chosen_model = choose_model(config)
         config = chosen_model.config
@@ -196,7 +198,7 @@ def resume(
     """
     watcher = watcher or Watcher()
     check_numbers(0, None, checkpoint_minutes)
-    with Interruption() as interruption:
+    with Interruption() as interruption, _alone_without_locks(store, watcher):
         draft = open_draft(store, run_id)
         resumption.refuse_recorded(draft)
         resumption.refuse_living(draft, watcher, interruption)
@@ -228,6 +230,17 @@ def resume(
             checkpoint_seconds=60 * checkpoint_minutes,
         )
         return job.go_on(draft)
+
+
+@contextmanager
+def _alone_without_locks(store: Store, watcher: Watcher) -> Iterator[None]:
+    """On a disk that refuses locks, no other process trains on the store in this block. ConflictError if one does."""
+    if not refuses_locks(store.manifest_path.parent):
+        yield
+        return
+    watcher.note(f"note: {NO_LOCKS}")
+    with held(store.manifest_path.parent / ".training-held", wait=False, what="trains"):
+        yield
 
 
 def _again(fresh: bool) -> str:

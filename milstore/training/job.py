@@ -110,9 +110,7 @@ class Job:
                 except KeyboardInterrupt:
                     if not self.interruption.requested:
                         raise
-                    raise self._interrupted(
-                        draft, "at once; what was trained since the last checkpoint is lost"
-                    ) from None
+                    raise self._interrupted("at once; what was trained since the last checkpoint is lost") from None
                 except DivergedError as error:
                     draft.record_error(in_a_line(error))
                     raise DivergedError(
@@ -153,12 +151,13 @@ class Job:
             write_checkpoint(draft, training)
             if self.interruption.requested and not training.finished:
                 self.watcher.end()
-                raise self._interrupted(draft, f"in epoch {len(training.history) + 1} of {self.config.epochs}")
+                place = f"split {draft.facts['split']} of {draft.facts['split_set']}"
+                raise self._interrupted(f"in {place}, epoch {len(training.history) + 1} of {self.config.epochs}")
 
-    def _interrupted(self, draft: RunDraft, how: str) -> Interrupted:
+    def _interrupted(self, how: str) -> Interrupted:
         self.interruption.settle()
         command = "the same command without --fresh" if self.fresh else "the same command"
-        return Interrupted(f"stopped {how} (run {draft.run_id}): {command} goes on")
+        return Interrupted(f"stopped {how}: {command} goes on")
 
     def _commit(self, training: Training, draft: RunDraft) -> RunResult:
         started = time.perf_counter()

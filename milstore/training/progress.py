@@ -1,5 +1,6 @@
 """What a training tells while it goes on. A library call is silent; the command line passes a screen or lines."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -53,6 +54,9 @@ class _Course(Watcher):
         self._place, self._number, self._total = "", 1, 1
         self._done = self._epochs = 0
         self._seconds: list[float] = []
+        self._between = 0.0
+        """Seconds that evaluating a run and storing it took, and beginning the next."""
+        self._ended: float | None = None
         self._best: EpochRow | None = None
 
     def note(self, text: str) -> None:
@@ -65,11 +69,13 @@ class _Course(Watcher):
 
     def begin(self, run_id: str, *, epoch: int, epochs: int, cases: int) -> None:
         """Counts from here."""
+        if self._ended is not None:
+            self._between, self._ended = time.monotonic() - self._ended, None
         self._done, self._epochs, self._best = epoch, epochs, None
 
     def epoch(self, row: EpochRow, *, best: bool) -> None:
         """One epoch further."""
-        self._done = int(row["epoch"])
+        self._done, self._ended = int(row["epoch"]), time.monotonic()
         self._seconds = [*self._seconds, row["seconds"]][-_PACE_OF:]
         lowest = None if self._best is None else self._best["val_loss"]
         if row["val_loss"] is not None and (lowest is None or row["val_loss"] < lowest):
@@ -80,8 +86,8 @@ class _Course(Watcher):
         if not self._seconds:
             return None
         pace = sum(self._seconds) / len(self._seconds)
-        here = pace * (self._epochs - self._done)
-        return here, here + pace * self._epochs * (self._total - self._number)
+        here = pace * (self._epochs - self._done) + self._between
+        return here, here + (pace * self._epochs + self._between) * (self._total - self._number)
 
 
 class Lines(_Course):

@@ -25,6 +25,8 @@ SAME_DATA = {
 """Facts that the numbers depend on besides, and how people call them."""
 
 Facts = Mapping[str, Any]
+_MOST_NAMED = 5
+"""Finished splits that are named one by one."""
 
 
 def unfinished(
@@ -118,15 +120,14 @@ def without_finished(known: Iterable[Facts], data: Mapping[Place, str], watcher:
         if run["finished"] and run["data_fingerprint"] == data.get(_place(run), "")
     }
     n_sets = len({place.split_set for place in data})
-    left = []
-    for place in data:
-        if place in finished:
+    if len(finished) > _MOST_NAMED:
+        watcher.note(f"note: {len(finished)} of {len(data)} splits are finished; --fresh trains them again")
+    else:
+        for place in (place for place in data if place in finished):
             watcher.note(
                 f"note: split {place.words(n_sets)} is finished, run {finished[place]}; --fresh trains it again"
             )
-        else:
-            left.append(place)
-    return left
+    return [place for place in data if place not in finished]
 
 
 def tell_beside(known: Iterable[Facts], places: Iterable[Place], watcher: Watcher) -> None:
