@@ -344,10 +344,10 @@ def test_a_table_of_a_benchmark(tmp_path: Path, kind: str) -> None:
         file = tmp_path / "t.parquet"
     report = ingest_features(store, file, encoder="e", bag_column="bag", index_column="i", label_column="y")
     assert vectors(store) == {
-        ("1", "h&e", 0, 7): [5, 6],
-        ("10", "h&e", 0, 0): [7, 8],
-        ("2", "h&e", 0, 0): [3, 4],
-        ("2", "h&e", 0, 1): [1, 2.5],
+        ("1", "all", 0, 7): [5, 6],
+        ("10", "all", 0, 0): [7, 8],
+        ("2", "all", 0, 0): [3, 4],
+        ("2", "all", 0, 1): [1, 2.5],
     }
     cases = sorted(read_cohort(store).table("cases").to_pylist(), key=lambda row: row["case_order"])
     assert [tuple(row.values()) for row in cases] == [
@@ -372,7 +372,7 @@ def test_a_table_of_a_benchmark(tmp_path: Path, kind: str) -> None:
         ("bag,i,y,f0\n1,0,a,1\n1,1,b,1\n", "gives bag 1 the labels a and b: keep one"),
         (
             "bag,i,y,f0\n1,0,a,1\n1,0,a,1\n",
-            "row 1 of t.csv and row 2 of t.csv are the same patch (case 1, h&e, bag, patch 0)",
+            "row 1 of t.csv and row 2 of t.csv are the same patch (case 1, all, bag, patch 0)",
         ),
         ("bag,i,y,f0\n1,-1,a,1\n", "'-1' in column 'i'"),
         ("bag,i,y,f0\n,1,a,1\n", "rows without a value in column 'bag'"),

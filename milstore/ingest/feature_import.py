@@ -382,11 +382,15 @@ def _may_name_stain(job: Job) -> bool:
 
 
 def _put_bag_stain(job: Job, edit: CohortEdit) -> None:
-    """Let the store have one stain, whose name says nothing of staining."""
-    edit.replace("stains", pa.table({"stain": [BAG_STAIN], "stain_order": pa.array([0], pa.int32())}))
+    """Let the store have one stain, whose name says nothing of staining; and those that others have used meanwhile."""
+    used = set(edit.table("slices")["stain"].to_pylist()) - {BAG_STAIN}
+    stains = {stain: names for stain, names in job.store.settings.stains.items() if stain in used} | {BAG_STAIN: ()}
+    edit.replace("stains", pa.table({"stain": list(stains), "stain_order": pa.array(range(len(stains)), pa.int32())}))
     if edit is not job.plan:
-        settings = dataclasses.replace(job.store.settings, stains={BAG_STAIN: ()})
+        settings = dataclasses.replace(job.store.settings, stains=stains)
         write_text(job.store.root / SETTINGS_FILE, settings_text(settings))
+        # Whoever has the store open reads them anew.
+        vars(job.store).pop("settings", None)
         edit.notes.append(f"the one stain of the store is called {BAG_STAIN}: bags say nothing of staining")
 
 

@@ -17,7 +17,7 @@ from milstore.errors import UsageError
 from milstore.models.registry import DEFAULT as DEFAULT_MODEL
 from milstore.store.configuration import differing, hash_of, in_words, sorted_json
 from milstore.training.model_settings import MODEL_FIELDS, known_as, refuse_fields_of_default
-from milstore.training.presets import SINCE_0_2, WHEN_ABSENT
+from milstore.training.presets import HASHED_IF_USED, SINCE_0_2, WHEN_ABSENT
 
 Pooling = Literal["hierarchical", "size-corrected", "flat"]
 Standardise = Literal["none", "train"]
@@ -288,7 +288,10 @@ def config_hash(config_json: str) -> str:
 
     Hashes of other versions are never compared: they are computed anew from the stored configuration.
     """
-    return hash_of(_complete(config_json))
+    whole = _complete(config_json)
+    return hash_of(
+        {name: value for name, value in whole.items() if name not in HASHED_IF_USED or value != WHEN_ABSENT[name]}
+    )
 
 
 def default_experiment(config_json: str) -> str:

@@ -63,5 +63,8 @@ WHEN_ABSENT: Mapping[str, Any] = {
 """What a stored configuration did that lacks a field: what every training did before there was the field. A new field
 gets its line here; what a later default is does not matter."""
 
-SINCE_0_2 = ("cases_per_step", "precision", "allow_nondeterministic", "evaluate_epoch", "max_slices_per_stain")
+HASHED_IF_USED = ("evaluate_epoch", "max_slices_per_stain")
+"""Fields that came after the rule by which configurations are hashed: what does not use them keeps its hash."""
+
+SINCE_0_2 = ("cases_per_step", "precision", "allow_nondeterministic", *HASHED_IF_USED)
 """Fields that a stored configuration leaves out where they do what was done before there were they."""

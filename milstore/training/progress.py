@@ -1,5 +1,6 @@
 """What a training tells while it goes on. A library call is silent; the command line passes a screen or lines."""
 
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
@@ -194,14 +195,14 @@ class Screen(_Course):
 
 
 def duration(seconds: float) -> str:
-    """A time as people say it.
+    """A time as people say it, rounded up.
 
     >>> [duration(seconds) for seconds in (0.2, 59.6, 150, 7260)]
-    ['0 s', '1 min', '2 min', '2 h 1 min']
+    ['1 s', '1 min', '3 min', '2 h 1 min']
     """
-    if round(seconds) < 60:
-        return f"{seconds:.0f} s"
-    minutes = round(seconds) // 60
+    if math.ceil(seconds) < 60:
+        return f"{math.ceil(seconds)} s"
+    minutes = math.ceil(seconds / 60)
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
