@@ -127,8 +127,13 @@ def console(*, stderr: bool = False) -> "Console":
     """A rich console that is as wide as the terminal, and never cuts what goes into a file or a pipe."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """Not rich's way, which ends the program with 1: the reader, such as head, has seen enough."""
+            raise BrokenPipeError
+
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _WIDEST, highlight=False, markup=False, emoji=False)
+    return Plain(file=stream, width=None if stream.isatty() else _WIDEST, highlight=False, markup=False, emoji=False)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:

@@ -47,6 +47,7 @@ def answer(frame: pd.DataFrame) -> str:
     if others["high"].isna().all() or pd.isna(best["low"]):
         return f"{said}; without intervals nothing says by how much."
     compared = f"; the intervals of {near} of the {len(others)} others overlap its own" if near else ""
+    compared = "; the interval of the other overlaps its own" if near == len(others) == 1 else compared
     apart = "" if near else "; no other interval overlaps its own"
     sizes = " They were tested on different numbers of cases." if rows["cases"].nunique() > 1 else ""
     return f"{said}{compared}{apart}.{sizes}"
