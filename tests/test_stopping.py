@@ -16,7 +16,7 @@ from milstore.store import Store
 from milstore.store.lease import process_start
 from milstore.store.run_writer import list_drafts
 from milstore.training.interruption import Interruption
-from tests.forking import LONG, command, finished, fork
+from tests.forking import command, finished, fork
 from tests.interrupting import begun, slowly
 from tests.training_cohort import tiny_store
 from tests.waiting import wait_for
