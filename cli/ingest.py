@@ -181,7 +181,11 @@ def features(
     missing: MissingOption = None,
     stain: Annotated[
         str | None,
-        typer.Option("--stain", help="A table: the stain of all bags (default: the first).", show_default=False),
+        typer.Option(
+            "--stain",
+            help="A table: the stain of all bags (default: all, where milstore.toml is as it was made, else its first).",
+            show_default=False,
+        ),
     ] = None,
     feature_column: Annotated[
         list[str] | None,

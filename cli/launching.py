@@ -8,6 +8,7 @@ import typer
 from milstore.cli.output import say, show_table
 from milstore.errors import UsageError
 from milstore.store import Store
+from milstore.store.names import counted
 from milstore.store.paths import store_option
 from milstore.training.config import TrainingConfig
 
@@ -81,29 +82,41 @@ def launch(
     **options: Any,
 ) -> None:
     """Train splits by a launcher, and say how to follow it."""
-    # What is asked of SLURM is checked before anything is written.
-    chosen = _slurm(slurm, jobs) if launcher == "slurm" else None
     from milstore.launching.local import threads_each
     from milstore.launching.planning import plan_launch
+    from milstore.store.cohort import NO_LOCKS, read_cohort
+    from milstore.store.locks import refuses_locks
+    from milstore.store.split_numbers import choose_split_sets
     from milstore.training.progress import Lines
 
+    if refuses_locks(store.manifest_path.parent):
+        say(f"note: {NO_LOCKS}")
+        jobs = 1
+    # What is asked of SLURM is checked before anything is written.
+    chosen = _slurm(slurm, jobs) if launcher == "slurm" else None
     if launcher == "local":
         jobs = jobs or 2
         options["threads"] = options["threads"] or threads_each(jobs)
-    planned = plan_launch(store, config, splits, launcher=launcher, watcher=Lines(say), **options)
-    if planned is None:
-        say("every split is finished: --fresh trains them again")
-        return
-    if chosen is not None:
-        from milstore.launching.slurm import submit
+    cohort = read_cohort(store)
+    experiments = []
+    for split_set in choose_split_sets(cohort, options.pop("split_set")):
+        planned = plan_launch(
+            store, config, splits, launcher=launcher, split_set=split_set, watcher=Lines(say), **options
+        )
+        if planned is None:
+            say(f"every split of {split_set} is finished: --fresh trains them again")
+        elif chosen is not None:
+            from milstore.launching.slurm import submit
 
-        _tell_submitted(store, submit(store, planned, chosen))
-    else:
-        from milstore.launching.local import run_side_by_side
+            _tell_submitted(store, submit(store, planned, chosen))
+        else:
+            from milstore.launching.local import run_side_by_side
 
-        _tell_followed(store, planned)
-        run_side_by_side(store, planned, jobs or 2, say)
-        _show_finished(store, planned)
+            _tell_followed(store, planned)
+            run_side_by_side(store, planned, jobs or 2, say)
+            experiments.append(planned.facts["experiment"])
+    for experiment in dict.fromkeys(experiments):
+        show_experiment(store, experiment)
 
 
 def _slurm(given: dict[str, Any], jobs: int | None) -> Any:
@@ -142,10 +155,31 @@ def _tell_followed(store: Store, launched: Any) -> None:
     say(f"logs:   {launched.folder}")
 
 
-def _show_finished(store: Store, launched: Any) -> None:
-    from milstore.store.run_reader import read_run
+def show_experiment(store: Store, experiment: str) -> None:
+    """The one table that an experiment ends with: all that is finished of it, by class, and how to go on asking."""
+    from milstore.asking.ask import ask
+    from milstore.asking.selection import Choice
 
-    runs = [read_run(store, launched.record(split).read()["run_id"]) for split in launched.facts["splits"]]
-    columns = ["split", "run_id", "best_epoch", "n_epochs", "seconds"]
-    show_table(columns, [[run[name] for name in columns] for run in runs], title=launched.facts["experiment"])
-    say(f"next: milstore query recall --experiment {launched.facts['experiment']}{store_option(store)}")
+    answer = ask(store, "experiments", Choice(experiment=experiment))
+    for note in answer.notes:
+        say(f"note: {note}")
+    rows = answer.records()
+    facts = rows[0]
+    counts = [(facts["runs"], "run"), (facts["split_sets"], "split set"), (facts["seeds"], "seed")]
+    shown = [
+        (
+            row["measure"] if row["true_class"] is None else f"{row['measure']} of {row['true_class']}",
+            "" if row["right"] is None else f"{row['right']} of {row['cases']}",
+            _figure(row["value"]),
+            "" if row["low"] is None else f"{row['low']:.2f} to {row['high']:.2f}",
+            _figure(row["mean"]) if row["se"] is None else f"{row['mean']:.2f} ± {row['se']:.2f}",
+        )
+        for row in rows
+    ]
+    columns = ["test cases", "right", "pooled", "95% interval", "mean ± SE of runs"]
+    show_table(columns, shown, title=f"{experiment}: {', '.join(counted(*each) for each in counts)}")
+    say(f"next: milstore query recall --experiment {experiment}{store_option(store)}")
+
+
+def _figure(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -13,9 +13,9 @@ import typer
 from milstore._version import __version__
 from milstore.asking.watchdog import leaving
 from milstore.cli.lazy import Entry, LazyGroup
-from milstore.cli.output import fail, reset_quiet, say, set_quiet
+from milstore.cli.output import fail, heard, report, reset_quiet, say, set_quiet
 from milstore.cli.terminal import use_plain_signs
-from milstore.errors import MilstoreError, UsageError
+from milstore.errors import Interrupted, MilstoreError, UsageError
 
 COMMANDS = {
     "demo": Entry("demo", "Build the bundled demo cohort in the store."),
@@ -27,7 +27,7 @@ COMMANDS = {
         "Take labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     ),
     "encode": Entry("encode", "Compute features from the patch images with an encoder."),
-    "splits": Entry("splits", "Make, show and check train/val/test splits."),
+    "splits": Entry("splits", "Make, show, check and delete train/val/test splits."),
     "train": Entry("train", "Train a model on one split, or on all, and store the run."),
     "models": Entry("models", "List the models, or a model's settings with their help and defaults."),
     "query": Entry("query", "Ask a question of the runs: each .sql file is a subcommand."),
@@ -80,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reset_quiet()
     set_quiet(any(word in ("--quiet", "-q") for word in words[:end]))
     words = [word for i, word in enumerate(words) if i >= end or word not in ("--debug", "--quiet", "-q")]
-    code = _run(words, debug=debug)
+    with heard():
+        code = _run(words, debug=debug)
     if arguments is None:
         _leave(code)
     return code
@@ -113,7 +114,8 @@ def _end_stuck(message: str) -> None:
 
 def _told(error: MilstoreError) -> int:
     """Say what a user can correct, and below it the lines to type or to paste, if it has such; the exit code."""
-    fail(str(error))
+    # Being stopped is no error, and says itself what goes on.
+    (report if isinstance(error, Interrupted) else fail)(str(error))
     for line in getattr(error, "__notes__", ()):
         say(line)
     return error.exit_code
@@ -140,7 +142,7 @@ def _run(words: list[str], *, debug: bool) -> int:
             fail(message + hint)
         return int(getattr(error, "exit_code", 2))
     except (typer.Abort, KeyboardInterrupt):
-        fail("stopped")
+        report("stopped")
         return _CTRL_C
     except BrokenPipeError:
         # The reader of a pipe, such as head, has seen enough.
@@ -158,5 +160,5 @@ def _run(words: list[str], *, debug: bool) -> int:
         return 2
     if code == _CTRL_C:
         # What typer makes of Ctrl-C, raised or returned, without a word.
-        fail("stopped")
+        report("stopped")
     return code

@@ -1,8 +1,10 @@
 """What commands print: data to stdout, everything else to stderr, and data never as markup."""
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any, TextIO, cast
 
 from milstore.asking.cells import ABSENT
 from milstore.asking.cells import cell as people_read
@@ -15,6 +17,7 @@ if TYPE_CHECKING:
 _state = {"quiet": False}
 _WIDEST = 100_000
 _LONGEST_LINE = 4000
+_NARROWEST = 40
 
 
 def set_quiet(quiet: bool) -> bool:
@@ -50,22 +53,87 @@ def printable(text: str) -> str:
 def say(text: str) -> None:
     """A line of words to stderr, unless --quiet."""
     if not _state["quiet"]:
-        sys.stderr.write("\n".join(printable(line) for line in text.splitlines()) + "\n")
+        sys.stderr.write("\n".join(_fitted(printable(line)) for line in text.splitlines()) + "\n")
 
 
 def fail(message: str) -> None:
     """The one line of an error."""
+    report(f"error: {message}")
+
+
+def report(message: str) -> None:
+    """The one line that a command ends with, even with --quiet."""
     shown = printable(message)
     # Whatever a file may hold, what is said of it stays a line that can be read.
-    sys.stderr.write(f"error: {shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + '…'}\n")
+    sys.stderr.write(f"{_fitted(shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + '…')}\n")
+
+
+def _fitted(line: str) -> str:
+    """A line as it stands on the terminal: broken between words, unless it has a command that people copy."""
+    if len(line) <= _NARROWEST or not sys.stderr.isatty() or "milstore " in line:
+        return line
+    import shutil
+    import textwrap
+
+    width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    return textwrap.fill(line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
+
+
+class _Heard:
+    """A stream of words. When nobody reads it any more (a pipe's reader is gone, a terminal was closed) the work that
+    speaks goes on, and its words go nowhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Write, if somebody hears it."""
+        try:
+            return self._stream.write(text)
+        except OSError:
+            self._hush()
+            return len(text)
+
+    def flush(self) -> None:
+        """Flush, if somebody hears it."""
+        try:
+            self._stream.flush()
+        except OSError:
+            self._hush()
+
+    def _hush(self) -> None:
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            # What waits in the stream's buffer goes there too, now and when the program ends.
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+@contextmanager
+def heard() -> Iterator[None]:
+    """In this block, words to a stderr that nobody reads end nothing."""
+    before = sys.stderr
+    sys.stderr = cast(TextIO, _Heard(before))
+    try:
+        yield
+    finally:
+        sys.stderr = before
 
 
 def console(*, stderr: bool = False) -> "Console":
     """A rich console that is as wide as the terminal, and never cuts what goes into a file or a pipe."""
     from rich.console import Console
 
+    class Plain(Console):
+        def on_broken_pipe(self) -> None:
+            """Not rich's way, which ends the program with 1: the reader, such as head, has seen enough."""
+            raise BrokenPipeError
+
     stream = sys.stderr if stderr else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else _WIDEST, highlight=False, markup=False, emoji=False)
+    return Plain(file=stream, width=None if stream.isatty() else _WIDEST, highlight=False, markup=False, emoji=False)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:

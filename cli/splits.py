@@ -1,5 +1,6 @@
-"""`milstore splits`: make, show and check train/val/test splits."""
+"""`milstore splits`: make, show, check and delete train/val/test splits."""
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,16 +9,20 @@ import typer
 from milstore.cli.options import StoreOption
 from milstore.cli.output import printable, say, show_table
 from milstore.cli.store_access import open_current
+from milstore.errors import UsageError
 
 app = typer.Typer(
-    help="Make, show and check train/val/test splits.",
+    help="Make, show, check and delete train/val/test splits.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
 )
 
 SplitSetOption = Annotated[
-    str | None, typer.Option("--split-set", help="The split set (default: all).", show_default=False)
+    str | None,
+    typer.Option(
+        "--split-set", help="The split set (default: all), a pattern, or fox for fox-r1, fox-r2 …", show_default=False
+    ),
 ]
 GroupOption = Annotated[
     Path | None,
@@ -52,7 +57,9 @@ def make(
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Name (default: from folds and seed).", show_default=False)
     ] = None,
-    val_share: Annotated[float, typer.Option("--val-share", help="Share of what is not in test that validates.")] = 0.2,
+    val_share: Annotated[
+        float, typer.Option("--val-share", help="Share of what is not in test that validates, or 0 for none.")
+    ] = 0.2,
     replace: Annotated[bool, typer.Option("--replace", help="In the place of other splits of this name.")] = False,
 ) -> None:
     """Draw a split set, stratified by class, with each labelled case in exactly one test set."""
@@ -128,3 +135,35 @@ def check(
             typer.echo(f"{each.split_set}: {marks[finding.kind]}: {printable(finding.text)}")
     if not all(each.is_sound for each in checks):
         raise typer.Exit(1)
+
+
+@app.command()
+def delete(
+    split_sets: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SPLIT_SET...",
+            help="Names of split sets; a pattern such as 'fox-r*', or fox for fox-r1, fox-r2 and so on.",
+        ),
+    ],
+    keep_runs: Annotated[
+        bool,
+        typer.Option("--keep-runs", help="Also those of which there are runs: these stay, with the subsets they saw."),
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    store: StoreOption = None,
+) -> None:
+    """Delete split sets for good: says what goes, and asks first. Refused while there are runs of them."""
+    from milstore.ingest.split_removal import delete_splits, removable_splits
+
+    opened = open_current(store)
+    for each in removable_splits(opened, split_sets):
+        say(each.line())
+    if not yes:
+        if not sys.stdin.isatty():
+            raise UsageError("nothing is deleted unasked: add --yes")
+        if not typer.confirm("Delete for good?", err=True):
+            say("nothing is deleted")
+            return
+    for each in delete_splits(opened, split_sets, keep_runs=keep_runs):
+        say(f"deleted {each.split_set}")

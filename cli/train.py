@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from milstore.cli.launching import JobsOption, LauncherOption, check_launcher, launch, slurm_options, take_slurm
+from milstore.cli.launching import (
+    JobsOption,
+    LauncherOption,
+    check_launcher,
+    launch,
+    show_experiment,
+    slurm_options,
+    take_slurm,
+)
 from milstore.cli.options import QuietOption, StoreOption
 from milstore.cli.output import console, is_quiet, say, show_table
 from milstore.errors import Interrupted, UsageError
@@ -54,7 +62,13 @@ def command(
     *,
     store: StoreOption = None,
     split: Annotated[str | None, typer.Option(help="Number of the split to train on, or all.")] = None,
-    split_set: Annotated[str | None, typer.Option(help="The split set; needed where there are several.")] = None,
+    split_set: Annotated[
+        str | None,
+        typer.Option(
+            help="The split set; needed where there are several. A pattern such as 'fox-r*', or fox for fox-r1, fox-r2 and "
+            "so on, trains on all of these as one experiment."
+        ),
+    ] = None,
     encoder: Annotated[str | None, typer.Option(help="Whose features; needed where there are several.")] = None,
     experiment: Annotated[str | None, typer.Option(help="Name for the runs of this configuration.")] = None,
     seed: Annotated[int, typer.Option(help="Seed of weights, order of the cases and dropout.")] = 0,
@@ -100,8 +114,9 @@ def command(
     A model of your own (--model ./file.py:Class) is executed, with all that you may do; to continue a run of it by
     --resume, name it again.
 
-    Progress and words go to stderr, the summary to stdout. Ctrl-C (or SIGTERM, SIGUSR1, SIGUSR2) stops after the case at
-    hand with exit code 75; the same command goes on. --split all trains the splits that have no finished run yet.
+    Progress and words go to stderr, the summary to stdout. Ctrl-C (or SIGTERM, SIGUSR1, SIGUSR2, SIGHUP) stops after the
+    case at hand with exit code 75; the same command goes on. A pipe that is closed, as by head, ends nothing. --split all
+    trains the splits that have no finished run yet, and ends with one table of the whole experiment.
     """
     opened = open_store(store)
     slurm = take_slurm(config)
@@ -145,11 +160,19 @@ def command(
             return
         facts |= {} if resume is None else {"model": model}
         results = _train(opened, settings, splits, resume, facts, interruption, quiet=quiet or is_quiet())
-    if results:
-        question = "recall" if results[-1].attention == NO_ATTENTION else "top-patches"
-        say(f"next: milstore query {question} --run {results[-1].run_id}{store_option(opened)}")
-    else:
+    _end(opened, results, whole=resume is None and splits is None)
+
+
+def _end(opened: Store, results: "list[RunResult]", *, whole: bool) -> None:
+    """The one table at the end: of the run, or of the experiment where all of it, or several runs, were asked for."""
+    if not results:
         say("every split is finished: --fresh trains them again")
+    elif whole or len(results) > 1:
+        show_experiment(opened, results[0].experiment)
+    else:
+        _show(results[0])
+        question = "recall" if results[0].attention == NO_ATTENTION else "top-patches"
+        say(f"next: milstore query {question} --run {results[0].run_id}{store_option(opened)}")
 
 
 def _train(
@@ -173,9 +196,9 @@ def _train(
     if resume is not None:
         going_on = {name: facts[name] for name in ("checkpoint_minutes", "memory", "model")}
         result = go_on(opened, resume, **going_on, watcher=watch)
-        _show(result)
+        _tell(result)
         return [result]
-    return train_all(opened, settings, splits, **facts, watcher=watch, committed=_show)
+    return train_all(opened, settings, splits, **facts, watcher=watch, committed=_tell)
 
 
 def _number(split: str) -> int:
@@ -185,8 +208,21 @@ def _number(split: str) -> int:
         raise UsageError(f"--split {split!r}: give a number or all") from None
 
 
+_KEPT = {"best": "best epoch", "last": "last epoch", "chosen": "evaluated epoch"}
+
+
+def _tell(result: "RunResult") -> None:
+    """A run as soon as it is in the store, in lines of 80 letters."""
+    test = result.subset("test")
+    counts = [f"{each.class_name} {each.called[each.label]} of {each.n_cases}" for each in test.classes]
+    auc = "" if test.auc is None else f", AUC {test.auc:.2f}"
+    say(f"run {result.run_id} ({result.split_set}, split {result.split})")
+    say(f"  {_KEPT[result.kept]} {result.best_epoch} of {result.n_epochs}, {result.seconds:.1f} s")
+    say(f"  test cases called right: {', '.join(counts)}{auc}")
+
+
 def _show(result: "RunResult") -> None:
-    classes = [each.class_name for each in result.subsets[0].classes]
+    """The table of one run."""
     rows = []
     for subset in result.subsets:
         for each in subset.classes:
@@ -195,17 +231,13 @@ def _show(result: "RunResult") -> None:
                 (
                     subset.subset,
                     each.class_name,
-                    each.n_cases,
-                    *each.called,
+                    f"{each.called[each.label]} of {each.n_cases}",
                     "–" if each.recall is None else f"{each.recall:.2f}",
                     "–" if each.recall is None else f"{low:.2f} to {high:.2f}",
                     # A figure of the subset, so once.
                     ("–" if subset.auc is None else f"{subset.auc:.3f}") if each.label == 0 else "",
                 )
             )
-    columns = ["subset", "class", "cases", *(f"called {name}" for name in classes), "recall", "95% interval", "AUC"]
-    say(
-        f"run {result.run_id}: best epoch {result.best_epoch} of {result.n_epochs}, {result.seconds:.1f} s, "
-        f"experiment {result.experiment}, model {result.model}, attention: {result.attention}"
-    )
+    say(f"experiment {result.experiment}, model {result.model}, attention: {result.attention}")
+    columns = ["subset", "class", "called right", "recall", "95% interval", "AUC"]
     show_table(columns, rows, title=f"{result.experiment}, split {result.split} of {result.split_set}")

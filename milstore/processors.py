@@ -1,4 +1,4 @@
-"""How many processors there are to compute with."""
+"""How many processors there are to compute with, and how threads wait for each other on them."""
 
 import os
 
@@ -8,3 +8,13 @@ def processors() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1  # pragma: no cover - not on Linux
+
+
+def wait_asleep() -> None:
+    """Let threads that wait for each other sleep, unless the user says how they wait. Works before torch is imported.
+
+    By default they spin, each on a processor: where others need these, every wait lasts until the spinning thread has used
+    up its turn, and an epoch of a second takes ten. What is computed stays the same.
+    """
+    if "GOMP_SPINCOUNT" not in os.environ:
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

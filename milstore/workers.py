@@ -1,11 +1,13 @@
 """Work on many files in several processes."""
 
 import multiprocessing
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
+from multiprocessing.process import BaseProcess
 from threading import Thread
 from types import TracebackType
 from typing import Self, TypeVar
@@ -18,6 +20,22 @@ Outcome = TypeVar("Outcome")
 
 _MOST = 16
 _AHEAD = 4
+
+
+def end_with_parent() -> None:
+    """Let this process, one of a crew, end when the one that started it does, however that ends: by kill -9 too.
+
+    Else it would wait for work for ever, for the processes of a crew keep each other's pipe open. The pipe that is watched
+    here is the parent's alone.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        Thread(target=_end_after, args=(parent,), daemon=True, name="parent").start()
+
+
+def _end_after(parent: BaseProcess) -> None:
+    parent.join()
+    os._exit(1)
 
 
 class Crew:
@@ -39,7 +57,8 @@ class Crew:
     def __enter__(self) -> Self:
         """Start them."""
         if self.jobs > 1 or self._apart:
-            self._pool = ProcessPoolExecutor(self.jobs, mp_context=multiprocessing.get_context("spawn"))
+            context = multiprocessing.get_context("spawn")
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=end_with_parent)
             for _ in range(self.jobs):
                 self._pool.submit(import_module, self._module)
         return self

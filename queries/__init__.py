@@ -10,6 +10,8 @@ A file begins with comment lines that say what it answers, then its grain, param
 A parameter without a default must be given. `-- over: runs` says that the question is about runs, not about cases:
 `selection` then holds every run that was named (all splits and seeds of an experiment) with the cases of all subsets.
 `-- over: tests` says that it counts predictions: a case that several splits hold in test then stands in each of them.
+`-- over: repeats` says that it pools too: over the split sets, splits and seeds of the experiment that are complete; and
+`-- over: experiments` that it compares experiments, each pooled like that.
 Parameters of the type `run` name the runs themselves, in place of `--run` and `--experiment`. `-- then:
 module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, and `--
 report: module.function` one that writes `--format report`.

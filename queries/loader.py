@@ -29,6 +29,8 @@ _TYPES: dict[str, type[str] | type[int] | type[float] | type[bool]] = {
 }
 _LARGEST = 1_000_000
 REQUIRED = object()
+OVER = ("cases", "tests", "repeats", "experiments", "runs")
+"""What a question may be over; milstore.queries says what each means."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -87,6 +89,11 @@ class Query:
     """Whether it is about runs: `selection` then holds every run that was named, whatever the subset."""
     over_tests: bool
     """Whether it counts predictions: `selection` then holds a case once for each split that has it in test."""
+    over_repeats: bool
+    """Whether it pools: `selection` then holds the test cases of every complete repeat (split set and seed) of the
+    experiment."""
+    over_experiments: bool
+    """The same of every experiment, unless one is named."""
     parameters: tuple[Parameter, ...]
     columns: tuple[str, ...]
     """The columns that the SQL gives, in order."""
@@ -159,7 +166,9 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         about=" ".join(prose),
         grain=fields["grain"],
         over_runs=fields.get("over") == "runs",
-        over_tests=fields.get("over") == "tests",
+        over_tests=fields.get("over") in ("tests", "repeats", "experiments"),
+        over_repeats=fields.get("over") in ("repeats", "experiments"),
+        over_experiments=fields.get("over") == "experiments",
         parameters=tuple(parameters),
         columns=tuple(column.strip() for column in fields["columns"].split(",")),
         then=fields.get("then"),
@@ -174,8 +183,8 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
 
 def _check_choices(fields: Mapping[str, str], where: str) -> None:
     """DataError for a word that is none of those that may stand there."""
-    if fields.get("over", "cases") not in ("cases", "runs", "tests"):
-        raise DataError(f"{where} is over {fields['over']!r}: a question is over cases, over tests or over runs")
+    if fields.get("over", "cases") not in OVER:
+        raise DataError(f"{where} is over {fields['over']!r}: a question is over {', over '.join(OVER)}")
     if fields.get("attention", "optional") != "optional":
         raise DataError(f"{where} has attention {fields['attention']!r}: write optional, or leave the line out")
 

@@ -83,10 +83,10 @@ def warm_processes(_kept: dict[int, ProcessPoolExecutor], monkeypatch: pytest.Mo
     """Processes that read files are kept from one test to the next: torch takes them two seconds to import."""
 
     class Kept:
-        def __init__(self, jobs: int, mp_context: Any) -> None:
+        def __init__(self, jobs: int, **options: Any) -> None:
             # Those of an earlier test that died are of no more use.
             if jobs not in _kept or _kept[jobs]._broken:  # type: ignore[attr-defined]
-                _kept[jobs] = ProcessPoolExecutor(jobs, mp_context=mp_context)
+                _kept[jobs] = ProcessPoolExecutor(jobs, **options)
             self.submit = _kept[jobs].submit
 
         def shutdown(self, **_: object) -> None:

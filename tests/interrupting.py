@@ -86,16 +86,17 @@ def begun(folder: Path, store: Store, experiment: str, work: Callable[[], Any], 
 
 
 def signals(folder: Path, store: Store) -> None:
-    """Each of the four signals ends with exit 75, a word and a free run, and the same command goes on to the same bits."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+    """Each of the five signals ends with exit 75, a word and a free run, and the same command goes on to the same bits."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
         experiment = f"signal-{number}"
         work = command(store.root, experiment)
         child = begun(folder, store, experiment, slowly(work, 0.02))
         child.send(number)
         assert child.wait() == 75, child.text()
         (draft,) = [each for each in list_drafts(store) if each.facts["experiment"] == experiment]
-        assert f"error: run {draft.run_id} was stopped in epoch " in child.text()
-        assert f"go on with milstore train --resume {draft.run_id} --store {store.root}" in child.text()
+        assert "\nstopped in split 1 of tiny, epoch " in child.text()
+        assert "of 25: the same command goes on\n" in child.text()
+        assert "error" not in child.text()
         assert read_lease(draft.folder) is None
         again = fork(folder, work)
         assert again.wait() == 0, again.text()
@@ -131,7 +132,8 @@ def twice_side_by_side(folder: Path, store: Store) -> None:
     child = begun(folder, store, "twice-local", noting(work, folder / "noted-local"))
     ctrl_c_twice(child, folder / "noted-local")
     assert child.wait() == 75, child.text()
-    assert "error: stopped " in child.text()
+    assert "\nstopped " in child.text()
+    assert "error" not in child.text()
     left = [each for each in list_drafts(store) if each.facts["experiment"] == "twice-local"]
     assert left
     for draft in left:

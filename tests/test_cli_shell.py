@@ -91,7 +91,7 @@ def test_ctrl_c_stops_a_question(three: Store) -> None:
         check=False,
         timeout=120,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: stopped\n")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "stopped\n")
 
 
 def test_differences_are_settings_and_data(three: Store) -> None:

@@ -16,9 +16,10 @@ from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest import feature_import as packing
 from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.patches import ingest_patches
-from milstore.store import Store, create_store
+from milstore.store import Store, create_store, open_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import FeaturePack, open_features
+from milstore.store.settings import Settings
 from tests.ingesting import NAMES, contents, make_images, make_vectors, new_store
 from tests.making import MadeOnce
 
@@ -344,10 +345,10 @@ def test_a_table_of_a_benchmark(tmp_path: Path, kind: str) -> None:
         file = tmp_path / "t.parquet"
     report = ingest_features(store, file, encoder="e", bag_column="bag", index_column="i", label_column="y")
     assert vectors(store) == {
-        ("1", "h&e", 0, 7): [5, 6],
-        ("10", "h&e", 0, 0): [7, 8],
-        ("2", "h&e", 0, 0): [3, 4],
-        ("2", "h&e", 0, 1): [1, 2.5],
+        ("1", "all", 0, 7): [5, 6],
+        ("10", "all", 0, 0): [7, 8],
+        ("2", "all", 0, 0): [3, 4],
+        ("2", "all", 0, 1): [1, 2.5],
     }
     cases = sorted(read_cohort(store).table("cases").to_pylist(), key=lambda row: row["case_order"])
     assert [tuple(row.values()) for row in cases] == [
@@ -372,7 +373,7 @@ def test_a_table_of_a_benchmark(tmp_path: Path, kind: str) -> None:
         ("bag,i,y,f0\n1,0,a,1\n1,1,b,1\n", "gives bag 1 the labels a and b: keep one"),
         (
             "bag,i,y,f0\n1,0,a,1\n1,0,a,1\n",
-            "row 1 of t.csv and row 2 of t.csv are the same patch (case 1, h&e, bag, patch 0)",
+            "row 1 of t.csv and row 2 of t.csv are the same patch (case 1, all, bag, patch 0)",
         ),
         ("bag,i,y,f0\n1,-1,a,1\n", "'-1' in column 'i'"),
         ("bag,i,y,f0\n,1,a,1\n", "rows without a value in column 'bag'"),
@@ -417,3 +418,23 @@ def test_many_files_are_packed_by_several_processes(tmp_path: Path) -> None:
     one, two = (open_features(store, read_cohort(store), "e") for store in stores)
     assert one.fingerprint == two.fingerprint
     assert vectors(stores[1])["4", "h&e", 0, 2099] == [2099, 2100, 2101, 2102, 2103]
+
+
+def test_a_cohort_of_bags_has_no_stain_called_he(tmp_path: Path) -> None:
+    """Where nobody has named stains, bags make one called all, in the store and in milstore.toml; what others named stays."""
+    store = new_store(tmp_path)
+    (tmp_path / "t.csv").write_text(TABLE)
+    of_bags = {"bag_column": "bag", "index_column": "i", "label_column": "y"}
+    report = ingest_features(store, tmp_path / "t.csv", encoder="e", **of_bags)  # type: ignore[arg-type]
+    assert read_cohort(store).table("stains").to_pylist() == [{"stain": "all", "stain_order": 0}]
+    assert open_store(store.root).settings.stains == {"all": ()}
+    assert "the one stain of the store is called all: bags say nothing of staining" in report.lines()
+    ingest_features(store, tmp_path / "t.csv", encoder="other", **of_bags)  # type: ignore[arg-type]
+    assert read_cohort(store).table("slices")["stain"].to_pylist() == ["all"] * 3
+    named = create_store(tmp_path / "named", Settings(stains={"cells": ("c",), "dna": ()}))
+    ingest_features(named, tmp_path / "t.csv", encoder="e", **of_bags)  # type: ignore[arg-type]
+    assert set(read_cohort(named).table("slices")["stain"].to_pylist()) == {"cells"}
+    said = new_store(tmp_path / "said")
+    ingest_features(said, tmp_path / "t.csv", encoder="e", stain="sox10", **of_bags)  # type: ignore[arg-type]
+    assert set(read_cohort(said).table("slices")["stain"].to_pylist()) == {"sox10"}
+    assert read_cohort(said).table("stains").num_rows == 3

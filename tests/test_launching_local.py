@@ -97,7 +97,7 @@ def test_a_signal_to_the_launcher_interrupts_every_split(store: Store) -> None:
         said = process.stdout.read()
     assert process.returncode == 75
     assert said == (
-        "stopped with 2 of 2 splits unfinished: go on with the same command, "
+        "stopped with 2 of 2 splits unfinished: the same command goes on, "
         f"milstore runs list --store {store.root} names them\n"
     )
     (draft,) = list_drafts(store)

@@ -144,7 +144,7 @@ def test_divergence_is_a_line_wherever_it_is_trained(store: Store) -> None:
 # --- a signal that comes early ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGUSR2", "SIGHUP"])
 def test_a_signal_before_the_training_began_ends_with_75(
     store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -156,7 +156,7 @@ def test_a_signal_before_the_training_began_ends_with_75(
 
     monkeypatch.setattr("milstore.training.progress.watcher", strike)
     assert main(["train", "--store", str(store.root), "--split", "1"]) == 75
-    assert capsys.readouterr().err == "error: stopped before the training began: the same command begins it\n"
+    assert capsys.readouterr().err == "stopped before the training began: the same command begins it\n"
     assert list_drafts(store) == []
 
 

@@ -33,7 +33,8 @@ def test_train_prints_the_summary_to_stdout_and_words_to_stderr(
     assert milstore(store, "--split", "2", *SMALL) == 0
     out, err = capsys.readouterr()
     (run_id,) = run_ids(store)
-    assert [word for word in ("recall", "95% interval", "AUC", "called benign", "high-grade") if word not in out] == []
+    assert [word for word in ("recall", "95% interval", "AUC", "called right", "high-grade") if word not in out] == []
+    assert max(map(len, out.splitlines())) <= 80
     assert f"next: milstore query top-patches --run {run_id} --store {store.root}" in err
     assert re.search(r"best epoch [12] of 2, \d+\.\d s", err)
 
@@ -132,5 +133,8 @@ def test_a_killed_process_goes_on_in_another(store: Store) -> None:
         rest = process.stderr.read()
     assert process.returncode == 75
     (draft,) = list_drafts(store)
-    assert f"error: run {draft.run_id} was stopped in epoch" in rest
-    assert f"go on with milstore train --resume {draft.run_id}" in rest
+    assert re.fullmatch(
+        r"stopped in split 1 of tiny, epoch \d+ of 3000: the same command goes on", rest.splitlines()[-1]
+    )
+    assert "error" not in rest
+    assert draft.checkpoint_path.exists()

@@ -67,7 +67,7 @@ def test_a_name_of_the_users_own_is_found_again(tmp_path: Path) -> None:
 
 
 def test_a_further_split_set_is_of_the_same_experiment(tmp_path: Path) -> None:
-    """It is trained under the same name; until the first is asked for by name, questions answer from the first alone."""
+    """It is trained under the same name; questions about cases answer from the first that is complete, in natural order."""
     store = tiny_store(tmp_path / "store")
     train_all(store, SMALL, threads=1, split_set="tiny")
     sets = [
@@ -83,12 +83,14 @@ def test_a_further_split_set_is_of_the_same_experiment(tmp_path: Path) -> None:
         assert note in answer.notes, question
         assert "of 2 splits" not in answer.title
     assert "3 runs" not in ask(store, "loss-curves").title
-    # Complete, it is pooled by questions about runs, and still does not answer for cases.
+    # Complete, it is shown by questions about runs and pooled by recall; for cases the first of the two answers.
     train(store, SMALL, 2, threads=1, split_set="other")
     assert f"experiment {result.experiment}, 4 runs" in ask(store, "loss-curves").title
-    assert ask(store, "recall").notes == [
-        f"{result.experiment} also has every split of split set other: not in this answer"
-    ]
+    assert ask(store, "recall").notes == []
+    assert ask(store, "recall").title == f"experiment {result.experiment}, 4 runs of 2 split sets, test subsets"
+    answer = ask(store, "top-patches")
+    assert answer.notes[0] == f"{result.experiment} also has every split of split set tiny: not in this answer"
+    assert {read_run(store, row["run_id"])["split_set"] for row in answer.records()} == {"other"}
 
 
 @pytest.fixture

@@ -179,7 +179,8 @@ def test_a_signal_stops_after_the_case_and_resuming_changes_no_bit(store: Store,
     with pytest.raises(Interrupted) as stopped:
         train(store, SMALL, 1, threads=1, watcher=Strike(after, strike(signal.SIGTERM)))
     (draft,) = list_drafts(store)
-    assert f"go on with milstore train --resume {draft.run_id}" in str(stopped.value)
+    place = f"split 1 of tiny, epoch {after // 6 + 1} of 3"
+    assert str(stopped.value) == f"stopped in {place}: the same command goes on"
     assert stopped.value.exit_code == 75
     assert [row["epoch"] for row in draft.epochs()] == list(range(1, after // 6 + 1))
     result = resume(store, draft.run_id)
@@ -389,7 +390,7 @@ def test_lines_tell_each_epoch(store: Store) -> None:
     """Where there is no terminal, each epoch is one line."""
     said: list[str] = []
     result = train(store, SMALL, 1, threads=1, watcher=Lines(said.append))
-    assert said[0] == f"run {result.run_id}: 6 training cases, at most 3 epochs"
+    assert said[0] == f"split 1 of 2, run {result.run_id}: 6 training cases, at most 3 epochs"
     assert [line[:11] for line in said[1:4]] == ["epoch   1/3", "epoch   2/3", "epoch   3/3"]
 
 

@@ -57,19 +57,20 @@ class Outcomes:
     def runs(self) -> "Iterator[tuple[str, Outcomes]]":
         """The split of each run in words and its predictions, in the order of the rows."""
         for run_id in dict.fromkeys(self.run_ids.tolist()):
-            of_run = self.run_ids == run_id
-            yield (
-                split_words(self.splits[of_run][0]),
-                Outcomes(
-                    run_ids=self.run_ids[of_run],
-                    splits=self.splits[of_run],
-                    cases=self.cases[of_run],
-                    true_labels=self.true_labels[of_run],
-                    pred_labels=self.pred_labels[of_run],
-                    probabilities=self.probabilities[of_run],
-                    class_names=self.class_names,
-                ),
-            )
+            of_run = self.only(self.run_ids == run_id)
+            yield split_words(of_run.splits[0]), of_run
+
+    def only(self, chosen_N: NDArray[np.bool_]) -> "Outcomes":
+        """Some of the predictions."""
+        return Outcomes(
+            run_ids=self.run_ids[chosen_N],
+            splits=self.splits[chosen_N],
+            cases=self.cases[chosen_N],
+            true_labels=self.true_labels[chosen_N],
+            pred_labels=self.pred_labels[chosen_N],
+            probabilities=self.probabilities[chosen_N],
+            class_names=self.class_names,
+        )
 
     def counts(self, label: int) -> tuple[int, int]:
         """How many predictions of a true class are right, and how many there are."""

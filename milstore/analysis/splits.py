@@ -14,6 +14,7 @@ from milstore.store.case_groups import stored_groups, torn_lines
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.features import open_features
 from milstore.store.names import counted, named, natural_key, nearest
+from milstore.store.split_numbers import matching_split_sets
 
 Subsets = dict[str, str]
 """Subset of each case of one split."""
@@ -55,7 +56,7 @@ class SplitsCheck:
 
 
 def split_sets(cohort: Cohort, split_set: str | None = None) -> list[str]:
-    """All split sets, or the one that is named.
+    """All split sets, or those that are meant by a name or a pattern, as `matching_split_sets` finds them.
 
     Raises:
         StoreError: there is none.
@@ -64,9 +65,12 @@ def split_sets(cohort: Cohort, split_set: str | None = None) -> list[str]:
     names = sorted(cohort.table("split_sets")["split_set"].to_pylist(), key=natural_key)
     if not names:
         raise StoreError("the store has no splits: run milstore splits make or milstore ingest splits")
-    if split_set is not None and split_set not in names:
+    if split_set is None:
+        return names
+    found = matching_split_sets(names, split_set)
+    if not found:
         raise UsageError(f"the store has no split set {split_set!r}: {nearest(split_set, names)}")
-    return [split_set] if split_set is not None else names
+    return found
 
 
 def read_splits(cohort: Cohort, split_set: str) -> dict[int, Subsets]:
@@ -204,13 +208,18 @@ def _classes(splits: dict[int, Subsets], class_of: Mapping[str, str | None]) -> 
     for number, subsets in splits.items():
         for subset in SUBSETS:
             present = {class_of.get(case) for case, own in subsets.items() if own == subset}
+            if subset == "val" and not present:
+                text = f"split {number} has no validation subset: train it with --keep last or --evaluate-epoch"
+                findings.append(Finding("note", text))
+                continue
             missing = sorted(wanted - present)
             if missing or not present:
                 findings.append(Finding("broken", f"split {number} has no {named(missing) or 'case'} in {subset}"))
-    if not findings and len(wanted) > 1:
+    sound = all(finding.kind != "broken" for finding in findings)
+    if sound and len(wanted) > 1:
         what = "both classes are" if len(wanted) == 2 else f"all {len(wanted)} classes are"
         findings.append(Finding("kept", f"{what} in every subset"))
-    elif not findings:
+    elif sound:
         findings.append(Finding("broken", "there are not two classes to tell apart: ingest the labels"))
     return findings
 

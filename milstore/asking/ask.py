@@ -132,6 +132,8 @@ def ask(
             choice,
             over_runs=query.over_runs,
             over_tests=query.over_tests,
+            over_repeats=query.over_repeats,
+            over_experiments=query.over_experiments,
             compared=compared,
             needs_attention=query.needs_attention,
             needs_coverage=query.needs_coverage,

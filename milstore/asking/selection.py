@@ -83,6 +83,8 @@ def select(
     *,
     over_runs: bool = False,
     over_tests: bool = False,
+    over_repeats: bool = False,
+    over_experiments: bool = False,
     compared: tuple[str, ...] = (),
     needs_attention: bool = False,
     needs_coverage: bool = False,
@@ -97,6 +99,9 @@ def select(
             seeds of an experiment, unless a seed is said), with all its cases (unless a subset is said).
         over_tests: for a question that counts predictions: a case that several splits hold in test stays in each of them,
             and the question counts it once where it pools them.
+        over_repeats: for one that also pools over repeats: every split set and seed that is complete answers, unless a
+            seed is said.
+        over_experiments: for one that does so for every experiment, unless one is named.
         compared: ids of the runs that answer, where the user named each of them. In place of a run or an experiment.
         needs_attention: for a question that only attention can answer.
         needs_coverage: for a question that counts the patches that a run saw, which another trainer does not say of a case
@@ -118,19 +123,23 @@ def select(
     all_runs: list[_Run] = []
     if compared:
         runs, title = [_run(store, run_id) for run_id in compared], f"runs {' and '.join(compared)}"
+    elif over_experiments and not single and choice.experiment is None:
+        runs, title, all_runs = _every_experiment(store, choice, numbers)
     else:
-        runs, title, all_runs = _runs(store, choice, numbers, over_runs=over_runs)
+        how = _Over(runs=over_runs, repeats=over_repeats)
+        runs, title, all_runs = _runs(store, choice, numbers, how)
     subset = choice.subset or (ALL if over_runs else "test")
     cases = known_cases(con, store, choice.cases)
     predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
     _fill(con, predictions, subset, cases)
-    notes = _further_sets(all_runs, runs, numbers) if all_runs else []
+    notes = [] if over_repeats else _further_sets(all_runs, runs, numbers)
+    notes += _left_out_repeats(all_runs, runs, numbers, choice.seed) if over_repeats else []
     notes += [] if single or over_runs or over_tests else _once(con, runs)
     notes += _add_asked(con, predictions, runs, choice, cases) if cases else []
     rows = con.execute("select run_id, array_agg(distinct subset) from selection group by run_id").fetchall()
     if choice.subset is not None or not over_runs:
         title += f", {_subset_title({name for _, names in rows for name in names}, subset, single=single)}"
-    missing = "" if single else _missing_splits(runs, numbers)
+    missing = "" if single or len({run.experiment for run in runs}) > 1 else _missing_splits(runs, numbers)
     if missing:
         title += f", {missing}"
         notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
@@ -241,7 +250,14 @@ def _finished(store: Store) -> list[_Run]:
     return found
 
 
-def _runs(store: Store, choice: Choice, numbers: Numbers, *, over_runs: bool) -> tuple[list[_Run], str, list[_Run]]:
+class _Over(NamedTuple):
+    """What a question is over, beside cases."""
+
+    runs: bool
+    repeats: bool
+
+
+def _runs(store: Store, choice: Choice, numbers: Numbers, over: _Over) -> tuple[list[_Run], str, list[_Run]]:
     """The runs that answer, how to call them, and all runs of their experiment."""
     if choice.run is not None:
         run_id = find_run_id(store, choice.run)
@@ -254,41 +270,115 @@ def _runs(store: Store, choice: Choice, numbers: Numbers, *, over_runs: bool) ->
     if not of_experiment:
         known = {run.experiment for run in finished}
         raise UsageError(f"there is no experiment {experiment!r} with a finished run: {nearest(experiment, known)}")
-    if over_runs and choice.seed is None:
+    if over.repeats:
+        chosen = _repeats(of_experiment, choice.seed, numbers)
+        return chosen, _repeats_title(experiment, chosen), of_experiment
+    if over.runs and choice.seed is None:
         # What is not finished of a further split set is not mixed with what is.
         whole = [run for run in of_experiment if _answers(run.split_set, of_experiment, numbers)]
         count = f"{len(whole)} run{'s' if len(whole) > 1 else ''}"
         return sorted(whole, key=lambda run: run.run_id), f"experiment {experiment}, {count}", of_experiment
-    first = [run for run in of_experiment if run.split_set == _first_set(of_experiment)]
+    first = [run for run in of_experiment if run.split_set == _first_set(of_experiment, numbers)]
     seed = _seed(first, choice.seed, numbers)
     chosen = _newest([run for run in first if run.seed == seed])
     title = f"experiment {experiment}" if seed is None else f"experiment {experiment}, seed {seed}"
     return chosen, title, of_experiment
 
 
-def _first_set(runs: list[_Run]) -> str | None:
-    """The split set that an experiment began with: when it has all of that one, it is complete."""
-    return min(runs, key=lambda run: (run.finished_at, run.run_id)).split_set
+_Repeat = tuple[str | None, int | None]
+"""A split set and a seed: what an experiment may do again."""
+
+
+def _by_repeat(runs: list[_Run]) -> dict[_Repeat, list[_Run]]:
+    """The newest run of each split of each repeat, in natural order of the split sets, then of the seeds."""
+    found: dict[_Repeat, list[_Run]] = {}
+    for run in runs:
+        found.setdefault((run.split_set, run.seed), []).append(run)
+    keys = sorted(found, key=lambda key: (_set_order(key[0]), _number(key[1])))
+    return {key: _newest(found[key]) for key in keys}
+
+
+def _set_order(split_set: str | None) -> tuple[bool, object]:
+    """A split set to sort by: natural order, and what has none behind all that have."""
+    return split_set is None, natural_key(split_set or "")
+
+
+def _first_set(runs: list[_Run], numbers: Numbers) -> str | None:
+    """The split set that answers questions about cases: the first in natural order that is complete, else the first."""
+    repeats = _by_repeat(runs)
+    complete = [split_set for (split_set, _), own in repeats.items() if not _missing_splits(own, numbers)]
+    return (complete or [split_set for split_set, _ in repeats])[0]
+
+
+def _repeats(runs: list[_Run], seed: int | None, numbers: Numbers) -> list[_Run]:
+    """The runs of every repeat that is complete, of one seed if one is asked for; else those of the one with most."""
+    if seed is not None:
+        _seed(runs, seed, numbers)
+    repeats = [own for (_, of), own in _by_repeat(runs).items() if seed in (None, of)]
+    complete = [own for own in repeats if not _missing_splits(own, numbers)]
+    return [run for own in complete or [max(repeats, key=len)] for run in own]
+
+
+def _repeats_title(experiment: str, runs: list[_Run]) -> str:
+    repeats = _by_repeat(runs)
+    if len(repeats) == 1:
+        (_, seed) = next(iter(repeats))
+        return f"experiment {experiment}" if seed is None else f"experiment {experiment}, seed {seed}"
+    sets, seeds = ({key[i] for key in repeats} for i in (0, 1))
+    parts = [counted(len(sets), "split set")] * (len(sets) > 1) + [counted(len(seeds), "seed")] * (len(seeds) > 1)
+    return f"experiment {experiment}, {counted(len(runs), 'run')} of {' and '.join(parts)}"
+
+
+def _left_out_repeats(all_runs: list[_Run], runs: list[_Run], numbers: Numbers, seed: int | None) -> list[str]:
+    """What is said of the repeats of the experiments that answer which are not complete."""
+    notes = []
+    for experiment in dict.fromkeys(run.experiment for run in runs):
+        there = {(run.split_set, run.seed) for run in runs if run.experiment == experiment}
+        several = len({run.seed for run in all_runs if run.experiment == experiment}) > 1
+        for key, own in _by_repeat([run for run in all_runs if run.experiment == experiment]).items():
+            if key not in there and seed in (None, key[1]):
+                what = f"{_missing_splits(own, numbers)} of split set {key[0]}" + f", seed {key[1]}" * several
+                notes.append(f"{experiment} also has {what}: not in this answer")
+    return notes
+
+
+def _every_experiment(store: Store, choice: Choice, numbers: Numbers) -> tuple[list[_Run], str, list[_Run]]:
+    """The runs of the complete repeats of every experiment, how to call them, and all runs."""
+    finished = _finished(store)
+    if not finished:
+        raise StoreError(f"the store at {store.root} holds no finished run: train one with milstore train --split 1")
+    names = sorted({run.experiment for run in finished}, key=natural_key)
+    of_name = {name: [run for run in finished if run.experiment == name] for name in names}
+    if choice.seed is not None:
+        of_name = {name: own for name, own in of_name.items() if choice.seed in {run.seed for run in own}}
+        if not of_name:
+            raise UsageError(f"no experiment has a finished run of seed {choice.seed}")
+    chosen = [run for own in of_name.values() for run in _repeats(own, choice.seed, numbers)]
+    return chosen, counted(len(of_name), "experiment"), finished
 
 
 def _answers(split_set: str | None, runs: list[_Run], numbers: Numbers) -> bool:
-    """Whether runs of a split set are pooled with others: those of the first, and of further ones that are complete."""
-    of_set = [run for run in runs if run.split_set == split_set]
-    seeds = {run.seed for run in of_set}
-    return split_set == _first_set(runs) or any(
-        not _missing_splits([run for run in of_set if run.seed == seed], numbers) for seed in seeds
-    )
+    """Whether runs of a split set are shown with others: those of the first, and of further ones that are complete."""
+    repeats = _by_repeat([run for run in runs if run.split_set == split_set])
+    complete = any(not _missing_splits(own, numbers) for own in repeats.values())
+    return complete or split_set == _first_set(runs, numbers)
 
 
 def _further_sets(all_runs: list[_Run], runs: list[_Run], numbers: Numbers) -> list[str]:
     """What is said of the split sets of an experiment whose runs do not answer."""
     answering = {run.split_set for run in runs}
-    notes = []
-    for split_set in sorted({run.split_set for run in all_runs} - answering, key=_text):
-        of_set = [run for run in all_runs if run.split_set == split_set]
-        missing = min(_missing_splits([r for r in of_set if r.seed == s], numbers) for s in {r.seed for r in of_set})
-        what = f"{missing or 'every split'} of split set {split_set}" if split_set else "a run without splits"
-        notes.append(f"{runs[0].experiment} also has {what}: not in this answer")
+    whole, notes = [], []
+    for split_set in sorted({run.split_set for run in all_runs} - answering, key=_set_order):
+        repeats = _by_repeat([run for run in all_runs if run.split_set == split_set]).values()
+        missing = min(_missing_splits(own, numbers) for own in repeats)
+        if split_set is not None and not missing:
+            whole.append(split_set)
+        else:
+            what = f"{missing} of split set {split_set}" if split_set else "a run without splits"
+            notes.append(f"{runs[0].experiment} also has {what}: not in this answer")
+    if whole:
+        sets = f"split set {whole[0]}" if len(whole) == 1 else f"the split sets {named(whole)}"
+        notes.insert(0, f"{runs[0].experiment} also has every split of {sets}: not in this answer")
     return notes
 
 

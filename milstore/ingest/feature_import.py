@@ -41,10 +41,15 @@ from milstore.store import Store
 from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.features import FeaturePack, open_features, other_features
+from milstore.store.io import write_text
 from milstore.store.names import clip, named, natural_key
+from milstore.store.paths import SETTINGS_FILE
 from milstore.store.pattern import PLACES
+from milstore.store.settings import DEFAULT_STAINS, settings_text
 from milstore.workers import Crew
 
+BAG_STAIN = "all"
+"""Name of the one stain of a store of bags, where nobody has named any."""
 BAG_SLICE = "bag"
 """Name of the one slice of a case that was a bag."""
 _FEW = 2000
@@ -347,7 +352,8 @@ def pack_bags(
 ) -> Packed:
     """(c) one table of a benchmark."""
     settings = job.store.settings
-    canonical = next(iter(settings.stains)) if stain is None else settings.stain_of(stain)
+    unsaid = stain is None and _may_name_stain(job)
+    canonical = BAG_STAIN if unsaid else next(iter(settings.stains)) if stain is None else settings.stain_of(stain)
     if canonical is None:
         raise UsageError(
             f"stain {clip(stain or '')!r} is not in this store ({', '.join(settings.stains)}): "
@@ -383,6 +389,8 @@ def pack_bags(
     }
 
     def put(edit: CohortEdit) -> _Placed:
+        if unsaid:
+            _put_bag_stain(job, edit)
         if bags.labels:
             _put_bag_labels(job, edit, path, label_column or "", bags, label_map, marks)
         placed = _placed(dataclasses.replace(job, create=True), edit, pa.table(columns))
@@ -394,6 +402,26 @@ def pack_bags(
     with _pack(job, placed, bags.features.shape[1], bags.features.dtype.name) as pack:
         pack.write(0, bags.features[order])
         return _commit(job, pack, put, placed)
+
+
+def _may_name_stain(job: Job) -> bool:
+    """Whether nobody has said anything of the store's stains: then a table of bags need not be of h&e."""
+    settings, path = job.store.settings, job.store.root / SETTINGS_FILE
+    untouched = not path.exists() or path.read_text(encoding="utf-8") == settings_text(settings)
+    return untouched and settings.stains == DEFAULT_STAINS and not job.plan.table("slices").num_rows
+
+
+def _put_bag_stain(job: Job, edit: CohortEdit) -> None:
+    """Let the store have one stain, whose name says nothing of staining; and those that others have used meanwhile."""
+    used = set(edit.table("slices")["stain"].to_pylist()) - {BAG_STAIN}
+    stains = {stain: names for stain, names in job.store.settings.stains.items() if stain in used} | {BAG_STAIN: ()}
+    edit.replace("stains", pa.table({"stain": list(stains), "stain_order": pa.array(range(len(stains)), pa.int32())}))
+    if edit is not job.plan:
+        settings = dataclasses.replace(job.store.settings, stains=stains)
+        write_text(job.store.root / SETTINGS_FILE, settings_text(settings))
+        # Whoever has the store open reads them anew.
+        vars(job.store).pop("settings", None)
+        edit.notes.append(f"the one stain of the store is called {BAG_STAIN}: bags say nothing of staining")
 
 
 def _put_bag_labels(

@@ -111,7 +111,7 @@ def ingest_features(
         label_column: (c) the column with the bag's label; classes are numbered as by `ingest_labels`.
         label_map: (c) class of each label; each label is a class if left out.
         missing: (c) marks of an unknown label, as for `ingest_labels`.
-        stain: (c) the stain of all bags; the store's first if left out.
+        stain: (c) the stain of all bags; if left out, `all` while nobody has named the store's stains, else its first.
         create_patches: (a, b) make patches that the store does not know, from the names alone.
         replace: take these features in the place of others of this encoder.
         format: name of the files' format, or ./file.py:Class; found by their content if left out.

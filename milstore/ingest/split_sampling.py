@@ -65,11 +65,13 @@ def draw_validation(rest: Pool, *, seed: int, val_share: float) -> Split:
     """Which of the cases that are not in test train and which validate.
 
     Raises:
-        UsageError: `val_share` is not between 0 and 1.
+        UsageError: `val_share` is less than 0, or 1 or more; 0 is for no validation subset.
         DataError: a class has one case (or group) only.
     """
-    if not 0 < val_share < 1:
+    if not 0 <= val_share < 1:
         raise UsageError(f"--val-share {val_share:g} must lie between 0 and 1")
+    if not val_share:
+        return dict.fromkeys(rest.cases, "train")
     fewest = min(_units(rest).values(), default=0)
     if fewest < 2:
         raise DataError("a class has a single case outside test, which cannot both train and validate: use fewer folds")

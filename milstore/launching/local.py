@@ -68,7 +68,7 @@ def run_side_by_side(store: Store, launch: Launch, jobs: int, tell: Tell = lambd
                 _stopped(launch, split)
             if isinstance(error, KeyboardInterrupt) and interruption.requested:
                 raise Interrupted(
-                    "stopped at once; what was trained since the last checkpoints is lost: go on with the same command"
+                    "stopped at once; what was trained since the last checkpoints is lost: the same command goes on"
                 ) from None
             raise
         for split in waiting:
@@ -131,7 +131,7 @@ def _result(store: Store, launch: Launch) -> list[str]:
     unfinished = [split for split in splits if known[split].get("state") != "done"]
     if unfinished:
         raise Interrupted(
-            f"stopped with {len(unfinished)} of {len(splits)} splits unfinished: go on with the same command, "
+            f"stopped with {len(unfinished)} of {len(splits)} splits unfinished: the same command goes on, "
             f"milstore runs list{store_option(store)} names them"
         )
     return [known[split]["run_id"] for split in splits]

@@ -70,11 +70,9 @@ def plan_launch(
     config_json = canonical_json(config, encoder=packed.encoder)
     experiment = setup.experiment_name(store, experiment, config_json, split_set)
     if splits is None and not fresh:
-        known = [
-            run for run in setup.known_runs(store, experiment) if (run["split_set"], run["seed"]) == (split_set, seed)
-        ]
-        data = setup.data_fingerprints(cohort, packed, split_set, chosen)
-        chosen = resumption.without_finished(known, data, watcher)
+        known = [run for run in setup.known_runs(store, experiment) if run["seed"] == seed]
+        data = setup.data_fingerprints(cohort, packed, [setup.Place(split_set, split) for split in chosen])
+        chosen = [place.split for place in resumption.without_finished(known, data, watcher)]
     if not chosen:
         return None
     plans = [setup.plan_split(cohort, packed, split_set, split) for split in chosen]

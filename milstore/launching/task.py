@@ -189,6 +189,9 @@ def main(words: list[str]) -> int:
         # A warning may come while torch is imported, too.
         with Interruption():
             Task(store=store, folder=folder, split=int(split))()
+    except Interrupted as stop:
+        _log(str(stop))
+        return stop.exit_code
     except MilstoreError as error:
         _log(f"error: {error}")
         return error.exit_code

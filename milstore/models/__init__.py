@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from milstore.models.registry import available, describe, load_model
 from milstore.models.settings import Setting, make_config, read_settings, settings_of
+from milstore.processors import wait_asleep
 
 if TYPE_CHECKING:
     from milstore.models.attention import Levels, levels, unevenness_penalty
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
         cross_entropy,
         make_bag,
     )
+
+# Here, for whatever computes with torch imports this package first.
+wait_asleep()
 
 __all__ = [
     "Attention",

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from milstore.analysis.learning import sentence
+from milstore.analysis.recall import MEANS
 from milstore.asking.selection import Choice
 from milstore.errors import MilstoreError
 from milstore.report.answers import Answer, Answerer
@@ -145,8 +146,8 @@ def headlines(recall: Sequence[dict[str, object]]) -> list[Headline]:
             continue
         interval = f"95% interval {low:.2f} to {high:.2f}" if low is not None else ""
         count = f"{row['right']} of {row['cases']}" if row["right"] is not None else f"{row['cases']} cases"
-        mean = next((r["value"] for r in recall if _same_measure(r, row) and r["scope"] == "mean over splits"), None)
-        over_splits = f"mean over splits {mean:.2f}" if mean is not None else ""
+        means = [r for r in recall if _same_measure(r, row) and r["scope"] in MEANS and r["value"] is not None]
+        over_splits = f"{means[0]['scope']} {means[0]['value']:.2f}" if means else ""
         name = f"{row['measure']} of {row['true_class']}" if row["true_class"] else str(row["measure"])
         detail = "; ".join(text for text in (count, interval, over_splits) if text)
         lines.append(

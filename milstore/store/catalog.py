@@ -72,6 +72,7 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
     import duckdb
 
     from milstore.store.database_lock import IN_USE, PutOff
+    from milstore.store.locks import is_refusal
 
     try:
         with _alone(store):
@@ -81,6 +82,9 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
         later = ": it will be brought up to date by a later command" if str(reason) == IN_USE else ""
         return [f"{store.database.name} {reason}{later}"]
     except (duckdb.Error, OSError) as error:
+        if isinstance(error, OSError) and is_refusal(error):
+            # Nobody can use the file on such a disk, DuckDB least of all. Whoever changes the store is told of it.
+            return []
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [
             f"{store.database} could not be brought up to date ({what}): run milstore doctor; "

@@ -37,6 +37,7 @@ from milstore.store.content_hash import content_hash, with_case_order
 from milstore.store.earlier import as_now
 from milstore.store.integrity import check_references, checked_table, key_columns
 from milstore.store.io import sync_folder, write_json, write_parquet, write_whole
+from milstore.store.locks import held, is_refusal
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
 from milstore.store.placeholder import make_placeholder
@@ -193,9 +194,9 @@ def edit_cohort(store: Store, *, rebuild: Collection[str] = ()) -> Iterator[Coho
             be read.
         ConflictError: milstore.toml does not name a stain any more that has patches.
     """
-    with locked_cohort(store):
+    with locked_cohort(store) as lock_notes:
         with _whole_or_told(store):
-            notes = [f"the store was brought from {step}" for step in _migrate(store)]
+            notes = lock_notes + [f"the store was brought from {step}" for step in _migrate(store)]
         edit = CohortEdit(read_cohort(store), rebuilds=frozenset(rebuild), notes=notes)
         yield edit
         follow_settings(edit)
@@ -216,20 +217,36 @@ def _whole_or_told(store: Store) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def locked_cohort(store: Store) -> Iterator[None]:
-    """Nobody else changes the cohort in this block. StoreError if this user may not."""
+def locked_cohort(store: Store) -> Iterator[list[str]]:
+    """Nobody else changes the cohort in this block, which is given what must be told of that. StoreError if this user may
+    not."""
     # Group-writable, so that colleagues can take the lock after us.
     lock = FileLock(store.manifest_path.parent / ".lock", mode=0o664)
     try:
         lock.acquire()
     except OSError as error:
+        if is_refusal(error):
+            with held(held_file(store), wait=True, what="changes it"):
+                yield [NO_LOCKS]
+            return
         raise StoreError(
             f"the store cannot be changed: {lock.lock_file} cannot be written ({error.strerror})"
         ) from error
     try:
-        yield
+        yield []
     finally:
         lock.release()
+
+
+NO_LOCKS = (
+    "the disk of this store refuses locks: one process at a time can change it or train on it, and milstore.duckdb is not "
+    "brought up to date there"
+)
+
+
+def held_file(store: Store) -> Path:
+    """What stands for the cohort's lock on a disk that has none."""
+    return store.manifest_path.parent / ".lock-held"
 
 
 def begin_cohort(store: Store) -> None:

@@ -101,6 +101,31 @@ class Bag:
             **{name: getattr(self, name)[rows] for name in TENSORS if name != "stain_G"},
         )
 
+    def with_slices(self, most: int, rng: np.random.Generator) -> "Bag":
+        """The bag with at most `most` slices a stain, drawn without replacement; itself where no stain has more."""
+        stains = [stain for stain, _ in self.slices]
+        drawn = rng.permutation(len(stains))
+        # The first `most` of each stain in a random order are a fair draw.
+        kept = {stain: sorted([int(g) for g in drawn if stains[g] == stain][:most]) for stain in self.stains}
+        kept_G = np.array([g for stain in self.stains for g in kept[stain]], np.int64)
+        if len(kept_G) == len(stains):
+            return self
+        new_G = np.full(len(stains), -1, np.int64)
+        new_G[kept_G] = np.arange(len(kept_G))
+        row_N = np.flatnonzero(new_G[self.slice_N] >= 0)
+        rows = torch.from_numpy(row_N).to(self.feature_ND.device)
+        slice_N = new_G[self.slice_N[row_N]]
+        return replace(
+            self,
+            slices=tuple(self.slices[g] for g in kept_G),
+            slice_N=slice_N,
+            patch_idx_N=self.patch_idx_N[row_N],
+            feature_ND=self.feature_ND[rows],
+            slice_of_N=torch.from_numpy(slice_N).to(self.slice_of_N),
+            stain_G=self.stain_G[torch.from_numpy(kept_G).to(self.stain_G.device)],
+            xy_N2=self.xy_N2[rows],
+        )
+
 
 class BagSource(Protocol):
     """Anything that hands out bags in a wished order."""

@@ -17,7 +17,7 @@ from milstore.errors import UsageError
 from milstore.models.registry import DEFAULT as DEFAULT_MODEL
 from milstore.store.configuration import differing, hash_of, in_words, sorted_json
 from milstore.training.model_settings import MODEL_FIELDS, known_as, refuse_fields_of_default
-from milstore.training.presets import SINCE_0_2, WHEN_ABSENT
+from milstore.training.presets import HASHED_IF_USED, SINCE_0_2, WHEN_ABSENT
 
 Pooling = Literal["hierarchical", "size-corrected", "flat"]
 Standardise = Literal["none", "train"]
@@ -80,7 +80,11 @@ class TrainingConfig:
 
     keep: Keep = "best"
     """best: evaluate the weights of the epoch with the lowest validation loss, and stop early; last: train all epochs and
-    evaluate the weights of the last, where the number of epochs is known beforehand."""
+    evaluate the weights of the last, where the number of epochs is known beforehand; this needs no validation subset."""
+
+    evaluate_epoch: int = 0
+    """Keep the weights of this epoch and evaluate them in place of the best; early stopping waits for it. 0 for what
+    --keep says."""
 
     optimiser: Optimiser = "adamw"
     """adamw (weight decay apart from the gradients) or adam (weight decay as an L2 penalty in the gradients)."""
@@ -118,6 +122,10 @@ class TrainingConfig:
     """Train on at most this many patches of a slice, a fresh random choice each epoch; 0 for all. Evaluation always
     takes all."""
 
+    max_slices_per_stain: int = 0
+    """Train on at most this many slices of a stain, a fresh random choice each epoch; 0 for all. Evaluation always takes
+    all."""
+
     stain_entropy: float = 0.0
     """Weight of the penalty on uneven attention over a case's stains."""
 
@@ -144,8 +152,12 @@ class TrainingConfig:
         check_choice("precision", self.precision, get_args(Precision))
         for name in ("hidden", "attention_dim", "epochs", "min_epochs", "patience", "cases_per_step"):
             _check(name, getattr(self, name), getattr(self, name) >= 1, "at least 1")
-        for name in ("plateau_patience", "max_patches_per_slice", "weight_decay", "clip", "min_delta", "min_lr"):
+        caps = ("max_patches_per_slice", "max_slices_per_stain", "evaluate_epoch")
+        for name in ("plateau_patience", *caps, "weight_decay", "clip", "min_delta", "min_lr"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
+        _check("evaluate_epoch", self.evaluate_epoch, self.evaluate_epoch <= self.epochs, "of at most --epochs")
+        if self.evaluate_epoch and self.keep == "last":
+            raise UsageError("--evaluate-epoch and --keep last both say which weights are evaluated: give one of them")
         for name in ("stain_entropy", "slice_entropy", "patch_entropy"):
             _check(name, getattr(self, name), getattr(self, name) >= 0, "0 or more")
         _check("lr", self.lr, self.lr > 0, "above 0")
@@ -276,7 +288,10 @@ def config_hash(config_json: str) -> str:
 
     Hashes of other versions are never compared: they are computed anew from the stored configuration.
     """
-    return hash_of(_complete(config_json))
+    whole = _complete(config_json)
+    return hash_of(
+        {name: value for name, value in whole.items() if name not in HASHED_IF_USED or value != WHEN_ABSENT[name]}
+    )
 
 
 def default_experiment(config_json: str) -> str:

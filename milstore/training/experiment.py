@@ -1,18 +1,20 @@
 """Training as people ask for it: a split, all splits, or an interrupted run, each ending as a run in the store."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.schema import CONFIG_VERSION
-from milstore.store.cohort import Cohort, migrate, read_cohort
+from milstore.store.cohort import NO_LOCKS, Cohort, migrate, read_cohort
 from milstore.store.features import PackedFeatures, open_features
+from milstore.store.locks import held, refuses_locks
 from milstore.store.names import named
 from milstore.store.paths import Store
 from milstore.store.run_writer import open_draft
-from milstore.store.split_numbers import choose_split_set
+from milstore.store.split_numbers import choose_split_sets, place_words
 from milstore.store.write_run import class_names
 from milstore.training import resumption, setup
 from milstore.training.bags import BagSource, coordinates
@@ -24,7 +26,7 @@ from milstore.training.memory import parse_memory
 from milstore.training.model_choice import choose_model, model_of_run
 from milstore.training.progress import Watcher
 from milstore.training.provenance import find_device, usable_threads
-from milstore.training.setup import SplitPlan
+from milstore.training.setup import Place, SplitPlan
 from milstore.training.summary import RunResult
 
 __all__ = ["CHECKPOINT_MINUTES", "resume", "train", "train_all"]
@@ -58,13 +60,15 @@ def train_all(
 ) -> list[RunResult]:
     """Train on several splits, one after another over the same loaded features, and commit a run for each.
 
+    Over several split sets these are the runs of one experiment.
+
     An unfinished run of the same experiment, split and seed goes on, with the threads and the device that it began with.
 
     Args:
         store: the store.
         config: how to train.
-        splits: numbers of the splits, as the split set has them; None for all of the split set that have no finished run on the same data.
-        split_set: may be left out while the store has only one.
+        splits: numbers of the splits, as the split sets have them; None for all that have no finished run on the same data.
+        split_set: its name, or a pattern such as `fox-r*` for several; may be left out while the store has only one.
         encoder: whose features; may be left out while the store has only one.
         seed: of weights, order and dropout, 0 or more.
         experiment: name for runs of this configuration; its default comes from the configuration.
@@ -87,22 +91,19 @@ def train_all(
     """
     watcher = watcher or Watcher()
     check_numbers(seed, threads, checkpoint_minutes)
-    with Interruption() as interruption:
+    with Interruption() as interruption, _alone_without_locks(store, watcher):
         tell_migration(store, watcher)
         chosen_model = choose_model(config)
         config = chosen_model.config
         cohort = read_cohort(store)
         names = class_names(cohort)
         packed = open_features(store, cohort, encoder)
-        split_set, n_splits = choose_split_set(cohort, split_set)
-        chosen = setup.choose_splits(cohort, split_set, splits)
+        sets = choose_split_sets(cohort, split_set)
         config_json = canonical_json(config, encoder=packed.encoder)
-        experiment = setup.experiment_name(store, experiment, config_json, split_set)
+        experiment = setup.experiment_name(store, experiment, config_json, next(iter(sets)))
         found_device = find_device(device)
         common = {
             "experiment": experiment,
-            "split_set": split_set,
-            "n_splits": n_splits,
             "seed": seed,
             "encoder": packed.encoder,
             "pooling": setup.pooling_of(config),
@@ -117,24 +118,25 @@ def train_all(
             "device": found_device.type,
             "restarts": 0,
         }
-        known = [
-            run for run in setup.known_runs(store, experiment) if (run["split_set"], run["seed"]) == (split_set, seed)
-        ]
-        data = setup.data_fingerprints(cohort, packed, split_set, chosen)
+        known = [run for run in setup.known_runs(store, experiment) if run["seed"] == seed]
+        chosen = [Place(name, split) for name in sets for split in setup.choose_splits(cohort, name, splits)]
+        data = setup.data_fingerprints(cohort, packed, chosen)
         if splits is None and not fresh:
             chosen = resumption.without_finished(known, data, watcher)
-        plans = {split: setup.plan_split(cohort, packed, split_set, split) for split in chosen}
+        plans = {place: setup.plan_split(cohort, packed, *place) for place in chosen}
         for note in setup.missing_features(cohort, packed, plans.values()):
             watcher.note(note)
         facts = {
-            split: {
+            place: {
                 **common,
                 **plan.facts(),
-                "split": split,
-                "data_fingerprint": data[split],
+                "split_set": place.split_set,
+                "n_splits": sets[place.split_set],
+                "split": place.split,
+                "data_fingerprint": data[place],
                 "features_fingerprint": plan.features_fingerprint(packed),
             }
-            for split, plan in plans.items()
+            for place, plan in plans.items()
         }
         drafts = {} if fresh else resumption.unfinished(store, facts, watcher, interruption)
         asked = {"threads": threads, "device": None if device == "auto" else device}
@@ -151,18 +153,18 @@ def train_all(
             interruption=interruption,
             watcher=watcher,
             checkpoint_seconds=60 * checkpoint_minutes,
+            fresh=fresh,
         )
         results: list[RunResult] = []
-        for split in chosen:
+        for number, place in enumerate(chosen, start=1):
             if interruption.requested:
-                left = named(each for each in chosen if each not in {result.split for result in results})
-                raise Interrupted(
-                    f"stopped between two splits: {left} still to be trained, go on with the same command"
-                )
-            if split in drafts:
-                results.append(job.go_on(drafts[split]))
+                left = named(each.words(len(sets)) for each in chosen[number - 1 :])
+                raise Interrupted(f"stopped between two splits: {left} still to be trained, {_again(fresh)}")
+            watcher.turn(place_words(cohort, *place, with_set=len(sets) > 1), number, len(chosen))
+            if place in drafts:
+                results.append(job.go_on(drafts[place]))
             else:
-                results.append(job.begin({**facts[split], "started_at": utc_now()}))
+                results.append(job.begin({**facts[place], "started_at": utc_now()}))
             if committed is not None:
                 committed(results[-1])
     return results
@@ -196,7 +198,7 @@ def resume(
     """
     watcher = watcher or Watcher()
     check_numbers(0, None, checkpoint_minutes)
-    with Interruption() as interruption:
+    with Interruption() as interruption, _alone_without_locks(store, watcher):
         draft = open_draft(store, run_id)
         resumption.refuse_recorded(draft)
         resumption.refuse_living(draft, watcher, interruption)
@@ -228,6 +230,22 @@ def resume(
             checkpoint_seconds=60 * checkpoint_minutes,
         )
         return job.go_on(draft)
+
+
+@contextmanager
+def _alone_without_locks(store: Store, watcher: Watcher) -> Iterator[None]:
+    """On a disk that refuses locks, no other process trains on the store in this block. ConflictError if one does."""
+    if not refuses_locks(store.manifest_path.parent):
+        yield
+        return
+    watcher.note(f"note: {NO_LOCKS}")
+    with held(store.manifest_path.parent / ".training-held", wait=False, what="trains"):
+        yield
+
+
+def _again(fresh: bool) -> str:
+    """How a call that was stopped goes on."""
+    return "name them by --split: --fresh begins all anew" if fresh else "the same command goes on"
 
 
 def tell_migration(store: Store, watcher: Watcher) -> None:

@@ -7,12 +7,14 @@ from typing import Any, Self
 
 from milstore.errors import Interrupted
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2") if hasattr(signal, name))
-"""Ctrl-C, the scheduler's time limit, and the warnings that a batch script can ask for."""
+_NAMES = ("SIGINT", "SIGTERM", "SIGUSR1", "SIGUSR2", "SIGHUP")
+SIGNALS = tuple(getattr(signal, name) for name in _NAMES if hasattr(signal, name))
+"""Ctrl-C, the scheduler's time limit, the warnings that a batch script can ask for, and a terminal that is closed."""
+AT_ONCE = "stopped at once: the same command goes on after the last checkpoint"
 
 
 class Interruption:
-    """While entered, SIGINT, SIGTERM, SIGUSR1 and SIGUSR2 only set `requested`; a second Ctrl-C stops at once.
+    """While entered, the `SIGNALS` only set `requested`; a second Ctrl-C stops at once, as an `Interrupted` too.
 
     An `Interrupted` that leaves it carries the signal that came first: a job is queued again after a warning, and not
     after it was cancelled. One that is entered within another takes over what was asked before. Outside the main
@@ -28,7 +30,8 @@ class Interruption:
     def __enter__(self) -> Self:
         """Take the signals over."""
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._note) for number in SIGNALS}
+            taken = [number for number in SIGNALS if not _is_kept_off(number)]
+            self._before = {number: signal.signal(number, self._note) for number in taken}
         for handler in self._before.values():
             outer = getattr(handler, "__self__", None)
             if isinstance(outer, Interruption) and outer.requested:
@@ -43,6 +46,10 @@ class Interruption:
             signal.signal(number, handler)
         if isinstance(error, Interrupted):
             error.signal = error.signal or self.signal
+        elif isinstance(error, KeyboardInterrupt) and self.requested:
+            stopped = Interrupted(AT_ONCE)
+            stopped.signal = self.signal
+            raise stopped from None
 
     def settle(self) -> None:
         """What is left to do takes a moment: one more Ctrl-C is not to interrupt the leaving."""
@@ -55,3 +62,8 @@ class Interruption:
         if number == signal.SIGINT:
             # Not what was there before: a shell that puts a job in the background has it ignored.
             signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def _is_kept_off(number: int) -> bool:
+    """Whether a closing terminal is to stop nothing, as nohup has it."""
+    return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN

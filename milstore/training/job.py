@@ -60,6 +60,8 @@ class Job:
     watcher: Watcher
     checkpoint_seconds: float
     """Within an epoch, a checkpoint is written when the last one is older."""
+    fresh: bool = False
+    """Whether the command that asked for it would begin anew if it were given once more."""
 
     @property
     def config(self) -> TrainingConfig:
@@ -108,9 +110,7 @@ class Job:
                 except KeyboardInterrupt:
                     if not self.interruption.requested:
                         raise
-                    raise self._interrupted(
-                        draft, "at once; what was trained since the last checkpoint is lost"
-                    ) from None
+                    raise self._interrupted("at once; what was trained since the last checkpoint is lost") from None
                 except DivergedError as error:
                     draft.record_error(in_a_line(error))
                     raise DivergedError(
@@ -151,12 +151,13 @@ class Job:
             write_checkpoint(draft, training)
             if self.interruption.requested and not training.finished:
                 self.watcher.end()
-                raise self._interrupted(draft, f"in epoch {len(training.history) + 1} of {self.config.epochs}")
+                place = f"split {draft.facts['split']} of {draft.facts['split_set']}"
+                raise self._interrupted(f"in {place}, epoch {len(training.history) + 1} of {self.config.epochs}")
 
-    def _interrupted(self, draft: RunDraft, how: str) -> Interrupted:
+    def _interrupted(self, how: str) -> Interrupted:
         self.interruption.settle()
-        go_on = f"milstore train --resume {draft.run_id}{store_option(self.store)}"
-        return Interrupted(f"run {draft.run_id} was stopped {how}: go on with {go_on}")
+        command = "the same command without --fresh" if self.fresh else "the same command"
+        return Interrupted(f"stopped {how}: {command} goes on")
 
     def _commit(self, training: Training, draft: RunDraft) -> RunResult:
         started = time.perf_counter()
@@ -199,6 +200,7 @@ class Job:
             attention=self.chosen.attends,
             n_epochs=len(training.history),
             best_epoch=training.best_epoch,
+            kept="chosen" if self.config.evaluate_epoch else self.config.keep,
             seconds=seconds,
             learning=learning,
             subsets=summarise(results, training.cases, draft.facts["class_names"]),

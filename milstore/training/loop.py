@@ -89,8 +89,11 @@ class Training:
         self.bags, self.cases, self.config, self.seed, self.device = bags, cases, config, seed, device
         self.chosen, self.n_classes = chosen or choose_model(config), n_classes
         self.class_weight = class_weights(cases, config.class_weights, n_classes)
-        if not cases.of("val"):
-            raise DataError("the validation subset has no case: the best epoch cannot be told")
+        if self._keeps_best and not cases.of("val"):
+            raise DataError(
+                "the validation subset has no case, so the best epoch cannot be told: --keep last or --evaluate-epoch "
+                "needs none"
+            )
         seed_torch(device, seed, Purpose.WEIGHTS)
         self.model = Standardised(
             self.chosen.build(bags.n_features, n_classes, stains),
@@ -122,11 +125,18 @@ class Training:
         self.best_weights: dict[str, Tensor] = {}
 
     @property
+    def _keeps_best(self) -> bool:
+        """Whether the weights of the lowest validation loss are the ones that are evaluated."""
+        return self.config.keep == "best" and not self.config.evaluate_epoch
+
+    @property
     def finished(self) -> bool:
         """Whether the last epoch has been trained, or (with `keep` best) the validation loss has not fallen for long."""
         done = len(self.history)
-        if self.config.keep == "last":
+        if self.config.keep == "last" or not self.cases.of("val"):
             return done >= self.config.epochs
+        if done < self.config.evaluate_epoch:
+            return False
         stalled = done >= self.config.min_epochs and done - self._improved_epoch >= self.config.patience
         return done >= self.config.epochs or stalled
 
@@ -135,7 +145,7 @@ class Training:
         """The last epoch that put early stopping off."""
         improved, lowest = 0, math.inf
         for row in self.history:
-            if row["val_loss"] < lowest - self.config.min_delta:
+            if row["val_loss"] is not None and row["val_loss"] < lowest - self.config.min_delta:
                 improved, lowest = row["epoch"], row["val_loss"]
         return improved
 
@@ -167,7 +177,7 @@ class Training:
         losses = torch.cat([self._loss_and_accuracy(self.logits, order), self._validate()]).tolist()
         self.epoch_seconds += time.perf_counter() - started
         self._end_epoch(epoch, *losses)
-        watcher.epoch(self.history[-1], best=self.config.keep == "best" and self.best_epoch == epoch)
+        watcher.epoch(self.history[-1], best=self._keeps_best and self.best_epoch == epoch)
         return True
 
     def train_cases(self, order: list[str], epoch: int, watcher: Watcher, stop: Callable[[], bool]) -> bool:
@@ -190,6 +200,9 @@ class Training:
 
     def _take_in(self, stored: Bag, epoch: int, step_size: int) -> None:
         """Add the gradients of a case to those of its step, which are the mean over the step's cases."""
+        if self.config.max_slices_per_stain:
+            slices = generator(self.seed, Purpose.SLICES, epoch, self.position)
+            stored = stored.with_slices(self.config.max_slices_per_stain, slices)
         if self.config.max_patches_per_slice:
             rng = generator(self.seed, Purpose.CAP, epoch, self.position)
             stored = stored.capped(self.config.max_patches_per_slice, rng)
@@ -232,8 +245,10 @@ class Training:
 
     @torch.no_grad()
     def _validate(self) -> Tensor:
-        """Mean loss and accuracy over the validation cases, as a tensor of two numbers."""
+        """Mean loss and accuracy over the validation cases, as a tensor of two numbers; NaN where there are none."""
         cases = self.cases.of("val")
+        if not cases:
+            return torch.full((2,), math.nan, dtype=torch.float64, device=self.device)
         self.model.eval()
         logits = []
         for stored in self.bags.in_order(cases):
@@ -244,29 +259,40 @@ class Training:
     def _end_epoch(
         self, epoch: int, train_loss: float, train_accuracy: float, val_loss: float, val_accuracy: float
     ) -> None:
-        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
-            raise DivergedError(f"the loss is {train_loss + val_loss} in epoch {epoch}: train with a lower --lr")
+        validated = bool(self.cases.of("val"))
+        # Without validation cases, the learning rate goes by the training loss.
+        followed = val_loss if validated else train_loss
+        if not (math.isfinite(train_loss) and math.isfinite(followed)):
+            raise DivergedError(f"the loss is {train_loss + followed} in epoch {epoch}: train with a lower --lr")
         row = {
             "epoch": epoch,
             "train_loss": train_loss,
             "train_accuracy": train_accuracy,
-            "val_loss": val_loss,
-            "val_accuracy": val_accuracy,
+            "val_loss": val_loss if validated else None,
+            "val_accuracy": val_accuracy if validated else None,
             "learning_rate": self.optimizer.param_groups[0]["lr"],
             "seconds": self.epoch_seconds,
         }
-        lowest = min((old["val_loss"] for old in self.history), default=math.inf)
-        if val_loss < lowest or self.config.keep == "last":
+        if self._is_kept(epoch, val_loss):
             self.best_epoch = epoch
             self.best_weights = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.history.append(row)
-        self.scheduler.step(val_loss)
+        self.scheduler.step(followed)
         self.position = 0
         self.logits.clear()
         self.epoch_seconds = 0.0
 
+    def _is_kept(self, epoch: int, val_loss: float) -> bool:
+        """Whether an epoch that has just ended takes the place of the one whose weights were kept."""
+        if self.config.evaluate_epoch:
+            return epoch == self.config.evaluate_epoch
+        if self.config.keep == "last":
+            return True
+        return val_loss < min((old["val_loss"] for old in self.history), default=math.inf)
+
     def restore_best(self) -> None:
-        """Give the model the weights of the best epoch: the one of the lowest validation loss, or with `keep` the last."""
+        """Give the model the weights of the epoch that is evaluated: that of the lowest validation loss, or the one that
+        `keep` or `evaluate_epoch` says."""
         self.model.load_state_dict(self.best_weights)
 
     def state(self) -> dict[str, Any]:

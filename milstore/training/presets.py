@@ -20,6 +20,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "patience": 8,
         "min_delta": 1e-3,
         "keep": "best",
+        "evaluate_epoch": 0,
         "optimiser": "adam",
         "lr": 3e-4,
         "weight_decay": 2e-4,
@@ -31,6 +32,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "allow_nondeterministic": False,
         "class_weights": "2.5,1",
         "max_patches_per_slice": 800,
+        "max_slices_per_stain": 0,
         "stain_entropy": 0.0,
         "slice_entropy": 0.0,
         "patch_entropy": 0.0,
@@ -55,9 +57,14 @@ WHEN_ABSENT: Mapping[str, Any] = {
     "cases_per_step": 1,
     "precision": "float32",
     "allow_nondeterministic": False,
+    "evaluate_epoch": 0,
+    "max_slices_per_stain": 0,
 }
 """What a stored configuration did that lacks a field: what every training did before there was the field. A new field
 gets its line here; what a later default is does not matter."""
 
-SINCE_0_2 = ("cases_per_step", "precision", "allow_nondeterministic")
+HASHED_IF_USED = ("evaluate_epoch", "max_slices_per_stain")
+"""Fields that came after the rule by which configurations are hashed: what does not use them keeps its hash."""
+
+SINCE_0_2 = ("cases_per_step", "precision", "allow_nondeterministic", *HASHED_IF_USED)
 """Fields that a stored configuration leaves out where they do what was done before there were they."""

@@ -18,6 +18,7 @@ class Purpose(IntEnum):
     ORDER = 1
     DROPOUT = 2
     CAP = 3
+    SLICES = 4
 
 
 def generator(seed: int, purpose: Purpose, *place: int) -> np.random.Generator:

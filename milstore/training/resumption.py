@@ -12,6 +12,7 @@ from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
 from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Watcher
+from milstore.training.setup import Place
 
 SAME_RUN = ("experiment", "split_set", "split", "seed")
 """Facts that make a run of the same configuration the one that is asked for."""
@@ -24,11 +25,13 @@ SAME_DATA = {
 """Facts that the numbers depend on besides, and how people call them."""
 
 Facts = Mapping[str, Any]
+_MOST_NAMED = 5
+"""Finished splits that are named one by one."""
 
 
 def unfinished(
-    store: Store, facts: Mapping[int, Facts], watcher: Watcher, interruption: Interruption
-) -> dict[int, RunDraft]:
+    store: Store, facts: Mapping[Place, Facts], watcher: Watcher, interruption: Interruption
+) -> dict[Place, RunDraft]:
     """The unfinished run of each split that has one, to be continued: the newest that nobody trains.
 
     Args:
@@ -42,15 +45,15 @@ def unfinished(
     """
     drafts = sorted(list_drafts(store), key=lambda draft: str(draft.facts.get("started_at")))
     found = {}
-    for split, wanted in facts.items():
+    for place, wanted in facts.items():
         same = [draft for draft in drafts if _is_same(draft.facts, wanted)]
         if same:
             free = [draft for draft in same if (lease := read_lease(draft.folder)) is None or lease.is_stale()]
-            found[split] = (free or same)[-1]
-    for split, draft in found.items():
+            found[place] = (free or same)[-1]
+    for place, draft in found.items():
         refuse_living(draft, watcher, interruption)
         refuse_earlier(draft)
-        _refuse_other_data(draft, facts[split])
+        _refuse_other_data(draft, facts[place])
     return found
 
 
@@ -103,35 +106,41 @@ def _refuse_other_data(draft: RunDraft, wanted: Facts) -> None:
         )
 
 
-def without_finished(known: Iterable[Facts], data: Mapping[int, str], watcher: Watcher) -> list[int]:
+def without_finished(known: Iterable[Facts], data: Mapping[Place, str], watcher: Watcher) -> list[Place]:
     """The splits that have no finished run on the same data yet. The others are named.
 
     Args:
-        known: the runs of the experiment, split set and seed.
+        known: the runs of the experiment and seed.
         data: the data fingerprint of each split.
         watcher: hears of those that are finished.
     """
     finished = {
-        run["split"]: run["run_id"]
+        _place(run): run["run_id"]
         for run in known
-        if run["finished"] and run["data_fingerprint"] == data.get(run["split"])
+        if run["finished"] and run["data_fingerprint"] == data.get(_place(run), "")
     }
-    left = []
-    for split in data:
-        if split in finished:
-            watcher.note(f"note: split {split} is finished, run {finished[split]}; --fresh trains it again")
-        else:
-            left.append(split)
-    return left
+    n_sets = len({place.split_set for place in data})
+    if len(finished) > _MOST_NAMED:
+        watcher.note(f"note: {len(finished)} of {len(data)} splits are finished; --fresh trains them again")
+    else:
+        for place in (place for place in data if place in finished):
+            watcher.note(
+                f"note: split {place.words(n_sets)} is finished, run {finished[place]}; --fresh trains it again"
+            )
+    return [place for place in data if place not in finished]
 
 
-def tell_beside(known: Iterable[Facts], splits: Iterable[int], watcher: Watcher) -> None:
+def tell_beside(known: Iterable[Facts], places: Iterable[Place], watcher: Watcher) -> None:
     """Name the runs that new runs of some splits are trained beside."""
-    wanted = set(splits)
+    wanted = set(places)
     for run in known:
-        if run["split"] in wanted:
+        if _place(run) in wanted:
             state = "finished" if run["finished"] else "unfinished"
             watcher.note(f"note: {state} run {run['run_id']} is of this split and seed; another is trained beside it")
+
+
+def _place(run: Facts) -> Place:
+    return Place(run["split_set"], run["split"])
 
 
 def tell_going_on(draft: RunDraft, asked: Facts, watcher: Watcher) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from milstore.errors import ConflictError
 from milstore.models.registry import DEFAULT as DEFAULT_MODEL
@@ -19,6 +19,17 @@ from milstore.store.views import connect, execute
 from milstore.training.config import TrainingConfig, default_experiment, differences, same_settings
 from milstore.training.evaluation import SliceKey
 from milstore.training.loop import SplitCases
+
+
+class Place(NamedTuple):
+    """A split of a split set."""
+
+    split_set: str
+    split: int
+
+    def words(self, n_sets: int) -> str:
+        """It in words, where the split sets are so many: the number alone is enough of one."""
+        return str(self.split) if n_sets == 1 else f"{self.split} of {self.split_set}"
 
 
 @dataclass(frozen=True)
@@ -68,11 +79,11 @@ def choose_splits(cohort: Cohort, split_set: str, wanted: Iterable[int] | None) 
     return [check_split(cohort, split_set, split) for split in wanted]
 
 
-def data_fingerprints(cohort: Cohort, packed: PackedFeatures, split_set: str, splits: Iterable[int]) -> dict[int, str]:
+def data_fingerprints(cohort: Cohort, packed: PackedFeatures, places: Iterable[Place]) -> dict[Place, str]:
     """The fingerprint of what a training on each split is of."""
     classes, cases, table = (cohort.table(name) for name in ("classes", "cases", "splits"))
     hash_of = cache(packed.hash_of)
-    return {split: data_fingerprint(classes, cases, table, hash_of, split_set, split) for split in splits}
+    return {place: data_fingerprint(classes, cases, table, hash_of, *place) for place in places}
 
 
 def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: int) -> SplitPlan:

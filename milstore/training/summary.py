@@ -75,6 +75,9 @@ class RunResult:
     """levels, patches or none."""
     n_epochs: int
     best_epoch: int
+    """The epoch whose weights were evaluated."""
+    kept: str
+    """Which epoch that is: best (the lowest validation loss), last or chosen (by `evaluate_epoch`)."""
     seconds: float
     """Spent training and evaluating, interruptions left out."""
     learning: Learning

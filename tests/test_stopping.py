@@ -1,0 +1,188 @@
+"""What ends a training, and what does not: Ctrl-C, a pipe or a terminal that closes, and the death of who started workers."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from milstore.cli.main import main
+from milstore.errors import Interrupted
+from milstore.launching.states import states
+from milstore.store import Store
+from milstore.store.lease import process_start
+from milstore.store.run_writer import list_drafts
+from milstore.training.interruption import Interruption
+from tests.forking import command, finished, fork
+from tests.interrupting import begun, slowly
+from tests.training_cohort import tiny_store
+from tests.waiting import wait_for
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return tiny_store.anew(tmp_path / "store")
+
+
+def speaking(work: Callable[[], int]) -> Callable[[], int]:
+    """The same work, whose words go to its own streams, and not to those that pytest listens to."""
+
+    def loud() -> int:
+        sys.stdout, sys.stderr = (open(stream, "w", buffering=1, closefd=False) for stream in (1, 2))  # noqa: SIM115
+        return work()
+
+    return loud
+
+
+def closed_pipe(work: Callable[[], int], *streams: int) -> Callable[[], int]:
+    """The same work, with some of its streams a pipe that nobody reads."""
+
+    def deaf() -> int:
+        reader, writer = os.pipe()
+        os.close(reader)
+        for stream in streams:
+            os.dup2(writer, stream)
+        return work()
+
+    return deaf
+
+
+def test_a_pipe_that_closes_ends_no_training(tmp_path: Path, store: Store) -> None:
+    """`milstore train 2>&1 | head`: the training goes on without its words to the end, and is done, not failed."""
+    child = fork(tmp_path, closed_pipe(speaking(command(store.root, "heard-by-none", "--epochs", "3")), 1, 2))
+    assert child.wait() == 0
+    assert [(row.state, row.experiment) for row in states(store)] == [("done", "heard-by-none")]
+
+
+def test_a_pipe_that_closes_on_the_way_ends_no_training(tmp_path: Path, store: Store) -> None:
+    """Its reader, like head, reads four lines and goes: every epoch is trained all the same."""
+    reader, writer = os.pipe()
+
+    def work() -> int:
+        os.close(reader)
+        os.dup2(writer, 2)
+        os.close(writer)
+        return speaking(command(store.root, "half-heard"))()
+
+    child = fork(tmp_path, work)
+    os.close(writer)
+    with os.fdopen(reader) as lines:
+        said = [next(lines) for _ in range(4)]
+    assert said[2].startswith("epoch   2/25  ")
+    assert child.wait() == 0
+    (row,) = states(store)
+    assert (row.state, row.epochs) == ("done", 25)
+
+
+def test_a_screen_that_nobody_sees_ends_no_training(tmp_path: Path, store: Store) -> None:
+    """Where the bars go to a terminal that is gone, the training goes on too."""
+
+    def work() -> int:
+        ours, theirs = os.openpty()
+        os.dup2(theirs, 2)
+        os.close(theirs)
+        os.close(ours)  # From here on, writing to it is an error of the disk's kind.
+        return speaking(command(store.root, "unseen", "--epochs", "3"))()
+
+    assert fork(tmp_path, work).wait() == 0
+    assert len(finished(store, "unseen")) == 1
+
+
+def test_a_terminal_that_closes_stops_at_a_checkpoint(tmp_path: Path, store: Store) -> None:
+    """SIGHUP stops like Ctrl-C, with 75 and a checkpoint; under nohup it stops nothing."""
+    child = begun(tmp_path, store, "hung", slowly(speaking(command(store.root, "hung")), 0.02))
+    child.send(signal.SIGHUP)
+    assert child.wait() == 75
+    assert child.text().splitlines()[-1].startswith("stopped in split 1 of tiny, epoch ")
+    (draft,) = list_drafts(store)
+    assert draft.checkpoint_path.exists()
+    assert [row.state for row in states(store)] == ["interrupted"]
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with Interruption() as interruption:
+            signal.raise_signal(signal.SIGHUP)
+        assert not interruption.requested
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_ctrl_c_says_what_goes_on_and_is_no_error(tmp_path: Path, store: Store) -> None:
+    """The last line says where it stopped and that the same command goes on, in 80 letters; a fresh one says how."""
+    child = begun(tmp_path, store, "stopped", slowly(speaking(command(store.root, "stopped")), 0.02))
+    child.send(signal.SIGINT)
+    assert child.wait() == 75
+    last = child.text().splitlines()[-1]
+    assert last.startswith("stopped in split 1 of tiny, epoch ")
+    assert last.endswith(" of 25: the same command goes on")
+    assert len(last) <= 80
+    assert "error" not in child.text()
+    fresh = begun(tmp_path, store, "fresh", slowly(speaking(command(store.root, "fresh", "--fresh")), 0.02))
+    fresh.send(signal.SIGINT)
+    assert fresh.wait() == 75
+    assert fresh.text().splitlines()[-1].endswith(": the same command without --fresh goes on")
+
+
+def test_a_second_ctrl_c_wherever_it_comes_is_an_interruption() -> None:
+    """Outside the epochs too, while features are read or a run is stored, it ends with 75 and the signal."""
+    with pytest.raises(Interrupted) as stopped, Interruption():
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    assert (stopped.value.exit_code, stopped.value.signal) == (75, signal.SIGINT)
+    assert str(stopped.value) == "stopped at once: the same command goes on after the last checkpoint"
+
+
+def test_ctrl_c_elsewhere_is_a_word_and_no_error(
+    three: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Any other command says that it was stopped, and ends with 130."""
+
+    def press(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("milstore.store.summary.contents", press)
+    assert main(["info", "--store", str(three.root)]) == 130
+    assert capsys.readouterr().err == "stopped\n"
+
+
+PARENT = """
+import os, sys
+from milstore.workers import Crew
+from tests.test_stopping import name_self
+
+if __name__ == "__main__":
+    with Crew(2, "tests.test_stopping") as crew:
+        for pid in crew.mapped(name_self, [0, 1, 2, 3]):
+            print(pid, flush=True)
+        print("all", flush=True)
+        sys.stdin.read()
+"""
+
+
+def name_self(_: int) -> int:
+    """The process that this runs in."""
+    return os.getpid()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_no_worker_outlives_who_started_it(tmp_path: Path, number: int) -> None:
+    """Killed by kill -9 too, a command such as encode leaves none of its processes alive."""
+    script = tmp_path / "parent.py"
+    script.write_text(PARENT)
+    root = Path(__file__).parents[1]
+    with subprocess.Popen(
+        [sys.executable, str(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ) as parent:
+        assert parent.stdout is not None
+        workers = {int(line) for line in iter(parent.stdout.readline, "all\n")}
+        assert workers
+        assert all(process_start(pid) is not None for pid in workers)
+        parent.send_signal(number)
+        parent.wait()
+    wait_for(lambda: all(process_start(pid) is None for pid in workers), "the workers to end", 30)
