@@ -15,11 +15,14 @@ QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but data and errors.", expose_value=True),
 ]
-RunOption = Annotated[str | None, typer.Option("--run", help="The run that answers: its id, or how it begins.")]
+RunOption = Annotated[
+    str | None, typer.Option("--run", help="The run that answers: its id, or a part that no other has.")
+]
 ExperimentOption = Annotated[
     str | None,
     typer.Option("--experiment", help="The experiment that answers: each case from the run that held it in test."),
 ]
+SplitOption = Annotated[int | None, typer.Option("--split", help="The run of this split answers, in place of --run.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed, where the experiment has several.")]
 SubsetOption = Annotated[str | None, typer.Option("--subset", help="train, val, test or all (default: test).")]
 CaseOption = Annotated[list[str] | None, typer.Option("--case", help="A case; may be given several times.")]

@@ -13,6 +13,7 @@ from milstore.cli.questions import (
     question_options,
     show_questions,
     take_choice,
+    take_parameters,
 )
 from milstore.store.paths import Store, default_root
 
@@ -22,9 +23,9 @@ def _ask(query: queries.Query, values: dict[str, Any]) -> None:
     from milstore.cli.formatters import write_answer
     from milstore.cli.store_access import open_current
 
-    choice = take_choice(values)
-    store, format_, output, timeout = (values.pop(name) for name in ("store", "format_", "output", "timeout"))
-    result = ask(open_current(store), query.name, choice, values, timeout=timeout)
+    choice, parameters = take_choice(values), take_parameters(values)
+    store, format_, output, timeout = (values[name] for name in ("store", "format_", "output", "timeout"))
+    result = ask(open_current(store), query.name, choice, parameters, timeout=timeout)
     write_answer(result, format_, output, analysis_function(query.report) if query.report else None)
 
 

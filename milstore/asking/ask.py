@@ -3,6 +3,7 @@
 import importlib
 import os
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -34,6 +35,8 @@ from milstore.store.views import (
 )
 
 T = TypeVar("T")
+_CHOICE = ("run", "experiment", "split", "seed", "subset")
+"""What a choice says of the run that answers, beside its cases."""
 
 
 def connect_locked(store: Store, sql: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -113,6 +116,7 @@ def ask(
     choice = choice or Choice()
     query = queries.load(name, store.queries)
     values = dict(values or {})
+    choice = _own_words(query, choice, values)
     if query.wants_case:
         if len(choice.cases) != 1:
             raise UsageError(f"query {name} is about one case: give --case once")
@@ -151,6 +155,15 @@ def ask(
         title=selection.title,
         notes=list(selection.notes),
     )
+
+
+def _own_words(query: queries.Query, choice: Choice, values: dict[str, Any]) -> Choice:
+    """The choice without the words that are the question's own parameters, such as `seed`: these go into the values."""
+    own = [parameter.name for parameter in query.parameters if parameter.name in _CHOICE]
+    for name in own:
+        if getattr(choice, name) is not None:
+            values.setdefault(name, getattr(choice, name))
+    return replace(choice, **dict.fromkeys(own)) if own else choice
 
 
 def _ask_foreign(
