@@ -28,4 +28,9 @@ SubsetOption = Annotated[str | None, typer.Option("--subset", help="train, val, 
 CaseOption = Annotated[list[str] | None, typer.Option("--case", help="A case; may be given several times.")]
 FormatOption = Annotated[str, typer.Option("--format", "-f", help="table, csv, json, parquet or markdown.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to the terminal.")]
+ColumnsOption = Annotated[
+    str | None, typer.Option("--columns", help="These columns alone, with commas between them; in any format.")
+]
+WideOption = Annotated[bool, typer.Option("--wide", help="All columns, not only those that most people want.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All rows; a terminal shows 20.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that the question may take.")]

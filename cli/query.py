@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from milstore import queries
-from milstore.cli.options import FormatOption, OutputOption, StoreOption
+from milstore.cli.options import AllOption, ColumnsOption, FormatOption, OutputOption, StoreOption, WideOption
 from milstore.cli.questions import (
     QuestionGroup,
     keyword,
@@ -21,12 +21,14 @@ from milstore.store.paths import Store, default_root
 def _ask(query: queries.Query, values: dict[str, Any]) -> None:
     from milstore.asking.ask import analysis_function, ask
     from milstore.cli.formatters import write_answer
+    from milstore.cli.showing import View
     from milstore.cli.store_access import open_current
 
     choice, parameters = take_choice(values), take_parameters(values)
     store, format_, output, timeout = (values[name] for name in ("store", "format_", "output", "timeout"))
     result = ask(open_current(store), query.name, choice, parameters, timeout=timeout)
-    write_answer(result, format_, output, analysis_function(query.report) if query.report else None)
+    view = View(columns=values["columns"], wide=values["wide"], every=values["all_"])
+    write_answer(result, format_, output, analysis_function(query.report) if query.report else None, view)
 
 
 class Questions(QuestionGroup):
@@ -38,6 +40,9 @@ class Questions(QuestionGroup):
             *question_options(query),
             keyword("format_", FormatOption, "table"),
             keyword("output", OutputOption, None),
+            keyword("columns", ColumnsOption, None),
+            keyword("wide", WideOption, False),
+            keyword("all_", AllOption, False),
         ]
         about = f"{query.about}\n\nGives {query.grain}."
         return make_command(query.name, about, options, lambda **values: _ask(query, values))

@@ -5,6 +5,7 @@
 -- grain: one row per case, stain and slice
 -- over: runs
 -- columns: case_id, stain, slice_idx, slice_name, runs, runs_trained, existing, with_feature, trained, evaluated
+-- shown: case_id, stain, slice_name, runs, existing, with_feature, trained, evaluated
 
 with slices_of_runs as (
     select run_id, case_id, stain, slice_idx, coverage.subset, existing, with_feature, trained, evaluated

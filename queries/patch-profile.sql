@@ -7,6 +7,7 @@
 -- param stain text = null: the stain; the heaviest slice decides unless it is given
 -- param slice text = null: the slice, by its slice_name (match_1) or its slice_idx (0); the heaviest unless it is given
 -- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, patch_attention, uniform, effective_attention, rank, case_patches, x, y, file
+-- shown: patch_idx, patch_attention, uniform, effective_attention, rank, x, y
 
 with slices_of_case as (
     select run_id, stain, slice_idx, slice_name, slice_effective_attention, slice_patches

@@ -5,6 +5,7 @@
 -- grain: one row per prediction; then one per scope, measure and class
 -- over: tests
 -- columns: run_id, split, case_id, subset, true_label, pred_label, probabilities, class_names
+-- shown: measure, true_class, scope, right, cases, value, low, high, note
 -- then: recall.summary
 
 with chances as (

@@ -4,6 +4,7 @@
 -- grain: one row per run, case, stain and slice, the highest effective attention first
 -- param n integer = 20 [1, 100000]: how many slices
 -- columns: position, run_id, case_id, subset, true_class, outcome, error, stain, slice_idx, slice_name, effective_attention, stain_attention, slice_attention, even, slice_patches, case_slices
+-- shown: position, case_id, true_class, outcome, stain, slice_name, effective_attention, even
 
 with slices_of_case as (
     select

@@ -3,6 +3,7 @@
 -- the weight that patches of equal weight would give the slice. Top_share is the weight of the stain's top slice.
 -- grain: one row per run, case, stain and slice, the highest weight of each stain first
 -- columns: run_id, case_id, subset, true_class, outcome, stain, stain_attention, slice_rank, slice_idx, slice_name, slice_attention, even, by_patches, top_share, slice_patches, stain_slices
+-- shown: case_id, stain, stain_attention, slice_rank, slice_name, slice_attention, by_patches, slice_patches
 
 with slices_of_case as (
     select

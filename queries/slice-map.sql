@@ -10,6 +10,7 @@
 -- param scale text = rank: rank or log
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, effective_attention, rank, is_top, shade, case_patches, x, y, width, height, file
+-- shown: patch_idx, effective_attention, rank, x, y
 
 with slices_of_case as (
     select run_id, stain, slice_idx, slice_name, slice_effective_attention, slice_patches

@@ -6,6 +6,7 @@
 -- p-value (null without places). The rule and its thresholds stand in milstore/analysis/pattern.py.
 -- grain: one row per run, case, stain and slice
 -- columns: run_id, case_id, subset, true_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, weights, xs, ys
+-- shown: case_id, outcome, stain, slice_name, slice_patches, pattern, peak_share, effective_patches
 -- then: pattern.classified
 
 with slices_of_case as (

@@ -154,6 +154,8 @@ def ask(
         analysis_function(query.then, bound) if query.then else None,
         title=selection.title,
         notes=list(selection.notes),
+        run_names=selection.run_names,
+        shown=query.shown,
     )
 
 
@@ -186,7 +188,13 @@ def _ask_foreign(
         return selection
 
     selection = _prepare(walled, timeout, prepare)
-    return Result(_walled_runner(walled, text, timeout), title=selection.title, notes=list(selection.notes))
+    return Result(
+        _walled_runner(walled, text, timeout),
+        title=selection.title,
+        notes=list(selection.notes),
+        run_names=selection.run_names,
+        shown=query.shown,
+    )
 
 
 def _name_runs(store: Store, query: queries.Query, bound: dict[str, Any]) -> tuple[str, ...]:

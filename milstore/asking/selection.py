@@ -61,6 +61,8 @@ class Selection:
     cases: tuple[str, ...]
     """The cases that were asked for; none means all."""
     notes: list[str] = field(default_factory=list)
+    run_names: dict[str, str] = field(default_factory=dict)
+    """What people may call each of the runs, such as `split 4 · seed 0`; its id where that does not tell them apart."""
 
 
 class _Run(NamedTuple):
@@ -156,7 +158,20 @@ def select(
     if needs_coverage:
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
-    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
+    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes, _run_names(runs))
+
+
+def _run_names(runs: list[_Run]) -> dict[str, str]:
+    """A short name of each run, if that is another for each; else their ids."""
+    names = {}
+    for run in runs:
+        parts = [] if run.split is None else [f"split {run.split}"]
+        names[run.run_id] = " · ".join(parts + ([] if run.seed is None else [f"seed {run.seed}"])) or run.run_id
+    if len({run.split_set for run in runs}) > 1:
+        names = {run.run_id: f"{run.split_set} · {names[run.run_id]}" for run in runs if run.split_set} | {
+            run.run_id: names[run.run_id] for run in runs if not run.split_set
+        }
+    return names if len(set(names.values())) == len(names) else {run.run_id: run.run_id for run in runs}
 
 
 def _require_attention(runs: list[_Run]) -> None:
