@@ -13,7 +13,7 @@ import typer
 from milstore._version import __version__
 from milstore.asking.watchdog import leaving
 from milstore.cli.lazy import Entry, LazyGroup
-from milstore.cli.output import fail, reset_quiet, set_quiet
+from milstore.cli.output import fail, refuse, reset_quiet, set_quiet
 from milstore.errors import MilstoreError, UsageError
 
 COMMANDS = {
@@ -116,7 +116,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     except MilstoreError as error:
         if debug:
             traceback.print_exc()
-        fail(str(error))
+        refuse(error)
         return error.exit_code
     except typer.Exit as leave:
         code = leave.exit_code

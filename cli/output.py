@@ -61,6 +61,13 @@ def fail(message: str) -> None:
     sys.stderr.write(f"error: {shown if len(shown) <= _LONGEST_LINE else shown[: _LONGEST_LINE - 1] + '…'}\n")
 
 
+def refuse(error: Exception) -> None:
+    """The one line of an error, and under it where in a statement it is, if that is known."""
+    fail(str(error))
+    for note in getattr(error, "__notes__", ()):
+        sys.stderr.write("".join(f"{printable(line)}\n" for line in note.splitlines()))
+
+
 def console(*, stderr: bool = False) -> "Console":
     """A rich console that is as wide as the terminal, and never cuts what goes into a file or a pipe."""
     from rich.console import Console

@@ -187,8 +187,8 @@ def diff(
     store: StoreOption = None,
 ) -> None:
     """Show in what two runs differ: settings, cohort, features, split, code and machine."""
+    from milstore.asking.given_rows import answer_of
     from milstore.cli.formatters import write_answer
-    from milstore.cli.runs_table import answer_of
     from milstore.cli.store_access import open_current
     from milstore.store.differences import differences
     from milstore.store.run_reader import find_run_id, read_run

@@ -1,55 +1,22 @@
 """The list of runs as a table for people, and as rows for programs."""
 
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Callable
+from dataclasses import astuple, fields
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from milstore.asking.cells import ABSENT
-from milstore.asking.result import Result
+from milstore.asking.given_rows import answer_of
 from milstore.cli.formatters import write_answer
 from milstore.cli.output import say, show_table, write_lines
 from milstore.cli.showing import FIRST_ROWS, View
 from milstore.launching.listing import Listed, Listing
 from milstore.launching.states import RunState
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
 _SAID_ONCE = ("experiment", "split_set", "seed", "model")
 """What stands above the table where it is the same of all runs."""
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """What is read from a connection after a question, for rows that come from elsewhere."""
-
-    columns: Sequence[str]
-    rows: list[tuple[Any, ...]]
-
-    @property
-    def description(self) -> list[tuple[str, Any]]:
-        import duckdb
-
-        # None of these values needs to be asked for in another form.
-        kind = duckdb.sqltype("VARCHAR")
-        return [(name, kind) for name in self.columns]
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        return self.rows
-
-    def to_arrow_table(self) -> "pa.Table":
-        import pyarrow as pa
-
-        return pa.table([[row[i] for row in self.rows] for i in range(len(self.columns))], names=list(self.columns))
-
-
-def answer_of(columns: Sequence[str], rows: list[tuple[Any, ...]]) -> Result:
-    """Rows that come from elsewhere, as an answer."""
-    answer: Any = _Rows(columns, rows)
-    return Result(lambda fetch: fetch(lambda _: answer))
 
 
 def write(listing: Listing, format_: str, output: Path | None, *, every: bool) -> None:

@@ -78,7 +78,7 @@ def table(columns: Sequence[Column], width: int | None) -> str:
     """
     if width is None:
         return _lines(columns, [max(map(length, (column.head, *column.texts))) for column in columns])
-    parts = []
+    parts: list[str] = []
     left = list(columns)
     while left:
         count, taken, widths = _part([columns[0]] if parts else [], left, width)

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from milstore import queries
-from milstore.asking.checking import check_foreign, first_line
+from milstore.asking.checking import check_foreign, first_line, sql_error
 from milstore.asking.result import Fetch, Result
 from milstore.asking.sandbox import lock_down
 from milstore.asking.selection import Choice, Selection, select
@@ -165,7 +165,8 @@ def _own_words(query: queries.Query, choice: Choice, values: dict[str, Any]) -> 
     for name in own:
         if getattr(choice, name) is not None:
             values.setdefault(name, getattr(choice, name))
-    return replace(choice, **dict.fromkeys(own)) if own else choice
+    without: dict[str, Any] = dict.fromkeys(own)
+    return replace(choice, **without) if own else choice
 
 
 def _ask_foreign(
@@ -252,7 +253,7 @@ def _walled_runner(walled: Walled, text: str, timeout: float) -> Callable[[Fetch
             with time_limit(walled, timeout):
                 return walled.do(lambda con: fetch(lambda put: execute_checked(con, put)))
         except duckdb.Error as error:
-            raise UsageError(first_line(error)) from error
+            raise sql_error(error) from error
 
     return run
 
@@ -263,7 +264,11 @@ def _check_header(con: duckdb.DuckDBPyConnection, query: queries.Query) -> None:
     try:
         statements = con.extract_statements(query.sql)
     except duckdb.Error as error:
-        raise DataError(f"{where}: {first_line(error)}") from error
+        said = sql_error(error)
+        refused = DataError(f"{where}: {said}")
+        for note in getattr(said, "__notes__", ()):
+            refused.add_note(note)
+        raise refused from error
     if len(statements) != 1:
         raise DataError(f"{where} holds {len(statements)} statements: one question is one statement")
     declared, used = {p.name for p in query.parameters}, set(statements[0].named_parameters)

@@ -77,7 +77,8 @@ def run_results(store: Store, run_ids: Sequence[str]) -> tuple[dict[str, RunResu
         return _read(con, store, run_ids), []
     except duckdb.Error:
         # One of them is damaged or was deleted meanwhile: the others are still told.
-        found, damaged = {}, []
+        found: dict[str, RunResult] = {}
+        damaged: list[str] = []
         for run_id in run_ids:
             try:
                 found |= _read(con, store, [run_id])
