@@ -12,6 +12,7 @@ from typer.main import get_command
 from milstore import queries
 from milstore.asking.selection import Choice
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
+from milstore.cli import completing
 from milstore.cli.options import (
     CaseOption,
     ExperimentOption,
@@ -41,6 +42,8 @@ SELECTION_OPTIONS = [
 """Which run answers. A question may have parameters of these names, which then are meant."""
 _COMMANDS_OWN = frozenset({"all", "chart", "columns", "format", "help", "output", "store", "timeout", "wide"})
 """Names of options that a question's command has for itself."""
+_OFFERED = {"stain": completing.stains}
+"""What a shell offers for a parameter of such a name."""
 _PARAMETER = "parameter_"
 """What stands before a parameter's name among the values of a command: any name is a name for a parameter."""
 
@@ -73,7 +76,9 @@ def _option(parameter: queries.Parameter) -> inspect.Parameter:
     about = parameter.help + (" (required)" if required else "")
     flags = [f"{flag}/--no-{flag[2:]}"] if parameter.kind == "boolean" else [flag]
     default = None if required else parameter.default
-    return keyword(f"{_PARAMETER}{parameter.name}", Annotated[kind, typer.Option(*flags, help=about)], default)
+    offer = completing.finished_runs if parameter.kind == "run" else _OFFERED.get(parameter.name)
+    option = typer.Option(*flags, help=about, autocompletion=offer)
+    return keyword(f"{_PARAMETER}{parameter.name}", Annotated[kind, option], default)
 
 
 def take_choice(values: dict[str, Any]) -> Choice:

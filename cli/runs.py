@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from milstore.cli import completing
 from milstore.cli.options import AllOption, FormatOption, OutputOption, StoreOption, WideOption
 from milstore.cli.output import console, make_table, printable, say, show_table
 
@@ -27,7 +28,9 @@ _COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job
 
 @app.command("list")
 def list_runs(
-    experiment: Annotated[str | None, typer.Option(help="Runs of this experiment alone.")] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Runs of this experiment alone.", autocompletion=completing.experiments)
+    ] = None,
     split: Annotated[int | None, typer.Option(help="Runs of this split alone.")] = None,
     seed: Annotated[int | None, typer.Option(help="Runs of this seed alone.")] = None,
     model: Annotated[str | None, typer.Option(help="Runs of this model alone.")] = None,
@@ -148,7 +151,10 @@ def _name(row: "RunState") -> str:
 
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(help="A run id, or how it begins.")],
+    run: Annotated[
+        str,
+        typer.Argument(help="A run's id, or a part that no other has.", autocompletion=completing.finished_runs),
+    ],
     format_: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
     store: StoreOption = None,
 ) -> None:
@@ -180,8 +186,11 @@ def show(
 
 @app.command()
 def diff(
-    a: Annotated[str, typer.Argument(help="A run id, or how it begins.")],
-    b: Annotated[str, typer.Argument(help="Another run's.")],
+    a: Annotated[
+        str,
+        typer.Argument(help="A run's id, or a part that no other has.", autocompletion=completing.finished_runs),
+    ],
+    b: Annotated[str, typer.Argument(help="Another run's.", autocompletion=completing.finished_runs)],
     format_: FormatOption = "table",
     output: OutputOption = None,
     store: StoreOption = None,
@@ -205,7 +214,14 @@ def diff(
 
 @app.command()
 def delete(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of finished or unfinished runs.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Ids of finished or unfinished runs, or four letters or more that no other has.",
+            autocompletion=completing.all_runs,
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store: StoreOption = None,
 ) -> None:
