@@ -8,7 +8,8 @@ from typing import Any
 
 from milstore.asking.fetching import as_json, as_text
 from milstore.asking.result import Result
-from milstore.cli.output import cell, say, show_table
+from milstore.cli.output import cell, say
+from milstore.cli.showing import View, show_answer
 from milstore.cli.terminal import lacking
 from milstore.errors import DataError, UsageError
 from milstore.store.io import write_whole
@@ -17,20 +18,26 @@ from milstore.store.names import clip, counted
 FORMATS = ("table", "csv", "json", "parquet", "markdown")
 _QUOTE = '"'
 _NEEDS_QUOTES = frozenset(',"\r\n')
-_CAPTION = (
-    *("run_id", "experiment", "case_id", "subset", "true_label", "pred_label", "positive_class"),
-    *("rho", "p_value", "rho_relative", "p_value_relative", "n", "n_cases"),
-)
-"""What need not stand in every row of a table for people, where it is the same in all."""
 
 
 def write_answer(
-    result: Result, format_: str, output: Path | None, report: Callable[[list[dict[str, Any]]], str] | None = None
+    result: Result,
+    format_: str,
+    output: Path | None,
+    report: Callable[[list[dict[str, Any]]], str] | None = None,
+    view: View | None = None,
 ) -> None:
     """Print an answer, or write it to a file.
 
+    Args:
+        result: the answer.
+        format_: table, csv, json, parquet, markdown, or report where there is one.
+        output: the file; the terminal without one.
+        report: writes the rows as a text.
+        view: what of the answer is wanted; without it what is for people, and the first rows on a terminal.
+
     Raises:
-        UsageError: the format does not exist, or its bytes cannot go to a terminal.
+        UsageError: the format does not exist, its bytes cannot go to a terminal, or the answer lacks a column.
         DataError: the file cannot be written.
     """
     formats = (*FORMATS, "report") if report else FORMATS
@@ -43,10 +50,13 @@ def write_answer(
         result.rows()
     for note in result.notes:
         say(f"note: {note}")
+    view = view or View()
+    if format_ == "table" and output is None:
+        show_answer(result, view)
+        return
+    result = view.chosen(result)
     if format_ == "parquet":
         _write_parquet(result, output)
-    elif format_ == "table" and output is None:
-        _show(result)
     else:
         text = report(result.records()) if format_ == "report" and report else _text(result, format_)
         _emit(text, output, is_data=format_ in ("csv", "json"))
@@ -140,21 +150,3 @@ def _markdown(result: Result) -> str:
     lines = [row(result.columns), "|" + "---|" * len(result.columns) + "\n"]
     lines += [row([cell(value) for value in values]) for values in result.rows()]
     return "".join(lines)
-
-
-def _show(result: Result) -> None:
-    """A table for people: what is the same in every row stands above it, once."""
-    columns, rows = result.columns, result.rows()
-    if not rows:
-        say("no rows")
-    constant = {
-        i: rows[0][i]
-        for i, name in enumerate(columns)
-        if name in _CAPTION and len(rows) > 1 and all(row[i] == rows[0][i] for row in rows)
-    }
-    if result.title:
-        sys.stdout.write(f"{cell(result.title)}\n")
-    if constant:
-        sys.stdout.write(", ".join(f"{columns[i]} {cell(value)}" for i, value in constant.items()) + "\n")
-    shown = [i for i in range(len(columns)) if i not in constant]
-    show_table([columns[i] for i in shown], [[row[i] for i in shown] for row in rows])

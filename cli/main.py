@@ -13,9 +13,9 @@ import typer
 from milstore._version import __version__
 from milstore.asking.watchdog import leaving
 from milstore.cli.lazy import Entry, LazyGroup
-from milstore.cli.output import fail, heard, report, reset_quiet, say, set_quiet
+from milstore.cli.output import fail, heard, refuse, report, reset_quiet, set_quiet
 from milstore.cli.terminal import use_plain_signs
-from milstore.errors import Interrupted, MilstoreError, UsageError
+from milstore.errors import MilstoreError, UsageError
 
 COMMANDS = {
     "demo": Entry("demo", "Build the bundled demo cohort in the store."),
@@ -112,15 +112,6 @@ def _end_stuck(message: str) -> None:
     os._exit(UsageError.exit_code)
 
 
-def _told(error: MilstoreError) -> int:
-    """Say what a user can correct, and below it the lines to type or to paste, if it has such; the exit code."""
-    # Being stopped is no error, and says itself what goes on.
-    (report if isinstance(error, Interrupted) else fail)(str(error))
-    for line in getattr(error, "__notes__", ()):
-        say(line)
-    return error.exit_code
-
-
 def _run(words: list[str], *, debug: bool) -> int:
     try:
         with leaving(_end_stuck):
@@ -129,7 +120,8 @@ def _run(words: list[str], *, debug: bool) -> int:
     except MilstoreError as error:
         if debug:
             traceback.print_exc()
-        return _told(error)
+        refuse(error)
+        return error.exit_code
     except typer.Exit as leave:
         code = leave.exit_code
     except typer.TyperException as error:

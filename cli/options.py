@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from milstore.cli import completing
 from milstore.cli.output import set_quiet
 
 StoreOption = Annotated[
@@ -15,14 +16,34 @@ QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but data and errors.", expose_value=True),
 ]
-RunOption = Annotated[str | None, typer.Option("--run", help="The run that answers: its id, or how it begins.")]
+RunOption = Annotated[
+    str | None,
+    typer.Option(
+        "--run",
+        help="The run that answers: its id, or a part that no other has.",
+        autocompletion=completing.finished_runs,
+    ),
+]
 ExperimentOption = Annotated[
     str | None,
-    typer.Option("--experiment", help="The experiment that answers: each case from the run that held it in test."),
+    typer.Option(
+        "--experiment",
+        help="The experiment that answers: each case from the run that held it in test.",
+        autocompletion=completing.experiments,
+    ),
 ]
+SplitOption = Annotated[int | None, typer.Option("--split", help="The run of this split answers, in place of --run.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed, where the experiment has several.")]
 SubsetOption = Annotated[str | None, typer.Option("--subset", help="train, val, test or all (default: test).")]
-CaseOption = Annotated[list[str] | None, typer.Option("--case", help="A case; may be given several times.")]
+CaseOption = Annotated[
+    list[str] | None,
+    typer.Option("--case", help="A case; may be given several times.", autocompletion=completing.cases),
+]
 FormatOption = Annotated[str, typer.Option("--format", "-f", help="table, csv, json, parquet or markdown.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to the terminal.")]
+ColumnsOption = Annotated[
+    str | None, typer.Option("--columns", help="These columns alone, with commas between them; in any format.")
+]
+WideOption = Annotated[bool, typer.Option("--wide", help="All columns, not only those that most people want.")]
+AllOption = Annotated[bool, typer.Option("--all", help="All rows; a terminal shows 20.")]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that the question may take.")]

@@ -1,13 +1,15 @@
 """What commands print: data to stdout, everything else to stderr, and data never as markup."""
 
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, TextIO, cast
 
-from milstore.asking.cells import ABSENT
 from milstore.asking.cells import cell as people_read
+from milstore.cli import tables
+from milstore.errors import Interrupted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -72,7 +74,6 @@ def _fitted(line: str) -> str:
     """A line as it stands on the terminal: broken between words, unless it has a command that people copy."""
     if len(line) <= _NARROWEST or not sys.stderr.isatty() or "milstore " in line:
         return line
-    import shutil
     import textwrap
 
     width = max(_NARROWEST, shutil.get_terminal_size().columns)
@@ -123,6 +124,14 @@ def heard() -> Iterator[None]:
         sys.stderr = before
 
 
+def refuse(error: Exception) -> None:
+    """The one line of an error, and under it what it has besides: the place in a statement, or lines to type or paste."""
+    # Being stopped is no error, and says itself what goes on.
+    (report if isinstance(error, Interrupted) else fail)(str(error))
+    for note in getattr(error, "__notes__", ()):
+        sys.stderr.write("".join(f"{printable(line)}\n" for line in note.splitlines()))
+
+
 def console(*, stderr: bool = False) -> "Console":
     """A rich console that is as wide as the terminal, and never cuts what goes into a file or a pipe."""
     from rich.console import Console
@@ -136,48 +145,45 @@ def console(*, stderr: bool = False) -> "Console":
     return Plain(file=stream, width=None if stream.isatty() else _WIDEST, highlight=False, markup=False, emoji=False)
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """A table for people, to stdout. Numbers stand to the right, with four significant digits."""
-    rows = list(rows)
-    plain = None if title or sys.stdout.isatty() else plain_table(columns, rows)
-    if plain is None:
-        console().print(make_table(columns, rows, title))
-    else:
-        sys.stdout.write(plain)
+def show_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None, whole: Collection[str] = ()
+) -> None:
+    """A table for people, to stdout: as wide as the terminal at most, and unwrapped where there is none.
+
+    The texts of the columns `whole` are not broken, as numbers never are.
+    """
+    write_lines([printable(title)] if title else [])
+    sys.stdout.write(table_text(columns, list(rows), line_width(), whole))
 
 
-def plain_table(columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> str | None:
-    """What rich would write of a table into a pipe, without importing rich; None where it is better asked: a letter may
-    not be one wide, or a text has spaces around it, or a column is empty."""
-    cells = [list(columns), *([cell(value) for value in row] for row in rows)]
-    if not all(
-        (text.isascii() and text.isprintable() and text == text.strip()) or text == ABSENT
-        for row in cells
-        for text in row
-    ):
-        return None
-    widths = [max(len(text) for text in column) for column in zip(*cells, strict=True)]
-    if not all(widths):
-        return None
-    right = [_is_numeric(row[i] for row in rows) for i in range(len(columns))]
-    lines = [
-        "   ".join(
-            text.rjust(width) if to_right else text.ljust(width)
-            for text, width, to_right in zip(row, widths, right, strict=True)
-        )
-        for row in cells
-    ]
-    wide = sum(widths) + 3 * (len(widths) - 1)
-    framed = ["", lines[0], "─" * wide, *lines[1:], ""]
-    return "".join(f" {line:{wide}} \n" for line in framed)
+def line_width() -> int | None:
+    """How many letters a line of stdout may have; None where that is no terminal."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
-def _is_numeric(values: Iterable[Any]) -> bool:
-    return all(isinstance(value, int | float) or value is None for value in values)
+def write_lines(texts: Iterable[str]) -> None:
+    """Lines to stdout, wrapped between words on a terminal."""
+    width = line_width()
+    for text in texts:
+        lines = [text] if width is None else tables.wrapped(text, width)
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+
+
+def table_text(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], width: int | None, whole: Collection[str] = ()
+) -> str:
+    """The table of some rows, in lines of at most so many letters. Numbers stand to the right."""
+    made = []
+    for i, name in enumerate(columns):
+        values = [row[i] for row in rows]
+        numeric = tables.is_numeric(values)
+        texts = list(map(printable, tables.column_texts(values)))
+        made.append(tables.Column(printable(name), texts, numeric, numeric or name in whole))
+    return tables.table(made, width)
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> "Table":
-    """The table that `show_table` prints."""
+    """A table that rich draws, for what is drawn again and again."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -185,9 +191,9 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     rows = list(rows)
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title=Text(printable(title)) if title else None)
     for i, column in enumerate(columns):
-        numeric = _is_numeric(row[i] for row in rows)
+        numeric = tables.is_numeric([row[i] for row in rows])
         # Never cut an identifier or a number; words may wrap.
-        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     return table

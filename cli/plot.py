@@ -15,6 +15,7 @@ from milstore.cli.questions import (
     question_options,
     show_questions,
     take_choice,
+    take_parameters,
 )
 from milstore.store.paths import Store, default_root
 
@@ -45,12 +46,12 @@ def _plot(query: queries.Query, values: dict[str, Any]) -> None:
     from milstore.cli.output import say
     from milstore.cli.store_access import open_current
 
-    choice = take_choice(values)
+    choice, parameters = take_choice(values), take_parameters(values)
     store, output, own, timeout = (values.pop(name) for name in ("store", "output", "chart", "timeout"))
     path = output or Path(f"{query.name}.html")
     check_suffix(path)
     chart = load_chart(own) if own else None
-    drawn = drawing(open_current(store), query.name, choice, values, chart=chart, timeout=timeout)
+    drawn = drawing(open_current(store), query.name, choice, parameters, chart=chart, timeout=timeout)
     for note in drawn.about.notes:
         say(f"note: {note}")
     save(drawn, path)

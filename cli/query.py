@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from milstore import queries
-from milstore.cli.options import FormatOption, OutputOption, StoreOption
+from milstore.cli.options import AllOption, ColumnsOption, FormatOption, OutputOption, StoreOption, WideOption
 from milstore.cli.questions import (
     QuestionGroup,
     keyword,
@@ -13,6 +13,7 @@ from milstore.cli.questions import (
     question_options,
     show_questions,
     take_choice,
+    take_parameters,
 )
 from milstore.store.paths import Store, default_root
 
@@ -20,12 +21,14 @@ from milstore.store.paths import Store, default_root
 def _ask(query: queries.Query, values: dict[str, Any]) -> None:
     from milstore.asking.ask import analysis_function, ask
     from milstore.cli.formatters import write_answer
+    from milstore.cli.showing import View
     from milstore.cli.store_access import open_current
 
-    choice = take_choice(values)
-    store, format_, output, timeout = (values.pop(name) for name in ("store", "format_", "output", "timeout"))
-    result = ask(open_current(store), query.name, choice, values, timeout=timeout)
-    write_answer(result, format_, output, analysis_function(query.report) if query.report else None)
+    choice, parameters = take_choice(values), take_parameters(values)
+    store, format_, output, timeout = (values[name] for name in ("store", "format_", "output", "timeout"))
+    result = ask(open_current(store), query.name, choice, parameters, timeout=timeout)
+    view = View(columns=values["columns"], wide=values["wide"], every=values["all_"])
+    write_answer(result, format_, output, analysis_function(query.report) if query.report else None, view)
 
 
 class Questions(QuestionGroup):
@@ -37,6 +40,9 @@ class Questions(QuestionGroup):
             *question_options(query),
             keyword("format_", FormatOption, "table"),
             keyword("output", OutputOption, None),
+            keyword("columns", ColumnsOption, None),
+            keyword("wide", WideOption, False),
+            keyword("all_", AllOption, False),
         ]
         about = f"{query.about}\n\nGives {query.grain}."
         return make_command(query.name, about, options, lambda **values: _ask(query, values))

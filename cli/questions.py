@@ -12,11 +12,13 @@ from typer.main import get_command
 from milstore import queries
 from milstore.asking.selection import Choice
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
+from milstore.cli import completing
 from milstore.cli.options import (
     CaseOption,
     ExperimentOption,
     RunOption,
     SeedOption,
+    SplitOption,
     StoreOption,
     SubsetOption,
     TimeoutOption,
@@ -33,18 +35,36 @@ def keyword(name: str, annotation: Any, default: Any) -> inspect.Parameter:
 SELECTION_OPTIONS = [
     keyword("run", RunOption, None),
     keyword("experiment", ExperimentOption, None),
+    keyword("split", SplitOption, None),
     keyword("seed", SeedOption, None),
     keyword("subset", SubsetOption, None),
-    keyword("case", CaseOption, None),
-    keyword("store", StoreOption, None),
 ]
+"""Which run answers. A question may have parameters of these names, which then are meant."""
+_COMMANDS_OWN = frozenset({"all", "chart", "columns", "format", "help", "output", "store", "timeout", "wide"})
+"""Names of options that a question's command has for itself."""
+_OFFERED = {"stain": completing.stains}
+"""What a shell offers for a parameter of such a name."""
+_PARAMETER = "parameter_"
+"""What stands before a parameter's name among the values of a command: any name is a name for a parameter."""
 
 
 def question_options(query: queries.Query) -> list[inspect.Parameter]:
     """The options of a question: its parameters, which run answers, and how long it may take."""
-    taken = {option.name for option in SELECTION_OPTIONS}
-    parameters = [_option(parameter) for parameter in query.parameters if parameter.name not in taken]
-    return [*parameters, *SELECTION_OPTIONS, keyword("timeout", TimeoutOption, DEFAULT_TIMEOUT)]
+    parameters = [parameter for parameter in query.parameters if parameter.name != "case"]
+    own = {parameter.name for parameter in parameters}
+    return [
+        *map(_option, parameters),
+        *(option for option in SELECTION_OPTIONS if option.name not in own),
+        keyword("case", CaseOption, None),
+        keyword("store", StoreOption, None),
+        keyword("timeout", TimeoutOption, DEFAULT_TIMEOUT),
+    ]
+
+
+def take_parameters(values: dict[str, Any]) -> dict[str, Any]:
+    """The question's parameters, taken out of the options' values."""
+    names = [name for name in values if name.startswith(_PARAMETER)]
+    return {name.removeprefix(_PARAMETER): values.pop(name) for name in names}
 
 
 def _option(parameter: queries.Parameter) -> inspect.Parameter:
@@ -52,19 +72,19 @@ def _option(parameter: queries.Parameter) -> inspect.Parameter:
     kind: Any = parameter.python_type
     if required or parameter.default is None:
         kind = kind | None
-    flag = f"--{parameter.name.replace('_', '-')}"
+    flag = f"--{'param-' if parameter.name in _COMMANDS_OWN else ''}{parameter.name.replace('_', '-')}"
     about = parameter.help + (" (required)" if required else "")
     flags = [f"{flag}/--no-{flag[2:]}"] if parameter.kind == "boolean" else [flag]
     default = None if required else parameter.default
-    return keyword(parameter.name, Annotated[kind, typer.Option(*flags, help=about)], default)
+    offer = completing.finished_runs if parameter.kind == "run" else _OFFERED.get(parameter.name)
+    option = typer.Option(*flags, help=about, autocompletion=offer)
+    return keyword(f"{_PARAMETER}{parameter.name}", Annotated[kind, option], default)
 
 
 def take_choice(values: dict[str, Any]) -> Choice:
     """Which run answers, taken out of the options' values."""
-    return Choice(
-        cases=tuple(values.pop("case") or ()),
-        **{name: values.pop(name) for name in ("run", "experiment", "seed", "subset")},
-    )
+    names = [option.name for option in SELECTION_OPTIONS]
+    return Choice(cases=tuple(values.pop("case") or ()), **{name: values.pop(name, None) for name in names})
 
 
 def make_command(name: str, help_text: str, options: list[inspect.Parameter], call: Callable[..., None]) -> Any:

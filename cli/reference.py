@@ -25,7 +25,7 @@ Written by `python -m milstore.cli.reference`.
 _QUERIES = """# The questions
 
 Each is a file in `queries/` and a command `milstore query NAME`; where a picture is shown, it is a chart too, `milstore plot
-NAME`. `milstore report` asks most of them. Every one takes `--run`, `--experiment`, `--seed`, `--subset` and `--case`.
+NAME`. `milstore report` asks most of them. Every one takes `--run`, `--experiment`, `--split`, `--seed`, `--subset` and `--case`.
 Written by `python -m milstore.cli.reference`.
 """
 

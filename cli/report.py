@@ -5,12 +5,13 @@ from typing import Annotated
 
 import typer
 
-from milstore.cli.options import ExperimentOption, RunOption, SeedOption, StoreOption, SubsetOption
+from milstore.cli.options import ExperimentOption, RunOption, SeedOption, SplitOption, StoreOption, SubsetOption
 
 
 def command(
     run: RunOption = None,
     experiment: ExperimentOption = None,
+    split: SplitOption = None,
     seed: SeedOption = None,
     subset: SubsetOption = None,
     output: Annotated[
@@ -32,7 +33,7 @@ def command(
     from milstore.report.writing import write_report
 
     path = output or Path("report.md" if format_ == "md" else "report.html")
-    choice = Choice(run=run, experiment=experiment, seed=seed, subset=subset)
+    choice = Choice(run=run, experiment=experiment, split=split, seed=seed, subset=subset)
     report = write_report(open_current(store), path, choice, format_, jobs=None)
     for note in report.notes:
         say(f"note: {note}")

@@ -2,18 +2,17 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass, fields
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from milstore.cli.options import FormatOption, OutputOption, StoreOption
+from milstore.cli import completing
+from milstore.cli.options import AllOption, FormatOption, OutputOption, StoreOption, WideOption
 from milstore.cli.output import console, make_table, printable, say, show_table
 from milstore.cli.terminal import lacking
 
 if TYPE_CHECKING:
-    import pyarrow as pa
     from rich.table import Table
 
     from milstore.launching.states import RunState
@@ -29,23 +28,57 @@ _COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job
 
 
 @app.command("list")
-def list_runs(format_: FormatOption = "table", output: OutputOption = None, store: StoreOption = None) -> None:
-    """List the runs: finished, running, waiting, interrupted and failed."""
-    from milstore.asking.result import Result
-    from milstore.cli.formatters import write_answer
+def list_runs(
+    experiment: Annotated[
+        str | None, typer.Option(help="Runs of this experiment alone.", autocompletion=completing.experiments)
+    ] = None,
+    split: Annotated[int | None, typer.Option(help="Runs of this split alone.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Runs of this seed alone.")] = None,
+    model: Annotated[str | None, typer.Option(help="Runs of this model alone.")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Those alone that are done, running, waiting, interrupted or failed.")
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            help="Sort by when, experiment, split, seed, model, best (epoch), recall, auc or state (default: by time, what is "
+            "finished first).",
+            show_default=False,
+        ),
+    ] = None,
+    reverse: Annotated[bool, typer.Option("--reverse", help="The highest, or the latest, first.")] = False,
+    wide: WideOption = False,
+    every: AllOption = False,
+    format_: FormatOption = "table",
+    output: OutputOption = None,
+    store: StoreOption = None,
+) -> None:
+    """List the runs, and which is which: split, seed, model, best epoch, recall of each class, AUC.
+
+    Finished, running, waiting, interrupted and failed ones. Recall and AUC are of a run's test cases. The text in the
+    first column is enough for --run.
+    """
+    from milstore.cli import runs_table
     from milstore.cli.store_access import open_current
-    from milstore.launching.states import RunState, states
+    from milstore.launching.listing import Wanted
+    from milstore.launching.listing import list_runs as listed
 
     opened = open_current(store)
-    rows = states(opened)
-    if not rows:
-        say("there is no run: train one with milstore train --split 1")
-    elif format_ == "table" and output is None:
-        console().print(_table(rows))
+    wanted = Wanted(experiment=experiment, split=split, seed=seed, model=model, state=state)
+    listing = listed(opened, wanted, sort, reverse=reverse)
+    if not listing.runs:
+        say(
+            "there is no run: train one with milstore train --split 1"
+            if wanted == Wanted()
+            else "no run is of this kind: milstore runs list shows all"
+        )
+    elif format_ == "table" and output is None and not wide:
+        runs_table.show(listing, every=every, newest_last=sort is None and not reverse)
     else:
-        answer: Any = _Rows([field.name for field in fields(RunState)], [astuple(row) for row in rows])
-        write_answer(Result(lambda fetch: fetch(lambda _: answer)), format_, output)
-    for row in rows:
+        runs_table.write(listing, format_, output, every=every)
+    for run_id in listing.damaged:
+        say(f"note: the predictions of run {run_id} cannot be read: milstore doctor says more")
+    for row in (run.state for run in listing.runs):
         if row.state in ("interrupted", "failed") or (row.state == "done" and row.note):
             say(f"{row.state}: {_name(row)}: {row.note}")
 
@@ -76,44 +109,24 @@ def _watch_live(snapshots: "Iterator[list[RunState]]") -> None:
 
 def _watch_lines(snapshots: "Iterator[list[RunState]]") -> None:
     """A line for each run whenever something of it has changed."""
+    from milstore.cli.runs_table import duration, epochs
+
     told: dict[tuple[Any, ...], str] = {}
     for rows in snapshots:
         for row in rows:
             key = (row.experiment, row.split_set, row.split, row.seed, row.run_id)
-            line = f"{row.state}: {_name(row)}: {row.note or f'{_epochs(row)} epochs'}"
+            line = f"{row.state}: {_name(row)}: {row.note or f'{epochs(row)} epochs'}"
             if row.goes_on and row.epoch:
-                line = f"{row.state}: {_name(row)}: epoch {_epochs(row)}, {_duration(row.eta_seconds)} left at most"
+                line = f"{row.state}: {_name(row)}: epoch {epochs(row)}, {duration(row.eta_seconds)} left at most"
             if told.get(key) != line:
                 told[key] = line
                 sys.stdout.write(printable(line) + "\n")
         sys.stdout.flush()
 
 
-@dataclass(frozen=True)
-class _Rows:
-    """What is read from a connection after a question, for rows that come from elsewhere."""
-
-    columns: Sequence[str]
-    rows: list[tuple[Any, ...]]
-
-    @property
-    def description(self) -> list[tuple[str, Any]]:
-        import duckdb
-
-        # None of these values needs to be asked for in another form.
-        kind = duckdb.sqltype("VARCHAR")
-        return [(name, kind) for name in self.columns]
-
-    def fetchall(self) -> list[tuple[Any, ...]]:
-        return self.rows
-
-    def to_arrow_table(self) -> "pa.Table":
-        import pyarrow as pa
-
-        return pa.table([[row[i] for row in self.rows] for i in range(len(self.columns))], names=list(self.columns))
-
-
 def _table(rows: "list[RunState]") -> "Table":
+    from milstore.cli.runs_table import duration, epochs
+
     return make_table(
         _COLUMNS,
         [
@@ -121,8 +134,8 @@ def _table(rows: "list[RunState]") -> "Table":
                 # What is done and has a note learned nothing: nobody is to read its numbers as a result.
                 f"{row.state}: {row.note}" if row.state == "done" and row.note else row.state,
                 _name(row),
-                _epochs(row),
-                _duration(row.eta_seconds),
+                epochs(row),
+                duration(row.eta_seconds),
                 row.best_epoch,
                 None if row.seconds is None else round(row.seconds, 1),
                 row.restarts,
@@ -137,28 +150,12 @@ def _name(row: "RunState") -> str:
     return row.run_id or f"{row.experiment}, split {row.split}, seed {row.seed}"
 
 
-def _epochs(row: "RunState") -> str:
-    # Another trainer does not say how many there will be.
-    return str(row.epoch) if row.state == "done" or not row.epochs else f"{row.epoch} of {row.epochs}"
-
-
-def _duration(seconds: float | None) -> str:
-    """A time as people say it.
-
-    >>> [_duration(seconds) for seconds in (None, 59.6, 150, 7260)]
-    ['', '60 s', '2 min', '2 h 1 min']
-    """
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    minutes = int(seconds) // 60
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 @app.command()
 def show(
-    run: Annotated[str, typer.Argument(help="A run id, or how it begins.")],
+    run: Annotated[
+        str,
+        typer.Argument(help="A run's id, or a part that no other has.", autocompletion=completing.finished_runs),
+    ],
     format_: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
     store: StoreOption = None,
 ) -> None:
@@ -191,14 +188,17 @@ def show(
 
 @app.command()
 def diff(
-    a: Annotated[str, typer.Argument(help="A run id, or how it begins.")],
-    b: Annotated[str, typer.Argument(help="Another run's.")],
+    a: Annotated[
+        str,
+        typer.Argument(help="A run's id, or a part that no other has.", autocompletion=completing.finished_runs),
+    ],
+    b: Annotated[str, typer.Argument(help="Another run's.", autocompletion=completing.finished_runs)],
     format_: FormatOption = "table",
     output: OutputOption = None,
     store: StoreOption = None,
 ) -> None:
     """Show in what two runs differ: settings, cohort, features, split, code and machine."""
-    from milstore.asking.result import Result
+    from milstore.asking.given_rows import answer_of
     from milstore.cli.formatters import write_answer
     from milstore.cli.store_access import open_current
     from milstore.store.differences import differences
@@ -211,13 +211,19 @@ def diff(
         say(f"{found[0]} and {found[1]} were trained by the same settings on the same data")
     # As texts: a column of a file has one type, and facts have many.
     texts = [(name, *(None if value is None else str(value) for value in values)) for name, *values in rows]
-    answer: Any = _Rows(["fact", *found], texts)
-    write_answer(Result(lambda fetch: fetch(lambda _: answer)), format_, output)
+    write_answer(answer_of(["fact", *found], texts), format_, output)
 
 
 @app.command()
 def delete(
-    runs: Annotated[list[str], typer.Argument(metavar="RUN...", help="Ids of finished or unfinished runs.")],
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...",
+            help="Ids of finished or unfinished runs, or four letters or more that no other has.",
+            autocompletion=completing.all_runs,
+        ),
+    ],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     store: StoreOption = None,
 ) -> None:

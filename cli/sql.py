@@ -5,13 +5,14 @@ from typing import Annotated
 import typer
 
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
-from milstore.cli.options import FormatOption, OutputOption, StoreOption, TimeoutOption
+from milstore.cli.options import AllOption, FormatOption, OutputOption, StoreOption, TimeoutOption
 
 
 def command(
     statement: Annotated[str, typer.Argument(help="One statement that reads, such as: select * from runs")],
     format_: FormatOption = "table",
     output: OutputOption = None,
+    every: AllOption = False,
     store: StoreOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
 ) -> None:
@@ -21,6 +22,8 @@ def command(
     """
     from milstore.asking.ask import ask_sql
     from milstore.cli.formatters import write_answer
+    from milstore.cli.showing import View
     from milstore.cli.store_access import open_current
 
-    write_answer(ask_sql(open_current(store), statement, timeout=timeout), format_, output)
+    result = ask_sql(open_current(store), statement, timeout=timeout)
+    write_answer(result, format_, output, view=View(every=every))

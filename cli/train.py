@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from milstore.cli import completing
 from milstore.cli.launching import (
     JobsOption,
     LauncherOption,
@@ -89,7 +90,12 @@ def command(
             "what --config says wins over them, and options win over both."
         ),
     ] = None,
-    resume: Annotated[str | None, typer.Option(help="Continue this interrupted run, and nothing else.")] = None,
+    resume: Annotated[
+        str | None,
+        typer.Option(
+            help="Continue this interrupted run, and nothing else.", autocompletion=completing.unfinished_runs
+        ),
+    ] = None,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Begin new runs, even where an unfinished one could be continued.")
     ] = False,

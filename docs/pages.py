@@ -13,7 +13,7 @@ from docs.rooms import FOUNDATIONS, PACKAGE, ROOT, imported_rooms, libraries_of,
 
 PUBLIC = ("milstore", "milstore.models", "milstore.charts.theme")
 """The modules whose `__all__` is public."""
-CHOICE = {"run", "experiment", "seed", "subset", "case"}
+CHOICE = {"run", "experiment", "split", "seed", "subset", "case"}
 """The words that say which run answers."""
 HEAVY = ("torch", "pandas", "altair", "sqlalchemy", "scipy", "sklearn", "skimage", "h5py", "submitit")
 """Libraries that a command imports only where it uses them."""

@@ -29,8 +29,8 @@ order by finished_at, run_id
 class OpenStore:
     """A store, and what can be asked of it. It holds no connection and no lock: any number may be open at once.
 
-    Every question takes, beside its own parameters, the words that say which run answers: `run`, `experiment`, `seed`,
-    `subset` and `case` (one case, or several in a list), as the options of `milstore query` do.
+    Every question takes, beside its own parameters, the words that say which run answers: `run`, `experiment`, `split`,
+    `seed`, `subset` and `case` (one case, or several in a list), as the options of `milstore query` do.
     """
 
     store: Store
@@ -47,6 +47,7 @@ class OpenStore:
         case: str | int | Sequence[str | int] | None = None,
         run: str | None = None,
         experiment: str | None = None,
+        split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
         **values: Any,
@@ -60,7 +61,7 @@ class OpenStore:
             UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
             StoreError: the store holds no finished run.
         """
-        return ask(self.store, name, _choice(case, run, experiment, seed, subset), values)
+        return ask(self.store, name, _choice(case, run, experiment, split, seed, subset), values)
 
     def plot(
         self,
@@ -69,6 +70,7 @@ class OpenStore:
         case: str | int | Sequence[str | int] | None = None,
         run: str | None = None,
         experiment: str | None = None,
+        split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
         chart: "Draw | None" = None,
@@ -80,7 +82,7 @@ class OpenStore:
         """
         from milstore.charts.render import plot
 
-        return plot(self.store, name, _choice(case, run, experiment, seed, subset), values, chart=chart)
+        return plot(self.store, name, _choice(case, run, experiment, split, seed, subset), values, chart=chart)
 
     def sql(self, text: str) -> Result:
         """Ask one SQL statement that reads. UsageError for one that is wrong or does more."""
@@ -150,6 +152,7 @@ class OpenStore:
         *,
         run: str | None = None,
         experiment: str | None = None,
+        split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
     ) -> Path:
@@ -162,7 +165,7 @@ class OpenStore:
         """
         from milstore.report.writing import write_report
 
-        write_report(self.store, Path(path), _choice(None, run, experiment, seed, subset))
+        write_report(self.store, Path(path), _choice(None, run, experiment, split, seed, subset))
         return Path(path)
 
 
@@ -170,6 +173,7 @@ def _choice(
     case: str | int | Sequence[str | int] | None,
     run: str | None,
     experiment: str | None,
+    split: int | None,
     seed: int | None,
     subset: str | None,
 ) -> Choice:
@@ -179,7 +183,14 @@ def _choice(
         cases = [case] if isinstance(case, str | int) else case
     if not all(isinstance(one, str | int) for one in cases):
         raise UsageError("case is the id of a case, or a list of ids")
-    return Choice(run=run, experiment=experiment, seed=seed, subset=subset, cases=tuple(str(one) for one in cases))
+    return Choice(
+        run=run,
+        experiment=experiment,
+        split=split,
+        seed=seed,
+        subset=subset,
+        cases=tuple(str(one) for one in cases),
+    )
 
 
 def open_notebook(path: str | Path | None = None) -> OpenStore:

@@ -6,8 +6,10 @@ A file begins with comment lines that say what it answers, then its grain, param
     -- grain: one row per run, case, stain and slice
     -- param pct double = 5 [0, 100]: share of the case's patches, in percent
     -- columns: run_id, case_id, stain, slice_idx, top_patches
+    -- shown: case_id, stain, slice_idx, top_patches
 
-A parameter without a default must be given. `-- over: runs` says that the question is about runs, not about cases:
+`-- shown` names the columns of the answer that people want, which must fit 80 letters; without it a table has all of
+them. A parameter without a default must be given. `-- over: runs` says that the question is about runs, not about cases:
 `selection` then holds every run that was named (all splits and seeds of an experiment) with the cases of all subsets.
 `-- over: tests` says that it counts predictions: a case that several splits hold in test then stands in each of them.
 `-- over: repeats` says that it pools too: over the split sets, splits and seeds of the experiment that are complete; and

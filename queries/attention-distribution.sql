@@ -8,6 +8,7 @@
 -- param bins integer = 40 [1, 1000]: number of bins
 -- param log boolean = false: bins of equal width in the logarithm
 -- columns: run_id, case_id, subset, true_class, outcome, bin, low, high, patches, attention, uniform, case_patches
+-- shown: bin, low, high, patches, attention
 
 with weights as (
     select run_id, case_id, selection.subset, n_patches, effective_attention::double as weight

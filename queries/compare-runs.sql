@@ -12,6 +12,7 @@
 -- param b run = null: another run
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- columns: run_id, split, seed, subset, case_id, true_label, p_true, probabilities, n_top, patches
+-- shown: run_a, run_b, case_id, spearman, jaccard, js_divergence
 -- then: comparison.compared
 -- report: comparison.report
 

@@ -3,6 +3,7 @@
 -- the true class, which is what the two-class form amounts to.
 -- grain: one row per run and case, by class and error
 -- columns: case_id, true_class, pred_class, outcome, label_value, probability, probability_of, error, subset, split, run_id
+-- shown: case_id, true_class, pred_class, outcome, probability, error, split
 
 with chances as (
     select

@@ -6,6 +6,7 @@
 -- max_entropy is ln n_patches.
 -- grain: one row per run and case, highest error first
 -- columns: case_id, true_class, outcome, error, n_patches, effective_patches, entropy, max_entropy, stain_entropy, slice_entropy, patch_entropy, ratio, stain_ratio, slice_ratio, patch_ratio, subset, run_id
+-- shown: case_id, true_class, outcome, n_patches, effective_patches, stain_ratio, slice_ratio, patch_ratio
 
 with weights as (
     select

@@ -4,6 +4,7 @@
 -- nothing to correlate it is null, and `undefined` says why.
 -- grain: one row per run, case and level
 -- columns: case_id, true_class, outcome, error, n_patches, level, pearson, spearman, undefined, pearson_all, spearman_all, subset, run_id
+-- shown: case_id, true_class, outcome, level, pearson, spearman, undefined
 
 with cases_asked as (
     select *, row_number() over (order by run_id, case_id) as case_number

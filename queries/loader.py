@@ -97,6 +97,8 @@ class Query:
     parameters: tuple[Parameter, ...]
     columns: tuple[str, ...]
     """The columns that the SQL gives, in order."""
+    shown: tuple[str, ...]
+    """The columns of the answer that a table for people has; none means all."""
     then: str | None
     """Function of `milstore.analysis` that the rows go through."""
     report: str | None
@@ -145,7 +147,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         key, _, rest = line.partition(":")
         if line.startswith("param "):
             parameters.append(_parameter(line.removeprefix("param "), where))
-        elif key in ("grain", "over", "columns", "then", "report", "attention"):
+        elif key in ("grain", "over", "columns", "then", "report", "attention", "shown"):
             fields[key] = rest.strip()
         elif line:
             prose.append(line)
@@ -170,7 +172,8 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         over_repeats=fields.get("over") in ("repeats", "experiments"),
         over_experiments=fields.get("over") == "experiments",
         parameters=tuple(parameters),
-        columns=tuple(column.strip() for column in fields["columns"].split(",")),
+        columns=_listed(fields["columns"]),
+        shown=_shown(fields, where),
         then=fields.get("then"),
         report=fields.get("report"),
         needs_attention=fields.get("attention") != "optional"
@@ -187,6 +190,20 @@ def _check_choices(fields: Mapping[str, str], where: str) -> None:
         raise DataError(f"{where} is over {fields['over']!r}: a question is over {', over '.join(OVER)}")
     if fields.get("attention", "optional") != "optional":
         raise DataError(f"{where} has attention {fields['attention']!r}: write optional, or leave the line out")
+
+
+def _listed(text: str) -> tuple[str, ...]:
+    return tuple(column.strip() for column in text.split(","))
+
+
+def _shown(fields: Mapping[str, str], where: str) -> tuple[str, ...]:
+    """The columns for people. DataError for one that the answer does not have, as far as the header can tell."""
+    shown = _listed(fields["shown"]) if fields.get("shown") else ()
+    # What comes of a function has columns that its docstring names.
+    unknown = [] if "then" in fields else [column for column in shown if column not in _listed(fields["columns"])]
+    if unknown:
+        raise DataError(f"{where} shows column {unknown[0]!r}, which is not among its columns: correct '-- shown: …'")
+    return shown
 
 
 def _without_comments(sql: str) -> str:

@@ -4,6 +4,7 @@
 -- grain: one row per run and epoch
 -- over: runs
 -- columns: split, seed, epoch, train_loss, val_loss, train_accuracy, val_accuracy, learning_rate, rate_dropped, kept, run_id
+-- shown: split, seed, epoch, train_loss, val_loss, train_accuracy, val_accuracy, learning_rate, kept
 
 with chosen as (
     select distinct run_id

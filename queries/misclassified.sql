@@ -6,6 +6,7 @@
 -- grain: one row per run and case that was called wrong, the most wrong first
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- columns: case_id, true_class, pred_class, p_true, margin, patches, slices, missing_stains, concentration, subset, split, run_id
+-- shown: case_id, true_class, pred_class, p_true, patches, slices, missing_stains, split
 
 with chances as (
     select

@@ -7,6 +7,7 @@
 -- param margin double = 0.1 [0, 0.5]: largest margin that counts as close
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- columns: case_id, true_class, pred_class, outcome, p_true, margin, patches, slices, missing_stains, concentration, subset, split, run_id
+-- shown: case_id, true_class, pred_class, outcome, p_true, patches, slices, split
 
 with chances as (
     select

@@ -5,6 +5,7 @@
 -- param case text: the case
 -- param n integer = 8 [1, 100]: patches of each end
 -- columns: run_id, case_id, subset, true_class, pred_class, outcome, end, position, rank, stain, slice_idx, slice_name, patch_idx, effective_attention, times_even, case_patches, file
+-- shown: end, rank, stain, slice_name, patch_idx, effective_attention, times_even
 
 with ends as (
     select

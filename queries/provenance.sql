@@ -5,6 +5,7 @@
 -- over: runs
 -- param full boolean = false: give each SHA-256 whole
 -- columns: run_id, experiment, split_set, split, seed, slurm_job_id, best_epoch, n_epochs, weights, cohort, features, patches, config, code_version, host, device, threads, restarts, started_at, finished_at
+-- shown: run_id, best_epoch, n_epochs, config, cohort, features
 
 with runs_asked as (
     select *, if($full::boolean, 64, 12) as letters

@@ -8,6 +8,7 @@
 -- param positive integer = null [0, ]: number of the class to tell from the others; the highest unless given
 -- over: tests
 -- columns: run_id, split, case_id, subset, true_label, positive, positive_class, score, n_classes
+-- shown: curve, threshold, false_positive_rate, true_positive_rate, auc, low, high
 -- then: roc.curves
 
 with chances as (

@@ -6,6 +6,7 @@
 -- p-value (null without places). The rule and its thresholds stand in milstore/analysis/pattern.py.
 -- grain: one row per run, case, stain and slice
 -- columns: run_id, case_id, subset, true_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, weights, xs, ys
+-- shown: case_id, outcome, stain, slice_name, slice_patches, pattern, peak_share, effective_patches
 -- then: pattern.classified
 
 with slices_of_case as (
@@ -44,4 +45,4 @@ from slices_of_case
 join predictions_named using (run_id, case_id)
 left join stains using (stain)
 left join slices using (case_id, stain, slice_idx)
-order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, slice_idx
+order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, natural_order(slice_name), slice_idx

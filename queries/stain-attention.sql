@@ -3,6 +3,7 @@
 -- how many of the class's cases the stain leads, of cases_in_class; even is the weight that stains of equal weight have.
 -- grain: one row per run, case and stain
 -- columns: run_id, case_id, subset, true_class, outcome, error, stain, stain_attention, even, leads, stain_slices, stain_patches, leads_in_class, cases_in_class
+-- shown: case_id, true_class, outcome, stain, stain_attention, even, leads, stain_patches
 
 with stains_of_case as (
     select

@@ -5,6 +5,7 @@
 -- param n integer = 8 [1, 1000]: patches of each case
 -- param end text = top: top or bottom
 -- columns: run_id, case_id, subset, true_class, outcome, rank, stain, slice_idx, slice_name, patch_idx, stain_attention, slice_attention, patch_attention, effective_attention, times_even, case_patches, file
+-- shown: case_id, rank, stain, slice_name, patch_idx, effective_attention, times_even
 
 with asked as (
     select case lower($end::text)

@@ -66,7 +66,6 @@ def test_the_report_text(three: Store, capsys: pytest.CaptureFixture[str]) -> No
         ),
         (["query", "top-patches", "--nix"], "error: No such option"),
         (["sql", "drop view cases"], "error: only statements that read are taken"),
-        (["sql", "select [/red] from cases"], "error: Parser Error"),
         (["runs", "show", "nix"], "error: there is no finished run 'nix'"),
         (["nix"], "error: No such command 'nix'"),
     ],

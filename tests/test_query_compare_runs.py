@@ -114,7 +114,7 @@ def test_seeds_are_compared_too(two: Store) -> None:
         ({}, {"a": "exp-s1", "b": "exp-s1-0"}, "are both run exp-s1-0: name two"),
         ({}, {"a": "exp", "b": "exp-s1"}, "run 'exp' is ambiguous"),
         ({}, {"a": "nothing", "b": "exp-s1"}, "there is no finished run 'nothing'"),
-        ({"run": "exp-s1"}, {"a": "exp-s1", "b": "exp-s2"}, "leave out --run, --experiment and --seed"),
+        ({"run": "exp-s1"}, {"a": "exp-s1", "b": "exp-s2"}, "leave out --run, --experiment, --split and --seed"),
         ({"run": "exp-s1"}, {}, "name two by --a and --b"),
         ({"cases": ("10",)}, {"a": "exp-s1", "b": "exp-s2"}, "no case over the same patches"),
         ({"cases": ("5",)}, {}, "there is no case '5'"),

@@ -204,7 +204,7 @@ def test_run_ids_are_minted_once() -> None:
 def test_a_run_is_found_by_how_it_begins(three: Store) -> None:
     """A beginning that fits one run is enough; otherwise the runs are named."""
     assert find_run_id(three, "exp-s2") == "exp-s2-0"
-    with pytest.raises(UsageError, match="run 'exp-s' is ambiguous: did you mean"):
+    with pytest.raises(UsageError, match="run 'exp-s' is ambiguous: it may be exp-s1-0, exp-s2-0, exp-s3-0"):
         find_run_id(three, "exp-s")
     with pytest.raises(UsageError, match="there is no finished run 'exp-s9': did you mean exp-s"):
         find_run_id(three, "exp-s9")

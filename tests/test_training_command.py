@@ -79,7 +79,7 @@ def test_a_preset_is_laid_below_file_and_options(store: Store, tmp_path: Path) -
         ([], "say which split to train on: --split 1, or --split all"),
         (["--split", "1", "--resume", "x"], "--resume continues one run as it began"),
         (["--lr", "1", "--resume", "x"], "--resume continues one run as it began"),
-        (["--resume", "x"], "there is no unfinished run x"),
+        (["--resume", "x"], "there is no unfinished run 'x'"),
         (["--split", "1", "--lr", "fast"], "fast"),
         (["--split", "1", "--dropout", "1"], "--dropout 1.0: give a value from 0 to below 1"),
         (["--split", "1", "--config", "absent.toml"], "--config absent.toml"),

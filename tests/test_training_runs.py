@@ -306,7 +306,7 @@ def test_bad_wishes_are_refused_before_anything_is_written(store: Store) -> None
         with pytest.raises(UsageError) as refused:
             train(store, **{"config": SMALL, "split": 1, **wish})
         assert str(refused.value).startswith(message)
-    with pytest.raises(UsageError, match="there is no unfinished run nothing"):
+    with pytest.raises(UsageError, match="there is no unfinished run 'nothing'"):
         resume(store, "nothing")
     assert list_drafts(store) == []
     assert not list(store.runs.glob("run_id=mil*"))

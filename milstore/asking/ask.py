@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import duckdb
 
 from milstore import queries
-from milstore.asking.checking import check_foreign, first_line
+from milstore.asking.checking import check_foreign, first_line, sql_error
 from milstore.asking.result import Fetch, Result
 from milstore.asking.sandbox import lock_down
 from milstore.asking.selection import Choice, Selection, known_cases, select
@@ -35,6 +35,8 @@ from milstore.store.views import (
 )
 
 T = TypeVar("T")
+_CHOICE = ("run", "experiment", "split", "seed", "subset")
+"""What a choice says of the run that answers, beside its cases."""
 
 
 def connect_locked(store: Store, sql: str | None = None) -> duckdb.DuckDBPyConnection:
@@ -114,6 +116,7 @@ def ask(
     choice = choice or Choice()
     query = queries.load(name, store.queries)
     values = dict(values or {})
+    choice = _own_words(query, choice, values)
     # What milstore asks itself looks only at the runs that were selected.
     narrowed = not mentions(query.sql, "out_of_fold")
     if query.built_in:
@@ -152,6 +155,8 @@ def ask(
         analysis_function(query.then, bound) if query.then else None,
         title=selection.title,
         notes=[*selection.notes, *told],
+        run_names=selection.run_names,
+        shown=query.shown,
     )
 
 
@@ -161,6 +166,16 @@ def _made_ready(con: duckdb.DuckDBPyConnection | None, store: Store, sql: str | 
         return connect_locked(store, sql)
     widen(con)
     return con
+
+
+def _own_words(query: queries.Query, choice: Choice, values: dict[str, Any]) -> Choice:
+    """The choice without the words that are the question's own parameters, such as `seed`: these go into the values."""
+    own = [parameter.name for parameter in query.parameters if parameter.name in _CHOICE]
+    for name in own:
+        if getattr(choice, name) is not None:
+            values.setdefault(name, getattr(choice, name))
+    without: dict[str, Any] = dict.fromkeys(own)
+    return replace(choice, **without) if own else choice
 
 
 def _ask_foreign(
@@ -184,7 +199,13 @@ def _ask_foreign(
         return replace(selection, notes=[*selection.notes, *told])
 
     selection = _prepare(walled, timeout, prepare)
-    return Result(_walled_runner(walled, text, timeout), title=selection.title, notes=list(selection.notes))
+    return Result(
+        _walled_runner(walled, text, timeout),
+        title=selection.title,
+        notes=list(selection.notes),
+        run_names=selection.run_names,
+        shown=query.shown,
+    )
 
 
 def _name_runs(store: Store, query: queries.Query, bound: dict[str, Any]) -> tuple[str, ...]:
@@ -242,7 +263,7 @@ def _walled_runner(walled: Walled, text: str, timeout: float) -> Callable[[Fetch
             with time_limit(walled, timeout):
                 return walled.do(lambda con: fetch(lambda put: execute_checked(con, put)))
         except duckdb.Error as error:
-            raise UsageError(first_line(error)) from error
+            raise sql_error(error) from error
 
     return run
 
@@ -253,7 +274,11 @@ def _check_header(con: duckdb.DuckDBPyConnection, query: queries.Query) -> None:
     try:
         statements = con.extract_statements(query.sql)
     except duckdb.Error as error:
-        raise DataError(f"{where}: {first_line(error)}") from error
+        said = sql_error(error)
+        refused = DataError(f"{where}: {said}")
+        for note in getattr(said, "__notes__", ()):
+            refused.add_note(note)
+        raise refused from error
     if len(statements) != 1:
         raise DataError(f"{where} holds {len(statements)} statements: one question is one statement")
     declared, used = {p.name for p in query.parameters}, set(statements[0].named_parameters)

@@ -7,6 +7,7 @@ as SQL, a function named by a text) either comes from milstore alone or is refus
 import json
 import re
 from collections.abc import Collection, Iterator
+from difflib import get_close_matches
 from typing import Any
 
 import duckdb
@@ -30,6 +31,8 @@ from milstore.store.views import literal
 LONGEST = 100_000
 """Characters that a statement may have."""
 _EXPLAIN = re.compile(r"[ \t\r\n]*explain[ \t\r\n]+(analyze[ \t\r\n]+)?", re.IGNORECASE)
+_PLACE = re.compile(r"LINE [0-9]+: ")
+_LONGEST_CANDIDATES = 400
 _READS = "only statements that read are taken"
 Node = dict[str, Any]
 
@@ -56,7 +59,7 @@ def check_foreign(
     try:
         statements = con.extract_statements(sql)
     except duckdb.Error as error:
-        raise UsageError(first_line(error)) from error
+        raise sql_error(error) from error
     kinds = [statement.type for statement in statements]
     if _is_open_pivot(kinds):
         raise UsageError(
@@ -139,7 +142,11 @@ def _refuse(name: str, word: str) -> None:
     name = clip(name, 80)
     if word:
         raise UsageError(f"{name} is not taken: {REASONS[word]}")
-    raise UsageError(f"{name} is not taken: it is on no list of what a question may use")
+    function = name.removesuffix("(…)")
+    known = [each for kind in CALLED for each, listed in sections()[kind].items() if listed == "allowed"]
+    close = get_close_matches(function, known, n=3, cutoff=0.7) if function != name else []
+    hint = f"; did you mean {' or '.join(f'{each}(…)' for each in close)}?" if close else ""
+    raise UsageError(f"{name} is not taken: it is on no list of what a question may use{hint}")
 
 
 def _check_call(node: Node, kinds: Collection[str]) -> str:
@@ -238,7 +245,11 @@ def _check_tables(
         known |= set(map(_plain, _tables_of(con) if there is None else there))
     for name in missing:
         if _plain(name) not in known:
-            raise UsageError(f"table {clip(name, 80)!r} does not exist: milstore sql 'show tables' names those that do")
+            close = get_close_matches(_plain(name), sorted({*known} - {*sections()["view"]}), n=3, cutoff=0.6)
+            hint = f"did you mean {' or '.join(close)}? " if close else ""
+            raise UsageError(
+                f"table {clip(name, 80)!r} does not exist: {hint}milstore sql 'show tables' names those that do"
+            )
 
 
 def _tables_of(con: duckdb.DuckDBPyConnection) -> list[str]:
@@ -251,6 +262,19 @@ def _tables_of(con: duckdb.DuckDBPyConnection) -> list[str]:
 def _plain(name: str) -> str:
     """A name as DuckDB compares names: the case of ASCII letters does not count."""
     return name.lower() if name.isascii() else name
+
+
+def sql_error(error: Exception) -> UsageError:
+    """What is wrong with a statement, with DuckDB's candidates, in one line; its place in the text is a note of the error."""
+    lines = str(error).splitlines()
+    place = next((i for i, line in enumerate(lines) if _PLACE.match(line)), len(lines))
+    candidates = [line.strip() for line in lines[1:place] if line.strip()]
+    # A heading and what stands under it, such as the functions of a name.
+    more = "; ".join(candidates).replace(":; ", ": ")
+    refused = UsageError(" ".join([first_line(error), *([clip(more, _LONGEST_CANDIDATES)] if more else [])]))
+    if place < len(lines):
+        refused.add_note("\n".join(lines[place:]))
+    return refused
 
 
 def first_line(error: Exception) -> str:

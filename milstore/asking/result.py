@@ -1,6 +1,6 @@
 """An answer: its rows in the form that is asked for, and what a notebook shows of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,10 @@ class Result:
     """Which run or experiment answered."""
     notes: list[str] = field(default_factory=list)
     """What must be told with the answer, such as `case 46 was in this run's training subset`."""
+    run_names: Mapping[str, str] = field(default_factory=dict)
+    """What people may call each run that answers, such as `split 4 · seed 0`, where that tells these runs apart."""
+    shown: tuple[str, ...] = ()
+    """The columns that a table for people has; none means all."""
 
     @cached_property
     def _fetched(self) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -69,6 +73,12 @@ class Result:
         text."""
         return self._table
 
+    def with_columns(self, names: Sequence[str]) -> "Result":
+        """The answer with these of its columns alone, in this order."""
+        return _Part(
+            self._run, title=self.title, notes=self.notes, run_names=self.run_names, _of=self, _names=tuple(names)
+        )
+
     def df(self) -> "pd.DataFrame":
         """The answer as a pandas data frame."""
         return to_pandas(self.arrow())
@@ -85,6 +95,25 @@ class Result:
     def _repr_html_(self) -> str:
         """What a notebook shows: the first rows, and which run or experiment answered."""
         return answer_html(self)
+
+
+@dataclass(frozen=True)
+class _Part(Result):
+    """Some columns of an answer."""
+
+    _of: Result | None = None
+    _names: tuple[str, ...] = ()
+
+    @cached_property
+    def _fetched(self) -> tuple[list[str], list[tuple[Any, ...]]]:
+        assert self._of is not None
+        at = [self._of.columns.index(name) for name in self._names]
+        return list(self._names), [tuple(row[i] for i in at) for row in self._of.rows()]
+
+    @cached_property
+    def _table(self) -> "pa.Table":
+        assert self._of is not None
+        return self._of.arrow().select(list(self._names))
 
 
 def answer_html(result: Result) -> str:

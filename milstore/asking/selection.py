@@ -15,7 +15,13 @@ from milstore.schema.columns import SUBSETS
 from milstore.store.case_ids import asked_cases
 from milstore.store.names import counted, named, natural_key, nearest
 from milstore.store.paths import Store
-from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION, find_run_id, run_ids
+from milstore.store.run_reader import (
+    NO_ATTENTION,
+    PART_ATTENTION,
+    find_run_id,
+    fitting_run_ids,
+    run_ids,
+)
 from milstore.store.verified import verified_run
 from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
 
@@ -30,11 +36,13 @@ class Choice:
     """What the user said of the run that should answer."""
 
     run: str | None = None
-    """A run id, or an unambiguous beginning of one."""
+    """A run id, or a part of one that no other has; with `split` or `seed` among the runs of these."""
     experiment: str | None = None
     """An experiment: each case from its run that held the case in test."""
     seed: int | None = None
     """The seed, where the experiment has several."""
+    split: int | None = None
+    """The split: the run of the experiment that was trained on it answers, as if it were named."""
     subset: str | None = None
     """train, val, test or all; test unless said."""
     cases: tuple[str, ...] = ()
@@ -54,6 +62,8 @@ class Selection:
     cases: tuple[str, ...]
     """The cases that were asked for; none means all."""
     notes: list[str] = field(default_factory=list)
+    run_names: dict[str, str] = field(default_factory=dict)
+    """What people may call each of the runs, such as `split 4 · seed 0`; its id where that does not tell them apart."""
 
 
 class _Run(NamedTuple):
@@ -116,23 +126,25 @@ def select(
         raise UsageError(f"there is no subset {choice.subset!r}: use {', '.join(SUBSETS)} or {ALL}")
     if choice.run is not None and choice.experiment is not None:
         raise UsageError("--run and --experiment exclude each other: give one")
-    if compared and (choice.run, choice.experiment, choice.seed) != (None, None, None):
-        raise UsageError("the runs to compare are named already: leave out --run, --experiment and --seed")
-    single = choice.run is not None or bool(compared)
-    numbers = {} if single else _numbers(con, store)
+    if compared and (choice.run, choice.experiment, choice.seed, choice.split) != (None, None, None, None):
+        raise UsageError("the runs to compare are named already: leave out --run, --experiment, --split and --seed")
+    single = choice.run is not None or choice.split is not None or bool(compared)
+    numbers = {} if choice.run is not None or compared else _numbers(con, store)
     all_runs: list[_Run] = []
+    newer: list[str] = []
     if compared:
         runs, title = [_run(store, run_id) for run_id in compared], f"runs {' and '.join(compared)}"
     elif over_experiments and not single and choice.experiment is None:
         runs, title, all_runs = _every_experiment(store, choice, numbers)
     else:
         how = _Over(runs=over_runs, repeats=over_repeats)
-        runs, title, all_runs = _runs(store, choice, numbers, how)
+        runs, title, all_runs = _runs(store, choice, numbers, how, newer)
     subset = choice.subset or (ALL if over_runs else "test")
     cases = known_cases(con, store, choice.cases)
     predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
     _fill(con, predictions, subset, cases)
-    notes = [] if over_repeats else _further_sets(all_runs, runs, numbers)
+    notes = newer
+    notes += [] if over_repeats else _further_sets(all_runs, runs, numbers)
     notes += _left_out_repeats(all_runs, runs, numbers, choice.seed) if over_repeats else []
     notes += [] if single or over_runs or over_tests else _once(con, runs)
     notes += _add_asked(con, predictions, runs, choice, cases) if cases else []
@@ -156,7 +168,20 @@ def select(
     if needs_coverage:
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
-    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
+    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes, _run_names(runs))
+
+
+def _run_names(runs: list[_Run]) -> dict[str, str]:
+    """A short name of each run, if that is another for each; else their ids."""
+    names = {}
+    for run in runs:
+        parts = [] if run.split is None else [f"split {run.split}"]
+        names[run.run_id] = " · ".join(parts + ([] if run.seed is None else [f"seed {run.seed}"])) or run.run_id
+    if len({run.split_set for run in runs}) > 1:
+        names = {run.run_id: f"{run.split_set} · {names[run.run_id]}" for run in runs if run.split_set} | {
+            run.run_id: names[run.run_id] for run in runs if not run.split_set
+        }
+    return names if len(set(names.values())) == len(names) else {run.run_id: run.run_id for run in runs}
 
 
 def known_cases(con: duckdb.DuckDBPyConnection, store: Store, asked: tuple[str, ...]) -> tuple[str, ...]:
@@ -257,19 +282,26 @@ class _Over(NamedTuple):
     repeats: bool
 
 
-def _runs(store: Store, choice: Choice, numbers: Numbers, over: _Over) -> tuple[list[_Run], str, list[_Run]]:
-    """The runs that answer, how to call them, and all runs of their experiment."""
+def _runs(
+    store: Store, choice: Choice, numbers: Numbers, over: _Over, newer: list[str]
+) -> tuple[list[_Run], str, list[_Run]]:
+    """The runs that answer, how to call them, and all runs of their experiment. `newer` is given what to say of others."""
     if choice.run is not None:
-        run_id = find_run_id(store, choice.run)
-        return [_run(store, run_id)], f"run {run_id}", []
+        run = _named_run(store, choice)
+        return [run], f"run {run.run_id}", []
     finished = _finished(store)
     if not finished:
         raise StoreError(f"the store at {store.root} holds no finished run: train one with milstore train --split 1")
-    experiment = choice.experiment or max(finished, key=lambda run: (run.finished_at, run.run_id)).experiment
+    experiment = choice.experiment or _newest_complete(finished, numbers, newer)
     of_experiment = [run for run in finished if run.experiment == experiment]
     if not of_experiment:
         known = {run.experiment for run in finished}
         raise UsageError(f"there is no experiment {experiment!r} with a finished run: {nearest(experiment, known)}")
+    if choice.split is not None:
+        each_seed = over.runs or over.repeats
+        chosen = _of_split(of_experiment, choice, numbers, over_runs=each_seed)
+        seed = None if each_seed and choice.seed is None else chosen[0].seed
+        return chosen, _title(experiment, choice.split, seed), []
     if over.repeats:
         chosen = _repeats(of_experiment, choice.seed, numbers)
         return chosen, _repeats_title(experiment, chosen), of_experiment
@@ -281,8 +313,74 @@ def _runs(store: Store, choice: Choice, numbers: Numbers, over: _Over) -> tuple[
     first = [run for run in of_experiment if run.split_set == _first_set(of_experiment, numbers)]
     seed = _seed(first, choice.seed, numbers)
     chosen = _newest([run for run in first if run.seed == seed])
-    title = f"experiment {experiment}" if seed is None else f"experiment {experiment}, seed {seed}"
-    return chosen, title, of_experiment
+    return chosen, _title(experiment, None, seed), of_experiment
+
+
+def _title(experiment: str, split: int | None, seed: int | None) -> str:
+    parts = [f"experiment {experiment}"]
+    parts += [] if split is None else [f"split {split}"]
+    return ", ".join(parts + ([] if seed is None else [f"seed {seed}"]))
+
+
+def _named_run(store: Store, choice: Choice) -> _Run:
+    """The run that is named, whole or by a part; of several that fit, the one of the split and the seed."""
+    given = {name: number for name in ("split", "seed") if (number := getattr(choice, name)) is not None}
+    if not given:
+        return _run(store, find_run_id(store, choice.run or ""))
+    fitting = fitting_run_ids(choice.run or "", run_ids(store)) or [find_run_id(store, choice.run or "")]
+    found = [run for each in fitting if all(getattr(run := _run(store, each), n) == v for n, v in given.items())]
+    if len(found) == 1:
+        return found[0]
+    words = " and ".join(f"{name} {number}" for name, number in given.items())
+    if not found:
+        raise UsageError(f"no run that {choice.run!r} fits is of {words}: it fits {named(fitting)}")
+    raise UsageError(f"run {choice.run!r} of {words} is ambiguous: it may be {named(run.run_id for run in found)}")
+
+
+def _of_split(runs: list[_Run], choice: Choice, numbers: Numbers, *, over_runs: bool) -> list[_Run]:
+    """The run of a split of an experiment; for a question about runs, that of each seed, unless a seed is asked for."""
+    first = [run for run in runs if run.split_set == _first_set(runs, numbers)]
+    if choice.seed is not None:
+        _seed(first, choice.seed, numbers)
+    found = [run for run in first if run.split == choice.split and choice.seed in (None, run.seed)]
+    if not found:
+        there = sorted({run.split for run in first if choice.seed in (None, run.seed)}, key=_number)
+        what = "" if choice.seed is None else f", seed {choice.seed}"
+        raise UsageError(
+            f"{runs[0].experiment} has no finished run of split {choice.split}{what}: it has {named(there)}"
+        )
+    by_seed = {run.seed: run for run in sorted(found, key=lambda run: (run.finished_at, run.run_id))}
+    usual = _seed(first, choice.seed, numbers)
+    seeds = sorted(by_seed, key=_number)
+    return [by_seed[seed] for seed in seeds] if over_runs else [by_seed[usual if usual in by_seed else seeds[0]]]
+
+
+def _newest_complete(finished: list[_Run], numbers: Numbers, newer: list[str]) -> str:
+    """The newest experiment that is complete: that has every split of its first split set, by one seed.
+
+    `newer` is given what to say of those that are newer. Where none is complete, the newest answers with what it has.
+    """
+    of_experiment: dict[str, list[_Run]] = {}
+    for run in sorted(finished, key=lambda run: (run.finished_at, run.run_id)):
+        # The last of all is the one with the last run.
+        of_experiment[run.experiment] = [*of_experiment.pop(run.experiment, []), run]
+    newest_first = list(reversed(of_experiment))
+    begun = {name: _begun(of_experiment[name], numbers) for name in newest_first}
+    chosen = next((name for name in newest_first if not begun[name]), newest_first[0])
+    unfinished = newest_first[: newest_first.index(chosen)]
+    if unfinished:
+        said = [f"{name} ({begun[name]})" for name in unfinished]
+        are = "is newer and not complete" if len(said) == 1 else "are newer and not complete"
+        newer.append(f"{named(said)} {are}: --experiment {unfinished[0]} asks of it")
+    return chosen
+
+
+def _begun(runs: list[_Run], numbers: Numbers) -> str:
+    """What an experiment has of its first split set, such as `2 of 5 splits`; nothing where it has all."""
+    first = [run for run in runs if run.split_set == _first_set(runs, numbers)]
+    trained = [_trained([run for run in first if run.seed == seed], numbers) for seed in {run.seed for run in first}]
+    there, of = max(trained, key=lambda each: each[0] - each[1])
+    return f"{there} of {of} splits" if there < of else ""
 
 
 _Repeat = tuple[str | None, int | None]

@@ -56,6 +56,8 @@ class RunState:
     """When it was finished, else begun, else submitted: ISO text in UTC."""
     note: str
     """Who trains it, what it waits for, how to go on, what went wrong, or that it learned nothing."""
+    model: str | None = None
+    """What model it is of; None where it does not say."""
 
     @property
     def goes_on(self) -> bool:
@@ -163,6 +165,7 @@ def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
         job_id=(entry and entry.job) or run["slurm_job_id"],
         since=run["finished_at"],
         note=mark(run.get(LEARNING)),
+        model=run.get("model"),
     )
 
 
@@ -197,14 +200,23 @@ def _unfinished(draft: RunDraft, entry: _Entry | None, queue: dict[str, str] | N
         job_id=entry.job if entry else None,
         since=facts.get("started_at", ""),
         note=note,
+        model=facts.get("model") or _configured(facts, "model"),
     )
 
 
 def _most_epochs(facts: dict[str, Any]) -> int:
     try:
-        return int(json.loads(facts["config"])["epochs"])
-    except (KeyError, TypeError, ValueError):
+        return int(_configured(facts, "epochs"))
+    except (TypeError, ValueError):
         return 0
+
+
+def _configured(facts: dict[str, Any], name: str) -> Any:
+    """What a run's configuration says of something; None where it does not."""
+    try:
+        return json.loads(facts["config"])[name]
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _submitted(entry: _Entry, queue: dict[str, str] | None) -> RunState:

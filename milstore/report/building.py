@@ -62,7 +62,7 @@ def build_report(
 
     Args:
         store: the store.
-        choice: which run or experiment it is about; the newest experiment unless said.
+        choice: which run or experiment it is about; the newest complete experiment unless said.
         for_markdown: few cases that were called wrong, with their galleries as charts.
         jobs: processes to ask in (None: one a processor). A script that asks for several must guard its main module.
 

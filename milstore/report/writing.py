@@ -21,7 +21,7 @@ def write_report(
     Args:
         store: the store.
         path: the file.
-        choice: which run or experiment it is about; the newest experiment unless said.
+        choice: which run or experiment it is about; the newest complete experiment unless said.
         format_: html or md; what the file's ending says unless given.
         jobs: processes to ask in (None: one a processor). A script that asks for several must guard its main module.
 

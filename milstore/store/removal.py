@@ -9,10 +9,12 @@ from pathlib import Path
 from milstore.errors import StoreError, UsageError
 from milstore.store.io import sync_folder, temporary_sibling
 from milstore.store.lease import run_id_of
-from milstore.store.names import nearest
 from milstore.store.paths import Store
-from milstore.store.run_reader import run_ids
+from milstore.store.run_reader import one_run_id, run_ids
 from milstore.store.run_writer import RunDraft, claim_draft
+
+_LEAST = 4
+"""Letters of an id by which a run is found to be deleted: fewer are too soon typed by mistake."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,19 +28,21 @@ class Removable:
     n_bytes: int
 
 
-def removable(store: Store, run_id: str) -> Removable:
-    """What would go with a run. UsageError if there is none of that id.
+def removable(store: Store, text: str) -> Removable:
+    """What would go with a run, given by its id or a part that no other run has. UsageError if it is none or several.
 
     An unfinished run need not be readable: one that is damaged is deleted too.
     """
-    final = store.run_folder(run_id)
     unfinished = {
         run_id_of(path): path
         for path in sorted(store.running.iterdir() if store.running.is_dir() else [])
         if path.is_dir() and not path.name.startswith(".")
     }
-    if run_id not in unfinished and run_id not in run_ids(store):
-        raise UsageError(f"there is no run {run_id!r}: {nearest(run_id, [*run_ids(store), *unfinished])}")
+    known = dict.fromkeys([*run_ids(store), *unfinished])
+    if text not in known and len(text) < _LEAST:
+        raise UsageError(f"there is no run {text!r}: to delete one, give its id or {_LEAST} letters of it or more")
+    run_id = one_run_id(text, known, "run")
+    final = store.run_folder(run_id)
     folder = final if final.is_dir() else unfinished[run_id]
     folders = [folder, store.derived_folder(run_id)] if folder == final else [folder]
     files = [path for each in folders for path in each.rglob("*") if path.is_file() and not path.is_symlink()]

@@ -3,10 +3,11 @@
 import json
 import os
 import re
+from collections.abc import Iterable
 from typing import Any
 
 from milstore.errors import StoreError, UsageError
-from milstore.store.names import nearest
+from milstore.store.names import named, nearest
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
 
 RUN_FILE = "run.json"
@@ -62,17 +63,36 @@ def _is_run(entry: os.DirEntry[str]) -> bool:
     return name.startswith(RUN_FOLDER) and RUN_ID.fullmatch(name, len(RUN_FOLDER)) is not None and entry.is_dir()
 
 
-def find_run_id(store: Store, prefix: str) -> str:
-    """The finished run whose id is `prefix`, or begins so. UsageError if there is none, or more than one."""
-    ids = run_ids(store)
-    if prefix in ids:
-        return prefix
-    found = [run_id for run_id in ids if run_id.startswith(prefix)] if prefix else []
+def find_run_id(store: Store, text: str) -> str:
+    """The finished run whose id is `text`, or that it alone fits. UsageError if there is none, or more than one."""
+    return one_run_id(text, run_ids(store), "finished run")
+
+
+def one_run_id(text: str, ids: Iterable[str], what: str) -> str:
+    """The one of these ids that is meant by a part of it. UsageError, with the candidates, if that is none or several.
+
+    >>> one_run_id("d416", ["mil-s1-0-d416", "mil-s2-0-0ebb"], "run")
+    'mil-s1-0-d416'
+    """
+    ids = list(ids)
+    found = fitting_run_ids(text, ids)
     if len(found) == 1:
         return found[0]
     if found:
-        raise UsageError(f"run {prefix!r} is ambiguous: {nearest(prefix, found)}")
-    raise UsageError(f"there is no finished run {prefix!r}: {nearest(prefix, ids)}")
+        raise UsageError(f"run {text!r} is ambiguous: it may be {named(found)}")
+    raise UsageError(f"there is no {what} {text!r}: {nearest(text, ids)}")
+
+
+def fitting_run_ids(text: str, ids: Iterable[str]) -> list[str]:
+    """The ids that a text may mean: the one that it is, else those that begin so, else those that hold it.
+
+    >>> fitting_run_ids("a", ["a", "ab"]), fitting_run_ids("a", ["ab", "ba"]), fitting_run_ids("b", ["abc", "cba"])
+    (['a'], ['ab'], ['abc', 'cba'])
+    """
+    ids = list(ids)
+    if text in ids or not text:
+        return [text] if text else []
+    return [each for each in ids if each.startswith(text)] or [each for each in ids if text in each]
 
 
 def read_run(store: Store, run_id: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ from typing import Any
 from milstore.errors import ConflictError, StoreError, UsageError
 from milstore.store.io import sync_folder, temporary_sibling, write_json, write_text, write_whole
 from milstore.store.lease import TAKEN, is_gone, lease_file, read_lease, refuse_if_alive, run_id_of, write_lease
-from milstore.store.names import check_name, nearest
+from milstore.store.names import check_name
 from milstore.store.paths import Store, store_option
-from milstore.store.run_reader import RUN_ID
+from milstore.store.run_reader import RUN_ID, one_run_id
 
 _DRAFT_FILE = "draft.json"
 EPOCHS_FILE = "epochs.jsonl"
@@ -277,13 +277,13 @@ def _finished(run_id: str) -> str:
 
 
 def open_draft(store: Store, run_id: str) -> RunDraft:
-    """An unfinished run. UsageError if there is none of that id."""
+    """An unfinished run, by its id or a part that no other unfinished run has. UsageError if it is none or several."""
     if store.run_folder(run_id).is_dir():
         raise UsageError(_finished(run_id))
     found = _drafts(store, run_id)
     if not found:
-        known = [draft.run_id for draft in list_drafts(store)]
-        raise UsageError(f"there is no unfinished run {run_id}: {nearest(run_id, known)}")
+        drafts = {draft.run_id: draft for draft in list_drafts(store)}
+        return drafts[one_run_id(run_id, drafts, "unfinished run")]
     return found[0]
 
 

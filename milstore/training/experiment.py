@@ -200,6 +200,7 @@ def resume(
     check_numbers(0, None, checkpoint_minutes)
     with Interruption() as interruption, _alone_without_locks(store, watcher):
         draft = open_draft(store, run_id)
+        run_id = draft.run_id
         resumption.refuse_recorded(draft)
         resumption.refuse_living(draft, watcher, interruption)
         resumption.refuse_earlier(draft)

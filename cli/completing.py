@@ -1,0 +1,81 @@
+"""What a shell offers behind an option when Tab is pressed: the runs, experiments, cases and stains of the store."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from milstore.errors import MilstoreError
+from milstore.store.paths import Store, default_root, open_store
+
+Offer = Callable[[typer.Context, str], list[str]]
+
+
+def _offers(names: Callable[[Store], Iterable[str]]) -> Offer:
+    """What completes a word by these names.
+
+    Nothing where there is no store, or one that cannot be read: nobody wants an error in the middle of a line.
+    """
+
+    def offer(ctx: typer.Context, incomplete: str) -> list[str]:
+        try:
+            known = list(names(open_store(_root(ctx))))
+        except (MilstoreError, OSError, ValueError):
+            return []
+        return [name for name in known if name.startswith(incomplete)]
+
+    return offer
+
+
+def _root(ctx: Any) -> Path:
+    """The folder of the store that the line names before the word."""
+    while ctx is not None:
+        if ctx.params.get("store"):
+            return Path(ctx.params["store"])
+        ctx = ctx.parent
+    return default_root()
+
+
+def _finished(store: Store) -> list[str]:
+    from milstore.store.run_reader import run_ids
+
+    return run_ids(store)
+
+
+def _unfinished(store: Store) -> list[str]:
+    from milstore.store.run_writer import list_drafts
+
+    return [draft.run_id for draft in list_drafts(store)]
+
+
+def _experiments(store: Store) -> list[str]:
+    from milstore.store.run_reader import read_run, run_ids
+
+    return sorted({str(read_run(store, run_id).get("experiment")) for run_id in run_ids(store)})
+
+
+def _column(table: str, column: str, order: str) -> Callable[[Store], list[str]]:
+    def names(store: Store) -> list[str]:
+        import duckdb
+
+        from milstore.store.views import connect_bare, rows_of_cohort
+
+        con = connect_bare()
+        try:
+            found = con.execute(f"select {column} from {rows_of_cohort(store, table)} order by {order}").fetchall()
+        except duckdb.Error:
+            return []
+        finally:
+            con.close()
+        return [name for (name,) in found]
+
+    return names
+
+
+finished_runs = _offers(_finished)
+unfinished_runs = _offers(_unfinished)
+all_runs = _offers(lambda store: [*_finished(store), *_unfinished(store)])
+experiments = _offers(_experiments)
+cases = _offers(_column("cases", "case_id", "case_order"))
+stains = _offers(_column("stains", "stain", "stain_order"))
