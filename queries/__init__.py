@@ -10,6 +10,9 @@ A file begins with comment lines that say what it answers, then its grain, param
 A parameter without a default must be given. `-- over: runs` says that the question is about runs, not about cases:
 `selection` then holds every run that was named (all splits and seeds of an experiment) with the cases of all subsets.
 `-- over: tests` says that it counts predictions: a case that several splits hold in test then stands in each of them.
+`-- needs: whole` says that it needs attention of every patch, and `-- needs: top` that of the most attended ones (as many
+as its parameters `pct` or `top` say): of a run that knows attention of a part of the patches alone, the first is refused,
+and the second answers as far as that part goes. All other questions about attention say which part is known.
 Parameters of the type `run` name the runs themselves, in place of `--run` and `--experiment`. `-- then:
 module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, and `--
 report: module.function` one that writes `--format report`.

@@ -10,6 +10,7 @@ import duckdb
 
 from milstore import queries
 from milstore.asking.checking import check_foreign, first_line
+from milstore.asking.partial import Needs
 from milstore.asking.result import Fetch, Result
 from milstore.asking.sandbox import lock_down
 from milstore.asking.selection import Choice, Selection, select
@@ -130,6 +131,7 @@ def ask(
             compared=compared,
             needs_attention=query.needs_attention,
             needs_coverage=query.needs_coverage,
+            needs=Needs(name=query.name, reads=query.reads_attention, of=query.needs, values=bound),
         )
 
     if not query.built_in:

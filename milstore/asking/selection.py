@@ -3,18 +3,27 @@
 The decision becomes the table `selection(run_id, case_id, subset)`, and every query joins it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 
 from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
+from milstore.asking.partial import Needs, label_notes, part_notes
 from milstore.store.names import counted, named, natural_key, nearest, normal_case_id
 from milstore.store.paths import Store
-from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION, find_run_id, read_run, run_ids
+from milstore.store.run_reader import (
+    KNOWN,
+    NO_ATTENTION,
+    OWN_LABELS,
+    PART_ATTENTION,
+    find_run_id,
+    read_run,
+    run_ids,
+)
 from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
 
 ALL = "all"
@@ -69,6 +78,10 @@ class _Run(NamedTuple):
     """What model it is of; empty if it does not say."""
     attention: str
     """What it has of attention: levels, patches, part or none."""
+    known: Mapping[str, Any] | None
+    """What it knows of attention, where that is a part of its cases' patches."""
+    own_labels: tuple[str, ...]
+    """Cases of which it keeps labels that the store contradicts."""
 
 
 _OF_RUN = ("run_id", "experiment", "split_set", "split", "n_splits", "seed", "finished_at")
@@ -84,6 +97,7 @@ def select(
     compared: tuple[str, ...] = (),
     needs_attention: bool = False,
     needs_coverage: bool = False,
+    needs: Needs | None = None,
 ) -> Selection:
     """Make the table `selection` on a connection of the lens.
 
@@ -99,10 +113,11 @@ def select(
         needs_attention: for a question that only attention can answer.
         needs_coverage: for a question that counts the patches that a run saw, which another trainer does not say of a case
             without attention.
+        needs: what the question needs of attention that is known in part.
 
     Raises:
         UsageError: the run, experiment, seed, subset or case does not exist, no case is left, or a run that answers has
-            no attention.
+            no attention, or not the part of it that is needed.
         StoreError: the store holds no finished run.
     """
     if choice.subset is not None and choice.subset not in (*SUBSETS, ALL):
@@ -145,6 +160,7 @@ def select(
     if needs_coverage:
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
+    notes += part_notes(asked, needs or Needs()) + label_notes([(run.run_id, run.own_labels) for run in asked])
     return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
 
 
@@ -206,6 +222,8 @@ def _run(store: Store, run_id: str) -> _Run:
             largest_case=largest,
             model=facts.get("model") or "",
             attention=facts.get("attention") or "levels",
+            known=facts.get(KNOWN),
+            own_labels=tuple(facts.get(OWN_LABELS) or ()),
         )
         return run._replace(finished_at=_in_utc(run.finished_at))
     except (KeyError, TypeError, ValueError) as error:
