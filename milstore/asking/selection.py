@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 
 import duckdb
 
+from milstore.asking.partial import Needs, label_notes, part_notes
 from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
-from milstore.asking.partial import Needs, label_notes, part_notes
 from milstore.store.names import counted, named, natural_key, nearest, normal_case_id
 from milstore.store.paths import Store
 from milstore.store.run_reader import (

@@ -6,7 +6,6 @@ refused. Their part `stain_attention` is over the slices of a stain, and `case_a
 Axes, named in suffixes:  D features   E hidden   H attention   C classes
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -135,7 +134,9 @@ def _plain(path: Path, name: str, weights: Mapping[str, Tensor], dimensions: int
     # A few bytes can claim to be a huge tensor, by strides of 0.
     whole = tensor.layout == torch.strided and tensor.numel() * tensor.element_size() <= path.stat().st_size
     if not whole or tensor.dim() != dimensions or not tensor.is_floating_point() or not tensor.isfinite().all():
-        raise DataError(f"{path} holds in {clip(name)} no {dimensions}-dimensional array of finite numbers: make it anew")
+        raise DataError(
+            f"{path} holds in {clip(name)} no {dimensions}-dimensional array of finite numbers: make it anew"
+        )
     return tensor.to(torch.float32).contiguous()
 
 
@@ -143,7 +144,10 @@ def _check_shapes(path: Path, found: Mapping[str, Tensor], *, gated: bool) -> No
     """DataError if the layers do not fit each other."""
     hidden = len(found["project.linear.weight"])
     width = found["patch_pool.score.weigh.weight"].shape[1]
-    wanted = {"project.linear.bias": (hidden,), "classify.1.bias": (len(found["classify.1.weight"]),)}
+    wanted: dict[str, tuple[int, ...]] = {
+        "project.linear.bias": (hidden,),
+        "classify.1.bias": (len(found["classify.1.weight"]),),
+    }
     wanted |= {"classify.1.weight": (len(found["classify.1.weight"]), hidden)}
     rows = width * (2 if gated else 1)
     for ours in LEVELS.values():
@@ -158,6 +162,6 @@ def _check_shapes(path: Path, found: Mapping[str, Tensor], *, gated: bool) -> No
 
 
 def _numbers(path: Path, name: str, values: Any) -> list[float]:
-    if not isinstance(values, list) or not all(isinstance(value, int | float) and math.isfinite(value) for value in values):
+    if not isinstance(values, list) or not all(isinstance(value, int | float) for value in values):
         raise DataError(f"{path} has in {name} no list of numbers, one an epoch")
     return [float(value) for value in values]

@@ -12,7 +12,7 @@ from pathlib import Path
 from milstore.errors import DataError
 from milstore.formats.csv_table import columns_of_csv, file_size
 from milstore.formats.study_log import StudyLog, find_log, read_log
-from milstore.store.names import clip, named, natural_key
+from milstore.store.names import named
 
 _TOP = re.compile(r"top_effective_patches_per_case_(\d+(?:\.\d+)?)pct\.csv")
 _SUMMARY = re.compile(r"top_effective_patches_per_case_summary_.*pct\.txt")
@@ -76,6 +76,14 @@ def read_study_folder(root: Path, log: Path | None = None) -> StudyFolder:
     Raises:
         DataError: it is no folder, holds no predictions of these trainers, or cannot be read.
     """
+    try:
+        return _read(root, log)
+    except OSError as error:
+        raise DataError(f"{error.filename or root} cannot be read: {error.strerror}") from error
+
+
+def _read(root: Path, log: Path | None) -> StudyFolder:
+    """The same; OSError where the disk refuses."""
     if not root.is_dir():
         raise DataError(f"{root} is no folder: give the run's folder, in which predictions.csv lies")
     predictions, others = _predictions(root)
@@ -110,8 +118,6 @@ def _files(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if path.is_file())
     except (FileNotFoundError, NotADirectoryError):
         return []
-    except OSError as error:
-        raise DataError(f"{folder} cannot be read: {error.strerror}") from error
 
 
 def _predictions(root: Path) -> tuple[Path, tuple[Path, ...]]:
@@ -136,9 +142,8 @@ def _predictions(root: Path) -> tuple[Path, tuple[Path, ...]]:
 def _tables(attention: Path) -> list[StudyTable]:
     """The tables that have a row: of all patches, then of the top ones, then of selected slices."""
     found = [StudyTable(path=path, kind="whole") for path in _files(attention) if path.name == "weights_df.csv"]
-    for path in _files(attention):
-        if top := _TOP.fullmatch(path.name):
-            found.append(StudyTable(path=path, kind="top", pct=float(top[1])))
+    tops = [(path, match) for path in _files(attention) if (match := _TOP.fullmatch(path.name))]
+    found += [StudyTable(path=path, kind="top", pct=float(match[1])) for path, match in tops]
     slices = attention / "plots" / "patch_attention_selected_slices.csv"
     found += [StudyTable(path=slices, kind="slices")] if slices.is_file() else []
     return [table for table in found if _has_rows(table.path)]
@@ -178,9 +183,6 @@ def _patches_of(text: str) -> dict[str, int]:
 
 def _stains_of(text: str) -> dict[str, dict[str, float]]:
     line = re.compile(r"^  (\S.*?): (\d+\.\d+)\s*$", re.M)
-    return {case: {stain: float(share) for stain, share in line.findall(block)} for case, block in _blocks(text).items()}
-
-
-def in_epochs(checkpoints: Mapping[int, Path]) -> str:
-    """Checkpoints in words, for messages."""
-    return named(sorted((clip(path.name) for path in checkpoints.values()), key=natural_key))
+    return {
+        case: {stain: float(share) for stain, share in line.findall(block)} for case, block in _blocks(text).items()
+    }

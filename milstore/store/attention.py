@@ -16,12 +16,14 @@ from milstore.errors import DataError
 from milstore.schema.arrow import arrow_schema
 from milstore.schema.columns import SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
-from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts, unknown_rows
 from milstore.store.names import clip
+from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts, unknown_rows
 from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
 
 TOLERANCE = 1e-4
 """How far a sum of attention, or of probabilities, may be from 1."""
+LEVELS_OF_ROW = ("stain_attention", "slice_attention", "patch_attention")
+"""The columns of a row whose product is its effective attention."""
 RANKS = ("rank", "n_patches")
 """Columns that are worked out from the others."""
 

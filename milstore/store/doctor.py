@@ -279,9 +279,7 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
         checked_table(name, tables[name])
     check_predictions(tables["predictions"], tables["probabilities"])
     known, kind = facts.get(KNOWN), facts.get("attention", "levels")
-    attention = checked_attention(
-        tables["attention"], None if known is None else patches_evaluated(tables["coverage"])
-    )
+    attention = checked_attention(tables["attention"], None if known is None else patches_evaluated(tables["coverage"]))
     check_cases(kind, attention, tables["predictions"], tables["coverage"], of_patches=known is not None)
     if known is not None:
         check_known(known, kind, attention)
