@@ -131,7 +131,13 @@ def ask(
             compared=compared,
             needs_attention=query.needs_attention,
             needs_coverage=query.needs_coverage,
-            needs=Needs(name=query.name, reads=query.reads_attention, of=query.needs, values=bound),
+            needs=Needs(
+                name=query.name,
+                reads=query.reads_attention,
+                of=query.needs,
+                optional=not query.needs_attention,
+                values=bound,
+            ),
         )
 
     if not query.built_in:
@@ -144,7 +150,7 @@ def ask(
         widen(con)
     selection = choose(con)
     if narrowed:
-        narrow(con, store, query.sql, selection.answering, selection.cases)
+        narrow(con, store, query.sql, selection.answering, selection.cases, selection.hidden)
     with time_limit(con, timeout):
         _check_header(con, query)
     return Result(

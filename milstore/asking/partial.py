@@ -24,6 +24,8 @@ class Needs:
     """Whether it looks at attention at all."""
     of: str = ""
     """`whole`: of every patch. `top`: of the most attended ones. Empty where any rows will do."""
+    optional: bool = False
+    """Whether it can do without: then what it would take from attention is null."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Its parameters: `pct` and `top` say how many of the most attended patches are needed."""
 
@@ -40,25 +42,36 @@ class KnownRun(Protocol):
         """The entry `attention_known` of its `run.json`; None where it has all of each case, or none."""
 
 
-def part_notes(runs: Sequence[KnownRun], needs: Needs) -> list[str]:
-    """What is said of runs that know a part of their attention. UsageError if the question cannot be asked of one."""
-    if not needs.reads:
-        return []
-    said: dict[str, list[str]] = {}
-    for run in runs:
-        if run.known is not None:
+def part_notes(runs: Sequence[KnownRun], needs: Needs) -> tuple[list[str], frozenset[str]]:
+    """What is said of runs that know a part of their attention, and the runs whose attention may not be looked at.
+
+    UsageError if the question cannot be asked of one.
+    """
+    said: dict[tuple[str, bool], list[str]] = {}
+    hidden = set()
+    for run in runs if needs.reads else ():
+        if run.known is None:
+            continue
+        try:
             _refuse(run.run_id, run.known, needs)
-            said.setdefault(str(run.known.get("said", "a part of the patches")), []).append(run.run_id)
-    return [
-        f"only {what} is known of {f'run {ids[0]}' if len(ids) == 1 else f'the runs {named(ids)}'}"
-        for what, ids in said.items()
+        except UsageError:
+            if not needs.optional:
+                raise
+            hidden.add(run.run_id)
+        what = str(run.known.get("said", "a part of the patches"))
+        said.setdefault((what, run.run_id in hidden), []).append(run.run_id)
+    notes = [
+        f"of {f'run {ids[0]}' if len(ids) == 1 else f'the runs {named(ids)}'} only {what} is known"
+        + (": what would be taken from attention is left out" if is_hidden else "")
+        for (what, is_hidden), ids in said.items()
     ]
+    return notes, frozenset(hidden)
 
 
 def _refuse(run_id: str, known: Mapping[str, Any], needs: Needs) -> None:
     """UsageError if a question needs more than is known."""
     only = f"of run {run_id} only {known.get('said', 'a part of the patches')} is known"
-    advice = "ask it of a run with the attention of all patches, or take this one in again with its weights (--weights)"
+    advice = "ask it of a run with the attention of all patches (for the study's runs: milstore ingest run … --weights)"
     if needs.of == WHOLE or (needs.of == TOP and needs.values.get("end") == "bottom"):
         what = "the attention of every patch" if needs.of == WHOLE else "the least attended patches"
         raise UsageError(f"{needs.name} needs {what}, and {only}: {advice}")

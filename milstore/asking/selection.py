@@ -61,6 +61,8 @@ class Selection:
     cases: tuple[str, ...]
     """The cases that were asked for; none means all."""
     notes: list[str] = field(default_factory=list)
+    hidden: frozenset[str] = frozenset()
+    """Ids of runs that know too little of their attention for the question, which does without it."""
 
 
 class _Run(NamedTuple):
@@ -160,8 +162,9 @@ def select(
     if needs_coverage:
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
-    notes += part_notes(asked, needs or Needs()) + label_notes([(run.run_id, run.own_labels) for run in asked])
-    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes)
+    said, hidden = part_notes(asked, needs or Needs())
+    notes += said + label_notes([(run.run_id, run.own_labels) for run in asked])
+    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes, hidden)
 
 
 def _require_attention(runs: list[_Run]) -> None:

@@ -37,6 +37,12 @@ class RunReport:
         return [line, *self.understood, *([] if self.changed else ["nothing changed"])]
 
 
+def told_labels(facts: Mapping[str, Any]) -> tuple[str, ...]:
+    """That a run keeps its own labels, in words, where its entries of `run.json` say so."""
+    cases = facts.get(OWN_LABELS, ())
+    return (f"it keeps its own labels, which the store contradicts, of {counted(len(cases), 'case')}",) if cases else ()
+
+
 @dataclass(frozen=True, kw_only=True)
 class Imported:
     """All that is stored of a run."""

@@ -18,6 +18,7 @@ from milstore.ingest.imported import (
     heed_labels,
     known_run,
     store_imported,
+    told_labels,
 )
 from milstore.ingest.patch_placing import Reading
 from milstore.ingest.run_attention import read_attention
@@ -135,7 +136,7 @@ def ingest_run(
         run_id=known or mint_run_id(experiment, split, seed),
         cases=said.num_rows,
         patches=looked.num_rows,
-        understood=why,
+        understood=(*why, *told_labels(facts)),
     )
     if known is not None:
         check_same_reading(store, known, read)

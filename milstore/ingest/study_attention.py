@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from milstore.errors import DataError
 from milstore.formats.study_folder import BY_POSITION, StudyFolder, StudyTable
 from milstore.ingest.importers import FolderOptions
-from milstore.ingest.member_positions import TEXT
+from milstore.ingest.member_positions import TEXT, rows_in
 from milstore.ingest.patch_placing import Ground, Reading, place_rows
 from milstore.ingest.study_tables import capped, match_by_value, read_study_attention, slices_by_file
 from milstore.ingest.study_weights import Evaluated, evaluate_weights, seen_rows
@@ -243,11 +243,15 @@ def _by_value(run: StudyRunAt, table: StudyTable, checkpoint: Callable[[], "Stud
 
 def _of_slices(run: StudyRunAt, table: StudyTable) -> Looked:
     """Attention of selected slices, by the files that the table names."""
-    ground = run.ground(run.cases, None)
+    features = run.features if run.options.encoder else None
+    ground = run.ground(run.cases, features)
     attention, said = slices_by_file(table.path, ground, run.store.settings, run.known_cases, run.folder.stains_of)
-    cases = pc.unique(attention["case_id"])
-    seen = ground.patches.table.select(list(PLACE)).filter(pc.is_in(ground.patches.table["case_id"], cases))
-    what = f"{attention.num_rows} of {counted(seen.num_rows, 'patch', 'patches')}, those of selected slices,"
+    there = ground.patches.table.select(list(PLACE))
+    # A patch that has attention was seen, whatever features there are now.
+    counts = ground.patches.counts | (rows_in(there, attention, PLACE) >= 0)
+    seen = there.filter(pa.array(counts))
+    seen = seen.filter(pc.is_in(seen["case_id"], pc.unique(attention["case_id"])))
+    what = f"{attention.num_rows} of {counted(seen.num_rows, 'patch', 'patches')}, those of selected slices"
     return Looked(
         table=attention,
         seen=seen,
@@ -256,7 +260,8 @@ def _of_slices(run: StudyRunAt, table: StudyTable) -> Looked:
             *said,
         ),
         read={"patches": "file", "slices": "file", "table": table.path.name},
-        known={"pct": None, "said": what.rstrip(",")},
+        known={"pct": None, "said": what},
+        encoder=None if features is None else features.encoder,
     )
 
 
@@ -301,8 +306,6 @@ def _off_rows(run: StudyRunAt, table: StudyTable, evaluated: Evaluated) -> tuple
 
 def _off(told: pa.Table, evaluated: pa.Table, names: Sequence[str]) -> tuple[float, int, int]:
     """The largest relative difference, how many rows have no partner, and how many rows there are."""
-    from milstore.ingest.member_positions import rows_in
-
     found = rows_in(told, evaluated.cast(evaluated.schema), PLACE)
     there = found >= 0
     worst = 0.0

@@ -15,7 +15,15 @@ from milstore.formats.data_table import texts_of
 from milstore.formats.interface import RunPredictions, reported
 from milstore.formats.study_folder import StudyFolder, read_study_folder
 from milstore.formats.study_run import StudyRun
-from milstore.ingest.imported import Imported, RunReport, check_same_reading, heed_labels, known_run, store_imported
+from milstore.ingest.imported import (
+    Imported,
+    RunReport,
+    check_same_reading,
+    heed_labels,
+    known_run,
+    store_imported,
+    told_labels,
+)
 from milstore.ingest.importers import FolderOptions
 from milstore.ingest.run_tables import coverage_table, read_predictions
 from milstore.ingest.study_attention import Said, StudyRunAt, look_at_tables
@@ -79,7 +87,7 @@ def import_study_run(store: Store, root: Path, options: FolderOptions) -> RunRep
         run_id=known or mint_run_id(experiment, split.split, seed),
         cases=said.predictions.num_rows,
         patches=said.looked.table.num_rows,
-        understood=(*split.why, *said.looked.why, *_not_taken(folder)),
+        understood=(*split.why, *said.looked.why, *told_labels(contradicted), *_not_taken(folder)),
     )
     if known is not None:
         check_same_reading(store, known, said.looked.read)
