@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 import torch
 
 from milstore.errors import DataError, UsageError
+from milstore.ingest.features import ingest_features
 from milstore.ingest.importers import FolderOptions, ingest_run_folder
 from milstore.ingest.splits import ingest_splits
 from milstore.store import Store
@@ -30,8 +33,10 @@ from tests.study_runs import (
     Weights,
     file_of,
     make_study_run,
+    positions,
     save_checkpoint,
     study_store,
+    vectors,
 )
 
 WINTER, FALL = Weights.drawn(1, gated=True), Weights.drawn(5, gated=False)
@@ -226,7 +231,7 @@ def test_weights_give_the_whole_attention(store: Store, tmp_path: Path, form: st
         **dict.fromkeys(TEST, "test"), **dict.fromkeys(TRAIN, "train"),
     }  # fmt: skip
     assert "predictions: the run's own, which the weights give to" in said
-    assert "top_effective_patches_per_case_40.0pct.csv (6 rows): its weights are these to" in said
+    assert "top_effective_patches_per_case_40.0pct.csv: 6 rows, whose weights are these to" in said
     facts = read_run(store, run_id)
     assert (facts["model"], facts["attention"], facts["encoder"], facts["best_epoch"]) == (
         "hierarchical",
@@ -242,7 +247,6 @@ def test_the_weights_that_are_stored_are_of_our_model(store: Store, tmp_path: Pa
 
     from milstore.models.hierarchical import Hierarchical
     from milstore.models.interface import make_bag
-    from tests.study_runs import vectors
 
     root = make_study_run(tmp_path, WINTER, "whole")
     run_id, _ = take(store, root, weights=next((root / "checkpoints").glob("*epoch2.pth")))
@@ -554,9 +558,39 @@ def test_without_features_there_is_no_position(tmp_path: Path) -> None:
 
 def test_the_tests_have_what_makes_it_hard() -> None:
     """Text order differs from that of numbers, a vector is missing, and both change where a row belongs."""
-    from tests.study_runs import positions
-
     places = positions(SEEN)
     assert places["38", "h&e", "match_10", 3] == (0, 0)
     assert places["38", "h&e", "match_2", 11] == (1, 1)
     assert len(PATCHES) - len(SEEN) == 1
+
+
+def test_torch_is_imported_only_for_checkpoints(store: Store, tmp_path: Path) -> None:
+    """A run whose folder holds no checkpoint, as those that are published, goes in without torch."""
+    root = make_study_run(tmp_path, WINTER)
+    shutil.rmtree(root / "checkpoints")
+    words = ["ingest", "run", str(root), "--from", "study", "--store", str(store.root)]
+    code = (
+        f"import sys; from milstore.cli.main import main; assert main({words}) == 0; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    assert len(run_ids(store)) == 1
+
+
+def test_cases_without_features_keep_their_predictions(store: Store, tmp_path: Path) -> None:
+    """Weights on features of some of the cases: attention of these, and the others are named."""
+    (tmp_path / "few").mkdir()
+    for patch, vector in vectors().items():
+        if patch[0] != "46":
+            np.save(tmp_path / "few" / f"{file_of(patch)}.npy", vector.astype(np.float32))
+    ingest_features(store, tmp_path / "few", encoder="few", jobs=1)
+    root = make_study_run(tmp_path, WINTER)
+    run_id, said = take(store, root, encoder="few", weights=next((root / "checkpoints").iterdir()))
+    assert_same(attention(store, run_id), expected(WINTER, ("5", "38", "7")))
+    right = {case: WINTER.look(case, SEEN)[1][1] for case in TEST + TRAIN}
+    assert probabilities(store, run_id) == pytest.approx(right, abs=1e-6)
+    facts = read_run(store, run_id)
+    assert (facts["attention"], facts.get("attention_known")) == ("part", None)
+    assert "without attention, for want of features: 46" in said
+    assert "top_effective_patches_per_case_40.0pct.csv: 4 rows, whose weights are these to" in said
+    with pytest.raises(UsageError, match="several encoders: choose by --encoder"):
+        take(store, root, experiment="other")

@@ -16,7 +16,7 @@ from milstore.ingest.importers import FolderOptions
 from milstore.ingest.member_positions import TEXT, rows_in
 from milstore.ingest.patch_placing import Ground, Reading, place_rows
 from milstore.ingest.study_tables import capped, match_by_value, read_study_attention, slices_by_file
-from milstore.ingest.study_weights import Evaluated, evaluate_weights, seen_rows
+from milstore.ingest.study_weights import evaluate_weights, seen_rows
 from milstore.schema.arrow import empty
 from milstore.store import Store
 from milstore.store.attention import LEVELS_OF_ROW
@@ -123,8 +123,6 @@ class StudyRunAt:
         return named(f"{told[case]} of case {case}, where the store has {there.get(case, 0)}" for case in other)
 
 
-SAME_TABLE = 1e-4
-"""Relative difference of a weight up to which a table is of the weights that are given: rounding gives 1e-6."""
 CAPS = ("per_slice_cap", "max_slices_per_stain")
 """Options that keep the first patches of a slice, and the first slices of a stain."""
 
@@ -181,7 +179,7 @@ def _by_position(run: StudyRunAt, table: StudyTable) -> Looked | str:
     whole = table.kind == "whole" and not is_capped
     found, understood = place_rows(table.path, rows.select(list(PLACE)), ground, reading, whole=whole)
     return Looked(
-        table=_on_patches(ground, found, rows),
+        table=on_patches(ground, found, rows),
         seen=None if table.kind == "whole" else seen,
         why=(f"attention: {table.path.name}, {_rows(table, rows)}", *understood.why),
         read={**understood.facts(), "table": table.path.name},
@@ -190,7 +188,7 @@ def _by_position(run: StudyRunAt, table: StudyTable) -> Looked | str:
     )
 
 
-def _on_patches(ground: Ground, found: Any, rows: pa.Table) -> pa.Table:
+def on_patches(ground: Ground, found: Any, rows: pa.Table) -> pa.Table:
     """The table `attention` of rows with the three levels, on these patches."""
     placed = ground.patches.table.select(list(PLACE)).take(pa.array(found))
     for name in LEVELS_OF_ROW:
@@ -263,57 +261,6 @@ def _of_slices(run: StudyRunAt, table: StudyTable) -> Looked:
         known={"pct": None, "said": what},
         encoder=None if features is None else features.encoder,
     )
-
-
-def compare_with_tables(run: StudyRunAt, evaluated: Evaluated) -> list[str]:
-    """How far the run's tables are from what weights give, in words."""
-    said = []
-    for table in run.folder.tables:
-        if table.kind == "slices":
-            off, missing, rows = _off_slices(run, table, evaluated)
-        else:
-            off, missing, rows = _off_rows(run, table, evaluated)
-        name = f"{table.path.name} ({counted(rows, 'row')})"
-        if missing:
-            said.append(f"{name}: {missing} of them have the weights of no patch by these weights")
-        else:
-            how = (
-                f"are these to {off:.0e} of each"
-                if off <= SAME_TABLE
-                else f"differ from these by up to {off:.2g} of each"
-            )
-            said.append(f"{name}: its weights {how}")
-    return said
-
-
-def _off_slices(run: StudyRunAt, table: StudyTable, evaluated: Evaluated) -> tuple[float, int, int]:
-    attention, _ = slices_by_file(
-        table.path, run.ground(run.cases, None), run.store.settings, run.known_cases, run.folder.stains_of
-    )
-    return _off(attention, evaluated.attention, ["effective_attention"])
-
-
-def _off_rows(run: StudyRunAt, table: StudyTable, evaluated: Evaluated) -> tuple[float, int, int]:
-    rows = read_study_attention(table.path, run.store.settings, run.known_cases)
-    if run.folder.form != BY_POSITION:
-        matched = match_by_value(rows, evaluated.attention)
-        return matched.difference, matched.missing, rows.num_rows
-    ground = run.ground(run.cases, run.features)
-    reading = Reading(patches_by=TEXT, slices_by=TEXT)
-    found, _ = place_rows(table.path, rows.select(list(PLACE)), ground, reading, whole=False)
-    return _off(_on_patches(ground, found, rows), evaluated.attention, LEVELS_OF_ROW)
-
-
-def _off(told: pa.Table, evaluated: pa.Table, names: Sequence[str]) -> tuple[float, int, int]:
-    """The largest relative difference, how many rows have no partner, and how many rows there are."""
-    found = rows_in(told, evaluated.cast(evaluated.schema), PLACE)
-    there = found >= 0
-    worst = 0.0
-    for name in names:
-        one = np.asarray(told[name], np.float64)[there]
-        other = np.asarray(evaluated[name], np.float64)[found[there]]
-        worst = max(worst, float(np.max(np.abs(one / np.maximum(other, 1e-30) - 1), initial=0.0)))
-    return worst, int((~there).sum()), told.num_rows
 
 
 def check_classes(path: Path, checkpoint: "StudyCheckpoint", n_classes: int) -> None:

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.formats.study_checkpoint import read_checkpoint
-from milstore.ingest.study_attention import Looked, Said, StudyRunAt, check_classes, compare_with_tables
+from milstore.ingest.study_attention import Looked, Said, StudyRunAt, check_classes
+from milstore.ingest.study_compare import compare_with_tables
 from milstore.ingest.study_epochs import evaluated_epoch
 from milstore.ingest.study_weights import evaluate_weights, model_facts, seen_rows, weights_writer
 from milstore.store.configuration import sorted_json
