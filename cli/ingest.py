@@ -377,7 +377,7 @@ def run(
         needed={"--experiment": experiment, "--split": split},
         of_tables={
             "--attention": attention, "--patches-by": patches_by, "--slices-by": slices_by, "--top-pct": top_pct,
-            "--columns": columns, "--format": format,
+            "--columns": columns, "--format": format, "--pooling": None if pooling == "hierarchical" else pooling,
         },
         of_folders={"--weights": weights, "--log": log},
     )  # fmt: skip

@@ -518,6 +518,7 @@ def test_the_command_says_which_options_go_together(
     words = ["ingest", "run", root]
     for more, said in (
         ((), "say --experiment and --split of the run; of a folder that the study's trainers wrote, give --from study"),
+        (("--from", "study", "--pooling", "flat"), "--pooling is for tables: leave it out with --from study"),
         (("--from", "studdy"), "--from 'studdy': no runs of this tool can be read; did you mean study?"),
         (("--from", "study", "--attention", "a.csv"), "--attention is for tables: leave it out with --from study"),
         (("--experiment", "e", "--split", "1", "--weights", "w"), "--weights is for folders: give --from too"),
