@@ -307,29 +307,67 @@ def run(
         Path,
         typer.Argument(
             help="CSV or Parquet: case_id, p_0, p_1, … (or prob_ and the class) and perhaps subset, true_label, "
-            "predicted_label.",
+            "predicted_label. With --from: the run's folder, as the tool wrote it.",
             show_default=False,
         ),
     ],
     attention: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--attention",
             help="CSV or Parquet: case_id, stain, slice_idx or slice_name, patch_idx, stain_attention, slice_attention, "
-            "patch_attention. Instead of the indices: file, patch_path or patch (names of files), or x, y.",
+            "patch_attention. Instead of the indices: file, patch_path or patch (names of files), or x, y. Without it the "
+            "run has no attention.",
             show_default=False,
         ),
-    ],
+    ] = None,
+    tool: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            help="The tool that wrote the folder: study. Split, seed, settings and epochs are then its own, and need no "
+            "option.",
+            show_default=False,
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(
+            "--weights",
+            help="With --from: a checkpoint of the run. It is evaluated on the store's features, and all of its attention "
+            "is stored.",
+            show_default=False,
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(
+            "--log", help="With --from: the run's log (default: the one beside the folder).", show_default=False
+        ),
+    ] = None,
     experiment: Annotated[
-        str, typer.Option("--experiment", help="Name of the runs that share this configuration.", show_default=False)
-    ],
+        str | None,
+        typer.Option(
+            "--experiment",
+            help="Name of the runs that share this configuration. Needed without --from.",
+            show_default=False,
+        ),
+    ] = None,
     split: Annotated[
-        int, typer.Option("--split", help="Number of the split, as milstore splits show has it.", show_default=False)
-    ],
+        int | None,
+        typer.Option(
+            "--split",
+            help="Number of the split, as milstore splits show has it. Needed without --from.",
+            show_default=False,
+        ),
+    ] = None,
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Needed where there are several.", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Seed of the training.")] = 0,
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Seed of the training (default: 0, or the run's own).", show_default=False),
+    ] = None,
     encoder: Annotated[
         str | None, typer.Option("--encoder", help="Name of what made the features.", show_default=False)
     ] = None,
@@ -358,27 +396,80 @@ def run(
             show_default=False,
         ),
     ] = None,
+    top_pct: Annotated[
+        float | None,
+        typer.Option(
+            "--top-pct",
+            help="The attention is of each case's most attended patches alone, of this share of them in percent.",
+            show_default=False,
+        ),
+    ] = None,
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            help="What the tables' columns are called here, such as patient=case_id,risk=p_1.",
+            show_default=False,
+        ),
+    ] = None,
+    labels_of_run: Annotated[
+        bool,
+        typer.Option(
+            "--labels-of-run",
+            help="Keep the run's own labels where the store has others. Every answer then says so.",
+        ),
+    ] = False,
     format: FormatOption = None,
     store: StoreOption = None,
 ) -> None:
     """Take a run in that was trained elsewhere: its predictions and its attention."""
-    from milstore.ingest.runs import ingest_run, read_config
+    from milstore.ingest.importers import FolderOptions, ingest_run_folder
+    from milstore.ingest.runs import check_words, ingest_run, parse_columns, read_config
 
+    further = {} if config is None else read_config(config)
+    check_words(
+        tool,
+        needed={"--experiment": experiment, "--split": split},
+        of_tables={
+            "--attention": attention, "--patches-by": patches_by, "--slices-by": slices_by, "--top-pct": top_pct,
+            "--columns": columns, "--format": format, "--pooling": None if pooling == "hierarchical" else pooling,
+        },
+        of_folders={"--weights": weights, "--log": log},
+    )  # fmt: skip
+    opened = open_current(store)
+    if tool is not None:
+        options = FolderOptions(
+            experiment=experiment,
+            split_set=split_set,
+            split=split,
+            seed=seed,
+            encoder=encoder,
+            weights=weights,
+            log=log,
+            code_version=code_version,
+            config=further,
+            labels_of_run=labels_of_run,
+        )
+        _tell(ingest_run_folder(opened, predictions, tool, options).lines())
+        return
     report = ingest_run(
-        open_current(store),
+        opened,
         predictions,
         attention,
-        experiment=experiment,
-        split=split,
+        experiment=experiment or "",
+        split=split or 0,
         split_set=split_set,
-        seed=seed,
+        seed=seed or 0,
         encoder=encoder,
         pooling=pooling,
-        config=None if config is None else read_config(config),
+        config=further,
         code_version=code_version,
         patches_by=patches_by,
         format=format,
         slices_by=slices_by,
+        columns=parse_columns(columns),
+        top_pct=top_pct,
+        labels_of_run=labels_of_run,
     )
     _tell(report.lines())
 

@@ -25,7 +25,8 @@ LAYERS: tuple[set[str], ...] = (
 PEERS = {
     "training": {"models", "analysis"},
     "asking": {"analysis"},
-    "ingest": {"formats", "pixels"},
+    # Weights of other trainers are evaluated by the models of ours.
+    "ingest": {"formats", "pixels", "models"},
     # What others hand over is put on patches in one place.
     "recording": {"ingest"},
     "encoders": {"pixels"},

@@ -14,6 +14,9 @@ them. A parameter without a default must be given. `-- over: runs` says that the
 `-- over: tests` says that it counts predictions: a case that several splits hold in test then stands in each of them.
 `-- over: repeats` says that it pools too: over the split sets, splits and seeds of the experiment that are complete; and
 `-- over: experiments` that it compares experiments, each pooled like that.
+`-- needs: whole` says that it needs attention of every patch, and `-- needs: top` that of the most attended ones (as many
+as its parameters `pct` or `top` say): of a run that knows attention of a part of the patches alone, the first is refused,
+and the second answers as far as that part goes. All other questions about attention say which part is known.
 Parameters of the type `run` name the runs themselves, in place of `--run` and `--experiment`. `-- then:
 module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, and `--
 report: module.function` one that writes `--format report`.

@@ -3,6 +3,7 @@
 -- with log, of equal width in the logarithm, from the highest down to at most twelve powers of ten below it. What is
 -- lower, 0 too, is in the lowest bin. A bin holds its lower bound, the last one its upper bound too. Uniform is the even
 -- share, one over the case's patches.
+-- needs: whole
 -- grain: one row per run and bin, empty ones too
 -- param case text: the case
 -- param bins integer = 40 [1, 1000]: number of bins

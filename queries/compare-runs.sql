@@ -6,6 +6,7 @@
 -- divergence in bits; Kullback-Leibler divergence from a to b in nats, sum(a ln((a + e) / (b + e))) with e = 1e-12;
 -- p_true_difference is run a's probability of the true class (as run a was told it) less run b's of the same class.
 -- More than 100 million patches of all runs, or 5 billion comparisons of two patches, are refused.
+-- needs: whole
 -- grain: one row per run and case, with its patches; then one per pair of runs and case
 -- over: runs
 -- param a run = null: a run; compared with --b

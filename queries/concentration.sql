@@ -2,6 +2,7 @@
 -- Attention is the sum of effective attention over the case's k most attended patches, k = 1 to 4, and over its
 -- greatest(1, floor(n * pct / 100)) most attended; a case of fewer than k patches gives all of them. Rho is Spearman's
 -- over the predictions of one top; its p-value is left out where a case is predicted by several runs.
+-- needs: top
 -- grain: one row per top (1, 2, 3, 4 and the share), run and case
 -- param pct double = 5 [0, 100]: share of the case's patches that the last top takes, in percent
 -- columns: top, case_id, true_class, outcome, error, top_patches, attention, subset, run_id
@@ -38,6 +39,8 @@ sums as (
     join attention using (run_id, case_id)
     where rank <= top_patches
     group by all
+    -- Of a run that knows a part of its attention: only tops that are known whole.
+    having count(*) = top_patches
 )
 
 select

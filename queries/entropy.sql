@@ -4,6 +4,7 @@
 -- entropy). A ratio is a part over its greatest value, with the weights above it as they are: ln of the number of
 -- stains, slices or patches; null where there is but one to choose from. Effective patches are 1 / sum(p^2);
 -- max_entropy is ln n_patches.
+-- needs: whole
 -- grain: one row per run and case, highest error first
 -- columns: case_id, true_class, outcome, error, n_patches, effective_patches, entropy, max_entropy, stain_entropy, slice_entropy, patch_entropy, ratio, stain_ratio, slice_ratio, patch_ratio, subset, run_id
 -- shown: case_id, true_class, outcome, n_patches, effective_patches, stain_ratio, slice_ratio, patch_ratio

@@ -2,6 +2,7 @@
 -- Correlation of each level's attention with effective attention over a case's patches, by Pearson and by Spearman
 -- (ties share their mean rank); the columns `_all` say the same of all patches of all cases at once. Where a level has
 -- nothing to correlate it is null, and `undefined` says why.
+-- needs: whole
 -- grain: one row per run, case and level
 -- columns: case_id, true_class, outcome, error, n_patches, level, pearson, spearman, undefined, pearson_all, spearman_all, subset, run_id
 -- shown: case_id, true_class, outcome, level, pearson, spearman, undefined

@@ -105,6 +105,10 @@ class Query:
     """Function of `milstore.analysis` that writes the rows as a text."""
     needs_attention: bool
     """Whether it asks where attention lies, and cannot be asked of a run without any."""
+    reads_attention: bool
+    """Whether it looks at attention, be that where there is some."""
+    needs: str
+    """What it needs of attention: `whole` (of every patch), `top` (of the most attended), or nothing of the kind."""
     needs_coverage: bool
     """Whether it asks how many patches a run saw, and cannot be asked of cases of which that is not known."""
     sql: str
@@ -147,7 +151,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         key, _, rest = line.partition(":")
         if line.startswith("param "):
             parameters.append(_parameter(line.removeprefix("param "), where))
-        elif key in ("grain", "over", "columns", "then", "report", "attention", "shown"):
+        elif key in ("grain", "over", "columns", "then", "report", "attention", "needs", "shown"):
             fields[key] = rest.strip()
         elif line:
             prose.append(line)
@@ -178,6 +182,8 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         report=fields.get("report"),
         needs_attention=fields.get("attention") != "optional"
         and _ATTENTION.search(_without_comments(text)) is not None,
+        reads_attention=_ATTENTION.search(_without_comments(text)) is not None,
+        needs=fields.get("needs", ""),
         needs_coverage=fields.get("attention") != "optional" and _COVERAGE.search(_without_comments(text)) is not None,
         sql=text,
         built_in=built_in,
@@ -190,6 +196,8 @@ def _check_choices(fields: Mapping[str, str], where: str) -> None:
         raise DataError(f"{where} is over {fields['over']!r}: a question is over {', over '.join(OVER)}")
     if fields.get("attention", "optional") != "optional":
         raise DataError(f"{where} has attention {fields['attention']!r}: write optional, or leave the line out")
+    if fields.get("needs", "whole") not in ("whole", "top"):
+        raise DataError(f"{where} needs {fields['needs']!r}: write whole or top, or leave the line out")
 
 
 def _listed(text: str) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 -- is the effective attention of the case's top patches, greatest(1, floor(n * pct / 100)) of them;
 -- it is null of a run without attention.
 -- attention: optional
+-- needs: top
 -- grain: one row per run and case that was called wrong, the most wrong first
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- columns: case_id, true_class, pred_class, p_true, margin, patches, slices, missing_stains, concentration, subset, split, run_id

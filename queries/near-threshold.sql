@@ -3,6 +3,7 @@
 -- Concentration is the effective attention of the case's top patches, greatest(1, floor(n * pct / 100)) of them;
 -- it is null of a run without attention.
 -- attention: optional
+-- needs: top
 -- grain: one row per run and case within the margin, the closest first
 -- param margin double = 0.1 [0, 0.5]: largest margin that counts as close
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent

@@ -1,6 +1,7 @@
 -- What the most and the least attended patches of a case look like.
 -- Both ends of the ranking by effective attention; in a case of fewer than 2 n patches the top goes first, and no patch
 -- is shown twice. An even share is one over the case's patches: times_even says how many times as much the patch has.
+-- needs: top
 -- grain: one row per run and patch, the top ones first, then the bottom ones from the lowest up
 -- param case text: the case
 -- param n integer = 8 [1, 100]: patches of each end

@@ -1,6 +1,7 @@
 -- Which slices weigh most in their case, over all cases.
 -- A slice's effective attention is stain times slice attention, and sums to 1 over the slices of a case. Even is what it
 -- would have if all slices of the case weighed the same: a case of few slices is in this list sooner.
+-- needs: whole
 -- grain: one row per run, case, stain and slice, the highest effective attention first
 -- param n integer = 20 [1, 100000]: how many slices
 -- columns: position, run_id, case_id, subset, true_class, outcome, error, stain, slice_idx, slice_name, effective_attention, stain_attention, slice_attention, even, slice_patches, case_slices

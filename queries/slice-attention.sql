@@ -1,6 +1,7 @@
 -- How a stain's weight divides over its slices, and how much of it the top slice takes.
 -- Slices are ranked by weight within case and stain; even is the weight that slices of equal weight have, by_patches
 -- the weight that patches of equal weight would give the slice. Top_share is the weight of the stain's top slice.
+-- needs: whole
 -- grain: one row per run, case, stain and slice, the highest weight of each stain first
 -- columns: run_id, case_id, subset, true_class, outcome, stain, stain_attention, slice_rank, slice_idx, slice_name, slice_attention, even, by_patches, top_share, slice_patches, stain_slices
 -- shown: case_id, stain, stain_attention, slice_rank, slice_name, slice_attention, by_patches, slice_patches

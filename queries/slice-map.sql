@@ -3,6 +3,7 @@
 -- log: powers of ten above the even share of the case's patches, not below -6. Top patches are the case's
 -- greatest(1, floor(n * pct / 100)) patches of highest effective attention. Without stain or slice it is the case's
 -- slice of highest stain times slice attention (of that stain, of that name or number).
+-- needs: whole
 -- grain: one row per run and patch of the slice, in the order of patch_idx
 -- param case text: the case
 -- param stain text = null: the stain; the heaviest slice decides unless it is given

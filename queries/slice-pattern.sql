@@ -4,6 +4,7 @@
 -- the effective number of patches (1 over the sum of squares), the longest run above twice the mean in the order of the
 -- patches' numbers with its chance under a random order, and Moran's I over the patches' places with its permutation
 -- p-value (null without places). The rule and its thresholds stand in milstore/analysis/pattern.py.
+-- needs: whole
 -- grain: one row per run, case, stain and slice
 -- columns: run_id, case_id, subset, true_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, weights, xs, ys
 -- shown: case_id, outcome, stain, slice_name, slice_patches, pattern, peak_share, effective_patches

@@ -3,6 +3,7 @@
 -- is the share of the case's slices that hold one; the expected ratio is its mean if as many patches were drawn by lot
 -- (hypergeometric). The relative spread is their quotient: 1 is an even spread, less means few slices. Spearman's rho
 -- and its p-value are over the cases shown: of the ratio, and of the relative spread, with the error.
+-- needs: top
 -- grain: one row per run and case; the least spread first
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- param max_slices integer = null [1, ]: only cases with at most so many slices
@@ -10,18 +11,37 @@
 -- shown: case_id, true_class, outcome, error, top_patches, slices, touched_slices, relative_spread, rho
 -- then: spread.spread
 
-with slices_of_case as (
+with tops_of_slice as (
     select
         run_id,
         case_id,
         stain,
         slice_idx,
-        any_value(n_patches) as patches,
-        count(*) as slice_patches,
         count(*) filter (where rank <= top_count(n_patches, $pct::double)) as slice_top_patches
     from attention
     join selection using (run_id, case_id)
     group by all
+),
+
+cases_attended as (
+    select distinct run_id, case_id
+    from tops_of_slice
+),
+
+-- By coverage, as attention may be known of the top patches alone.
+slices_of_case as (
+    select
+        run_id,
+        case_id,
+        stain,
+        slice_idx,
+        evaluated as slice_patches,
+        (sum(evaluated) over (partition by run_id, case_id))::integer as patches,
+        coalesce(slice_top_patches, 0) as slice_top_patches
+    from coverage
+    join cases_attended using (run_id, case_id)
+    left join tops_of_slice using (run_id, case_id, stain, slice_idx)
+    where evaluated > 0
 ),
 
 spread_of_case as (

@@ -1,6 +1,7 @@
 -- How much each stain weighs in each case, and which stain leads how often.
 -- The leading stain of a case is the one of highest weight, ties going to the stain that comes first. Leads_in_class is
 -- how many of the class's cases the stain leads, of cases_in_class; even is the weight that stains of equal weight have.
+-- needs: whole
 -- grain: one row per run, case and stain
 -- columns: run_id, case_id, subset, true_class, outcome, error, stain, stain_attention, even, leads, stain_slices, stain_patches, leads_in_class, cases_in_class
 -- shown: case_id, true_class, outcome, stain, stain_attention, even, leads, stain_patches

@@ -1,6 +1,7 @@
 -- Which patches a case's attention goes to, or passes over, one by one.
 -- The list takes the n patches of highest (top) or lowest (bottom) effective attention of each case. An even share is
 -- one over the case's patches: times_even says how many times as much the patch has.
+-- needs: top
 -- grain: one row per run, case and patch; from the end that was asked for inwards
 -- param n integer = 8 [1, 1000]: patches of each case
 -- param end text = top: top or bottom

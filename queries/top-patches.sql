@@ -1,6 +1,7 @@
 -- Which stains and slices a case's most attended patches come from.
 -- The top patches of a case are the greatest(1, floor(n * pct / 100)) patches of highest effective attention. Lift is
 -- a slice's share of the top patches over its share of all patches: 1 is what an even spread would give.
+-- needs: top
 -- grain: one row per run, case, stain and slice
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- param top integer = null [1, ]: number of top patches, in place of a share

@@ -390,7 +390,7 @@ RUNS = Table(
         "attention",
         String,
         nullable=False,
-        comment="what it holds of attention: levels, patches (one distribution over the case), part (of some cases) or none",
+        comment="what it holds of attention: levels, patches (one distribution over the case), part (of some cases, or of some of their patches) or none",
     ),
     Column("source_run_id", String, comment="for a prediction: the run whose weights made it"),
     comment="Finished runs: one training on one split, with all that is needed to know where its numbers came from.",

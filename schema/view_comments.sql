@@ -83,7 +83,7 @@ comment on column runs."weights_sha256" is 'SHA-256 of the weights file; null if
 comment on column runs."schema_version" is 'version of the schema that wrote the run';
 comment on column runs."model" is 'the model: a name that milstore knows, or file:class of a user''s own; null if unknown';
 comment on column runs."kind" is 'training, recorded (by another trainer), imported or prediction';
-comment on column runs."attention" is 'what it holds of attention: levels, patches (one distribution over the case), part (of some cases) or none';
+comment on column runs."attention" is 'what it holds of attention: levels, patches (one distribution over the case), part (of some cases, or of some of their patches) or none';
 comment on column runs."source_run_id" is 'for a prediction: the run whose weights made it';
 comment on view scores is 'Numbers that a run gave to patches and that are not attention.';
 comment on column scores."run_id" is 'the run; in the files it is the folder''s name, not a column';

@@ -389,8 +389,8 @@ def test_a_table_of_the_top_patches_says_so(store: Store, tmp_path: Path) -> Non
         take(store, tmp_path, table)
     assert str(caught.value) == (
         f"{tmp_path / 'a.csv'}: patch_attention sums to 0.500000 over case 7, h&e, match_1, not to 1, and 2 of its 3 "
-        "patches are there: a table of the top patches cannot be taken in, give attention of every patch that the "
-        "model saw"
+        "patches are there: give attention of every patch that the model saw, or say by --top-pct of which share of each "
+        "case's patches, from the top, this is"
     )
     assert run_ids(store) == []
 

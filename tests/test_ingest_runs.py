@@ -166,7 +166,7 @@ def test_what_cannot_be_is_refused_whole(
 def test_labels_are_the_stores(store: Store, tmp_path: Path) -> None:
     """A true_label that is not the store's is refused; a case without a label in the store has none in the run."""
     other = "case_id,p_0,p_1,true_label\n2,0.25,0.75,0\n10,0.5,0.5,0\n46,1,0,0\n"
-    with pytest.raises(DataError, match="the run was told label 0 of case '2', and the store has label 1"):
+    with pytest.raises(DataError, match=r"of 1 of its 3 cases: 2 \(label 0, the store label 1\)"):
         ingest_run(store, *save(tmp_path, other), experiment="theirs", split=1, slices_by="number")
     with edit_cohort(store) as edit:
         none = dict.fromkeys(("label", "class_name", "source_label"))

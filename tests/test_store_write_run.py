@@ -87,7 +87,7 @@ def test_every_run_goes_by_the_one_way_in() -> None:
                 callers[node.func.id].add(path.relative_to(ROOT / "milstore").as_posix())
     assert callers["commit_run"] == set()
     assert callers["commit_checked"] == {"store/commit.py", "store/write_run.py"}
-    assert callers["write_run"] == {"training/job.py", "ingest/runs.py", "recording/recording.py"}
+    assert callers["write_run"] == {"training/job.py", "ingest/imported.py", "recording/recording.py"}
 
 
 def _unknown_patch(given_tables: Tables) -> Tables:

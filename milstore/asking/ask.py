@@ -11,6 +11,7 @@ import duckdb
 
 from milstore import queries
 from milstore.asking.checking import check_foreign, first_line, sql_error
+from milstore.asking.partial import Needs
 from milstore.asking.result import Fetch, Result
 from milstore.asking.sandbox import lock_down
 from milstore.asking.selection import Choice, Selection, known_cases, select
@@ -140,13 +141,20 @@ def ask(
             compared=compared,
             needs_attention=query.needs_attention,
             needs_coverage=query.needs_coverage,
+            needs=Needs(
+                name=query.name,
+                reads=query.reads_attention,
+                of=query.needs,
+                optional=not query.needs_attention,
+                values=bound,
+            ),
         )
 
     if not query.built_in or con is None:
         return _ask_foreign(store, query, bound, timeout, choose)
     selection = choose(con)
     if narrowed:
-        narrow(con, store, query.sql, selection.answering, selection.cases)
+        narrow(con, store, query.sql, selection.answering, selection.cases, selection.hidden)
     told = verify_read(con, store, query.sql, selection.runs if narrowed else None)
     with time_limit(con, timeout):
         _check_header(con, query)

@@ -3,20 +3,23 @@
 The decision becomes the table `selection(run_id, case_id, subset)`, and every query joins it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import duckdb
 
+from milstore.asking.partial import Needs, label_notes, part_notes
 from milstore.errors import StoreError, UsageError
 from milstore.schema.columns import SUBSETS
 from milstore.store.case_ids import asked_cases
 from milstore.store.names import counted, named, natural_key, nearest
 from milstore.store.paths import Store
 from milstore.store.run_reader import (
+    KNOWN,
     NO_ATTENTION,
+    OWN_LABELS,
     PART_ATTENTION,
     find_run_id,
     fitting_run_ids,
@@ -64,6 +67,8 @@ class Selection:
     notes: list[str] = field(default_factory=list)
     run_names: dict[str, str] = field(default_factory=dict)
     """What people may call each of the runs, such as `split 4 · seed 0`; its id where that does not tell them apart."""
+    hidden: frozenset[str] = frozenset()
+    """Ids of runs that know too little of their attention for the question, which does without it."""
 
 
 class _Run(NamedTuple):
@@ -81,6 +86,10 @@ class _Run(NamedTuple):
     """What model it is of; empty if it does not say."""
     attention: str
     """What it has of attention: levels, patches, part or none."""
+    known: Mapping[str, Any] | None
+    """What it knows of attention, where that is a part of its cases' patches."""
+    own_labels: tuple[str, ...]
+    """Cases of which it keeps labels that the store contradicts."""
 
 
 _OF_RUN = ("run_id", "experiment", "split_set", "split", "n_splits", "seed", "finished_at")
@@ -98,6 +107,7 @@ def select(
     compared: tuple[str, ...] = (),
     needs_attention: bool = False,
     needs_coverage: bool = False,
+    needs: Needs | None = None,
 ) -> Selection:
     """Make the table `selection` on a connection of the lens.
 
@@ -116,10 +126,11 @@ def select(
         needs_attention: for a question that only attention can answer.
         needs_coverage: for a question that counts the patches that a run saw, which another trainer does not say of a case
             without attention.
+        needs: what the question needs of attention that is known in part.
 
     Raises:
         UsageError: the run, experiment, seed, subset or case does not exist, no case is left, or a run that answers has
-            no attention.
+            no attention, or not the part of it that is needed.
         StoreError: the store holds no finished run.
     """
     if choice.subset is not None and choice.subset not in (*SUBSETS, ALL):
@@ -168,7 +179,9 @@ def select(
     if needs_coverage:
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
-    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes, _run_names(runs))
+    said, hidden = part_notes(asked, needs or Needs())
+    notes += said + label_notes([(run.run_id, run.own_labels) for run in asked])
+    return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes, _run_names(runs), hidden)
 
 
 def _run_names(runs: list[_Run]) -> dict[str, str]:
@@ -250,6 +263,8 @@ def _run(store: Store, run_id: str) -> _Run:
             largest_case=largest,
             model=facts.get("model") or "",
             attention=facts.get("attention") or "levels",
+            known=facts.get(KNOWN),
+            own_labels=tuple(facts.get(OWN_LABELS) or ()),
         )
         return run._replace(finished_at=_in_utc(run.finished_at))
     except (KeyError, TypeError, ValueError) as error:

@@ -1,6 +1,6 @@
 """The tables of a run as the study's trainers wrote them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -26,9 +26,13 @@ class StudyRun:
         columns = columns_of(path)
         return any(name.startswith("prob_") for name in columns) or bool(set(STUDY.values()) & set(columns))
 
+    def __init__(self, columns: Mapping[str, str] | None = None) -> None:
+        """A reader of tables whose columns are called by these names in the file; what they are here, by that."""
+        self._columns = columns or {}
+
     def predictions(self, path: Path, classes: Sequence[str]) -> RunPredictions:
         """The predictions. By the classes' names, class 0 of the file is the one that comes first in it."""
-        table = read_predictions_table(path)
+        table = read_predictions_table(path, self._columns)
         plain = {_plain(name.removeprefix("prob_")): name for name in table.column_names if name.startswith("prob_")}
         if len(classes) > 1 and all(_plain(name) in plain for name in classes):
             names = [plain[_plain(name)] for name in classes]
@@ -44,7 +48,7 @@ class StudyRun:
 
     def attention(self, path: Path) -> pa.Table:
         """The attention, its columns called as milstore calls them."""
-        table = read_attention_table(path)
+        table = read_attention_table(path, self._columns)
         ours = {theirs: name for name, theirs in STUDY.items() if name not in table.column_names}
         return table.rename_columns([ours.get(name, name) for name in table.column_names])
 

@@ -82,14 +82,14 @@ class Members:
 
     def find(self, asked: pa.Table, by: str) -> Rows:
         """The member that each row of a table (parents, index) stands for by a reading; -1 where it is none."""
-        index = np.asarray(self.table[self.index], dtype=np.int64) if by == NUMBER else self._positions(by)
+        index = np.asarray(self.table[self.index], dtype=np.int64) if by == NUMBER else self.positions(by)
         kept = np.flatnonzero(index >= 0)
         known = self.table.select(list(self.parents)).take(pa.array(kept))
         known = known.append_column(self.index, pa.array(index[kept], pa.int32()))
         rows = rows_in(asked, known, [*self.parents, self.index])
         return np.where(rows >= 0, kept[rows], -1) if len(kept) else rows
 
-    def _positions(self, by: str) -> Rows:
+    def positions(self, by: str) -> Rows:
         """Position of each member among those of its parent that count, -1 for the others."""
         names = self._sorted_names(by).dictionary_encode()
         texts = names.dictionary.to_pylist()
@@ -176,15 +176,16 @@ class Members:
             place = asked.select(list(self.parents)).slice(int(np.argmax(unknown)), 1).to_pylist()[0]
             raise DataError(f"{path} has {self.noun[1]} of {_words(place)}, and the store has none there")
 
-    def check_positions(self, path: Path, asked: pa.Table) -> None:
-        """DataError if the positions of a table are not 0, 1, 2, … for all the members that count."""
+    def check_positions(self, path: Path, asked: pa.Table, *, whole: bool = True) -> None:
+        """DataError if the positions of a table are not 0, 1, 2, … for all the members that count; of a table that is not
+        whole: if one is no position among them."""
         group, index = self._groups_of(asked), np.asarray(asked[self.index], dtype=np.int64)
         # Group and index in one number, which is sorted ten times as fast as pairs.
         span = int(index.max(initial=0)) - int(index.min(initial=0)) + 1
         pairs = np.unique(group * span + (index - index.min(initial=0)))
         given, allowed = np.bincount(pairs // span, minlength=self._groups.num_rows), self._sizes(self.counts)[:-1]
         stated = np.flatnonzero(given)
-        wrong = stated[given[stated] != allowed[stated]]
+        wrong = stated[given[stated] != allowed[stated]] if whole else stated[:0]
         if len(wrong):
             # The first of the table, not of our own order.
             group_no = int(group[np.isin(group, wrong)][0])

@@ -75,6 +75,8 @@ class Ground:
         slices = slices.filter(pc.is_in(slices["case_id"], cases))
         patches = patches.filter(pc.is_in(patches["case_id"], cases))
         slice_row = rows_in(patches, slices, _SLICE)
+        self.slice_row = slice_row
+        """The row of `slices.table` of each row of `patches.table`."""
         counts = np.ones(patches.num_rows, bool) if encoded is None else rows_in(patches, encoded, PLACE) >= 0
         slice_counts = np.zeros(slices.num_rows, bool)
         slice_counts[slice_row[counts]] = True
@@ -98,9 +100,11 @@ class Ground:
         return bool(self.patches.table["x"].null_count < self.patches.table.num_rows)
 
 
-def place_rows(path: Path, rows: pa.Table, ground: Ground, reading: Reading) -> tuple[Rows, Understood]:
+def place_rows(
+    path: Path, rows: pa.Table, ground: Ground, reading: Reading, *, whole: bool = True
+) -> tuple[Rows, Understood]:
     """The row of `ground.patches.table` of each row of a table with case_id, stain, slice_idx or slice_name, and x and y
-    or patch_idx.
+    or patch_idx. The table has every patch of a slice that it speaks of, unless it is not `whole`.
 
     Raises:
         UsageError: it is not certain what an index is, and the user does not say.
@@ -113,7 +117,7 @@ def place_rows(path: Path, rows: pa.Table, ground: Ground, reading: Reading) -> 
         found = _by_coordinates(path, table, ground)
         line = "patches: by their coordinates (x, y) within case and stain" + _unused(rows, ("slice_idx", "patch_idx"))
         return found, Understood(patches="coordinates", slices="coordinates", why=(line,))
-    slices, slices_by, slice_line = _slices(path, rows, ground, reading.slices_by)
+    slices, slices_by, slice_line = _slices(path, rows, ground, reading.slices_by, whole=whole)
     columns["slice_idx"] = ground.slices.table["slice_idx"].take(pa.array(slices))
     if by_place:
         found = _by_coordinates(path, pa.table({**columns, "x": rows["x"], "y": rows["y"]}), ground)
@@ -121,7 +125,7 @@ def place_rows(path: Path, rows: pa.Table, ground: Ground, reading: Reading) -> 
         patches_by = "coordinates"
     else:
         asked = pa.table({**columns, "patch_idx": rows["patch_idx"]})
-        found, patches_by, line = _read_index(path, asked, ground.patches, reading.patches_by)
+        found, patches_by, line = _read_index(path, asked, ground.patches, reading.patches_by, whole=whole)
     position = any(by.endswith("position") for by in (slices_by, patches_by))
     why = (slice_line, line, *([f"positions count {ground.counted}"] if position else []))
     return found, Understood(
@@ -134,11 +138,11 @@ def _unused(rows: pa.Table, names: Sequence[str]) -> str:
     return f"; {' and '.join(there)} not used" if there else ""
 
 
-def _slices(path: Path, rows: pa.Table, ground: Ground, by: str | None) -> tuple[Rows, str, str]:
+def _slices(path: Path, rows: pa.Table, ground: Ground, by: str | None, *, whole: bool) -> tuple[Rows, str, str]:
     """The slice of each row, the reading, and that in words."""
     if "slice_name" not in rows.column_names:
         each = rows.select(["case_id", "stain", "slice_idx"]).group_by(_SLICE, use_threads=False).aggregate([])
-        found, by, line = _read_index(path, each.select(_SLICE), ground.slices, by)
+        found, by, line = _read_index(path, each.select(_SLICE), ground.slices, by, whole=whole)
         return found[rows_in(rows, each, _SLICE)], by, line
     if by is not None:
         raise UsageError(f"{path} names its slices in the column slice_name: leave {SLICES_BY} out")
@@ -148,7 +152,7 @@ def _slices(path: Path, rows: pa.Table, ground: Ground, by: str | None) -> tuple
     return found, "name", "slices: by their names"
 
 
-def _read_index(path: Path, asked: pa.Table, members: Members, by: str | None) -> tuple[Rows, str, str]:
+def _read_index(path: Path, asked: pa.Table, members: Members, by: str | None, *, whole: bool) -> tuple[Rows, str, str]:
     why = ""
     members.check_known(path, asked)
     if by is None:
@@ -157,7 +161,7 @@ def _read_index(path: Path, asked: pa.Table, members: Members, by: str | None) -
             raise members.refuse(path, asked)
         why = f" ({why})"
     elif by != NUMBER:
-        members.check_positions(path, asked)
+        members.check_positions(path, asked, whole=whole)
     found = members.find(asked, by or NUMBER)
     members.check_found(path, asked, found)
     meaning = "the store's number" if by in (None, NUMBER) else f"the {by}"

@@ -1,6 +1,6 @@
 """What a model that was trained elsewhere looked at: its attention, as a table of the store."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,8 @@ import pyarrow.compute as pc
 from milstore.errors import DataError, UsageError
 from milstore.formats.csv_table import file_size
 from milstore.formats.data_table import numbers_of, texts_of
-from milstore.formats.interface import RunFormat, reported
-from milstore.formats.registry import find_format, recognised
-from milstore.formats.run_table import FILES, LEVELS
+from milstore.formats.interface import reported
+from milstore.formats.run_table import FILES, LEVELS, run_format
 from milstore.formats.study_run import STUDY
 from milstore.ingest.patch_placing import (
     PATCHES_BY,
@@ -41,6 +40,8 @@ def read_attention(
     encoder: str = "",
     encoded: pa.Table | None = None,
     format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    whole: bool = True,
 ) -> tuple[pa.Table, Understood]:
     """The table `attention`, without ranks, and how its rows were put on patches.
 
@@ -56,6 +57,8 @@ def read_attention(
         encoder: name of what made the features.
         encoded: the patches with its features, which positions count; None for all.
         format: name of the file's format, or ./file.py:Class; found by its content if left out.
+        columns: what its columns are called here, by their names in the file; None where they need no other.
+        whole: whether it has every patch that the model saw; False for a table of the top patches.
 
     Raises:
         UsageError: it is not certain what an index is, and the user does not say.
@@ -63,7 +66,7 @@ def read_attention(
             patches.
     """
     reading = reading or Reading()
-    fmt: RunFormat = find_format("runs", format or recognised("runs", [path]) or "tables")
+    fmt = run_format(path, format, columns)
     file_size(path, "a table of a run")
     with reported(path):
         table = fmt.attention(path)
@@ -75,15 +78,15 @@ def read_attention(
     known = CaseIds(cohort.table("cases")["case_id"].to_pylist())
     ids = pa.array([known.read(text) for text in cases.dictionary.to_pylist()], pa.string())
     ground = Ground(cohort, ids, encoder, encoded)
-    columns: dict[str, pa.Array] = {"case_id": ids.take(cases.indices)}
+    placed: dict[str, pa.Array] = {"case_id": ids.take(cases.indices)}
     file_column = _file_column(path, table)
     if "stain" in table.column_names or file_column is None:
         _check_columns(path, table, ["stain"])
-        columns["stain"] = _stains(path, table, settings)
+        placed["stain"] = _stains(path, table, settings)
     if "slice_name" in table.column_names:
         names = texts_of(path, table, "slice_name").dictionary_encode()
         texts = [canonical_slice(text) for text in names.dictionary.to_pylist()]
-        columns["slice_name"] = pa.array(texts, pa.string()).take(names.indices)
+        placed["slice_name"] = pa.array(texts, pa.string()).take(names.indices)
     if file_column is not None:
         if reading.patches_by is not None or reading.slices_by is not None:
             raise UsageError(
@@ -91,14 +94,15 @@ def read_attention(
             )
         texts = texts_of(path, table, file_column)
         unused = {name: table[name] for name in ("slice_idx", "patch_idx") if name in table.column_names}
-        rows, understood = place_by_file(path, pa.table({**columns, **unused}), file_column, texts, ground, settings)
+        rows, understood = place_by_file(path, pa.table({**placed, **unused}), file_column, texts, ground, settings)
     else:
-        columns |= _indices(path, table, ground, reading)
-        rows, understood = place_rows(path, pa.table(columns), ground, reading)
+        placed |= _indices(path, table, ground, reading)
+        rows, understood = place_rows(path, pa.table(placed), ground, reading, whole=whole)
     found = ground.patches.table.select([*PLACE, "slice_name"]).take(pa.array(rows))
     for name in LEVELS:
         found = found.append_column(name, pa.array(numbers_of(path, table[name], name).astype(np.float32)))
-    _check_whole(path, found, ground)
+    if whole:
+        _check_whole(path, found, ground)
     product = pc.multiply(pc.multiply(found[LEVELS[0]], found[LEVELS[1]]), found[LEVELS[2]])
     return found.drop_columns(["slice_name"]).append_column("effective_attention", product), understood
 
@@ -165,7 +169,8 @@ def _check_whole(path: Path, found: pa.Table, ground: Ground) -> None:
         raise DataError(
             f"{path}: patch_attention sums to {row['patch_attention_sum']:.6f} over case {clip(row['case_id'])}, "
             f"{row['stain']}, {clip(row['slice_name'])}, not to 1, and {row['count_all']} of its {there} patches are "
-            "there: a table of the top patches cannot be taken in, give attention of every patch that the model saw"
+            "there: give attention of every patch that the model saw, or say by --top-pct of which share of each case's "
+            "patches, from the top, this is"
         )
 
 

@@ -11,9 +11,10 @@ import pyarrow.compute as pc
 from milstore.errors import DataError
 from milstore.formats.csv_table import file_size
 from milstore.formats.data_table import numbers_of, texts_of
-from milstore.formats.interface import RunFormat, RunPredictions, reported
+from milstore.formats.interface import RunPredictions, reported
 from milstore.formats.missing_marks import UNSAID
-from milstore.formats.registry import find_format, recognised
+from milstore.formats.run_table import run_format
+from milstore.ingest.imported import check_subsets
 from milstore.schema.arrow import arrow_schema
 from milstore.store.attention import TOLERANCE
 from milstore.store.case_ids import CaseIds
@@ -30,6 +31,7 @@ def read_predictions(
     subset_of: Mapping[str, str],
     classes: Sequence[str] = (),
     format: str | None = None,
+    columns: Mapping[str, str] | None = None,
 ) -> tuple[pa.Table, pa.Table]:
     """The tables `predictions` and `probabilities` of what a run's file says.
 
@@ -39,12 +41,13 @@ def read_predictions(
         subset_of: subset of each case in the split.
         classes: names of the store's classes, in the order of their labels.
         format: name of the file's format, or ./file.py:Class; found by its content if left out.
+        columns: what its columns are called here, by their names in the file; None where they need no other.
 
     Raises:
         DataError: a case is not in the split, stands twice or is in another subset there; or the predicted label is not
             the likeliest class.
     """
-    fmt: RunFormat = find_format("runs", format or recognised("runs", [path]) or "tables")
+    fmt = run_format(path, format, columns)
     file_size(path, "a table of a run")
     with reported(path):
         said = fmt.predictions(path, classes)
@@ -64,7 +67,8 @@ def read_predictions(
     unknown = sorted(set(cases) - set(subset_of), key=natural_key)
     if unknown:
         raise DataError(f"{path} has {len(unknown)} cases that are not in the split ({named(unknown)})")
-    _check_subsets(path, table, cases, subset_of)
+    if "subset" in table.column_names:
+        check_subsets(path, cases, texts_of(path, table, "subset").to_pylist(), subset_of)
     probability = np.stack([numbers_of(path, table[name], name).astype(np.float64) for name in names], axis=1)
     true = _true_labels(path, table, cases, label_of, label_in_store)
     _check_predicted(path, table, cases, probability, label_in_store)
@@ -79,16 +83,6 @@ def read_predictions(
     if wrong is not None:
         raise DataError(f"{path} has no probability for the true class of case {clip(wrong)}: give p_0, p_1, …")
     return prediction_tables(cases, [subset_of[case] for case in cases], true, probability)
-
-
-def _check_subsets(path: Path, table: pa.Table, cases: list[str], subset_of: Mapping[str, str]) -> None:
-    if "subset" not in table.column_names:
-        return
-    for case, subset in zip(cases, texts_of(path, table, "subset").to_pylist(), strict=True):
-        if subset != subset_of[case]:
-            raise DataError(
-                f"{path} has case {clip(case)} in {clip(subset)}, and the split has it in {subset_of[case]}"
-            )
 
 
 def _true_labels(
@@ -130,14 +124,20 @@ def _check_predicted(
 
 
 def coverage_table(
-    cohort: Cohort, attention: pa.Table, subset_of: Mapping[str, str], encoded: pa.Table | None
+    cohort: Cohort,
+    attention: pa.Table,
+    subset_of: Mapping[str, str],
+    encoded: pa.Table | None,
+    seen: pa.Table | None = None,
 ) -> pa.Table:
-    """The table `coverage`: how many patches of each slice there were, and how many the run spoke of.
+    """The table `coverage`: how many patches of each slice there were, and how many the run saw.
 
-    `encoded` are the patches with a feature of the run's encoder, None where the store has none by it.
+    `encoded` are the patches with a feature of the run's encoder, None where the store has none by it. `seen` are the
+    patches that the run saw, where it has attention of a part of them; None where it has attention of them all.
     """
     keys = ["case_id", "stain", "slice_idx"]
-    evaluated = attention.group_by(keys).aggregate([([], "count_all")]).rename_columns([*keys, "evaluated"])
+    counted = attention if seen is None else seen
+    evaluated = counted.group_by(keys).aggregate([([], "count_all")]).rename_columns([*keys, "evaluated"])
     table = cohort.table("slices").filter(pc.is_in(cohort.table("slices")["case_id"], pc.unique(attention["case_id"])))
     table = table.select([*keys, "n_patches"]).rename_columns([*keys, "existing"]).join(evaluated, keys)
     counted = evaluated if encoded is None else encoded.group_by(keys).aggregate([([], "count_all")])

@@ -1,56 +1,49 @@
 """Runs that were trained elsewhere: their predictions and attention, as finished runs of the store."""
 
 import json
-import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
-from milstore.errors import ConflictError, DataError, UsageError
+from milstore.errors import DataError, UsageError
 from milstore.formats.csv_table import file_size
+from milstore.formats.run_table import check_columns, parse_columns
+from milstore.ingest.imported import (
+    Imported,
+    RunReport,
+    check_same_reading,
+    heed_labels,
+    known_run,
+    store_imported,
+    told_labels,
+)
 from milstore.ingest.patch_placing import Reading
 from milstore.ingest.run_attention import read_attention
 from milstore.ingest.run_tables import coverage_table, read_predictions
 from milstore.schema.arrow import empty
 from milstore.store import Store
 from milstore.store.cohort import migrate, read_cohort
-from milstore.store.configuration import hash_of, refuse_other_configuration, runs_of, sorted_json
+from milstore.store.configuration import refuse_other_configuration
 from milstore.store.features import open_features
 from milstore.store.fingerprints import features_of_split
 from milstore.store.io import sha256_of
-from milstore.store.names import check_name, clip, counted
-from milstore.store.run_reader import read_run
-from milstore.store.run_writer import begin_run, mint_run_id
+from milstore.store.names import check_name, clip
+from milstore.store.run_reader import KNOWN, NO_ATTENTION, PART_ATTENTION
+from milstore.store.run_writer import mint_run_id
 from milstore.store.split_numbers import check_split, choose_split_set
 from milstore.store.tomlfile import read_toml
-from milstore.store.write_run import told_by_store, write_run
+from milstore.store.write_run import told_by_store
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class RunReport:
-    """What `ingest_run` did."""
-
-    changed: bool
-    run_id: str
-    cases: int
-    patches: int
-    understood: tuple[str, ...] = ()
-    """How the attention's rows were put on patches, a line each."""
-
-    def lines(self) -> list[str]:
-        """The report in words."""
-        line = f"run {self.run_id}: predictions of {counted(self.cases, 'case')}, attention of {counted(self.patches, 'patch', 'patches')}"
-        return [line, *self.understood, *([] if self.changed else ["nothing changed"])]
+__all__ = ["RunReport", "check_words", "ingest_run", "parse_columns", "read_config"]
 
 
 def ingest_run(
     store: Store,
     predictions: str | Path,
-    attention: str | Path,
+    attention: str | Path | None = None,
     *,
     experiment: str,
     split: int,
@@ -63,6 +56,9 @@ def ingest_run(
     patches_by: str | None = None,
     slices_by: str | None = None,
     format: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    top_pct: float | None = None,
+    labels_of_run: bool = False,
 ) -> RunReport:
     """Take a run in that another program trained. It is checked like one of our own, and cannot be changed afterwards.
 
@@ -71,7 +67,7 @@ def ingest_run(
         predictions: CSV or Parquet with case_id, p_0, p_1, … (a probability a class), and perhaps subset and true_label.
         attention: CSV or Parquet with case_id, stain, slice_idx or slice_name, patch_idx, stain_attention,
             slice_attention and patch_attention, a row a patch. In place of the indices it may name the patch's file
-            (file, patch_path or patch), or give its coordinates (x, y).
+            (file, patch_path or patch), or give its coordinates (x, y). None for a run without attention.
         experiment: name of the runs that share this configuration.
         split: number of the split, as the split set has it.
         split_set: may be left out while the store has only one.
@@ -85,10 +81,15 @@ def ingest_run(
             patches with features of the encoder, if the store has it.
         slices_by: the same of slice_idx, among the names of the slices of the case's stain.
         format: name of the tables' format, or ./file.py:Class; found by the content of each if left out.
+        columns: what the tables' columns are called here, by their names in the files.
+        top_pct: the attention is of each case's most attended patches alone, of this share of them in percent; None where
+            it is of every patch that the model saw. What was seen are then the store's patches, or those of them with
+            features of the encoder.
+        labels_of_run: keep the run's own labels where the store has others; every answer then says so.
 
     Raises:
         UsageError: no such split set or split, a name that does not fit, or indices that may be numbers or positions.
-        DataError: cases, patches or sums that cannot be.
+        DataError: cases, patches or sums that cannot be, or labels or subsets that contradict the store.
         ConflictError: the experiment stands for another configuration, or the same files were read otherwise before.
     """
     reading = Reading(patches_by=patches_by, slices_by=slices_by)
@@ -97,91 +98,114 @@ def ingest_run(
         check_name(encoder, "encoder")
     if pooling not in ("hierarchical", "size-corrected", "flat"):
         raise UsageError(f"--pooling {clip(pooling)!r} is not hierarchical, size-corrected or flat")
-    files = [Path(predictions), Path(attention)]
+    if top_pct is not None and not 0 < top_pct <= 100:
+        raise UsageError(f"--top-pct is {top_pct:g}: it must be above 0, and at most 100")
+    files = [Path(predictions), *([] if attention is None else [Path(attention)])]
     for file in files:
         file_size(file, "a table of a run")
+    check_columns(columns or {}, files)
     migrate(store)
     cohort = read_cohort(store)
     name, n_splits = choose_split_set(cohort, split_set)
     check_split(cohort, name, split)
     told = told_by_store(cohort, name, split)
-    assert told.subset_of is not None
+    subset_of = told.subset_of
+    assert subset_of is not None
     settings = {**(config or {}), "pooling": pooling, "imported": True}
     source = {file.name: sha256_of(file) for file in files}
     place = {"experiment": experiment, "split_set": name, "split": split, "seed": seed}
     refuse_other_configuration(store, experiment, settings)
-    known = _known(store, place, source)
-    said, probabilities = read_predictions(files[0], told.label_of, told.subset_of, told.classes, format)
+    known = known_run(store, place, source)
+    said, probabilities = read_predictions(files[0], told.label_of, subset_of, told.classes, format, columns)
+    told, facts = heed_labels(files[0], told, said, keep=labels_of_run)
     own = next((row for row in cohort.table("encoders").to_pylist() if row["encoder"] == encoder), None)
     packed = None if own is None else open_features(store, cohort, own["encoder"])
     encoded = None if packed is None else packed.patches
-    features = None if packed is None else features_of_split(told.label_of, told.subset_of, packed.hash_of)
-    looked, understood = read_attention(
-        files[1], cohort, store.settings, reading=reading, encoder=encoder or "", encoded=encoded, format=format
-    )
-    read = understood.facts()
+    features = None if packed is None else features_of_split(told.label_of, subset_of, packed.hash_of)
+    looked = empty("attention").drop_columns(["rank", "n_patches"])
+    read: dict[str, str] = {}
+    why: tuple[str, ...] = ()
+    if attention is not None:
+        looked, understood = read_attention(
+            files[1], cohort, store.settings, reading=reading, encoder=encoder or "", encoded=encoded, format=format,
+            columns=columns, whole=top_pct is None,
+        )  # fmt: skip
+        read, why = understood.facts(), understood.why
     done = RunReport(
         changed=known is None,
         run_id=known or mint_run_id(experiment, split, seed),
         cases=said.num_rows,
         patches=looked.num_rows,
-        understood=understood.why,
+        understood=(*why, *told_labels(facts)),
     )
     if known is not None:
-        _check_same_reading(store, known, read)
+        check_same_reading(store, known, read)
         return done
-    if set(pc.unique(looked["case_id"]).to_pylist()) != set(said["case_id"].to_pylist()):
+    if attention is not None and set(pc.unique(looked["case_id"]).to_pylist()) != set(said["case_id"].to_pylist()):
         raise DataError(f"{files[0]} and {files[1]} are not of the same cases")
-    run = {
-        **place,
-        "kind": "imported",
-        "n_splits": n_splits,
-        "encoder": encoder,
-        "pooling": pooling,
-        "config": sorted_json({**settings, "source": source, "read": read}),
-        "config_hash": hash_of(settings),
-        "cohort_fingerprint": cohort.fingerprint,
-        "features_fingerprint": features,
-        "code_version": code_version,
-        "finished_at": datetime.now(UTC).replace(tzinfo=None).isoformat(),
+    if attention is None:
+        facts["attention"] = NO_ATTENTION
+    elif top_pct is not None:
+        facts |= {"attention": PART_ATTENTION, KNOWN: {"pct": top_pct, "said": f"the top {top_pct:g} %"}}
+    seen = None if top_pct is None else patches_seen(cohort.places(), looked, encoded)
+    tables = {
+        "epochs": empty("epochs"),
+        "predictions": said,
+        "probabilities": probabilities,
+        "attention": looked,
+        "coverage": coverage_table(cohort, looked, subset_of, encoded, seen),
     }
-    draft = begin_run(store, done.run_id, {**place, **{name: run[name] for name in ("kind", "config", "config_hash")}})
-    try:
-        tables = {
-            "epochs": empty("epochs"),
-            "predictions": said,
-            "probabilities": probabilities,
-            "attention": looked,
-            "coverage": coverage_table(cohort, looked, told.subset_of, encoded),
-        }
-        write_run(draft, tables, run, told=told)
-    except BaseException:
-        shutil.rmtree(draft.folder, ignore_errors=True)
-        raise
+    facts |= {"encoder": encoder, "pooling": pooling, "features_fingerprint": features, "code_version": code_version}
+    store_imported(
+        store,
+        cohort,
+        done.run_id,
+        Imported(
+            place=place, n_splits=n_splits, settings=settings, source=source, read=read, told=told, tables=tables,
+            facts=facts,
+        ),
+    )  # fmt: skip
     return done
 
 
-def _known(store: Store, place: Mapping[str, object], source: Mapping[str, str]) -> str | None:
-    """The run that these files were already taken in as."""
-    for facts in runs_of(store, str(place["experiment"])):
-        same_place = all(facts[name] == value for name, value in place.items())
-        if facts["finished"] and same_place and json.loads(facts["config"]).get("source") == source:
-            return str(facts["run_id"])
-    return None
+def patches_seen(patches: pa.Table, attention: pa.Table, encoded: pa.Table | None) -> pa.Table:
+    """The patches that a run is taken to have seen of the cases that it has attention of: those with a feature, where
+    the store has features of its encoder, else all."""
+    there = patches if encoded is None else encoded
+    cases = pc.unique(attention["case_id"]).cast(pa.string())
+    return there.filter(pc.is_in(there["case_id"].cast(pa.string()), cases))
 
 
-def _check_same_reading(store: Store, run_id: str, read: Mapping[str, str]) -> None:
-    """ConflictError if the same files were put on other patches when they were taken in as a run."""
-    before = json.loads(read_run(store, run_id)["config"]).get("read")
-    # Runs that say nothing of it are of versions that took every index for the store's number.
-    same = not any(by.endswith("position") for by in read.values()) if before is None else before == read
-    if not same:
-        was = {"patches": "number"} if before is None else before
-        words = ", ".join(f"{name} by {by}" for name, by in was.items() if name != "counted")
-        raise ConflictError(
-            f"these files are run {run_id} already, read otherwise ({words}): if that was wrong, delete it by "
-            f"milstore runs delete {run_id}, and take them in again"
+def check_words(
+    tool: str | None,
+    *,
+    needed: Mapping[str, object],
+    of_tables: Mapping[str, object],
+    of_folders: Mapping[str, object],
+) -> None:
+    """UsageError for an option that says nothing where it stands, or one that is missing.
+
+    Args:
+        tool: what wrote the run's folder; None where tables are given.
+        needed: options that tables need, with what was given.
+        of_tables: options of tables alone.
+        of_folders: options of folders alone.
+    """
+    if tool is None:
+        missing = [name for name, value in needed.items() if value is None]
+        if missing:
+            raise UsageError(
+                f"say {' and '.join(missing)} of the run; of a folder that the study's trainers wrote, give --from study "
+                "in place of them"
+            )
+    lost = [name for name, value in (of_folders if tool is None else of_tables).items() if value is not None]
+    if lost:
+        what = (
+            "is for folders: give --from too"
+            if tool is None
+            else f"is for tables: leave it out with --from {clip(tool)}"
         )
+        raise UsageError(f"{lost[0]} {what}")
 
 
 def read_config(file: Path) -> dict[str, Any]:

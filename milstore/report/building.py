@@ -11,7 +11,7 @@ from milstore.report.answers import Answer, Answerer
 from milstore.report.overview import Overview, overview
 from milstore.report.plan import CLOSING, OPENING, Chapter
 from milstore.report.studies import Study
-from milstore.report.work import CaseRow, begin
+from milstore.report.work import CaseRow, Unstudied, begin
 from milstore.store.paths import Store
 from milstore.store.run_reader import LEARNING, NO_ATTENTION, read_run
 
@@ -101,7 +101,13 @@ def build_report(
         overview=linked,
         overview_words=linked_words,
         studies=[outcome for outcome in outcomes if isinstance(outcome, Study)],
-        studies_words=unattending or _studies_words(len(shown), len(wrong)),
+        studies_words=unattending
+        or " ".join(
+            [
+                *filter(None, [_studies_words(len(shown), len(wrong))]),
+                *(outcome.words for outcome in outcomes if isinstance(outcome, Unstudied)),
+            ]
+        ),
         closing=answered[len(OPENING) :],
     )
 

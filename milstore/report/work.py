@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from milstore.asking.selection import Choice
+from milstore.errors import MilstoreError
 from milstore.report.answers import Answer, Answerer
 from milstore.report.plan import Asked
 from milstore.report.studies import Study, study
@@ -25,8 +26,16 @@ class CaseRow:
     """Whether its gallery is drawn as a chart."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Unstudied:
+    """A case that cannot be studied."""
+
+    words: str
+    """Why."""
+
+
 Piece = Asked | CaseRow
-Outcome = Answer | Study
+Outcome = Answer | Study | Unstudied
 
 
 def begin(answerer: Answerer, pieces: Sequence[Piece], jobs: int | None) -> "Future[list[Outcome]]":
@@ -53,7 +62,11 @@ def carry_out(answerer: Answerer, piece: Piece) -> Outcome:
     """Ask what a piece of work wants to know."""
     if isinstance(piece, Asked):
         return answerer.answer(piece)
-    return study(answerer, piece.row, as_chart=piece.as_chart)
+    try:
+        return study(answerer, piece.row, as_chart=piece.as_chart)
+    except MilstoreError as error:
+        # Its attention may be unknown, or known in part; the page tells of all that is not.
+        return Unstudied(words=f"Case {piece.row['case_id']} is not shown: {error}.")
 
 
 def _in_a_process(task: tuple[Path, Choice, Piece]) -> Outcome:

@@ -1,5 +1,7 @@
 """Ranks and invariants of the tables that a run writes."""
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -14,11 +16,14 @@ from milstore.errors import DataError
 from milstore.schema.arrow import arrow_schema
 from milstore.schema.columns import SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
+from milstore.store.names import clip
 from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts, unknown_rows
 from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
 
 TOLERANCE = 1e-4
 """How far a sum of attention, or of probabilities, may be from 1."""
+LEVELS_OF_ROW = ("stain_attention", "slice_attention", "patch_attention")
+"""The columns of a row whose product is its effective attention."""
 RANKS = ("rank", "n_patches")
 """Columns that are worked out from the others."""
 
@@ -124,21 +129,29 @@ def _texts(column: pa.ChunkedArray, known: Places, group_N: Index) -> pa.Diction
     return pa.DictionaryArray.from_arrays(np.repeat(np.asarray(of_group.indices), counts), of_group.dictionary)
 
 
-def checked_attention(table: pa.Table) -> Attention:
+def checked_attention(table: pa.Table, patches_of: Mapping[str, int] | None = None) -> Attention:
     """Attention as it is stored: fitted to the schema, ranked and sorted. `rank` and `n_patches` may be left out.
 
+    Args:
+        table: a row a patch.
+        patches_of: where there are rows of a part of the patches alone, how many patches each case has; None where
+            there is a row of every patch.
+
     Raises:
-        DataError: a patch stands twice, a weight is NaN or negative, a level does not sum to 1 within its parent, the
-            product of the levels is not the effective attention, or ranks that were given are not those of the values.
+        DataError: a patch stands twice, a weight is NaN or negative, a level does not sum to 1 within its parent (of a
+            part: sums to more), the product of the levels is not the effective attention, or ranks that were given are
+            not those of the values.
     """
     rows = fitted("attention", table, left_out=RANKS)
     known = places(rows)
     by_rank_N, rank_N, n_patches_N = _ranking(rows, known)
+    if patches_of is not None:
+        n_patches_N = _told_counts(rows, known, patches_of)
     if "rank" in table.column_names and not _same_ranks(table["rank"], known.rows(by_rank_N), rank_N):
         raise DataError("attention comes with ranks that are not those of its values: leave rank and n_patches out")
     if known.has_doubles():
         check_unique("attention", rows, list(PLACE))
-    _check_levels(rows, known)
+    _check_levels(rows, known, whole=patches_of is None)
     ranked = _ranked(rows, known, by_rank_N, rank_N, n_patches_N)
     types = {field.name: field.type for field in ranked.schema}
     stored = pa.schema([field.with_type(types[field.name]) for field in arrow_schema("attention")])
@@ -151,8 +164,25 @@ def _same_ranks(given: pa.ChunkedArray, row_N: Index, rank_N: Index) -> bool:
     return bool(given.cast(pa.int32()).combine_chunks().equals(pa.array(of_row_N)))
 
 
-def _check_levels(rows: pa.Table, known: Places) -> None:
-    """Each level sums to 1 within its parent, and the product of the levels is the effective attention."""
+def _told_counts(rows: pa.Table, known: Places, patches_of: Mapping[str, int]) -> Index:
+    """The patches of each row's case, in the order of `known`. DataError if a case has more rows than patches."""
+    first = starts(known.cases)
+    cases = rows["case_id"].take(pa.array(known.rows(first))).to_pylist()
+    counts = np.diff(np.append(first, len(known.cases)))
+    for case_id, count in zip(cases, counts.tolist(), strict=True):
+        if count > patches_of.get(case_id, 0):
+            raise DataError(
+                f"case {clip(case_id)!r} has {count} rows of attention, and {patches_of.get(case_id, 0)} patches were "
+                "evaluated"
+            )
+    return np.repeat(np.array([patches_of[case_id] for case_id in cases], np.int64), counts)
+
+
+def _check_levels(rows: pa.Table, known: Places, *, whole: bool) -> None:
+    """Each level sums to 1 within its parent, and the product of the levels is the effective attention.
+
+    Where rows are left out a sum may be less, but never more.
+    """
     stain, slice_, patch, effective = (
         known.ordered(rows[f"{level}_attention"].to_numpy()) for level in ("stain", "slice", "patch", "effective")
     )
@@ -166,11 +196,13 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
     def check_sums(level: str, parent: str, weights: Weights, first: Index, begin: Index) -> None:
         """Check `weights`, among which a parent begins at `first`, and at `begin` among all patches."""
         sums = np.add.reduceat(weights, first, dtype=np.float64) if len(weights) else weights
-        worst = int(np.argmax(np.abs(sums - 1))) if len(sums) else 0
-        if len(sums) and abs(sums[worst] - 1) > TOLERANCE:
+        off = np.abs(sums - 1) if whole else sums - 1
+        worst = int(np.argmax(off)) if len(sums) else 0
+        if len(sums) and off[worst] > TOLERANCE:
             case_id = rows["case_id"][int(known.rows(begin[worst : worst + 1])[0])].as_py()
             raise DataError(
-                f"{level}_attention sums to {sums[worst]:.6f} over a {parent} of case {case_id!r}, not to 1"
+                f"{level}_attention sums to {sums[worst]:.6f} over a {parent} of case {case_id!r}, "
+                f"{'not to 1' if whole else 'which is more than 1'}"
             )
 
     check_sums("patch", "slice", patch, slices, slices)
@@ -182,7 +214,44 @@ def _check_levels(rows: pa.Table, known: Places) -> None:
         raise DataError("effective_attention is not stain x slice x patch attention")
 
 
-def check_cases(kind: str, attention: Attention, predictions: pa.Table, coverage: pa.Table) -> None:
+def patches_evaluated(coverage: pa.Table) -> dict[str, int]:
+    """How many patches of each case were evaluated, as the table `coverage` has it."""
+    counts = coverage.group_by("case_id").aggregate([("evaluated", "sum")])
+    return dict(zip(counts["case_id"].to_pylist(), counts["evaluated_sum"].to_pylist(), strict=True))
+
+
+def top_count(n_patches: int, pct: float) -> int:
+    """How many are the top pct percent of n patches: at least one, and no part of one. The SQL macro of that name."""
+    return max(1, math.floor(n_patches * pct / 100))
+
+
+def check_known(known: Mapping[str, Any], kind: str, attention: Attention) -> None:
+    """DataError if what a run says of the part of the patches that it has attention of cannot be.
+
+    Args:
+        known: the entry `attention_known` of `run.json`.
+        kind: what the run says of its attention.
+        attention: what it has of it.
+    """
+    pct = known.get("pct")
+    if kind != PART_ATTENTION or not attention.stored.num_rows:
+        raise DataError(f"the run says that it knows attention of a part of its patches, and that it has {kind} of it")
+    if pct is None:
+        return
+    if not 0 <= pct <= 100:
+        raise DataError(f"the run says that it knows attention of the top {pct:g} %: that is no share")
+    counts = attention.stored.group_by(["case_id", "n_patches"]).aggregate([([], "count_all")])
+    for row in counts.to_pylist():
+        if row["count_all"] < top_count(row["n_patches"], pct):
+            raise DataError(
+                f"case {clip(row['case_id'])!r} has {row['count_all']} rows of attention, and the top {pct:g} % of its "
+                f"{row['n_patches']} patches are {top_count(row['n_patches'], pct)}"
+            )
+
+
+def check_cases(
+    kind: str, attention: Attention, predictions: pa.Table, coverage: pa.Table, *, of_patches: bool = False
+) -> None:
     """DataError if attention is not of the cases that it is said to be of, or not of the patches that coverage counts.
 
     Args:
@@ -191,6 +260,7 @@ def check_cases(kind: str, attention: Attention, predictions: pa.Table, coverage
         attention: what it has of it.
         predictions: the table of that name.
         coverage: the table of that name. Of a case without attention it may say anything.
+        of_patches: whether the part is one of the patches, too: then it may be of all cases.
     """
     attended, predicted = attention.case_ids(), set(predictions["case_id"].to_pylist())
     if kind == NO_ATTENTION:
@@ -198,7 +268,7 @@ def check_cases(kind: str, attention: Attention, predictions: pa.Table, coverage
             raise DataError("the run says that it has no attention, and has rows of it")
         return
     if kind == PART_ATTENTION:
-        if not attended or not attended < predicted:
+        if not attended or not attended <= predicted or (attended == predicted and not of_patches):
             raise DataError(
                 "the run says that it has attention of a part of its cases, and has it of "
                 f"{len(attended & predicted)} of the {len(predicted)} predicted ones"
@@ -206,15 +276,19 @@ def check_cases(kind: str, attention: Attention, predictions: pa.Table, coverage
         coverage = coverage.filter(pc.is_in(coverage["case_id"], pa.array(sorted(attended), pa.string())))
     elif attended != predicted:
         raise DataError("predictions and attention are not of the same cases")
-    check_coverage(coverage, attention)
+    check_coverage(coverage, attention, whole=not of_patches)
 
 
-def check_coverage(coverage: pa.Table, attention: Attention) -> None:
-    """DataError if `evaluated` of a slice is not the number of its patches that have attention."""
+def check_coverage(coverage: pa.Table, attention: Attention, *, whole: bool = True) -> None:
+    """DataError if `evaluated` of a slice is not the number of its patches that have attention; of a part: is less."""
     keys = list(PLACE[:3])
     stated = coverage.filter(pc.greater(coverage["evaluated"], 0)).select([*keys, "evaluated"])
     both = stated.join(attention.slices(), keys, join_type="full outer")
-    wrong = both.filter(pc.fill_null(pc.not_equal(both["evaluated"], both["counted"]), True))
+    if whole:
+        differs = pc.fill_null(pc.not_equal(both["evaluated"], both["counted"]), True)
+    else:
+        differs = pc.less(pc.fill_null(both["evaluated"], 0), pc.fill_null(both["counted"], 0))
+    wrong = both.filter(differs)
     if wrong.num_rows:
         row = wrong.slice(0, 1).to_pylist()[0]
         raise DataError(

@@ -2,7 +2,7 @@
 
 import shutil
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +13,17 @@ import pyarrow as pa
 from milstore.errors import DataError, StoreError
 from milstore.schema import CONFIG_VERSION, SCHEMA_VERSION
 from milstore.schema.columns import columns, required
-from milstore.store.attention import Attention, check_cases, check_predictions, checked_attention
+from milstore.store.attention import (
+    Attention,
+    check_cases,
+    check_known,
+    check_predictions,
+    checked_attention,
+    patches_evaluated,
+)
 from milstore.store.integrity import checked_table
 from milstore.store.io import put_parquet, sha256_of, sync_file, sync_folder, write_json
-from milstore.store.run_reader import LEARNING, MODEL_FACTS, RUN_FILE, WEIGHTS, with_own_hash
+from milstore.store.run_reader import FURTHER_FACTS, KNOWN, LEARNING, MODEL_FACTS, RUN_FILE, WEIGHTS, with_own_hash
 from milstore.store.run_writer import RunDraft
 
 
@@ -38,15 +45,19 @@ def checked_tables(
     coverage: pa.Table,
     scores: pa.Table | None = None,
     kind: str = "levels",
+    known: Mapping[str, Any] | None = None,
 ) -> Checked:
     """The tables of a run, as they are stored. DataError where an invariant does not hold.
 
-    `kind` is what the run says of its attention: levels, patches, part or none.
+    `kind` is what the run says of its attention: levels, patches, part or none; `known` what it says of the part of the
+    patches that it has it of (the entry `attention_known` of `run.json`), None where it has it of all patches of a case.
     """
     predictions, probabilities = check_predictions(predictions, probabilities)
-    ranked = checked_attention(attention)
     coverage = checked_table("coverage", coverage)
-    check_cases(kind, ranked, predictions, coverage)
+    ranked = checked_attention(attention, None if known is None else patches_evaluated(coverage))
+    check_cases(kind, ranked, predictions, coverage, of_patches=known is not None)
+    if known is not None:
+        check_known(known, kind, ranked)
     tables = {
         "epochs": checked_table("epochs", epochs),
         "predictions": predictions,
@@ -64,7 +75,8 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
 
     Args:
         draft_folder: the draft's.
-        run: the columns of the table `runs`, but those that are found here, and LEARNING and MODEL_FACTS where they are known.
+        run: the columns of the table `runs`, but those that are found here, and LEARNING, MODEL_FACTS and FURTHER_FACTS
+            where there are such.
         checked: from `checked_tables`.
         weights: writes the weights (safetensors) to a path; None for a run without weights.
 
@@ -98,7 +110,7 @@ def stage(draft_folder: Path, run: dict[str, Any], checked: Checked, weights: Ca
         "weights_sha256": files[WEIGHTS]["sha256"] if weights is not None else None,
     }
     facts = {name: _known(run, name) for name in ("run_id", *(n for n in columns("run")["runs"] if n != "run_id"))}
-    facts |= {name: run[name] for name in (LEARNING, *MODEL_FACTS) if name in run}
+    facts |= {name: run[name] for name in (LEARNING, *MODEL_FACTS, *FURTHER_FACTS) if name in run}
     write_json(staging / RUN_FILE, with_own_hash({**facts, "files": files}))
     for path in staging.iterdir():
         path.chmod(stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
@@ -159,6 +171,7 @@ def commit_run(
         coverage=coverage,
         scores=scores,
         kind=run.get("attention", "levels"),
+        known=run.get(KNOWN),
     )
     return commit_checked(draft, run, checked, weights)
 

@@ -18,7 +18,13 @@ import pyarrow.parquet as pq
 
 from milstore.errors import MilstoreError
 from milstore.schema.columns import columns, columns_of_version
-from milstore.store.attention import check_cases, check_predictions, checked_attention
+from milstore.store.attention import (
+    check_cases,
+    check_known,
+    check_predictions,
+    checked_attention,
+    patches_evaluated,
+)
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
 from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
 from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
@@ -39,6 +45,8 @@ from milstore.store.patch_index import PLACE, places
 from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.removal import make_writable
 from milstore.store.run_reader import (
+    FURTHER_FACTS,
+    KNOWN,
     LEARNING,
     MODEL_FACTS,
     OWN_HASH,
@@ -238,7 +246,15 @@ def _facts(store: Store, run_id: str) -> None:
         raise ValueError(f"run.json is not of this run, or lacks {', '.join(missing) or 'its id'}")
     if set(facts["files"]) < {f"{name}.parquet" for name in TABLES}:
         raise ValueError("run.json does not name every file of a run")
-    unknown = set(facts) - {*columns("run")["runs"], "run_id", "files", LEARNING, *MODEL_FACTS, OWN_HASH}
+    unknown = set(facts) - {
+        *columns("run")["runs"],
+        "run_id",
+        "files",
+        LEARNING,
+        *MODEL_FACTS,
+        *FURTHER_FACTS,
+        OWN_HASH,
+    }
     if unknown:
         raise ValueError(f"run.json has an entry that no run has: {named(unknown)}")
     # The first runs say nothing of themselves.
@@ -265,8 +281,11 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
     for name in ("epochs", "coverage"):
         checked_table(name, tables[name])
     check_predictions(tables["predictions"], tables["probabilities"])
-    attention = checked_attention(tables["attention"])
-    check_cases(facts.get("attention", "levels"), attention, tables["predictions"], tables["coverage"])
+    known, kind = facts.get(KNOWN), facts.get("attention", "levels")
+    attention = checked_attention(tables["attention"], None if known is None else patches_evaluated(tables["coverage"]))
+    check_cases(kind, attention, tables["predictions"], tables["coverage"], of_patches=known is not None)
+    if known is not None:
+        check_known(known, kind, attention)
     if "scores.parquet" in facts["files"]:
         checked_table("scores", pq.read_table(folder / "scores.parquet", partitioning=None))
     ranked = attention.table

@@ -30,7 +30,14 @@ executed from there. Runs of 0.1 lack them, and those that were not trained here
 NO_ATTENTION = "none"
 """What `attention` is of a run without any: its table has no rows."""
 PART_ATTENTION = "part"
-"""What `attention` is of a run that has it of some of the cases that it predicted."""
+"""What `attention` is of a run that has it of some of the cases that it predicted, or of some of their patches."""
+KNOWN = "attention_known"
+"""Entry of `run.json` of a run that has attention of a part of its cases' patches. `pct`: the share of each case's most
+attended patches, in percent, that this surely is; null where it is no top. `said`: what there is of it, in words."""
+OWN_LABELS = "labels_of_run"
+"""Entry of `run.json` of a run that keeps labels that the store contradicted: the cases."""
+FURTHER_FACTS = (KNOWN, OWN_LABELS)
+"""Entries of `run.json` that only some runs have."""
 RECORDED = "recorded"
 """The `kind` of a run, and of an unfinished one, that another trainer writes."""
 OWN_HASH = "facts_sha256"

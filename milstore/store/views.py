@@ -128,18 +128,24 @@ def _derived(sql: str) -> list[str]:
 
 
 def narrow(
-    con: duckdb.DuckDBPyConnection, store: Store, sql: str, run_ids: Sequence[str], case_ids: Sequence[str] = ()
+    con: duckdb.DuckDBPyConnection,
+    store: Store,
+    sql: str,
+    run_ids: Sequence[str],
+    case_ids: Sequence[str] = (),
+    without_attention: Collection[str] = (),
 ) -> None:
     """Let a statement that mentions tables of runs see these runs alone, by temporary views over their files.
 
     With `case_ids` it sees these cases alone. DuckDB would find runs and cases by itself, but only after looking into
-    every run's folder, and not through every kind of statement.
+    every run's folder, and not through every kind of statement. Attention of the runs `without_attention` is not seen.
     """
     views = []
     whole = whole_text(sql)
     for name, of in columns("run").items():
         if mentions(whole, name):
-            source = rows_of_runs(store, run_ids, name)
+            of_runs = [run_id for run_id in run_ids if name != "attention" or run_id not in without_attention]
+            source = rows_of_runs(store, of_runs, name)
             if case_ids and "case_id" in of:
                 source = f"{source} where case_id in ({', '.join(literal(case) for case in case_ids)})"
             views.append(_view(name, of, source, kind="temp view"))

@@ -17,6 +17,7 @@ from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.commit import checked_tables, commit_checked
 from milstore.store.names import clip, counted
 from milstore.store.patch_index import PLACE, places, unknown_rows
+from milstore.store.run_reader import KNOWN
 from milstore.store.run_writer import RunDraft
 from milstore.store.split_numbers import subsets_of
 
@@ -68,7 +69,8 @@ def write_run(
         draft: the unfinished run, this process's own; its folder becomes the run.
         tables: those of TABLES, and `scores` where there are some. Attention may come without rank and n_patches.
         facts: the columns of the table `runs`, as for `milstore.store.commit.commit_run`; `attention` says what there is
-            of it: levels, patches, part or none.
+            of it: levels, patches, part or none. Where it is a part of the patches, `attention_known` says which one, and
+            `coverage` how many patches were evaluated.
         told: what the run was told, where that was long ago: a training goes on as it began, though labels were
             corrected since, and keeps those that it saw. None for what the store says now.
         weights: writes the weights (safetensors) to a path; None for a run without weights.
@@ -81,7 +83,7 @@ def write_run(
     # Patches are those of now: attention to a patch that is gone could be shown to nobody.
     cohort = read_cohort(draft.store)
     told = told or told_by_store(cohort, facts.get("split_set"), facts.get("split"))
-    checked = checked_tables(**tables, kind=facts.get("attention", "levels"))
+    checked = checked_tables(**tables, kind=facts.get("attention", "levels"), known=facts.get(KNOWN))
     _check_cases(checked.tables["predictions"], told)
     _check_classes(checked.tables["probabilities"], told)
     _check_patches(cohort, checked.attention, checked.tables.get("scores"))

@@ -1,0 +1,64 @@
+"""Which tools' runs go in as the folder that the tool wrote, and what reads each: `milstore ingest run FOLDER --from tool`.
+
+A line in `BUILT_IN` is all that a new tool needs, with a function of its own that takes the same and reports the same.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from milstore.errors import UsageError
+from milstore.ingest.imported import RunReport
+from milstore.store import Store
+from milstore.store.names import clip, nearest
+
+BUILT_IN = {"study": "milstore.ingest.study_import:import_study_run"}
+"""By the tool: module and function."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FolderOptions:
+    """What a user may say of a run that a tool wrote; None where the folder itself says it."""
+
+    experiment: str | None = None
+    """Name of the runs that share its configuration."""
+    split_set: str | None = None
+    split: int | None = None
+    seed: int | None = None
+    encoder: str | None = None
+    """Name of what made the features."""
+    weights: Path | None = None
+    """A file of weights, which are evaluated on the store's features."""
+    log: Path | None = None
+    """The run's log."""
+    code_version: str | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+    """Further settings."""
+    labels_of_run: bool = False
+    """Keep the run's own labels where the store has others."""
+
+
+Importer = Callable[[Store, Path, FolderOptions], RunReport]
+
+
+def ingest_run_folder(store: Store, folder: Path, tool: str, options: FolderOptions | None = None) -> RunReport:
+    """Take a run in from the folder that a tool wrote.
+
+    Args:
+        store: the store, with the cases and patches that the run is of.
+        folder: the run's folder.
+        tool: what wrote it, one of BUILT_IN.
+        options: what the folder does not say, or the user says otherwise.
+
+    Raises:
+        UsageError: there is no such tool, or it is not certain what is meant.
+        DataError: the folder is incomplete, of another form, or contradicts the store.
+        ConflictError: the experiment stands for another configuration.
+    """
+    if tool not in BUILT_IN:
+        raise UsageError(f"--from {clip(tool)!r}: no runs of this tool can be read; {nearest(tool, BUILT_IN)}")
+    module, function = BUILT_IN[tool].split(":")
+    importer: Importer = getattr(importlib.import_module(module), function)
+    return importer(store, folder, options or FolderOptions())
