@@ -132,6 +132,15 @@ EXPECTED = {
         x says: predicted probability of high-grade
         color says: true class
     """,
+    "experiments": """
+        Which experiment is better, and is that more than chance?
+        panels: recall of benign; recall of high-grade; accuracy; balanced accuracy; AUC
+        rule: x=low (0 to 1), x2=high, y=experiment
+        point: x=value (0 to 1), y=experiment
+        tick: x=mean (0 to 1), y=experiment
+        text: text=words, x=198, y=experiment
+        x says: recall of benign (%); recall of high-grade (%); accuracy (%); balanced accuracy (%); AUC
+    """,
     "entropy": """
         How sparse is attention, and at which level?
         point: color=true_class, shape=outcome, x=error (0 to 1), y=row
@@ -230,11 +239,11 @@ EXPECTED = {
     """,
     "recall": """
         How many cases of each class are recognised, and how sure is that?
-        panels: recall of benign; recall of high-grade; balanced accuracy; AUC
-        bar: opacity=0.95, x=value (0 to 1), y=scope
+        panels: recall of benign; recall of high-grade; accuracy; balanced accuracy; AUC
+        bar: opacity=0.45, x=value (0 to 1), y=scope
         rule: x=low (0 to 1), x2=high, y=scope
         text: text=words, x=223, y=scope
-        x says: recall of benign (%); recall of high-grade (%); balanced accuracy (%); AUC
+        x says: recall of benign (%); recall of high-grade (%); accuracy (%); balanced accuracy (%); AUC
     """,
     "roc": """
         How well do the probabilities tell the classes apart?
