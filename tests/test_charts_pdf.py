@@ -44,5 +44,3 @@ def _unicodes(stream: bytes) -> list[bytes]:
     if b"beginbfchar" not in stream:
         return []
     return re.findall(rb"^<[0-9A-Fa-f]+> <([0-9A-Fa-f]+)>", stream, re.MULTILINE)
-
-

@@ -51,7 +51,18 @@ def test_of_one_run_and_subset(three: Store) -> None:
 
 @pytest.mark.thorough
 def test_its_chart(capped: Store) -> None:
-    """Of few cases every slice is drawn, and what was lost is told."""
+    """Each case is drawn by its size and the share of it that was used; those that lost, and what they lost, are told."""
     spec = drawn(capped, "coverage")
-    assert rows_of(spec)[0]["row"] == "case 2 · h&e · slice 0"
-    assert "0 of 19 patches not evaluated; 4 of 16 beyond what a training epoch could see" in subtitle_of(spec)
+    assert subtitle_of(spec).startswith(
+        "A training epoch could see 12 of 16 (75.0%) patches of 2 cases; evaluation used all 19 patches of 3 cases. "
+        "2 cases lost patches: 2 (2 of 6), 10 (2 of 10)."
+    )
+    sizes, counts = spec["vconcat"]
+    assert [row["case_id"] for row in spec["datasets"][counts["data"]["name"]]] == ["2", "10"]
+    assert len(sizes["hconcat"]) == 2
+    spec = drawn(capped, "coverage", Choice(cases=("10",)))
+    below = spec["datasets"][spec["vconcat"][1]["data"]["name"]]
+    assert [(row["row"], row["trained"]) for row in below] == [
+        ("h&e · slice 0", 3), ("h&e · slice 1", 1), ("sox10 · slice 0", 4),
+    ]  # fmt: skip
+    assert "evaluation used all 19 patches of 3 cases" in subtitle_of(spec)

@@ -17,7 +17,7 @@ from milstore.charts.case_rows import nothing
 from milstore.charts.drawing import Drawing
 from milstore.charts.own import Draw, draw_own
 from milstore.charts.theme import About
-from milstore.charts.within import with_cohort
+from milstore.charts.within import OF_ASKED, with_cohort
 from milstore.errors import UsageError
 from milstore.store.cohort import read_cohort
 from milstore.store.names import normal_case_id
@@ -82,6 +82,23 @@ def draws_cohort(name: str) -> bool:
     return bool(getattr(importlib.import_module(_module(name)), "WITHIN_COHORT", False))
 
 
+def _calls(store: Store, module: Any, choice: Choice) -> list[dict[str, Any]]:
+    """How all cases of a choice were called, and those that it asks for, where a chart needs it; none where it does not.
+
+    A chart whose rows are of no single case says `NEEDS_CALLS`, to tell of how many its rows are, and where those stand
+    that were asked for: `beside` is true of a case that is in no test subset, and so not of the cohort.
+    """
+    needed = getattr(module, "NEEDS_CALLS", None)
+    if needed is None or (needed == OF_ASKED and not choice.cases):
+        return []
+    cohort = [{**row, "beside": False} for row in ask(store, "deviation", replace(choice, cases=())).records()]
+    if not choice.cases:
+        return cohort
+    known = {(row["run_id"], row["case_id"]) for row in cohort}
+    asked = ask(store, "deviation", choice).records()
+    return cohort + [{**row, "beside": True} for row in asked if (row["run_id"], row["case_id"]) not in known]
+
+
 def draw(
     store: Store,
     query: queries.Query,
@@ -106,7 +123,12 @@ def draw(
     module: Any = importlib.import_module(_module(query.name)) if chart is None else None
     cases = [normal_case_id(case) for case in choice.cases]
     bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
-    about = replace(about_of(store, _title(query, cases, bound), result, bound), cases=cases)
+    about = replace(
+        about_of(store, _title(query, cases, bound), result, bound),
+        cases=cases,
+        own=result.records() if cohort is not None else (),
+        calls=_calls(store, module, choice),
+    )
     frame = result.df() if cohort is None else with_cohort(result.df(), cohort.df())
     # A module may have better words for it.
     if frame.empty and not hasattr(module, "nothing"):

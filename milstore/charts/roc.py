@@ -1,20 +1,27 @@
 """`roc`: a curve a split and one of all predictions pooled, with their areas."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
+from milstore.analysis.outcomes import split_words
 from milstore.analysis.roc import MEAN, POOLED
+from milstore.charts.answer_line import answered
 from milstore.charts.case_rows import nothing
-from milstore.charts.theme import ACCENT, NEUTRAL, About, themed, titled
+from milstore.charts.theme import ACCENT, NEUTRAL, About, themed
+from milstore.charts.whiskers import beside, dots
+from milstore.charts.within import OF_ASKED, call_of, said_of
 
-_SIDE = 400
+WITHIN_COHORT = True
+NEEDS_CALLS = OF_ASKED
+
+_SIDE = 270
 _MOST_POINTS = 4500
 _SPLIT_COLOURS = ("#440154", "#3B528B", "#21918C", "#5EC962", "#D9B500")
 """Even steps of viridis, the last darkened so that it is seen on white: splits are neither classes nor stains."""
+_FADED = 0.3
 
 
 def chart(frame: pd.DataFrame, about: About) -> Any:
@@ -25,17 +32,62 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
         return nothing(about, "A ROC curve needs cases of the class and of the others: choose more cases or splits.")
     positive, n_classes = frame["positive_class"].iloc[0], frame["n_classes"].iloc[0]
     notes = [
-        f"{positive} against {'the other class' if n_classes == 2 else 'all other classes'}; counts are {positive} + others.",
+        f"{positive} against {'the other class' if n_classes == 2 else 'all other classes'}. "
         "Intervals: 95%, by a bootstrap of the cases; none where the area is 0 or 1.",
     ]
     if (curves["curve"] == POOLED).any():
         notes.append("The pooled curve compares probabilities of different models; the mean over splits does not.")
-    about = replace(about, notes=[*about.notes, *notes])
+    steps, words = _steps(drawn, about, positive)
     names = list(drawn["curve"].unique())
     colours = [ACCENT if name == POOLED else _SPLIT_COLOURS[i % 5] for i, name in enumerate(_splits_first(names))]
     scale = alt.Scale(domain=_splits_first(names), range=colours)
-    plot = alt.layer(_chance(), _lines(_thinned(drawn), scale, positive)).properties(width=_SIDE, height=_SIDE)
-    return themed(alt.hconcat(plot, _areas(curves, scale), spacing=30).properties(title=titled(about)))
+    drawn = drawn.assign(faded=False if steps.empty else ~drawn["curve"].isin(steps["curve"]))
+    layers = [_chance(), _lines(_thinned(drawn), scale, positive)]
+    if not steps.empty:
+        layers.append(_held(steps))
+    plot = alt.layer(*layers).properties(width=_SIDE, height=_SIDE)
+    title = answered(about, _answer(curves), [*words, *notes])
+    return themed(alt.hconcat(plot, _areas(curves, scale), spacing=14).properties(title=title))
+
+
+def _answer(curves: pd.DataFrame) -> str:
+    """The area over all, and that of each split at its least and most."""
+    rows = {row["curve"]: row for row in curves.to_dict("records")}
+    splits = [row for name, row in rows.items() if name not in (MEAN, POOLED) and not pd.isna(row["auc"])]
+    first = rows.get(MEAN) or splits[0]
+    whose = "as mean over splits" if MEAN in rows else f"in {first['curve']}"
+    said = f"AUC {_words(first)} {whose}" + (f", {_words(rows[POOLED])} pooled" if POOLED in rows else "")
+    if len(splits) > 1:
+        low, high = (pick(splits, key=lambda row: row["auc"]) for pick in (min, max))
+        said += f"; from {low['auc']:.2f} ({low['curve']}) to {high['auc']:.2f} ({high['curve']})"
+    return f"{said}; {first['positives']} {first['positive_class']} cases and {first['negatives']} others."
+
+
+def _steps(drawn: pd.DataFrame, about: About, positive: str) -> tuple[pd.DataFrame, list[str]]:
+    """The step of its split's curve, and of the pooled one, in which the case that was asked for is called positive."""
+    call = call_of(about)
+    if call is None or call["probability_of"] != positive or not call["true_class"]:
+        return drawn.head(0), []
+    score = call["probability"]
+    steps = []
+    curve = split_words(call["split"])
+    for _, rows in drawn[drawn["curve"] == curve].groupby("curve"):
+        reached = rows["threshold"].fillna(float("inf")) <= score
+        if reached.any() and not reached.iloc[0]:
+            end = int(reached.to_numpy().argmax())
+            steps.append(rows.iloc[end - 1 : end + 1])
+    if not steps:
+        return drawn.head(0), []
+    words = (
+        f"{said_of(call).capitalize()}: probability of {positive} {score:.2f}. "
+        f"Thick: the step of the curve of {curve} in which it comes to be called {positive}."
+    )
+    return pd.concat(steps), [words]
+
+
+def _held(steps: pd.DataFrame) -> Any:
+    line = alt.Chart(steps.assign(place=range(len(steps)))).mark_line(color=ACCENT, strokeWidth=6, opacity=0.85)
+    return line.encode(x="false_positive_rate:Q", y="true_positive_rate:Q", detail="curve:N", order="place:Q")
 
 
 def _splits_first(names: list[str]) -> list[str]:
@@ -53,27 +105,34 @@ def _thinned(drawn: pd.DataFrame) -> pd.DataFrame:
 
 def _chance() -> Any:
     diagonal = pd.DataFrame({"x": [0, 1], "y": [0, 1]})
-    return alt.Chart(diagonal).mark_line(color=NEUTRAL, strokeDash=[4, 4], strokeWidth=1).encode(x="x:Q", y="y:Q")
+    line = alt.Chart(diagonal).mark_line(color=NEUTRAL, strokeDash=[4, 4], strokeWidth=1).encode(x="x:Q", y="y:Q")
+    words = alt.Chart(pd.DataFrame({"x": [0.98], "y": [0.9], "words": ["chance"]}))
+    return alt.layer(
+        line, words.mark_text(fontSize=10, color=NEUTRAL, align="right").encode(x="x:Q", y="y:Q", text="words:N")
+    )
 
 
 def _lines(drawn: pd.DataFrame, scale: alt.Scale, positive: str) -> Any:
     pooled = f"datum.curve == '{POOLED}'"
-    unit = alt.Scale(domain=[0, 1])
+    unit, axis = alt.Scale(domain=[0, 1]), alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1])
     return (
         # The points of a curve are joined in the order in which the threshold falls.
         alt.Chart(drawn.assign(place=range(len(drawn))))
-        .mark_line(point=alt.OverlayMarkDef(size=14))
+        .mark_line()
         .encode(
-            x=alt.X("false_positive_rate:Q", title=f"others called {positive} (false positive rate)", scale=unit),
-            y=alt.Y("true_positive_rate:Q", title=f"{positive} called so (true positive rate)", scale=unit),
+            x=alt.X(
+                "false_positive_rate:Q", title=f"others called {positive} (false positives)", scale=unit, axis=axis
+            ),
+            y=alt.Y("true_positive_rate:Q", title=f"{positive} called so (true positives)", scale=unit, axis=axis),
             color=alt.Color("curve:N", scale=scale, legend=None),
-            strokeWidth=alt.condition(pooled, alt.value(3), alt.value(1.3)),
+            strokeWidth=alt.condition(pooled, alt.value(3), alt.value(1.5)),
+            opacity=alt.condition("datum.faded", alt.value(_FADED), alt.value(1)),
             order="place:Q",
             tooltip=[
                 "curve:N",
                 alt.Tooltip("threshold:Q", format=".3f", title="called so from probability"),
-                alt.Tooltip("true_positive_rate:Q", format=".3f"),
-                alt.Tooltip("false_positive_rate:Q", format=".3f"),
+                alt.Tooltip("true_positive_rate:Q", format=".3f", title="true positives"),
+                alt.Tooltip("false_positive_rate:Q", format=".3f", title="false positives"),
                 alt.Tooltip("auc:Q", format=".3f", title="AUC"),
             ],
         )
@@ -81,26 +140,32 @@ def _lines(drawn: pd.DataFrame, scale: alt.Scale, positive: str) -> Any:
 
 
 def _areas(curves: pd.DataFrame, scale: alt.Scale) -> Any:
-    """The area of each curve with its interval, and the mean over splits."""
+    """The area of each curve with its interval, and the mean over splits: the legend of the curves too."""
     order = list(curves["curve"])
-    curves = curves.assign(words=[_words(row) for row in curves.to_dict("records")])
-    y = alt.Y("curve:N", sort=order, title=None, axis=alt.Axis(ticks=False, domain=False))
-    x = alt.X("auc:Q", title="AUC", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(values=[0, 0.5, 1], format=".1f"))
+    rows = curves.assign(words=[_words(row) for row in curves.to_dict("records")], asked=False)
+    least = min(0.5, float(rows[["auc", "low"]].min().min()))
+    floor = 0.5 if least >= 0.5 else 0.0
+    axis = alt.Axis(values=[floor, (floor + 1) / 2, 1], format=".2~f", orient="bottom")
+    x = alt.X("auc:Q", title="AUC", scale=alt.Scale(domain=[floor, 1]), axis=axis)
     colour = alt.condition(
         f"datum.curve == '{MEAN}'", alt.value(NEUTRAL), alt.Color("curve:N", scale=scale, legend=None)
     )
-    base = alt.Chart(curves).encode(y=y, color=colour)
-    rule = base.mark_rule(strokeWidth=2).encode(x=alt.X("low:Q", title="AUC"), x2="high:Q")
-    tooltip = ["curve:N", alt.Tooltip("auc:Q", format=".3f", title="AUC"), "positives:Q", "negatives:Q", "note:N"]
-    point = base.mark_point(filled=True, size=70, opacity=1).encode(x=x, tooltip=tooltip)
-    words = base.mark_text(align="left", fontSize=10).encode(x=alt.value(78), text="words:N", color=alt.value(ACCENT))
+    tooltip: list[str | alt.Tooltip] = [
+        "curve:N",
+        alt.Tooltip("auc:Q", format=".3f", title="AUC"),
+        "positives:Q",
+        "negatives:Q",
+        "note:N",
+    ]
+    y = alt.Y("curve:N", sort=order, title=None, axis=alt.Axis(ticks=False, domain=False))
+    base = alt.Chart(rows).encode(y=y, tooltip=tooltip)
     title = alt.TitleParams("area under the curve", anchor="start", fontSize=12, offset=6)
-    return alt.layer(rule, point, words).properties(width=70, height=alt.Step(30), title=title)
+    layers = [*dots(base, value=x, low="low", high="high", colour=colour), beside(base, "words")]
+    return alt.layer(*layers).properties(width=70, height=alt.Step(26), title=title)
 
 
 def _words(row: Mapping[Any, Any]) -> str:
-    counted = f"{row['positives']} + {row['negatives']} cases"
     if pd.isna(row["auc"]):
-        return f"undefined, {counted}"
+        return "undefined"
     interval = "" if pd.isna(row["low"]) else f" [{row['low']:.2f}, {row['high']:.2f}]"
-    return f"{row['auc']:.2f}{interval}, {counted}"
+    return f"{row['auc']:.2f}{interval}"
