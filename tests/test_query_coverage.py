@@ -5,7 +5,7 @@ import pytest
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.store import Store
-from tests.drawing import drawn, rows_of, subtitle_of
+from tests.drawing import drawn, subtitle_of
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 
 COLUMNS = ["case_id", "stain", "slice_idx", "runs", "runs_trained", "existing", "with_feature", "trained", "evaluated"]

@@ -83,4 +83,4 @@ def test_its_chart(three: Store) -> None:
     assert [(row["run"], row["field"]) for row in rows_of(spec) if row["odd"]] == [
         ("exp-s2-1", "cohort"), ("exp-s2-1", "patches"),
     ]  # fmt: skip
-    assert subtitle_of(spec).startswith("1 of 5 runs not as most: cohort in 1, patches in 1.")
+    assert subtitle_of(spec).startswith("1 of 4 runs not as most: cohort in 1, patches in 1.")

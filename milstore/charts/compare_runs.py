@@ -74,17 +74,19 @@ def _answers(frame: "pd.DataFrame", about: About, *, within: bool) -> list[str]:
             f"least alike is case {least['case_id']} ({least['spearman']:.2f})."
         ]
     else:
-        ends = [f"{_pair(of_pair.index[i], labels)} ({of_pair.iloc[i]:.2f})" for i in (0, -1)]
+        least_and_most = [f"{_pair(of_pair.index[i], labels)} ({of_pair.iloc[i]:.2f})" for i in (0, -1)]
         said = [
             f"Median Spearman's ρ of the {len(of_pair)} pairs: {of_pair.median():.2f}; {jaccard}.",
-            f"Least alike: {ends[0]}; most: {ends[1]}.",
         ]
+        said += (
+            [f"Least alike: {least_and_most[0]}; most: {least_and_most[1]}."]
+            if of_pair.iloc[0] < of_pair.iloc[-1]
+            else []
+        )
     if within:
         own = known[known["asked"]]["spearman"]
-        there = (
-            f"{own.min():.2f} to {own.max():.2f}" if len(own) > 1 else f"{own.iloc[0]:.2f}" if len(own) else "undefined"
-        )
-        said.append(f"{whose(about).capitalize()}: Spearman's ρ {there}.")
+        ends = dict.fromkeys(f"{own.quantile(end):.2f}" for end in (0, 1)) if len(own) else ["undefined"]
+        said.append(f"{whose(about).capitalize()}: Spearman's ρ {' to '.join(ends)}.")
     return said
 
 

@@ -65,8 +65,12 @@ def _answers(cases: "pd.DataFrame") -> list[str]:
         said.append(f"{words} {many} patches of {counted(len(known), 'case')}")
     text = "; ".join(said)
     losing = cases[cases["lost"] > 0]
+    if losing.empty and cases["trained"].notna().all():
+        there = int(cases["existing"].sum())
+        of = counted(len(cases), "case")
+        return [f"Nothing was lost: training could see, and evaluation used, all {there:,} patches of {of}."]
     if losing.empty:
-        return [f"{text[:1].upper()}{text[1:]}: nothing was lost."]
+        return [f"Nothing was lost: {text}."]
     lost = [
         f"{row['case_id']} ({row['lost']:,.0f} of {row['existing']:,})" for row in losing.head(4).to_dict("records")
     ]

@@ -27,5 +27,5 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
         return nothing(about, f"No case is called {WRONG}.")
     there = about.cases and set(about.cases) <= set(frame["case_id"])
     said = answers(about, "among these" if there else "not among these") or [f"{len(frame)} cases called {WRONG}."]
-    drawn = case_list(frame.assign(outcome=WRONG), about)
+    drawn = case_list(frame.sort_values("p_true", kind="stable").assign(outcome=WRONG), about)
     return themed(drawn.properties(title=answered(about, said, notes_of(frame, about))))

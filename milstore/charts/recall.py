@@ -51,7 +51,7 @@ def _answers(frame: pd.DataFrame) -> list[str]:
     classes = "; ".join(_recognised(row) for row in rows if row["measure"] == RECALL)
     whole = [f"{row['measure']} {row['words']}" for row in rows if row["measure"] in (BALANCED, AUC)]
     mean = frame[(frame["scope"] == MEAN) & (frame["measure"] == AUC)]
-    if over == POOLED:
+    if mean["value"].notna().any():
         whole[-1] += f" pooled, {mean['words'].iloc[0]} as mean over splits"
     return [f"{classes}.", f"{'; '.join(whole)}.".capitalize().replace("auc", "AUC")]
 

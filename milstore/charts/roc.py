@@ -13,6 +13,7 @@ from milstore.charts.case_rows import nothing
 from milstore.charts.theme import ACCENT, NEUTRAL, About, themed
 from milstore.charts.whiskers import beside, dots
 from milstore.charts.within import OF_ASKED, call_of, said_of
+from milstore.store.names import counted
 
 WITHIN_COHORT = True
 NEEDS_CALLS = OF_ASKED
@@ -54,13 +55,16 @@ def _answer(curves: pd.DataFrame) -> str:
     """The area over all, and that of each split at its least and most."""
     rows = {row["curve"]: row for row in curves.to_dict("records")}
     splits = [row for name, row in rows.items() if name not in (MEAN, POOLED) and not pd.isna(row["auc"])]
-    first = rows.get(MEAN) or splits[0]
-    whose = "as mean over splits" if MEAN in rows else f"in {first['curve']}"
-    said = f"AUC {_words(first)} {whose}" + (f", {_words(rows[POOLED])} pooled" if POOLED in rows else "")
+    parts = {POOLED: "pooled", MEAN: "as mean over splits"} if splits else {POOLED: "pooled; undefined in each split"}
+    if POOLED not in rows:
+        parts = {splits[0]["curve"]: f"in {splits[0]['curve']}"}
+    first = rows[next(iter(parts))]
+    said = "AUC " + ", ".join(f"{_words(rows[name])} {words}" for name, words in parts.items())
     if len(splits) > 1:
         low, high = (pick(splits, key=lambda row: row["auc"]) for pick in (min, max))
         said += f"; from {low['auc']:.2f} ({low['curve']}) to {high['auc']:.2f} ({high['curve']})"
-    return f"{said}; {first['positives']} {first['positive_class']} cases and {first['negatives']} others."
+    cases = counted(first["positives"], f"{first['positive_class']} case")
+    return f"{said}; {cases} and {counted(first['negatives'], 'other')}."
 
 
 def _steps(drawn: pd.DataFrame, about: About, positive: str) -> tuple[pd.DataFrame, list[str]]:
