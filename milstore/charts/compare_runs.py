@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 WITHIN_COHORT = True
 
-_ALIKE = {"spearman": "Spearman's ρ", "jaccard": "Jaccard of the top {pct:g}%"}
-_UNLIKE = {"js_divergence": "Jensen–Shannon (bits)", "p_distance": "|difference in p|"}
+_ALIKE = {"spearman": "Spearman's ρ", "jaccard": "Jaccard of the\ntop {pct:g}%"}
+_UNLIKE = {"js_divergence": "Jensen–Shannon\n(bits)", "p_distance": "difference in p"}
 _MORE = {"cosine": "cosine", "kl_divergence": "Kullback–Leibler a || b (nats)"}
 """What the tooltip tells beside what is drawn."""
 _MOST_PAIRS = 30
@@ -28,7 +28,7 @@ _MOST_ROWS = 400
 _HEIGHT, _STEPS = 860, (2.0, 16.0)
 _COLOUR = "#475569"
 """Of no class and no stain."""
-_WIDTH = 108
+_WIDTH = 100
 
 
 def chart(frame: "pd.DataFrame", about: About) -> Any:
@@ -166,7 +166,7 @@ def _dots(frame: "pd.DataFrame", about: About, *, within: bool) -> Any:
             rings = base.transform_filter(f"isValid(datum.{name}_own)")
             mark = rings.mark_point(filled=False, size=RING / 2, strokeWidth=2, color=ACCENT, opacity=1, shape="circle")
             layers.append(mark.encode(x=own))
-        title = alt.TitleParams(words, anchor="start", fontSize=11, fontWeight="normal", offset=4)
+        title = alt.TitleParams(words.split("\n"), anchor="start", fontSize=11, fontWeight="normal", offset=4)
         panels.append(alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(16), title=title))
     return alt.hconcat(*panels, spacing=10).resolve_scale(y="shared")
 
@@ -194,7 +194,7 @@ def _heat_map(pairs: "pd.DataFrame", name: str, words: str, order: list[str]) ->
     )
     legend = alt.Legend(title=None, orient="bottom", gradientLength=120, gradientThickness=8, tickCount=3)
     cells = base.mark_rect(stroke="white").encode(color=alt.Color(f"{name}:Q", scale=scale, legend=legend))
-    return cells.properties(width=190, height=190, title=alt.TitleParams(words, fontSize=12))
+    return cells.properties(width=190, height=190, title=alt.TitleParams(words.split("\n"), fontSize=12))
 
 
 def _cases(frame: "pd.DataFrame", about: About) -> Any:
@@ -211,7 +211,7 @@ def _cases(frame: "pd.DataFrame", about: About) -> Any:
         alt.Tooltip("subset_b:N", title="subset of b"),
         "n_patches:Q",
         *(
-            alt.Tooltip(f"{name}:Q", title=title, format=".3f")
+            alt.Tooltip(f"{name}:Q", title=title.replace("\n", " "), format=".3f")
             for name, title in (words | _MORE).items()
             if name != "p_true_difference"
         ),
@@ -221,7 +221,7 @@ def _cases(frame: "pd.DataFrame", about: About) -> Any:
     for i, (name, title) in enumerate(words.items()):
         signed = name == "p_true_difference"
         scale = alt.Scale(domain=[-1, 1]) if signed else _scale(name, rows[name])
-        heading = alt.TitleParams(title, anchor="start", fontSize=11, fontWeight="normal", offset=4)
+        heading = alt.TitleParams(title.split("\n"), anchor="start", fontSize=11, fontWeight="normal", offset=4)
         y = alt.Y(
             "case_id:N",
             sort=list(rows["case_id"]),

@@ -63,7 +63,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     header = alt.Header(title=None, labelFontWeight="bold", labelAnchor="start")
     facets = panel.facet(facet=alt.Facet("scope:N", sort=scopes, header=header), columns=columns)
     notes = [f"Framed: {whose(about)}."] if asked else []
-    return themed(facets.properties(title=answered(about, _answer(frame, classes), notes)))
+    return themed(facets.properties(title=answered(about, _answer(frame, classes), notes)), least=0.8)
 
 
 def _answer(frame: pd.DataFrame, classes: list[str]) -> str:

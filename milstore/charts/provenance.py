@@ -71,7 +71,7 @@ def chart(frame: "pd.DataFrame", about: About) -> Any:
     layers = alt.layer(boxes, frames, words.encode(text="text:N", color=colour))
     title = answered(about, _answer(len(runs), cells, odd), notes)
     width = min(64, (590 - _NAMES) / len(shown)) * len(shown)
-    return themed(layers.properties(width=width, height=alt.Step(20), title=title))
+    return themed(layers.properties(width=width, height=alt.Step(20), title=title), least=0.9)
 
 
 def _answer(n_runs: int, cells: list[dict[str, Any]], odd: list[str]) -> str:

@@ -45,7 +45,7 @@ def as_pdf(spec: Mapping[str, Any]) -> bytes:
 def as_html(drawn: Drawing) -> str:
     """A chart as a page that needs no network, with its SQL behind a fold."""
     figure = figure_html(drawn.query.name, drawn.about.title, drawn.spec)
-    body = Markup("<main>\n{}\n{}\n</main>").format(figure, fold_html(drawn.query.name, drawn.query.sql))
+    body = Markup('<main class="alone">\n{}\n{}\n</main>').format(figure, fold_html(drawn.query.name, drawn.query.sql))
     return page_html(f"{drawn.about.title} · {drawn.about.subtitle}", body)
 
 

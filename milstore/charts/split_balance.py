@@ -57,7 +57,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     panel = alt.layer(bars, frames.encode(x=x, x2="end:Q"), counts)
     panel = panel.properties(width=(WIDTH - 20) / max(1, len(present)), height=alt.Step(26))
     header = alt.Header(title=None, labelFontWeight="bold", labelAnchor="start")
-    facets = panel.facet(column=alt.Column("subset:N", sort=present, header=header))
+    facets = panel.facet(facet=alt.Facet("subset:N", sort=present, header=header), columns=3)
     notes = [f"Framed: {whose(about)}."] if asked else []
     title = answered(about, _answer(long, classes, present), ["Number in a bar: cases.", *notes])
     return themed(facets.properties(title=title))

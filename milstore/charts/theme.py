@@ -120,8 +120,15 @@ CONFIG = alt.Config(
 )
 
 
-def themed(chart: Any) -> Any:
-    """The chart in milstore's look. For the outermost chart alone: Altair takes a configuration there only."""
+def themed(chart: Any, *, least: float | None = None) -> Any:
+    """The chart in milstore's look. For the outermost chart alone: Altair takes a configuration there only.
+
+    Args:
+        chart: the chart.
+        least: how much narrower its plots may be drawn on a narrow page, as a factor; for those with words in cells.
+    """
     # Set, not by properties() or configure_…(): each of these copies the whole chart, and a report draws sixty.
     chart.config = CONFIG
+    if least is not None:
+        chart.usermeta = {"least": least}
     return chart
