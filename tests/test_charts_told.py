@@ -2,11 +2,13 @@
 
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from milstore.asking.selection import Choice
-from milstore.charts import thumbnails
+from milstore.charts import case_pictures, roc
 from milstore.charts.render import drawing
+from milstore.charts.theme import About
 from milstore.store import Store
 from tests.drawing import drawn
 from tests.test_chart_specs import datum, marks
@@ -99,9 +101,32 @@ def test_a_case_that_was_not_tested_is_told_and_not_counted(three: Store) -> Non
     ]
 
 
-def test_roc_shows_the_step_of_a_case(three: Store) -> None:
-    """The curves of all stay; the case's step is drawn where both classes have cases, and nothing where they have not."""
-    assert drawn(three, "roc", Choice(cases=("46",)))["title"]["subtitle"][0].startswith("AUC 1.00 pooled")
+def test_roc_rings_where_a_case_is_taken_for_the_class() -> None:
+    """From a threshold of 0.6 on the case of 0.6 is taken for high-grade: that corner is ringed, and the other split faded."""
+    points = {
+        "split 1": [(None, 0, 0), (0.9, 0, 0.5), (0.6, 0.5, 0.5), (0.1, 1, 1)],
+        "split 2": [(None, 0, 0), (0.5, 1, 1)],
+    }
+    frame = pd.DataFrame(
+        [
+            {"curve": curve, "threshold": threshold, "false_positive_rate": false, "true_positive_rate": true, "auc": 0.5,
+             "low": 0.2, "high": 0.9, "positives": 2, "negatives": 2, "positive_class": "high-grade", "n_classes": 2, "note": None}
+            for curve, corners in points.items()
+            for threshold, false, true in corners
+        ]
+    )  # fmt: skip
+    call = {"case_id": "7", "true_class": "benign", "outcome": "wrong", "probability_of": "high-grade", "probability": 0.6,
+            "split": 1, "run_id": "r", "beside": False}  # fmt: skip
+    about = About(title="t", subtitle="s", class_names=["benign", "high-grade"], cases=["7"], calls=[call])
+    spec = roc.chart(frame, about).to_dict()
+    ((ringed, *_),) = [datum(spec, mark) for mark in marks(spec, "point") if mark["encoding"]["x"]["field"] != "auc"]
+    assert (ringed["curve"], ringed["false_positive_rate"], ringed["true_positive_rate"]) == ("split 1", 0.5, 0.5)
+    assert (
+        "Case 7 (benign, called wrong), in split 1: probability of high-grade 0.60. Ringed: from here on"
+        in " ".join(spec["title"]["subtitle"])
+    )
+    faded = {row["curve"]: row["faded"] for rows in spec["datasets"].values() for row in rows if "faded" in row}
+    assert faded == {"split 1": False, "split 2": True}
 
 
 def test_provenance_and_loss_curves_name_the_run_of_a_case(three: Store) -> None:
@@ -139,6 +164,6 @@ def test_wrong_cases_are_shown_with_pictures(tmp_path: Any, three: Store) -> Non
     ingest_patches(three, folder)
     frame = drawing(three, "misclassified").chart.to_dict()
     (row,) = [row for rows in frame["datasets"].values() for row in rows if row.get("case_id") == "10"][:1]
-    shown = [row[name] for name in thumbnails.COLUMNS]
+    shown = [row[name] for name in case_pictures.COLUMNS]
     assert all(uri.startswith("data:image/") for uri in shown)
     assert len(set(shown)) == 3

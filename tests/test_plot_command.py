@@ -92,7 +92,7 @@ def test_every_chart_is_that_of_a_question() -> None:
 
 def test_an_answer_without_rows_is_told_in_words(three: Store) -> None:
     """Where no case is called wrong, the chart says so."""
-    text = json.dumps(drawing(three, "misclassified", Choice(cases=("46",))).spec)
+    text = json.dumps(drawing(three, "misclassified", Choice(run="exp-s1-0")).spec)
     assert "No case is called wrong." in text
 
 

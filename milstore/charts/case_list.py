@@ -6,7 +6,7 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
-from milstore.charts import thumbnails
+from milstore.charts import case_pictures
 from milstore.charts.case_rows import MOST_CASES, row_names, row_step
 from milstore.charts.theme import ACCENT, NEUTRAL, About, class_colour, outcome_shape
 from milstore.charts.tooltips import told
@@ -25,16 +25,16 @@ def case_list(frame: pd.DataFrame, about: About, around: float = 0.5) -> Any:
     """The first rows of a list of cases, as many as can be read.
 
     Args:
-        frame: the answer of `misclassified` or `near-threshold`, with `outcome`; with the columns of `thumbnails` it shows
+        frame: the answer of `misclassified` or `near-threshold`, with `outcome`; with the columns of `case_pictures` it shows
             pictures.
         about: where it comes from.
         around: with two classes, how far to both sides of the threshold probabilities are drawn.
     """
-    pictured = set(thumbnails.COLUMNS) <= set(frame)
-    rows = frame.head(thumbnails.MOST_CASES if pictured else MOST_CASES)
+    pictured = set(case_pictures.COLUMNS) <= set(frame)
+    rows = frame.head(case_pictures.MOST_CASES if pictured else MOST_CASES)
     top = f"top {about.values.get('pct', 5.0):g}%"
     rows = rows.assign(row=row_names(rows), asked=asked_for(rows, about), **_words(rows, top))
-    step = thumbnails.SIDE + 4 if pictured else max(13.0, row_step(len(rows)))
+    step = case_pictures.SIDE + 4 if pictured else max(13.0, row_step(len(rows)))
     y = alt.Y(
         "row:N",
         sort=list(rows["row"]),
@@ -53,7 +53,7 @@ def case_list(frame: pd.DataFrame, about: About, around: float = 0.5) -> Any:
             text = alt.Chart(rows).mark_text(align="left", fontSize=11, color=ACCENT, limit=width)
             plots.append(_headed(text.encode(x=alt.value(0), y=bare, text=f"{column}:N"), column, width))
     if pictured:
-        plots += [_pictures(rows, bare, name, i) for i, name in enumerate(thumbnails.COLUMNS)]
+        plots += [_pictures(rows, bare, name, i) for i, name in enumerate(case_pictures.COLUMNS)]
     plots = [plot.properties(height=alt.Step(step)) for plot in plots]
     return alt.hconcat(*plots, spacing=6).resolve_scale(y="shared")
 
@@ -66,10 +66,10 @@ def _headed(plot: Any, heading: str, width: int) -> Any:
 def _pictures(rows: pd.DataFrame, y: alt.Y, name: str, place: int) -> Any:
     """The most attended patch of each case, or the one after it."""
     mark = alt.Chart(rows[["row", name]].dropna()).mark_image(
-        width=thumbnails.SIDE, height=thumbnails.SIDE, aspect=True
+        width=case_pictures.SIDE, height=case_pictures.SIDE, aspect=True
     )
-    drawn = mark.encode(x=alt.value(thumbnails.SIDE / 2), y=y, url=f"{name}:N")
-    return _headed(drawn, f"#{place + 1}", thumbnails.SIDE)
+    drawn = mark.encode(x=alt.value(case_pictures.SIDE / 2), y=y, url=f"{name}:N")
+    return _headed(drawn, f"#{place + 1}", case_pictures.SIDE)
 
 
 def answers(about: About, of_rows: str) -> list[str]:
@@ -101,10 +101,10 @@ def _of_class(calls: Sequence[Mapping[str, Any]], name: str) -> int:
 def notes_of(frame: pd.DataFrame, about: About) -> list[str]:
     """How the list is to be read, and what of it is not shown."""
     pct = about.values.get("pct", 5.0)
-    shown = thumbnails.MOST_CASES if set(thumbnails.COLUMNS) <= set(frame) else MOST_CASES
+    shown = case_pictures.MOST_CASES if set(case_pictures.COLUMNS) <= set(frame) else MOST_CASES
     notes = [f"Top {pct:g}%: effective attention of that share of the case's patches. Line: to the threshold."]
-    if shown == thumbnails.MOST_CASES:
-        notes.append(f"#1 to #{thumbnails.SHOWN}: the case's most attended patches.")
+    if shown == case_pictures.MOST_CASES:
+        notes.append(f"#1 to #{case_pictures.SHOWN}: the case's most attended patches.")
     if len(frame) > shown:
         notes.insert(0, f"The first {shown} of {counted(len(frame), 'row')}; the table has all.")
     if asked_for(frame, about).any():

@@ -6,9 +6,9 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.case_list import answers, case_list, notes_of
+from milstore.charts.case_pictures import with_pictures
 from milstore.charts.case_rows import nothing
 from milstore.charts.theme import About, themed
-from milstore.charts.thumbnails import with_pictures
 from milstore.charts.within import OF_ALL
 from milstore.charts.wording import WRONG
 

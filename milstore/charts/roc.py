@@ -11,7 +11,7 @@ from milstore.analysis.roc import MEAN, POOLED
 from milstore.charts.answer_line import answered
 from milstore.charts.case_rows import nothing
 from milstore.charts.theme import ACCENT, NEUTRAL, About, themed
-from milstore.charts.whiskers import beside, dots
+from milstore.charts.whiskers import beside, dots, ring
 from milstore.charts.within import OF_ASKED, call_of, said_of
 from milstore.store.names import counted
 
@@ -45,7 +45,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     drawn = drawn.assign(faded=False if steps.empty else ~drawn["curve"].isin(steps["curve"]))
     layers = [_chance(), _lines(_thinned(drawn), scale, positive)]
     if not steps.empty:
-        layers.append(_held(steps))
+        layers.append(ring(alt.Chart(steps.assign(asked=True)), x="false_positive_rate:Q", y="true_positive_rate:Q"))
     plot = alt.layer(*layers).properties(width=_SIDE, height=_SIDE)
     title = answered(about, _answer(curves), [*words, *notes])
     return themed(alt.hconcat(plot, _areas(curves, scale), spacing=14).properties(title=title))
@@ -68,30 +68,23 @@ def _answer(curves: pd.DataFrame) -> str:
 
 
 def _steps(drawn: pd.DataFrame, about: About, positive: str) -> tuple[pd.DataFrame, list[str]]:
-    """The step of its split's curve, and of the pooled one, in which the case that was asked for is called positive."""
+    """Where its split's curve, and the pooled one, first take the case that was asked for to be positive; and that in words."""
     call = call_of(about)
-    if call is None or call["probability_of"] != positive or not call["true_class"]:
+    if call is None:
         return drawn.head(0), []
-    score = call["probability"]
-    steps = []
-    curve = split_words(call["split"])
-    for _, rows in drawn[drawn["curve"] == curve].groupby("curve"):
-        reached = rows["threshold"].fillna(float("inf")) <= score
-        if reached.any() and not reached.iloc[0]:
-            end = int(reached.to_numpy().argmax())
-            steps.append(rows.iloc[end - 1 : end + 1])
-    if not steps:
-        return drawn.head(0), []
-    words = (
-        f"{said_of(call).capitalize()}: probability of {positive} {score:.2f}. "
-        f"Thick: the step of the curve of {curve} in which it comes to be called {positive}."
-    )
-    return pd.concat(steps), [words]
-
-
-def _held(steps: pd.DataFrame) -> Any:
-    line = alt.Chart(steps.assign(place=range(len(steps)))).mark_line(color=ACCENT, strokeWidth=6, opacity=0.85)
-    return line.encode(x="false_positive_rate:Q", y="true_positive_rate:Q", detail="curve:N", order="place:Q")
+    said = f"{said_of(call).capitalize()}, in {split_words(call['split'])}"
+    if call["probability_of"] != positive:
+        return drawn.head(0), [f"{said}."]
+    said += f": probability of {positive} {call['probability']:.2f}"
+    curves = drawn[drawn["curve"].isin([split_words(call["split"]), POOLED])]
+    steps = [
+        rows.iloc[end : end + 1]
+        for _, rows in curves.groupby("curve")
+        if (end := int((rows["threshold"].fillna(float("inf")) <= call["probability"]).to_numpy().argmax()))
+    ]
+    if not steps or not call["outcome"]:
+        return drawn.head(0), [f"{said}."]
+    return pd.concat(steps), [f"{said}. Ringed: from here on it is taken for {positive}."]
 
 
 def _splits_first(names: list[str]) -> list[str]:
@@ -125,16 +118,16 @@ def _lines(drawn: pd.DataFrame, scale: alt.Scale, positive: str) -> Any:
         .mark_line()
         .encode(
             x=alt.X(
-                "false_positive_rate:Q", title=f"others called {positive} (false positives)", scale=unit, axis=axis
+                "false_positive_rate:Q", title=f"others taken for {positive} (false positives)", scale=unit, axis=axis
             ),
-            y=alt.Y("true_positive_rate:Q", title=f"{positive} called so (true positives)", scale=unit, axis=axis),
+            y=alt.Y("true_positive_rate:Q", title=f"{positive} found (true positives)", scale=unit, axis=axis),
             color=alt.Color("curve:N", scale=scale, legend=None),
             strokeWidth=alt.condition(pooled, alt.value(3), alt.value(1.5)),
             opacity=alt.condition("datum.faded", alt.value(_FADED), alt.value(1)),
             order="place:Q",
             tooltip=[
                 "curve:N",
-                alt.Tooltip("threshold:Q", format=".3f", title="called so from probability"),
+                alt.Tooltip("threshold:Q", format=".3f", title="from a probability of"),
                 alt.Tooltip("true_positive_rate:Q", format=".3f", title="true positives"),
                 alt.Tooltip("false_positive_rate:Q", format=".3f", title="false positives"),
                 alt.Tooltip("auc:Q", format=".3f", title="AUC"),
