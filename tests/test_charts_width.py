@@ -3,13 +3,17 @@
 from pathlib import Path
 from typing import Any
 
+import altair as alt
+import pandas as pd
 import pytest
 
 from milstore import queries
 from milstore.asking.selection import Choice
 from milstore.charts import charted
+from milstore.charts.drawing import Drawing
 from milstore.charts.render import drawing
 from milstore.charts.save import as_html
+from milstore.charts.theme import About, themed, titled
 from milstore.store import Store
 from tests.chromium import Browser
 
@@ -91,3 +95,23 @@ def test_letters_are_light_in_the_dark_and_values_keep_their_colours(
     dark = chromium.open(page, dark=True).evaluate(looks)
     assert light == ["rgb(255, 255, 255)", "rgb(0, 0, 0)", "rgb(0, 114, 178)"]
     assert dark == ["rgb(25, 29, 36)", "rgb(232, 235, 240)", "rgb(0, 114, 178)"]
+
+
+def test_words_beside_a_plot_stay_beside_it(chromium: Browser, tmp_path: Path) -> None:
+    """Words at a pixel of the plot move with its end as it becomes wider."""
+    rows = pd.DataFrame({"x": [0.0, 1.0], "words": ["", "beside"]})
+    base = alt.Chart(rows).encode(y=alt.Y("words:N", axis=None))
+    layers = (base.mark_point().encode(x="x:Q"), base.mark_text(align="left").encode(x=alt.value(205), text="words:N"))
+    about = About(title="t", subtitle="s")
+    chart = themed(alt.layer(*layers).properties(width=200, title=titled(about)))
+    path = tmp_path / "beside.html"
+    path.write_text(as_html(Drawing(queries.load("recall"), about, chart)), encoding="utf-8")
+    places = """(() => {
+      const at = (node) => node.getBoundingClientRect();
+      const words = [...document.querySelectorAll('text')].find(t => t.textContent === 'beside');
+      const points = [...document.querySelectorAll('.mark-symbol path')].map(p => at(p).right);
+      return [at(words).left, Math.max(...points)];
+    })()"""
+    for width in (TABLET, DESK):
+        words, end = chromium.open(path, width=width).evaluate(places)
+        assert words > end - 5

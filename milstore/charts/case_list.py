@@ -12,7 +12,7 @@ from milstore.charts.theme import ACCENT, NEUTRAL, About, class_colour, outcome_
 from milstore.charts.tooltips import told
 from milstore.charts.whiskers import ring
 from milstore.charts.within import asked_for, said_of, whose
-from milstore.charts.wording import called_wrong
+from milstore.charts.wording import WRONG, called_wrong
 from milstore.store.names import counted
 
 _WIDTH = 140
@@ -72,26 +72,24 @@ def _pictures(rows: pd.DataFrame, y: alt.Y, name: str, place: int) -> Any:
     return _headed(drawn, f"#{place + 1}", case_pictures.SIDE)
 
 
-def answers(about: About, of_rows: str) -> list[str]:
-    """How many cases were called wrong, by class; and where the case that was asked for stands.
-
-    Args:
-        about: with the calls of all cases.
-        of_rows: what is said of a case that is not among the rows, such as `not among these`.
-    """
+def by_class(about: About) -> list[str]:
+    """How many cases of each class were called wrong, of all; nothing where no case has a label."""
     labelled = [row for row in about.calls if row["outcome"] and not row["beside"]]
-    said = []
-    if labelled:
-        wrong = [row for row in labelled if row["outcome"] == "wrong"]
-        classes = dict.fromkeys(row["true_class"] for row in labelled)
-        by_class = [called_wrong(_of_class(wrong, name), _of_class(labelled, name), f"{name} case") for name in classes]
-        said.append(f"{'; '.join(by_class)}.")
-    said += [
-        f"{said_of(row).capitalize()} is {of_rows}: probability of the true class {1 - row['error']:.3f}."
+    wrong = [row for row in labelled if row["outcome"] == WRONG]
+    classes = dict.fromkeys(row["true_class"] for row in labelled)
+    said = [called_wrong(_of_class(wrong, name), _of_class(labelled, name), f"{name} case") for name in classes]
+    return [f"{'; '.join(said)}."] if said else []
+
+
+def of_asked(frame: pd.DataFrame, about: About) -> list[str]:
+    """Whether the cases that were asked for are in the list, and how they were called."""
+    there = set(frame["case_id"])
+    return [
+        f"{said_of(row).capitalize()} is {'' if row['case_id'] in there else 'not '}among these: "
+        f"probability of the true class {1 - row['error']:.3f}."
         for row in about.calls
         if row["case_id"] in about.cases and row["error"] is not None
     ]
-    return said
 
 
 def _of_class(calls: Sequence[Mapping[str, Any]], name: str) -> int:

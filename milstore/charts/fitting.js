@@ -45,7 +45,16 @@ const fitting = (() => {
   function widen(view, factor) {
     if (view.spec) return widen(view.spec, factor);
     for (const name of PARTS) if (view[name]) return view[name].forEach((part) => widen(part, factor));
-    if (isPlot(view)) view.width = Math.max(40, Math.round(view.width * factor));
+    if (!isPlot(view)) return;
+    const before = view.width;
+    view.width = Math.max(40, Math.round(before * factor));
+    shift(view, view.width / before);
+  }
+
+  // Words that stand at a pixel of a plot, beside its end say, stay there.
+  function shift(view, factor) {
+    if (typeof view.encoding?.x?.value === "number") view.encoding.x.value *= factor;
+    view.layer?.forEach((part) => shift(part, factor));
   }
 
   // Half as many panels side by side; true where that was possible.

@@ -5,12 +5,13 @@ from typing import Any
 import pandas as pd
 
 from milstore.charts.answer_line import answered
-from milstore.charts.case_list import answers, case_list, notes_of
+from milstore.charts.case_list import by_class, case_list, notes_of, of_asked
 from milstore.charts.case_pictures import with_pictures
 from milstore.charts.case_rows import nothing
 from milstore.charts.theme import About, themed
 from milstore.charts.within import OF_ALL
 from milstore.charts.wording import WRONG
+from milstore.store.names import counted
 
 WITHIN_COHORT = True
 NEEDS_CALLS = OF_ALL
@@ -25,7 +26,6 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     """A row a case: the probability of its true class, what else is known of it, and its most attended patches."""
     if frame.empty:
         return nothing(about, f"No case is called {WRONG}.")
-    there = about.cases and set(about.cases) <= set(frame["case_id"])
-    said = answers(about, "among these" if there else "not among these") or [f"{len(frame)} cases called {WRONG}."]
+    said = [*(by_class(about) or [f"{counted(len(frame), 'case')} called {WRONG}."]), *of_asked(frame, about)]
     drawn = case_list(frame.sort_values("p_true", kind="stable").assign(outcome=WRONG), about)
     return themed(drawn.properties(title=answered(about, said, notes_of(frame, about))))

@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 
 from milstore.charts.answer_line import answered
-from milstore.charts.case_list import answers, case_list, notes_of
+from milstore.charts.case_list import case_list, notes_of, of_asked
 from milstore.charts.case_rows import nothing
 from milstore.charts.theme import About, themed
 from milstore.charts.within import OF_ALL
@@ -27,8 +27,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     counts = frame[[key not in beside for key in zip(frame["run_id"], frame["case_id"], strict=True)]]
     cases = len({row["case_id"] for row in about.calls if not row["beside"]})
     said = [_answer(counts, f", of {counted(cases, 'case')} in all" if cases else "", margin)]
-    there = about.cases and set(about.cases) <= set(frame["case_id"])
-    said += answers(about, "among these" if there else "not among these")[1:]
+    said += of_asked(frame, about)
     notes = ["Margin: half the difference of the two largest probabilities.", *notes_of(frame, about)]
     drawn = case_list(frame, about, max(0.01, 1.2 * margin))
     return themed(drawn.properties(title=answered(about, said, notes)))
