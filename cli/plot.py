@@ -24,7 +24,7 @@ FileOption = Annotated[
     typer.Option(
         "--output",
         "-o",
-        help="File to write; .html, .svg, .png or .json says how (default: NAME.html).",
+        help="File to write; .html, .svg, .pdf, .png or .json says how (default: NAME.html).",
         show_default=False,
     ),
 ]

@@ -80,21 +80,15 @@ EXPECTED = {
     """,
     "compare-runs": """
         Do two runs look at the same patches?
-        panels: Spearman's ρ; Jaccard of the top 5%; cosine; Jensen–Shannon, bits; Kullback–Leibler a || b, nats; |difference in p(true class)|
-        rect: color=spearman (0 to 1), x=b (split 2 to split 3), y=a (split 1 to split 2)
-        text: color=#111827, text=spearman, x=b (split 2 to split 3), y=a (split 1 to split 2)
-        rect: color=jaccard (0 to 1), x=b (split 2 to split 3), y=a (split 1 to split 2)
-        text: color=#111827, text=jaccard, x=b (split 2 to split 3), y=a (split 1 to split 2)
-        rect: color=cosine (0 to 1), x=b (split 2 to split 3), y=a (split 1 to split 2)
-        text: color=#111827, text=cosine, x=b (split 2 to split 3), y=a (split 1 to split 2)
-        rect: color=js_divergence (0 to 1e-09), x=b (split 2 to split 3), y=a (split 1 to split 2)
-        text: color=#111827, text=js_divergence, x=b (split 2 to split 3), y=a (split 1 to split 2)
-        rect: color=kl_divergence (0 to 1e-09), x=b (split 2 to split 3), y=a (split 1 to split 2)
-        text: color=#111827, text=kl_divergence, x=b (split 2 to split 3), y=a (split 1 to split 2)
-        rect: color=p_distance (0 to 1e-09), x=b (split 2 to split 3), y=a (split 1 to split 2)
-        text: color=#111827, text=p_distance, x=b (split 2 to split 3), y=a (split 1 to split 2)
-        x says: run b
-        y says: run a
+        panels: Spearman's ρ; Jaccard of the / top 5%; Jensen–Shannon / (bits); difference in p
+        rule: x=spearman_low (0 to 1), x2=spearman_high, y=pair
+        point: x=spearman (0 to 1), y=pair
+        rule: x=jaccard_low (0 to 1), x2=jaccard_high, y=pair
+        point: x=jaccard (0 to 1), y=pair
+        rule: x=js_divergence_low (0 to 1), x2=js_divergence_high, y=pair
+        point: x=js_divergence (0 to 1), y=pair
+        rule: x=p_distance_low (0 to 1), x2=p_distance_high, y=pair
+        point: x=p_distance (0 to 1), y=pair
     """,
     "concentration": """
         Does a model err more where its attention is concentrated?
@@ -106,22 +100,21 @@ EXPECTED = {
     """,
     "confusion": """
         Which class is taken for which, in each split and over all?
-        rect: color=share (0 to 1 as #F3F4F6 to #1F4E79), x=pred_class, y=true_class
-        text: color=#111827, text=cases, x=pred_class, y=true_class
-        text: color=#111827, text=percent, x=pred_class, y=true_class
+        rect: color=share (0 to 1 as #F3F4F6 to #374151), x=pred_class, y=true_class
+        rect: x=pred_class, y=true_class
+        text: color=#111111, text=cases, x=pred_class, y=true_class
+        text: color=#111111, text=percent, x=pred_class, y=true_class
         x says: predicted class
         y says: true class
         color says: share of the true class
     """,
     "coverage": """
-        Which patches exist, which could training see, and which did evaluation use?
-        bar: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=existing, y=row
-        bar: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=evaluated, y=row
-        tick: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=trained, y=row
-        point: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=evaluated_share (0 to 1), y=row
-        point: color=what (exist #D1D5DB, evaluation used #0072B2, a training epoch could see #E69F00), x=trained_share (0 to 1), y=row
-        x says: patches; share of those that exist
-        y says: slice
+        Which patches exist, which could training see, and which did evaluation / use?
+        panels: patches that a training epoch could see; patches that evaluation used
+        point: x=existing log (2.4 to 12.5), y=trained_share (0 to 1.04)
+        point: x=existing log (2.4 to 12.5), y=evaluated_share (0 to 1.04)
+        x says: patches of the case (log scale)
+        y says: share of them
     """,
     "deviation": """
         How far is each case's predicted probability from its label?
@@ -176,30 +169,32 @@ EXPECTED = {
     """,
     "misclassified": """
         Which cases are called wrong, and what do they look like?
-        panels: called; patches; slices; concentration; stains missing
+        panels: predicted; patches; slices; stains missing; top 5%
         rule: x=threshold
         rule: color=true_class, x=p_true (0 to 1), x2=0.5, y=row
         point: color=true_class, shape=outcome, x=p_true (0 to 1), y=row
-        text: text=called, x=0, y=row
+        point: x=p_true (0 to 1), y=row
+        text: text=predicted, x=0, y=row
         text: text=patches, x=0, y=row
         text: text=slices, x=0, y=row
-        text: text=concentration, x=0, y=row
         text: text=stains missing, x=0, y=row
+        text: text=top 5%, x=0, y=row
         x says: probability of the true class
         y says: case
         color says: true class
     """,
     "near-threshold": """
-        Which calls were close, and could as well have gone the other way? · margin 0.5
-        panels: called; patches; slices; concentration; stains missing
+        Which calls were close, and could as well have gone the other way? / · margin 0.5
+        panels: predicted; patches; slices; stains missing; top 5%
         rule: x=threshold
         rule: color=true_class, x=p_true (0 to 1), x2=0.5, y=row
         point: color=true_class, shape=outcome, x=p_true (0 to 1), y=row
-        text: text=called, x=0, y=row
+        point: x=p_true (0 to 1), y=row
+        text: text=predicted, x=0, y=row
         text: text=patches, x=0, y=row
         text: text=slices, x=0, y=row
-        text: text=concentration, x=0, y=row
         text: text=stains missing, x=0, y=row
+        text: text=top 5%, x=0, y=row
         x says: probability of the true class
         y says: case
         color says: true class
@@ -233,28 +228,36 @@ EXPECTED = {
         y says: patch attention (sums to 1 in the slice)
     """,
     "provenance": """
-        Where do each run's numbers come from: its split, seed, job, checkpoint and data?
+        Where do each run's numbers come from: its split, seed, job, checkpoint / and data?
         rect: color=#F3F4F6, x=field, y=run
-        text: color=#111827, text=text, x=field, y=run
+        rect: x=field, y=run
+        text: color=#111111, text=text, x=field, y=run
     """,
     "recall": """
         How many cases of each class are recognised, and how sure is that?
         panels: recall of benign; recall of high-grade; accuracy; balanced accuracy; AUC
-        bar: opacity=0.45, x=value (0 to 1), y=scope
-        rule: x=low (0 to 1), x2=high, y=scope
-        text: text=words, x=223, y=scope
+        rule: color=#0072B2, x=low, x2=high, y=scope
+        point: color=#0072B2, x=value (0 to 1), y=scope
+        point: x=value (0 to 1), y=scope
+        text: text=words, x=width, y=scope
+        rule: color=#D55E00, x=low, x2=high, y=scope
+        point: color=#D55E00, x=value (0 to 1), y=scope
+        rule: color=#6B7280, x=low, x2=high, y=scope
+        point: color=#6B7280, x=value (0 to 1), y=scope
         x says: recall of benign (%); recall of high-grade (%); accuracy (%); balanced accuracy (%); AUC
     """,
     "roc": """
         How well do the probabilities tell the classes apart?
         panels: area under the curve
         line: x=x, y=y
-        line: color=curve (pooled #111827), order=place, strokeWidth=1.3, x=false_positive_rate (0 to 1), y=true_positive_rate (0 to 1)
+        text: text=words, x=x, y=y
+        line: color=curve (pooled #111827), opacity=1, order=place, strokeWidth=1.5, x=false_positive_rate (0 to 1), y=true_positive_rate (0 to 1)
         rule: color=curve (pooled #111827), x=low, x2=high, y=curve
-        point: color=curve (pooled #111827), x=auc (0 to 1), y=curve
-        text: color=#111827, text=words, x=78, y=curve
-        x says: others called high-grade (false positive rate); AUC
-        y says: high-grade called so (true positive rate)
+        point: color=curve (pooled #111827), x=auc (0.5 to 1), y=curve
+        point: x=auc (0.5 to 1), y=curve
+        text: text=words, x=width, y=curve
+        x says: others taken for high-grade (false positives); AUC
+        y says: high-grade found (true positives)
     """,
     "selected-slices": """
         Which slices weigh most in their case, over all cases
@@ -305,8 +308,9 @@ EXPECTED = {
         color says: true class
     """,
     "split-balance": """
-        How are the classes spread over training, validation and test in each split?
-        bar: color=true_class, order=class_order, x=share (0 to 1), y=split
+        How are the classes spread over training, validation and test in each / split?
+        bar: color=true_class, x=start (0 to 1), x2=end, y=split
+        bar: x=start (0 to 1), x2=end, y=split
         text: text=words, x=middle, y=split
         x says: share of its cases (%)
         color says: class

@@ -16,6 +16,7 @@ from milstore import queries
 from milstore.analysis.comparison import report
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
+from milstore.charts import compare_runs
 from milstore.errors import UsageError
 from milstore.store import Store
 from milstore.store.patch_index import PLACE
@@ -257,13 +258,16 @@ def test_too_much_is_refused_before_it_is_read(three: Store, monkeypatch: pytest
 
 
 @pytest.mark.thorough
-def test_its_chart_of_pairs(three: Store) -> None:
-    """Six heat maps over one row a pair."""
+def test_its_chart_of_pairs(three: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A row a pair and a column a measure: few pairs are dots with whiskers, many are heat maps."""
     spec = drawn(three, "compare-runs")
     assert [(row["a"], row["b"]) for row in rows_of(spec)] == [
         ("split 1", "split 2"), ("split 1", "split 3"), ("split 2", "split 3"),
     ]  # fmt: skip
-    assert len(spec["concat"]) == 6
+    assert len(spec["hconcat"]) == 4
+    assert {part["mark"]["type"] for panel in spec["hconcat"] for part in panel["layer"]} == {"rule", "point"}
+    monkeypatch.setattr(compare_runs, "_MOST_PAIRS", 2)
+    assert len(drawn(three, "compare-runs")["concat"]) == 4
 
 
 @pytest.mark.thorough

@@ -1,11 +1,14 @@
 """`coverage`: patches that exist, that training could see, and that evaluation used."""
 
+import pandas as pd
 import pytest
 
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
+from milstore.charts.coverage import chart
+from milstore.charts.theme import About
 from milstore.store import Store
-from tests.drawing import drawn, rows_of, subtitle_of
+from tests.drawing import drawn, subtitle_of
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 
 COLUMNS = [
@@ -62,7 +65,26 @@ def test_of_one_run_and_subset(three: Store) -> None:
 
 @pytest.mark.thorough
 def test_its_chart(capped: Store) -> None:
-    """Of few cases every slice is drawn, and what was lost is told."""
+    """Each case is drawn by its size and the share of it that was used; those that lost, and what they lost, are told."""
     spec = drawn(capped, "coverage")
-    assert rows_of(spec)[0]["row"] == "case 2 · h&e · slice 0"
-    assert "0 of 19 patches not evaluated; 4 of 16 beyond what a training epoch could see" in subtitle_of(spec)
+    assert subtitle_of(spec).startswith(
+        "A training epoch could see 12 of 16 (75.0%) patches of 2 cases; evaluation used all 19 patches of 3 cases. "
+        "2 cases lost patches: 2 (2 of 6), 10 (2 of 10)."
+    )
+    sizes, counts = spec["vconcat"]
+    assert [row["case_id"] for row in spec["datasets"][counts["data"]["name"]]] == ["2", "10"]
+    assert len(sizes["hconcat"]) == 2
+    spec = drawn(capped, "coverage", Choice(cases=("10",)))
+    below = spec["datasets"][spec["vconcat"][1]["data"]["name"]]
+    assert [(row["stain"], row["trained"]) for row in below] == [("h&e", 3), ("h&e", 1), ("sox10", 4)]
+    assert "evaluation used all 19 patches of 3 cases" in subtitle_of(spec)
+
+
+@pytest.mark.parametrize(("name", "called"), [("match_7", "h&e · match_7"), (None, "h&e · slice 0")])
+def test_a_slice_is_called_by_its_name_where_it_is_known(name: str | None, called: str) -> None:
+    """A row below is a slice by the name of its files; where the store has none, by its number."""
+    row = {"case_id": "1", "stain": "h&e", "slice_idx": 0, "slice_name": name, "runs": 1, "runs_trained": 1}
+    frame = pd.DataFrame([{**row, "existing": 9, "with_feature": 9, "trained": 5, "evaluated": 9}])
+    spec = chart(frame, About(title="t", subtitle="s", cases=["1"])).to_dict()
+    (shown,) = spec["datasets"][spec["vconcat"][1]["data"]["name"]]
+    assert (shown["row"], shown["trained"]) == (called, 5)

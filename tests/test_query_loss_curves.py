@@ -56,10 +56,13 @@ def test_each_run_has_a_panel_that_names_it(learning: Store) -> None:
     """Where there are several seeds, the panel names the seed too, and always the kept epoch."""
     spec = drawn(learning, "loss-curves")
     assert {row["panel"] for row in rows_of(spec)} == {
-        "split 1, seed 0 · kept epoch 2",
-        "split 1, seed 5 · kept epoch 1",
+        "split 1, seed 0 · kept 2",
+        "split 1, seed 5 · kept 1",
     }
-    assert subtitle_of(spec).startswith("experiment exp, 2 runs")
+    assert subtitle_of(spec).startswith(
+        "Kept epochs 2 of 3, 1 of 1; validation loss ended higher than there in 1 of 2 runs (by up to 0.05). "
+        "experiment exp, 2 runs"
+    )
 
 
 def test_a_long_training_is_thinned_but_keeps_what_matters(tmp_path: Path) -> None:

@@ -39,4 +39,6 @@ def test_none_wrong(three: Store) -> None:
 @pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """The chart explains its columns."""
-    assert "top 5% of patches" in subtitle_of(drawn(three, "misclassified"))
+    assert "Top 5%: effective attention of that share of the case's patches" in subtitle_of(
+        drawn(three, "misclassified")
+    )

@@ -51,5 +51,7 @@ def test_a_row_can_be_asked_about_further(three: Store) -> None:
 @pytest.mark.thorough
 def test_its_chart(three: Store, close: Store) -> None:
     """The chart counts the cases and the wrong ones among them."""
-    assert "up to 0.3: 2 cases, 1 wrong" in subtitle_of(drawn(three, "near-threshold", None, {"margin": 0.3}))
+    assert "Margin up to 0.3: 1 of 2 cases called wrong, of 3 cases in all" in subtitle_of(
+        drawn(three, "near-threshold", None, {"margin": 0.3})
+    )
     drawn(close, "near-threshold")

@@ -77,9 +77,10 @@ def frame(store: Store, name: str) -> object:
 @pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """What sets a run apart is marked."""
-    assert "data, configuration and code agree in all runs" in subtitle_of(drawn(three, "provenance"))
+    assert "All 3 runs agree in cohort, features, patches, config and code" in subtitle_of(drawn(three, "provenance"))
     _more(three)
     spec = drawn(three, "provenance")
     assert [(row["run"], row["field"]) for row in rows_of(spec) if row["odd"]] == [
         ("exp-s2-1", "cohort"), ("exp-s2-1", "patches"),
     ]  # fmt: skip
+    assert subtitle_of(spec).startswith("1 of 4 runs not as most: cohort in 1, patches in 1.")

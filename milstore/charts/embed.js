@@ -19,11 +19,23 @@
     actions: { export: true, source: false, compiled: false, editor: false },
   };
 
+  const finished = new Map();
+
+  // Pixels inside a figure's padding: the drawing itself is as wide as what was drawn.
+  function roomOf(figure) {
+    const { paddingLeft, paddingRight } = getComputedStyle(figure);
+    return Math.floor(figure.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight));
+  }
+
   async function draw(figure) {
     const target = figure.querySelector(".drawing");
     try {
       const spec = JSON.parse(figure.querySelector("script[type='application/json']").textContent);
-      const drawn = await vegaEmbed(target, spec, { ...embedding, downloadFileName: figure.dataset.name });
+      const room = roomOf(figure);
+      const options = { ...embedding, downloadFileName: figure.dataset.name };
+      finished.get(figure)?.drawn.finalize();
+      const drawn = await fitting.draw(spec, target, room, (fitted) => vegaEmbed(target, fitted, options));
+      finished.set(figure, { drawn, room });
       figure.dispatchEvent(new CustomEvent("drawn", { detail: drawn.view, bubbles: true }));
       figure.dataset.state = "drawn";
     } catch (error) {
@@ -38,8 +50,7 @@
     return Math.max(box.top - window.innerHeight, -box.bottom, 0);
   }
 
-  async function drawAll() {
-    const waiting = new Set(document.querySelectorAll("figure.chart"));
+  async function drawAll(waiting) {
     while (waiting.size) {
       let nearest = null;
       for (const figure of waiting) {
@@ -53,5 +64,24 @@
     document.documentElement.dataset.drawn = "all";
   }
 
-  drawAll();
+  // A page that is made wider or narrower draws anew what no longer fits, one time after the last change. Charts inside a
+  // closed fold have no width, and are drawn when it is opened.
+  let pending = 0;
+  function refit() {
+    clearTimeout(pending);
+    pending = setTimeout(() => {
+      const unfit = [...finished].filter(([figure, { room }]) => {
+        const now = roomOf(figure);
+        return now > 0 && Math.abs(now - room) > 8;
+      });
+      if (!unfit.length) return;
+      delete document.documentElement.dataset.drawn;
+      drawAll(new Set(unfit.map(([figure]) => figure)));
+    }, 150);
+  }
+
+  drawAll(new Set(document.querySelectorAll("figure.chart"))).then(() => {
+    const watching = new ResizeObserver(refit);
+    for (const figure of finished.keys()) watching.observe(figure);
+  });
 })();

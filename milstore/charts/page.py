@@ -87,7 +87,8 @@ def page_html(title: str, body: Markup, *, style: str = "", scripts: Sequence[st
         style: CSS after that of all pages.
         scripts: scripts that run before the charts are drawn, and can listen for `drawn` on their figures.
     """
-    charts = [chart_scripts(), *scripts, resource("milstore.charts", "embed.js")]
+    drawing = resource("milstore.charts", "fitting.js") + resource("milstore.charts", "embed.js")
+    charts = [chart_scripts(), *scripts, drawing]
     return (
         _environment()
         .get_template("page.html")

@@ -1,26 +1,35 @@
 """`recall`: recall of each class with its interval, accuracy, balanced accuracy and AUC, by split and over all."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from milstore.analysis.recall import ACCURACY, AUC, MEANS, RECALL
+from milstore.analysis.recall import ACCURACY, AUC, BALANCED, MEANS, RECALL
 from milstore.analysis.roc import POOLED
-from milstore.charts.theme import ACCENT, CLASS_COLOURS, NEUTRAL, About, themed, titled
+from milstore.charts.answer_line import answered
+from milstore.charts.theme import CLASS_COLOURS, NEUTRAL, About, themed
 from milstore.charts.tooltips import told
+from milstore.charts.whiskers import beside, dots
+from milstore.charts.within import whose
+from milstore.charts.wording import RIGHT, WRONG, called, called_right
 
-_WIDTH = 215
+WITHIN_COHORT = True
+
+_WIDTH = 140
 _KEY = "Lines: 95% intervals (Wilson for recall and accuracy; for the AUC of two classes a bootstrap of the cases)."
 _ERROR_KEY = "± is the standard error of the mean over runs; where runs share cases it is too small."
 _POOLED_KEY = "Pooled AUC compares probabilities of different models; the mean over splits does not."
 
 
 def chart(frame: pd.DataFrame, about: About) -> Any:
-    """A panel a class and one a measure of all classes; in it a bar a split (or a repeat), the mean, and all pooled."""
-    frame = frame.assign(words=[_words(row) for row in frame.to_dict("records")])
+    """A panel a class and one a measure of all classes; in it a dot for all pooled, the mean, and each split (or repeat)."""
+    asked = {(row["true_class"], row["scope"]) for row in about.own if row["measure"] == RECALL and row["cases"]}
+    frame = frame.assign(
+        words=[_words(row) for row in frame.to_dict("records")],
+        asked=[key in asked for key in zip(frame["true_class"], frame["scope"], strict=True)],
+    )
     names = list(about.class_names)
     panels: list[Any] = []
     for (measure, class_name), rows in frame.groupby(["measure", "true_class"], sort=False, dropna=False):
@@ -30,18 +39,56 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
             colour = CLASS_COLOURS[place % len(CLASS_COLOURS)]
         named = f"recall of {class_name}" if measure == RECALL else str(measure)
         panels.append(_panel(rows, named, colour, with_scopes=len(panels) % 2 == 0))
-    key = [_KEY, _ERROR_KEY, _POOLED_KEY] if POOLED in set(frame["scope"]) else [_KEY]
-    about = replace(about, notes=[*about.notes, *key])
-    return themed(alt.concat(*panels, columns=2, spacing=30).properties(title=titled(about)))
+    notes = [_KEY, _ERROR_KEY, _POOLED_KEY] if POOLED in set(frame["scope"]) else [_KEY]
+    if asked:
+        notes.insert(0, _ringed(about))
+    return themed(alt.concat(*panels, columns=2, spacing=24).properties(title=answered(about, _answers(frame), notes)))
+
+
+def _answers(frame: pd.DataFrame) -> list[str]:
+    """Each class first, over all splits; then what is over all classes."""
+    over = POOLED if POOLED in set(frame["scope"]) else frame["scope"].iloc[0]
+    rows = frame[frame["scope"] == over].to_dict("records")
+    classes = "; ".join(_recognised(row) for row in rows if row["measure"] == RECALL)
+    whole = [f"{row['measure']} {row['words']}" for row in rows if row["measure"] in (ACCURACY, BALANCED, AUC)]
+    mean = frame[frame["scope"].isin(MEANS) & (frame["measure"] == AUC)]
+    if mean["value"].notna().any():
+        whole[-1] += f" pooled, {mean['words'].iloc[0]} as mean over splits"
+    return [f"{classes}.", f"{'; '.join(whole)}.".capitalize().replace("auc", "AUC")]
+
+
+def _recognised(row: Mapping[Any, Any]) -> str:
+    if pd.isna(row["value"]):
+        return f"no {row['true_class']} case"
+    interval = "" if pd.isna(row["low"]) else f", 95% interval {row['low']:.0%} to {row['high']:.0%}"
+    counts = called_right(int(row["right"]), int(row["cases"]), f"{row['true_class']} case")
+    return f"{counts} ({row['value']:.0%}{interval})"
+
+
+def _ringed(about: About) -> str:
+    """Where the cases that were asked for stand."""
+    rows = [
+        row for row in about.own if row["measure"] == RECALL and row["cases"] and row["scope"] not in (*MEANS, POOLED)
+    ]
+    said = [
+        f"{called_right(row['right'], row['cases'], row['true_class'] + ' case')} in {row['scope']}" for row in rows
+    ]
+    if [row["cases"] for row in rows] == [1]:
+        outcome = called(RIGHT if rows[0]["right"] else WRONG)
+        said = [f"{rows[0]['scope']}, which held it in test ({rows[0]['true_class']}, {outcome})"]
+    return f"Ringed, for {whose(about)}: {'; '.join(said)}."
 
 
 def _panel(rows: pd.DataFrame, named: str, colour: str, *, with_scopes: bool) -> Any:
     """One measure of all scopes."""
-    scopes = alt.Y("scope:N", sort=list(rows["scope"]), title=None)
+    first = [POOLED, MEAN]
+    order = [name for name in first if name in set(rows["scope"])]
+    order += [name for name in rows["scope"] if name not in first]
+    scopes = alt.Y("scope:N", sort=order, title=None)
     scopes = scopes.axis(ticks=False, domain=False) if with_scopes else scopes.axis(None)
-    axis = alt.Axis(format=".2~f" if named == AUC else ".0%", values=[0, 0.25, 0.5, 0.75, 1])
+    axis = alt.Axis(format=".2~f" if named == AUC else ".0%", values=[0, 0.5, 1])
     words = named if named == AUC else f"{named} (%)"
-    x, low = (alt.X(f"{end}:Q", title=words, scale=alt.Scale(domain=[0, 1]), axis=axis) for end in ("value", "low"))
+    x = alt.X("value:Q", title=words, scale=alt.Scale(domain=[0, 1]), axis=axis)
     base = alt.Chart(rows).encode(
         y=scopes,
         tooltip=told(
@@ -57,18 +104,13 @@ def _panel(rows: pd.DataFrame, named: str, colour: str, *, with_scopes: bool) ->
             "note:N",
         ),
     )
-    # The mean and the pooled value are not one more split: their bars are fuller.
-    full = alt.condition(alt.FieldOneOfPredicate("scope", [*MEANS, POOLED]), alt.value(0.95), alt.value(0.45))
-    bars = base.mark_bar(height=14, color=colour).encode(x=x, opacity=full)
-    known = base.transform_filter("isValid(datum.low) && isValid(datum.value)").encode(x=low, x2="high:Q")
-    interval = alt.layer(known.mark_rule(color=ACCENT, strokeWidth=1.4))
-    beside = base.mark_text(align="left", fontSize=11, color=ACCENT).encode(x=alt.value(_WIDTH + 8), text="words:N")
     title = alt.TitleParams(named, anchor="start", fontSize=12, offset=4)
-    return alt.layer(bars, interval, beside).properties(width=_WIDTH, height=alt.Step(24), title=title)
+    layers = [*dots(base, value=x, low="low", high="high", colour=colour), beside(base, "words")]
+    return alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(22), title=title)
 
 
 def _words(row: Mapping[Any, Any]) -> str:
-    """What stands beside a bar."""
+    """What stands beside a dot."""
     if pd.isna(row["value"]):
         return "undefined"
     error = row.get("se")

@@ -36,10 +36,16 @@ def as_svg(spec: Mapping[str, Any]) -> str:
     return text
 
 
+def as_pdf(spec: Mapping[str, Any]) -> bytes:
+    """A chart as a PDF of one page, of the chart's size in points, with its text as text. Nothing is loaded."""
+    content: bytes = vlc.vegalite_to_pdf(dict(spec), vl_version=vegalite_version(), allowed_base_urls=[])
+    return content
+
+
 def as_html(drawn: Drawing) -> str:
     """A chart as a page that needs no network, with its SQL behind a fold."""
     figure = figure_html(drawn.query.name, drawn.about.title, drawn.spec)
-    body = Markup("<main>\n{}\n{}\n</main>").format(figure, fold_html(drawn.query.name, drawn.query.sql))
+    body = Markup('<main class="alone">\n{}\n{}\n</main>').format(figure, fold_html(drawn.query.name, drawn.query.sql))
     return page_html(f"{drawn.about.title} · {drawn.about.subtitle}", body)
 
 
@@ -50,6 +56,7 @@ def _json(drawn: Drawing) -> bytes:
 WRITERS: dict[str, Callable[[Drawing], bytes]] = {
     ".html": lambda drawn: as_html(drawn).encode(),
     ".svg": lambda drawn: as_svg(drawn.spec).encode(),
+    ".pdf": lambda drawn: as_pdf(drawn.spec),
     ".png": lambda drawn: as_png(drawn.spec),
     ".json": _json,
 }
@@ -65,7 +72,7 @@ def save(drawn: Drawing, path: Path) -> None:
     """Write a chart, in the form that the file's ending names.
 
     Raises:
-        UsageError: the ending is none of .html, .svg, .png and .json.
+        UsageError: the ending is none of .html, .svg, .pdf, .png and .json.
         DataError: the file cannot be written.
     """
     check_suffix(path)
