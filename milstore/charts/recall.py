@@ -81,7 +81,7 @@ def _ringed(about: About) -> str:
 
 def _panel(rows: pd.DataFrame, named: str, colour: str, *, with_scopes: bool) -> Any:
     """One measure of all scopes."""
-    first = [POOLED, MEAN]
+    first = [POOLED, *MEANS]
     order = [name for name in first if name in set(rows["scope"])]
     order += [name for name in rows["scope"] if name not in first]
     scopes = alt.Y("scope:N", sort=order, title=None)
