@@ -8,6 +8,7 @@
 -- param like text = *: only experiments whose names fit this pattern, such as mil-*
 -- over: experiments
 -- columns: experiment, run_id, split_set, split, seed, case_id, subset, true_label, pred_label, probabilities, class_names
+-- shown: experiment, measure, true_class, right, cases, value, low, high, mean, se
 -- then: experiments.compared
 
 with chances as (

@@ -8,7 +8,7 @@
 -- grain: one row per prediction; then one per scope, measure and class
 -- over: repeats
 -- columns: run_id, split_set, split, seed, case_id, subset, true_label, pred_label, probabilities, class_names
--- shown: measure, true_class, scope, right, cases, value, se, low, high, note
+-- shown: measure, true_class, scope, right, cases, value, low, high, se
 -- then: recall.summary
 
 with chances as (

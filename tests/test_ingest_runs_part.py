@@ -51,6 +51,7 @@ NEITHER = {
     "confusion",
     "coverage",
     "deviation",
+    "experiments",
     "loss-curves",
     "patch-count",
     "provenance",

@@ -68,7 +68,7 @@ ARROW = {"pyarrow", "numpy"}
 RANKS = ARROW | {"scipy"}
 NOTHING: frozenset[str] = frozenset()
 THEN = {
-    **dict.fromkeys(("compare-runs", "recall", "roc", "split-balance"), ARROW),
+    **dict.fromkeys(("compare-runs", "experiments", "recall", "roc", "split-balance"), ARROW),
     **dict.fromkeys(("concentration", "patch-count", "slice-spread"), RANKS),
     # Three cases have places, and so neighbours.
     "slice-pattern": RANKS,

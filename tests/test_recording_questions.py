@@ -82,7 +82,7 @@ def test_a_recorded_run_answers_as_the_run_itself(twins: tuple[OpenStore, list[s
         asked = {}
     ours = opened.query(name, experiment="ours", **asked).records()
     theirs = opened.query(name, experiment="theirs", **asked).records()
-    own = {"provenance": OWN, "slice-pattern": PERMUTED}.get(name, ())
+    own = {"provenance": OWN, "slice-pattern": PERMUTED, "experiments": ("experiment",)}.get(name, ())
     places = {run_id: f"run {i}" for ids in (trained, recorded_ids) for i, run_id in enumerate(ids)}
     named = [
         {key: places.get(v, v) if isinstance(v, str) else v for key, v in row.items() if key not in own}

@@ -2,8 +2,6 @@
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from milstore.analysis.outcomes import Outcomes
 from milstore.analysis.recall import AUC, mean_and_error, measures, pooled_once
 from milstore.analysis.roc import MIXED
@@ -27,15 +25,15 @@ def compared(table: "pa.Table", **_asked: Any) -> "pa.Table":
         note.
     """
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     from milstore.analysis.arrays import table as arrow_table
 
     experiments = table["experiment"].to_pylist()
-    of_row_N = np.array(experiments, dtype=object)
     rows = [
         {"experiment": name, **row}
         for name in sorted(set(experiments), key=natural_key)
-        for row in _measured(table.filter(pa.array(of_row_N == name)))
+        for row in _measured(table.filter(pc.equal(table["experiment"], name)))
     ]
     texts = [(name, pa.string()) for name in ("experiment", "measure", "true_class")]
     counts = [(name, pa.int64()) for name in ("right", "cases")]

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 RECALL, ACCURACY, BALANCED, AUC = "recall", "accuracy", "balanced accuracy", "AUC"
 MEAN_OF_RUNS = "mean over runs"
 MEANS = (MEAN, MEAN_OF_RUNS)
+_FIRST = (POOLED, *MEANS)
 """Scopes that are means."""
 Row = dict[str, Any]
 Measured = Callable[[Outcomes], Row]
@@ -33,8 +34,8 @@ def summary(table: "pa.Table") -> "pa.Table":
         measure, true_class (null for measures of all classes), scope, right and cases (numbers of predictions), value (0
         to 1; null where undefined), se (standard error of a mean over runs: their standard deviation with n - 1, by the
         root of n), low and high (95%: Wilson for recall and accuracy, stratified bootstrap for the AUC of two classes),
-        note. The scopes are `split 1`, …, `mean over splits` and `pooled`; of several repeats (split sets or seeds)
-        these, such as `fox-r1`, then `mean over runs` and `pooled`; with a single run there is its split alone.
+        note. The scopes are `pooled`, `mean over splits` and `split 1`, …; of several repeats (split sets or seeds)
+        `pooled`, `mean over runs` and these, such as `fox-r1`; with a single run there is its split alone.
     """
     import pyarrow as pa
 
@@ -49,6 +50,8 @@ def summary(table: "pa.Table") -> "pa.Table":
             {"measure": measure, "true_class": true_class, **row}
             for row in _scopes(outcomes, pooled, repeats, measured, _mean_auc if measure == AUC else measured)
         ]
+    # What a person looks for stands first: all splits together, then their mean, then each.
+    rows.sort(key=lambda row: _FIRST.index(row["scope"]) if row["scope"] in _FIRST else len(_FIRST))
     texts = [(name, pa.string()) for name in ("measure", "true_class", "scope")]
     counts = [(name, pa.int64()) for name in ("right", "cases")]
     values = [(name, pa.float64()) for name in ("value", "se", "low", "high")]
