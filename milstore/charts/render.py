@@ -2,6 +2,7 @@
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from altair.utils import schemapi
@@ -16,6 +17,7 @@ from milstore.charts.case_rows import nothing
 from milstore.charts.drawing import Drawing
 from milstore.charts.own import Draw, draw_own
 from milstore.charts.theme import About
+from milstore.charts.within import with_cohort
 from milstore.errors import UsageError
 from milstore.store.cohort import read_cohort
 from milstore.store.names import normal_case_id
@@ -68,7 +70,16 @@ def drawing(
             f"query {name} has no chart: milstore query {name} gives its table, --chart ./file.py draws it"
         )
     choice = choice or Choice()
-    return draw(store, query, ask(store, name, choice, values, timeout=timeout), choice, values, chart)
+    result = ask(store, name, choice, values, timeout=timeout)
+    cohort = None
+    if chart is None and choice.cases and draws_cohort(name):
+        cohort = ask(store, name, replace(choice, cases=()), values, timeout=timeout)
+    return draw(store, query, result, choice, values, chart, cohort)
+
+
+def draws_cohort(name: str) -> bool:
+    """Whether the chart of a question draws all cases, and lets those that were asked for stand out."""
+    return bool(getattr(importlib.import_module(_module(name)), "WITHIN_COHORT", False))
 
 
 def draw(
@@ -78,14 +89,25 @@ def draw(
     choice: Choice,
     values: Mapping[str, Any] | None = None,
     chart: Draw | None = None,
+    cohort: Result | None = None,
 ) -> Drawing:
-    """The chart of an answer that has been given. Of one without rows it says in words that there is nothing to show."""
+    """The chart of an answer that has been given. Of one without rows it says in words that there is nothing to show.
+
+    Args:
+        store: the store that answered.
+        query: the question.
+        result: the answer.
+        choice: what was chosen.
+        values: the question's parameters.
+        chart: what draws the answer, in place of the question's own chart.
+        cohort: the answer for all cases, where the chart lets those of `choice` stand out among them.
+    """
     values = dict(values or {})
     module: Any = importlib.import_module(_module(query.name)) if chart is None else None
     cases = [normal_case_id(case) for case in choice.cases]
     bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
-    about = about_of(store, _title(query, cases, bound), result, bound)
-    frame = result.df()
+    about = replace(about_of(store, _title(query, cases, bound), result, bound), cases=cases)
+    frame = result.df() if cohort is None else with_cohort(result.df(), cohort.df())
     # A module may have better words for it.
     if frame.empty and not hasattr(module, "nothing"):
         return Drawing(query, about, nothing(about, "No row answers this: there is nothing to show."))

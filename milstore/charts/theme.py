@@ -48,6 +48,8 @@ class About:
     """The stains, in their order."""
     store: Store | None = None
     """The store that answered; for `prepare` alone."""
+    cases: Sequence[str] = ()
+    """The cases that were asked for; none means all. A chart that draws the whole cohort lets them stand out."""
 
 
 def titled(about: About) -> alt.TitleParams:
