@@ -4,7 +4,7 @@
 -- null if none had.
 -- grain: one row per case, stain and slice
 -- over: runs
--- columns: case_id, stain, slice_idx, runs, runs_trained, existing, with_feature, trained, evaluated
+-- columns: case_id, stain, slice_idx, slice_name, runs, runs_trained, existing, with_feature, trained, evaluated
 
 with slices_of_runs as (
     select run_id, case_id, stain, slice_idx, coverage.subset, existing, with_feature, trained, evaluated
@@ -31,6 +31,7 @@ select
     case_id,
     over_runs.stain,
     slice_idx,
+    slice_name,
     runs,
     runs_trained,
     existing,
@@ -40,4 +41,5 @@ select
 from over_runs
 left join cases using (case_id)
 left join stains using (stain)
-order by case_order nulls last, case_id, stain_order nulls last, over_runs.stain, slice_idx
+left join slices using (case_id, stain, slice_idx)
+order by case_order nulls last, case_id, stain_order nulls last, over_runs.stain, natural_order(slice_name), slice_idx

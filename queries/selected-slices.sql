@@ -1,5 +1,5 @@
 -- Which slices weigh most in their case, over all cases.
--- A slice's effective attention is stain x slice attention, and sums to 1 over the slices of a case. Even is what it
+-- A slice's effective attention is stain times slice attention, and sums to 1 over the slices of a case. Even is what it
 -- would have if all slices of the case weighed the same: a case of few slices is in this list sooner.
 -- grain: one row per run, case, stain and slice, the highest effective attention first
 -- param n integer = 20 [1, 100000]: how many slices
@@ -24,6 +24,7 @@ with slices_of_case as (
 ranked as (
     select
         slices_of_case.*,
+        slice_name,
         row_number() over (
             order by
                 effective_attention desc,
@@ -32,11 +33,13 @@ ranked as (
                 run_id,
                 stain_order nulls last,
                 stain,
+                natural_order(slice_name),
                 slice_idx
         ) as position
     from slices_of_case
     left join cases using (case_id)
     left join stains using (stain)
+    left join slices using (case_id, stain, slice_idx)
 )
 
 select
@@ -49,7 +52,7 @@ select
     error,
     stain,
     slice_idx,
-    slices.slice_name,
+    slice_name,
     effective_attention,
     stain_attention,
     slice_attention,
@@ -58,6 +61,5 @@ select
     case_slices
 from ranked
 join predictions_named using (run_id, case_id)
-left join slices using (case_id, stain, slice_idx)
 where position <= $n::integer
 order by position

@@ -5,15 +5,25 @@
 -- columns: run_id, case_id, subset, true_class, outcome, stain, stain_attention, slice_rank, slice_idx, slice_name, slice_attention, even, by_patches, top_share, slice_patches, stain_slices
 
 with slices_of_case as (
-    select run_id, case_id, selection.subset, stain, slice_idx, stain_attention, slice_attention, slice_patches
+    select
+        run_id,
+        case_id,
+        selection.subset,
+        stain,
+        slice_idx,
+        slice_name,
+        stain_attention,
+        slice_attention,
+        slice_patches
     from slice_weights
     join selection using (run_id, case_id)
+    left join slices using (case_id, stain, slice_idx)
 ),
 
 ranked as (
     select
         *,
-        row_number() over (of_stain order by slice_attention desc, slice_idx) as slice_rank,
+        row_number() over (of_stain order by slice_attention desc, natural_order(slice_name), slice_idx) as slice_rank,
         count(*) over of_stain as stain_slices,
         max(slice_attention) over of_stain as top_share,
         slice_patches / sum(slice_patches) over of_stain as by_patches
@@ -31,7 +41,7 @@ select
     stain_attention,
     slice_rank,
     slice_idx,
-    slices.slice_name,
+    slice_name,
     slice_attention,
     1 / stain_slices as even,
     by_patches,
@@ -41,5 +51,4 @@ select
 from ranked
 join predictions_named using (run_id, case_id)
 left join stains using (stain)
-left join slices using (case_id, stain, slice_idx)
 order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, slice_rank

@@ -2,30 +2,47 @@
 -- The slice's patches at their places, and the shade that each is painted in. The shade is by rank, from 0 for the slice's least attended patch to 1 for its most attended (ties share one), or by
 -- log: powers of ten above the even share of the case's patches, not below -6. Top patches are the case's
 -- greatest(1, floor(n * pct / 100)) patches of highest effective attention. Without stain or slice it is the case's
--- slice of highest stain x slice attention (of that stain, of that number).
+-- slice of highest stain times slice attention (of that stain, of that name or number).
 -- grain: one row per run and patch of the slice, in the order of patch_idx
 -- param case text: the case
 -- param stain text = null: the stain; the heaviest slice decides unless it is given
--- param slice integer = null [0, ]: number of the slice; the heaviest slice decides unless it is given
+-- param slice text = null: the slice, by its slice_name (match_1) or its slice_idx (0); the heaviest unless it is given
 -- param scale text = rank: rank or log
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, effective_attention, rank, is_top, shade, case_patches, x, y, width, height, file
 
 with slices_of_case as (
-    select run_id, stain, slice_idx, slice_effective_attention, slice_patches
+    select run_id, stain, slice_idx, slice_name, slice_effective_attention, slice_patches
     from slice_weights
     join selection using (run_id, case_id)
+    left join slices using (case_id, stain, slice_idx)
     where case_id = $case::text
 ),
 
+-- A text that is the name of one slice and the number of another means the one of that name.
 fitting as (
     select *
     from slices_of_case
     left join stains using (stain)
     where lower(stain) = coalesce(lower($stain::text), lower(stain))
-    and slice_idx = coalesce($slice::integer, slice_idx)
-    order by slice_effective_attention desc, stain_order nulls last, stain, slice_idx
+    and ($slice::text is null or lower(slice_name) = lower($slice::text) or slice_idx::text = $slice::text)
+    order by
+        lower(slice_name) = lower($slice::text) desc nulls last,
+        slice_effective_attention desc,
+        stain_order nulls last,
+        stain,
+        natural_order(slice_name),
+        slice_idx
     limit 1
+),
+
+slices_there as (
+    select distinct
+        stain,
+        slice_name,
+        slice_idx,
+        stain || ' ' || coalesce(slice_name || ' (' || slice_idx || ')', slice_idx::text) as said
+    from slices_of_case
 ),
 
 chosen as (
@@ -33,7 +50,7 @@ chosen as (
         count(*) = 0,
         error(
             'case ' || $case::text || ' has no such slice: it has '
-            || (select string_agg(distinct stain || ' ' || slice_idx, ', ' order by stain || ' ' || slice_idx) from slices_of_case)
+            || (select string_agg(said, ', ' order by stain, natural_order(slice_name), slice_idx) from slices_there)
         ),
         {'stain': any_value(stain), 'slice_idx': any_value(slice_idx)}
     ) as slice
@@ -49,7 +66,7 @@ asked as (
 ),
 
 weights as (
-    select attention.*, selection.subset, slice_patches, slice_effective_attention
+    select attention.*, selection.subset, slice_name, slice_patches, slice_effective_attention
     from attention
     join selection using (run_id, case_id)
     join chosen on attention.stain = chosen.slice.stain and attention.slice_idx = chosen.slice.slice_idx
@@ -66,7 +83,7 @@ select
     outcome,
     stain,
     slice_idx,
-    slices.slice_name,
+    slice_name,
     slice_patches,
     slice_effective_attention,
     patch_idx,
@@ -87,6 +104,5 @@ select
 from weights
 cross join asked
 join predictions_named using (run_id, case_id)
-left join slices using (case_id, stain, slice_idx)
 left join patches using (case_id, stain, slice_idx, patch_idx)
 order by run_id, patch_idx

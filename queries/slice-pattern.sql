@@ -44,4 +44,4 @@ from slices_of_case
 join predictions_named using (run_id, case_id)
 left join stains using (stain)
 left join slices using (case_id, stain, slice_idx)
-order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, slice_idx
+order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, natural_order(slice_name), slice_idx

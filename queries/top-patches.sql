@@ -4,7 +4,7 @@
 -- grain: one row per run, case, stain and slice
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- param top integer = null [1, ]: number of top patches, in place of a share
--- columns: run_id, case_id, subset, true_label, pred_label, stain, slice_idx, top_patches, slice_patches, lift, stain_top_patches, stain_patches, stain_lift, case_top_patches, case_patches
+-- columns: run_id, case_id, subset, true_label, pred_label, stain, slice_idx, slice_name, top_patches, slice_patches, lift, stain_top_patches, stain_patches, stain_lift, case_top_patches, case_patches
 -- report: top_patches.report
 
 with top_of_slice as (
@@ -57,6 +57,7 @@ select
     pred_label,
     stain,
     slice_idx,
+    slice_name,
     top_patches,
     slice_patches::bigint as slice_patches,
     (top_patches * case_patches) / (case_top_patches * slice_patches) as lift,
@@ -67,4 +68,5 @@ select
     case_patches
 from slices_of_case
 join stains_described using (run_id, case_id, stain)
-order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, slice_idx
+left join slices using (case_id, stain, slice_idx)
+order by case_order nulls last, case_id, run_id, stain_order nulls last, stain, natural_order(slice_name), slice_idx

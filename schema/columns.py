@@ -19,7 +19,7 @@ RULES = "rules"
 """Key in `columns.json` of what holds for a table beside its columns' types."""
 DERIVED = ("out_of_fold", "predictions_named", "slice_weights")
 """The views that are defined over other tables, each in a `.sql` file here, in an order in which they can be made."""
-MACROS = ("top_count",)
+MACROS = ("natural_order", "top_count")
 """Functions written in SQL, each in a `.sql` file here."""
 SUBSETS = ("train", "val", "test")
 """The three parts of a split, in the order in which they are shown."""

@@ -28,6 +28,7 @@ _VIEWS = {
     ),
 }
 _MACROS = {
+    "natural_order(name)": "A text to sort names by in natural order, match_2 before match_10.",
     "top_count(n, pct)": "How many of a case's n patches are its top pct percent: greatest(1, floor(n * pct / 100)).",
 }
 

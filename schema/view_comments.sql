@@ -96,4 +96,5 @@ comment on column scores."value" is 'the score: a number of any sign that is not
 comment on view out_of_fold is 'One row per experiment, seed and case: its prediction by the run that held it in test.';
 comment on view predictions_named is 'predictions in words: with true_class, pred_class and outcome (right or wrong), which are null where there is no label, and case_order.';
 comment on view slice_weights is 'One row per run, case, stain and slice: stain_attention, slice_attention, their product slice_effective_attention, slice_patches, and n_patches of the case.';
+comment on macro natural_order is 'A text to sort names by in natural order, match_2 before match_10.';
 comment on macro top_count is 'How many of a case''s n patches are its top pct percent: greatest(1, floor(n * pct / 100)).';

@@ -8,7 +8,7 @@ from milstore.store import Store
 from tests.drawing import drawn, rows_of, subtitle_of
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 
-COLUMNS = ["case_id", "stain", "slice_idx", "runs", "runs_trained", "existing", "with_feature", "trained", "evaluated"]
+COLUMNS = ["case_id", "stain", "slice_idx", "slice_name", "runs", "runs_trained", "existing", "with_feature", "trained", "evaluated"]
 
 
 @pytest.fixture
@@ -28,25 +28,25 @@ def test_counts_of_every_slice(capped: Store) -> None:
     answer = ask(capped, "coverage")
     assert (answer.columns, answer.title) == (COLUMNS, "experiment cap, 1 run")
     assert answer.rows() == [
-        ("2", "h&e", 0, 1, 1, 4, 4, 2, 4),
-        ("2", "melan", 0, 1, 1, 2, 2, 2, 2),
-        ("10", "h&e", 0, 1, 1, 3, 3, 3, 3),
-        ("10", "h&e", 1, 1, 1, 3, 3, 1, 3),
-        ("10", "sox10", 0, 1, 1, 4, 4, 4, 4),
-        ("46", "h&e", 0, 1, 0, 3, 3, None, 3),
+        ("2", "h&e", 0, "match_1", 1, 1, 4, 4, 2, 4),
+        ("2", "melan", 0, "match_1", 1, 1, 2, 2, 2, 2),
+        ("10", "h&e", 0, "match_1", 1, 1, 3, 3, 3, 3),
+        ("10", "h&e", 1, "match_2", 1, 1, 3, 3, 1, 3),
+        ("10", "sox10", 0, "match_1", 1, 1, 4, 4, 4, 4),
+        ("46", "h&e", 0, "match_1", 1, 0, 3, 3, None, 3),
     ]
 
 
 def test_over_the_runs_of_an_experiment(three: Store) -> None:
     """Over three splits each case was in training once."""
     rows = ask(three, "coverage", Choice(experiment="exp", cases=("46",))).rows()
-    assert rows == [("46", "h&e", 0, 3, 1, 3, 3, 3, 3)]
+    assert rows == [("46", "h&e", 0, "match_1", 3, 1, 3, 3, 3, 3)]
 
 
 def test_of_one_run_and_subset(three: Store) -> None:
     """--run and --subset narrow what is told."""
     rows = ask(three, "coverage", Choice(run="exp-s3", subset="test")).rows()
-    assert rows == [("46", "h&e", 0, 1, 0, 3, 3, None, 3)]
+    assert rows == [("46", "h&e", 0, "match_1", 1, 0, 3, 3, None, 3)]
 
 
 @pytest.mark.thorough

@@ -105,14 +105,14 @@ def test_half_of_three_cases(three: Store) -> None:
     """Half of case 10's ten patches: the one heavy patch of h&e 0, three of sox10 and, by its place, one of h&e 1."""
     found = ask(three, "top-patches", Choice(cases=("10",)), {"pct": 50})
     assert found.columns == [
-        "run_id", "case_id", "subset", "true_label", "pred_label", "stain", "slice_idx", "top_patches", "slice_patches",
-        "lift", "stain_top_patches", "stain_patches", "stain_lift", "case_top_patches", "case_patches",
+        "run_id", "case_id", "subset", "true_label", "pred_label", "stain", "slice_idx", "slice_name", "top_patches",
+        "slice_patches", "lift", "stain_top_patches", "stain_patches", "stain_lift", "case_top_patches", "case_patches",
     ]  # fmt: skip
     start = ("exp-s2-0", "10", "test", 0, 1)
     assert found.rows() == [
-        (*start, "h&e", 0, 1, 3, pytest.approx(2 / 3), 2, 6, pytest.approx(2 / 3), 5, 10),
-        (*start, "h&e", 1, 1, 3, pytest.approx(2 / 3), 2, 6, pytest.approx(2 / 3), 5, 10),
-        (*start, "sox10", 0, 3, 4, 1.5, 3, 4, 1.5, 5, 10),
+        (*start, "h&e", 0, "match_1", 1, 3, pytest.approx(2 / 3), 2, 6, pytest.approx(2 / 3), 5, 10),
+        (*start, "h&e", 1, "match_2", 1, 3, pytest.approx(2 / 3), 2, 6, pytest.approx(2 / 3), 5, 10),
+        (*start, "sox10", 0, "match_1", 3, 4, 1.5, 3, 4, 1.5, 5, 10),
     ]
 
 

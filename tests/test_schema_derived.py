@@ -242,4 +242,4 @@ def test_the_top_is_the_same_where_the_largest_case_is_not_known(three: Store) -
     path.write_text(json.dumps(facts))
     after = ask(three, "top-patches", Choice(run="exp-s2-0"), values).rows()
     assert after == before
-    assert [row[7] for row in after] == [1, 0, 2]
+    assert [row[8] for row in after] == [1, 0, 2]

@@ -122,5 +122,5 @@ def bars(composition: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -
         slices = [row for row in composition if row["stain"] == stain]
         found.append(bar(slices[0], stain, "stain_"))
         if len(slices) > 1:
-            found += [bar(row, f"slice {row['slice_idx']}", "") for row in slices]
+            found += [bar(row, f"slice {row['slice_name'] or row['slice_idx']}", "") for row in slices]
     return found

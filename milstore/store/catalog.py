@@ -18,7 +18,7 @@ from typing import Any
 from milstore.schema import SCHEMA_VERSION
 from milstore.store.paths import Store
 
-LAYOUT = 4
+LAYOUT = 5
 """Which kind of file this milstore makes: counted up where the views change, so that older files are made anew."""
 _STAMP = ("fingerprint", "version", "layout")
 
