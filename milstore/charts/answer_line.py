@@ -7,8 +7,10 @@ import altair as alt
 
 from milstore.charts.theme import About
 
-_TITLE, _LINE = 78, 104
-"""Letters of a title and of a line below it: so much fits above a plot of 640 pixels."""
+_HELD = "\ue000"
+"""Stands for a space at which no line is broken; no name holds it, as it is no character of any script."""
+_TITLE, _LINE = 72, 104
+"""Letters of a title and of a line below it: so much fits into 600 pixels."""
 
 
 def answered(about: About, answer: str | Sequence[str], notes: Sequence[str] = ()) -> alt.TitleParams:
@@ -25,5 +27,6 @@ def answered(about: About, answer: str | Sequence[str], notes: Sequence[str] = (
 
 
 def _broken(text: str, width: int) -> list[str]:
-    """The text in lines of at most `width` letters; long names are broken too."""
-    return textwrap.wrap(text, width) or [""]
+    """The text in lines of at most `width` letters; long names are broken too, and no line ends with a dot between words."""
+    lines = textwrap.wrap(text.replace(" · ", f" ·{_HELD}"), width) or [""]
+    return [line.replace(_HELD, " ") for line in lines]

@@ -10,6 +10,7 @@ from typing import Any
 
 import altair as alt
 
+from milstore.charts.wording import OUTCOME, RIGHT, WRONG
 from milstore.store.paths import Store
 
 __all__ = ["About", "class_colour", "outcome_shape", "stain_colour", "themed", "titled"]
@@ -25,8 +26,14 @@ RIGHT_SHAPE, WRONG_SHAPE = "circle", "cross"
 NEUTRAL = "#6B7280"
 """Reference lines, even spread, thresholds."""
 ACCENT = "#111827"
-WIDTH = 640
-"""Plot width in pixels that, with axes and legend, stays within 800."""
+WIDTH = 480
+"""Plot width in pixels that, with its axes, stays within `READABLE`."""
+READABLE = 600
+"""Pixels of a column of a page or of half a slide: at this width a chart must be read without a magnifier."""
+SMALLEST = 10
+"""Pixels of the smallest text."""
+INK = "#111111"
+"""Text on a coloured cell: dark wherever the page is, unlike `ACCENT`, which is light on a dark page."""
 FONT = "Helvetica, Arial, sans-serif"
 
 
@@ -50,6 +57,10 @@ class About:
     """The store that answered; for `prepare` alone."""
     cases: Sequence[str] = ()
     """The cases that were asked for; none means all. A chart that draws the whole cohort lets them stand out."""
+    own: Sequence[Mapping[str, Any]] = ()
+    """The answer for those cases alone, where the chart draws the whole cohort."""
+    calls: Sequence[Mapping[str, Any]] = ()
+    """How cases were called, a row of `deviation` each, for a chart that says `NEEDS_CALLS`."""
 
 
 def titled(about: About) -> alt.TitleParams:
@@ -89,25 +100,35 @@ def stain_colour(about: About, field_name: str = "stain") -> alt.Color:
 
 def outcome_shape(field_name: str = "outcome") -> alt.Shape:
     """Shape by outcome: a column of `right` and `wrong`."""
-    scale = alt.Scale(domain=["right", "wrong"], range=[RIGHT_SHAPE, WRONG_SHAPE])
-    return alt.Shape(f"{field_name}:N", scale=scale, title="prediction")
+    scale = alt.Scale(domain=[RIGHT, WRONG], range=[RIGHT_SHAPE, WRONG_SHAPE])
+    return alt.Shape(f"{field_name}:N", scale=scale, title=OUTCOME)
 
 
 CONFIG = alt.Config(
     font=FONT,
     background="white",
-    title=alt.TitleConfig(anchor="start", fontSize=15, subtitleFontSize=11, subtitleColor="#4B5563", offset=12),
+    title=alt.TitleConfig(anchor="start", fontSize=14, subtitleFontSize=11, subtitleColor="#4B5563", offset=12),
     axis=alt.AxisConfig(
         labelFontSize=11, titleFontSize=12, titleFontWeight="normal", gridColor="#E5E7EB", labelLimit=200
     ),
-    legend=alt.LegendConfig(labelFontSize=11, titleFontSize=11, titleFontWeight="normal", labelLimit=200),
+    # Below: beside the plot a legend takes a third of a narrow page.
+    legend=alt.LegendConfig(
+        orient="bottom", labelFontSize=11, titleFontSize=11, titleFontWeight="normal", labelLimit=200
+    ),
     header=alt.HeaderConfig(labelFontSize=12, titleFontSize=12),
     view=alt.ViewConfig(stroke=None),
 )
 
 
-def themed(chart: Any) -> Any:
-    """The chart in milstore's look. For the outermost chart alone: Altair takes a configuration there only."""
+def themed(chart: Any, *, least: float | None = None) -> Any:
+    """The chart in milstore's look. For the outermost chart alone: Altair takes a configuration there only.
+
+    Args:
+        chart: the chart.
+        least: how much narrower its plots may be drawn on a narrow page, as a factor; for those with words in cells.
+    """
     # Set, not by properties() or configure_…(): each of these copies the whole chart, and a report draws sixty.
     chart.config = CONFIG
+    if least is not None:
+        chart.usermeta = {"least": least}
     return chart

@@ -2,12 +2,14 @@
 
 import altair as alt
 
+from milstore.charts.wording import OUTCOME
+
 _KNOWN: dict[str, tuple[str | None, str | None]] = {
     "case_id:N": ("case", None),
     "run_id:N": ("run", None),
     "true_class:N": ("true class", None),
     "pred_class:N": ("predicted class", None),
-    "outcome:N": ("prediction", None),
+    "outcome:N": (OUTCOME, None),
     "p_true:Q": ("probability of the true class", ".3f"),
     "error:Q": (None, ".3f"),
     "share:Q": (None, ".1%"),
