@@ -11,8 +11,9 @@ A parameter without a default must be given. `-- over: runs` says that the quest
 `selection` then holds every run that was named (all splits and seeds of an experiment) with the cases of all subsets.
 `-- over: tests` says that it counts predictions: a case that several splits hold in test then stands in each of them.
 Parameters of the type `run` name the runs themselves, in place of `--run` and `--experiment`. `-- then:
-module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, and `--
-report: module.function` one that writes `--format report`.
+module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, `-- told:
+module.function` one that gives what must be told with them, and `-- report: module.function` one that writes `--format
+report`.
 """
 
 if __name__ != "milstore.queries":
