@@ -8,7 +8,18 @@ from milstore.store import Store
 from tests.drawing import drawn, rows_of, subtitle_of
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 
-COLUMNS = ["case_id", "stain", "slice_idx", "slice_name", "runs", "runs_trained", "existing", "with_feature", "trained", "evaluated"]
+COLUMNS = [
+    "case_id",
+    "stain",
+    "slice_idx",
+    "slice_name",
+    "runs",
+    "runs_trained",
+    "existing",
+    "with_feature",
+    "trained",
+    "evaluated",
+]
 
 
 @pytest.fixture

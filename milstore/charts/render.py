@@ -17,7 +17,7 @@ from milstore.charts.case_rows import nothing
 from milstore.charts.drawing import Drawing
 from milstore.charts.own import Draw, draw_own
 from milstore.charts.theme import About
-from milstore.charts.within import with_cohort
+from milstore.charts.within import OF_ASKED, with_cohort
 from milstore.errors import UsageError
 from milstore.store.cohort import read_cohort
 from milstore.store.names import normal_case_id
@@ -70,16 +70,42 @@ def drawing(
             f"query {name} has no chart: milstore query {name} gives its table, --chart ./file.py draws it"
         )
     choice = choice or Choice()
-    result = ask(store, name, choice, values, timeout=timeout)
+    # What somebody asked for stands in the title; a chart's own finer steps do not.
+    finer = {} if chart is not None else _finer(query, values or {})
+    result = ask(store, name, choice, {**(values or {}), **finer}, timeout=timeout)
     cohort = None
     if chart is None and choice.cases and draws_cohort(name):
         cohort = ask(store, name, replace(choice, cases=()), values, timeout=timeout)
     return draw(store, query, result, choice, values, chart, cohort)
 
 
+def _finer(query: queries.Query, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a chart asks its question with in place of the usual, where nobody said otherwise."""
+    usual = {parameter.name: parameter.default for parameter in query.parameters}
+    asked: Mapping[str, Any] = getattr(importlib.import_module(_module(query.name)), "ASKED", {})
+    return {name: value for name, value in asked.items() if values.get(name) in (None, usual[name])}
+
+
 def draws_cohort(name: str) -> bool:
     """Whether the chart of a question draws all cases, and lets those that were asked for stand out."""
     return bool(getattr(importlib.import_module(_module(name)), "WITHIN_COHORT", False))
+
+
+def _calls(store: Store, module: Any, choice: Choice) -> list[dict[str, Any]]:
+    """How all cases of a choice were called, and those that it asks for, where a chart needs it; none where it does not.
+
+    A chart whose rows are of no single case says `NEEDS_CALLS`, to tell of how many its rows are, and where those stand
+    that were asked for: `beside` is true of a case that is in no test subset, and so not of the cohort.
+    """
+    needed = getattr(module, "NEEDS_CALLS", None)
+    if needed is None or (needed == OF_ASKED and not choice.cases):
+        return []
+    cohort = [{**row, "beside": False} for row in ask(store, "deviation", replace(choice, cases=())).records()]
+    if not choice.cases:
+        return cohort
+    known = {(row["run_id"], row["case_id"]) for row in cohort}
+    asked = ask(store, "deviation", choice).records()
+    return cohort + [{**row, "beside": True} for row in asked if (row["run_id"], row["case_id"]) not in known]
 
 
 def draw(
@@ -106,8 +132,14 @@ def draw(
     module: Any = importlib.import_module(_module(query.name)) if chart is None else None
     cases = [normal_case_id(case) for case in choice.cases]
     bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
-    about = replace(about_of(store, _title(query, cases, bound), result, bound), cases=cases)
+    # What must be told with an answer is known when its rows are there.
     frame = result.df() if cohort is None else with_cohort(result.df(), cohort.df())
+    about = replace(
+        about_of(store, _title(query, cases, bound), result, bound),
+        cases=cases,
+        own=result.records() if cohort is not None else (),
+        calls=_calls(store, module, choice),
+    )
     # A module may have better words for it.
     if frame.empty and not hasattr(module, "nothing"):
         return Drawing(query, about, nothing(about, "No row answers this: there is nothing to show."))
