@@ -1,7 +1,9 @@
 -- Does a model err more where its attention is concentrated?
 -- Attention is the sum of effective attention over the case's k most attended patches, k = 1 to 4, and over its
--- greatest(1, floor(n * pct / 100)) most attended; a case of fewer than k patches gives all of them. Rho is Spearman's
--- over the predictions of one top; its p-value is left out where a case is predicted by several runs.
+-- greatest(1, floor(n * pct / 100)) most attended; a case of fewer than k patches gives all of them. Rho, with its 95%
+-- interval (Bonett and Wright 2000), is Spearman's over the predictions of one top and one class, since classes may differ
+-- in error and in attention alike. The pooled rho is the mean of the classes' rhos weighted by their predictions, and is
+-- given only where these have one sign. Intervals and p-value are left out where a case is predicted by several runs.
 -- needs: top
 -- grain: one row per top (1, 2, 3, 4 and the share), run and case
 -- param pct double = 5 [0, 100]: share of the case's patches that the last top takes, in percent

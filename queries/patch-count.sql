@@ -1,7 +1,9 @@
 -- Does a model err more on cases of few patches?
 -- Patches in the top share, and in all, against the error. The top patches of a case are the greatest(1, floor(n * pct
--- / 100)) patches of highest effective attention. Rho is Spearman's over the predictions; its p-value is left out where
--- a case is predicted by several runs.
+-- / 100)) patches of highest effective attention. Rho, with its 95% interval (Bonett and Wright 2000), is Spearman's
+-- over the predictions of one class, since classes may differ in error and in patches alike. The pooled rho is the mean
+-- of the classes' rhos weighted by their predictions, and is given only where these have one sign. Intervals and p-value
+-- are left out where a case is predicted by several runs.
 -- grain: one row per count (the top share, all), run and case
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- columns: counted, case_id, true_class, outcome, error, patches, subset, run_id

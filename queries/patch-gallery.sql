@@ -1,29 +1,97 @@
 -- What the most and the least attended patches of a case look like.
--- Both ends of the ranking by effective attention; in a case of fewer than 2 n patches the top goes first, and no patch
--- is shown twice. An even share is one over the case's patches: times_even says how many times as much the patch has.
+-- Both ends of the ranking by effective attention, of the case or of the stain or slice that is given; among fewer than
+-- 2 n patches the top goes first, and no patch is shown twice. An even share is one over the case's patches: times_even
+-- says how many times as much the patch has. Tied are patches whose attention, to six digits, is that of the next
+-- patch, which their end no longer holds: among equals names decide.
 -- needs: top
 -- grain: one row per run and patch, the top ones first, then the bottom ones from the lowest up
 -- param case text: the case
 -- param n integer = 8 [1, 100]: patches of each end
--- columns: run_id, case_id, subset, true_class, pred_class, outcome, end, position, rank, stain, slice_idx, slice_name, patch_idx, effective_attention, times_even, case_patches, file
+-- param stain text = null: only patches of this stain
+-- param slice text = null: only patches of the slice of this slice_name (match_1) or slice_idx (0)
+-- columns: run_id, case_id, subset, true_class, pred_class, outcome, end, position, rank, stain, slice_idx, slice_name, patch_idx, effective_attention, times_even, case_patches, file, tied
 -- shown: end, rank, stain, slice_name, patch_idx, effective_attention, times_even
+-- told: patch_lists.told
 
-with ends as (
+with slices_of_case as (
+    select run_id, stain, slice_idx, slice_name
+    from slice_weights
+    join selection using (run_id, case_id)
+    left join slices using (case_id, stain, slice_idx)
+    where case_id = $case::text
+),
+
+-- A text that is the name of one slice and the number of another means the one of that name.
+slices_asked as (
+    select *
+    from slices_of_case
+    where lower(stain) = coalesce(lower($stain::text), lower(stain))
+    and ($slice::text is null or lower(slice_name) = lower($slice::text) or slice_idx::text = $slice::text)
+    qualify coalesce(lower(slice_name) = lower($slice::text), false)
+    = max(coalesce(lower(slice_name) = lower($slice::text), false)) over ()
+),
+
+slices_there as (
+    select distinct
+        stain,
+        slice_name,
+        slice_idx,
+        stain || ' ' || coalesce(slice_name || ' (' || slice_idx || ')', slice_idx::text) as said
+    from slices_of_case
+),
+
+checked as (
+    select if(
+        count(*) = 0,
+        error(
+            'case ' || $case::text || ' has no such slice: it has '
+            || (select string_agg(said, ', ' order by stain, natural_order(slice_name), slice_idx) from slices_there)
+        ),
+        true
+    ) as there
+    from slices_asked
+),
+
+fitting as (
     select
         attention.*,
         selection.subset,
-        if(rank <= $n::integer, 'top', 'bottom') as "end",
-        if(rank <= $n::integer, rank, n_patches + 1 - rank) as position
+        slice_name,
+        row_number() over (partition by run_id order by rank) as from_top,
+        row_number() over (partition by run_id order by rank desc) as from_bottom
     from attention
     join selection using (run_id, case_id)
+    join slices_asked using (run_id, stain, slice_idx)
     where case_id = $case::text
-    and (rank <= $n::integer or n_patches + 1 - rank <= $n::integer)
+),
+
+-- With the next patch of each end; the top goes first where the ends meet.
+ends as (
+    select *, 'top' as "end", from_top as position
+    from fitting
+    where from_top <= $n::integer + 1
+    union all
+    select *, 'bottom', from_bottom
+    from fitting
+    where from_bottom <= $n::integer + 1 and from_top > $n::integer
+),
+
+compared as (
+    select
+        *,
+        max(effective_attention::double) filter (where position = $n::integer + 1) over (
+            partition by run_id, "end"
+        ) as next_weight
+    from ends
+    cross join checked
+    where there
+    qualify position <= $n::integer
 )
 
 select
-    ends.run_id,
+    compared.run_id,
     case_id,
-    ends.subset,
+    compared.subset,
     true_class,
     pred_class,
     outcome,
@@ -32,14 +100,16 @@ select
     rank,
     stain,
     slice_idx,
-    slices.slice_name,
+    slice_name,
     patch_idx,
     effective_attention,
-    effective_attention::double * ends.n_patches as times_even,
-    ends.n_patches as case_patches,
-    patches.file
-from ends
+    effective_attention::double * compared.n_patches as times_even,
+    compared.n_patches as case_patches,
+    patches.file,
+    coalesce(
+        abs(effective_attention::double - next_weight) <= 1e-6 * greatest(effective_attention::double, next_weight), false
+    ) as tied
+from compared
 join predictions_named using (run_id, case_id)
-left join slices using (case_id, stain, slice_idx)
 left join patches using (case_id, stain, slice_idx, patch_idx)
 order by run_id, "end" desc, position

@@ -1,11 +1,13 @@
 -- Which slices weigh most in their case, over all cases.
 -- A slice's effective attention is stain times slice attention, and sums to 1 over the slices of a case. Even is what it
--- would have if all slices of the case weighed the same: a case of few slices is in this list sooner.
+-- would have if all slices of the case weighed the same: a case of few slices is in this list sooner. Tied are slices whose
+-- attention, to six digits, is that of a slice that is not listed: among equals the order of cases and names decides.
 -- needs: whole
 -- grain: one row per run, case, stain and slice, the highest effective attention first
 -- param n integer = 20 [1, 100000]: how many slices
--- columns: position, run_id, case_id, subset, true_class, outcome, error, stain, slice_idx, slice_name, effective_attention, stain_attention, slice_attention, even, slice_patches, case_slices
+-- columns: position, run_id, case_id, subset, true_class, outcome, error, stain, slice_idx, slice_name, effective_attention, stain_attention, slice_attention, even, slice_patches, case_slices, tied
 -- shown: position, case_id, true_class, outcome, stain, slice_name, effective_attention, even
+-- told: patch_lists.told_of_slices
 
 with slices_of_case as (
     select
@@ -42,13 +44,19 @@ ranked as (
     left join cases using (case_id)
     left join stains using (stain)
     left join slices using (case_id, stain, slice_idx)
+),
+
+compared as (
+    select *, max(effective_attention) filter (where position = $n::integer + 1) over () as next_weight
+    from ranked
+    qualify position <= $n::integer
 )
 
 select
     position,
-    ranked.run_id,
+    compared.run_id,
     case_id,
-    ranked.subset,
+    compared.subset,
     true_class,
     outcome,
     error,
@@ -60,8 +68,8 @@ select
     slice_attention,
     1 / case_slices as even,
     slice_patches,
-    case_slices
-from ranked
+    case_slices,
+    coalesce(effective_attention <= next_weight * (1 + 1e-6), false) as tied
+from compared
 join predictions_named using (run_id, case_id)
-where position <= $n::integer
 order by position

@@ -1,20 +1,30 @@
--- Where on a slice attention lies.
--- The slice's patches at their places, and the shade that each is painted in. The shade is by rank, from 0 for the slice's least attended patch to 1 for its most attended (ties share one), or by
--- log: powers of ten above the even share of the case's patches, not below -6. Top patches are the case's
--- greatest(1, floor(n * pct / 100)) patches of highest effective attention. Without stain or slice it is the case's
--- slice of highest stain times slice attention (of that stain, of that name or number).
+-- Where on its slices a case's attention lies.
+-- The patches of all slices of the case, or of the stain or slice that is given, at their places, and the shade that each
+-- is painted in. The shade is by log: powers of ten above the even share of the case's patches, not below -6; or by rank:
+-- from 0 for the case's least attended patch to 1 for its most attended (ties share one). Lowest_shade and highest_shade
+-- are those of the whole case, whichever slices are asked for: one scale for all. Outlined are the fewest patches that
+-- together hold a share of the case's attention, half unless said; half_patches is how many these are in the case. Tied are
+-- those of them whose attention, to six digits, is that of a patch that is not outlined: among equals names decide.
 -- needs: whole
--- grain: one row per run and patch of the slice, in the order of patch_idx
+-- grain: one row per run and patch, by stain and slice, in the order of patch_idx
 -- param case text: the case
--- param stain text = null: the stain; the heaviest slice decides unless it is given
--- param slice text = null: the slice, by its slice_name (match_1) or its slice_idx (0); the heaviest unless it is given
--- param scale text = rank: rank or log
--- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
--- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, effective_attention, rank, is_top, shade, case_patches, x, y, width, height, file
+-- param stain text = null: only slices of this stain
+-- param slice text = null: only the slice of this slice_name (match_1) or slice_idx (0)
+-- param scale text = log: log or rank
+-- param share double = 50 [0, 100]: outlined are the fewest patches that hold so many percent of the case's attention
+-- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, effective_attention, times_even, rank, outlined, tied, shade, lowest_shade, highest_shade, half_patches, case_slices, case_patches, x, y, width, height, file
 -- shown: patch_idx, effective_attention, rank, x, y
+-- told: patch_lists.told_of_map
 
 with slices_of_case as (
-    select run_id, stain, slice_idx, slice_name, slice_effective_attention, slice_patches
+    select
+        run_id,
+        stain,
+        slice_idx,
+        slice_name,
+        slice_effective_attention,
+        slice_patches,
+        count(*) over (partition by run_id) as case_slices
     from slice_weights
     join selection using (run_id, case_id)
     left join slices using (case_id, stain, slice_idx)
@@ -22,20 +32,13 @@ with slices_of_case as (
 ),
 
 -- A text that is the name of one slice and the number of another means the one of that name.
-fitting as (
+slices_asked as (
     select *
     from slices_of_case
-    left join stains using (stain)
     where lower(stain) = coalesce(lower($stain::text), lower(stain))
     and ($slice::text is null or lower(slice_name) = lower($slice::text) or slice_idx::text = $slice::text)
-    order by
-        lower(slice_name) = lower($slice::text) desc nulls last,
-        slice_effective_attention desc,
-        stain_order nulls last,
-        stain,
-        natural_order(slice_name),
-        slice_idx
-    limit 1
+    qualify coalesce(lower(slice_name) = lower($slice::text), false)
+    = max(coalesce(lower(slice_name) = lower($slice::text), false)) over ()
 ),
 
 slices_there as (
@@ -47,39 +50,66 @@ slices_there as (
     from slices_of_case
 ),
 
-chosen as (
+checked as (
     select if(
         count(*) = 0,
         error(
             'case ' || $case::text || ' has no such slice: it has '
             || (select string_agg(said, ', ' order by stain, natural_order(slice_name), slice_idx) from slices_there)
         ),
-        {'stain': any_value(stain), 'slice_idx': any_value(slice_idx)}
-    ) as slice
-    from fitting
+        true
+    ) as there
+    from slices_asked
 ),
 
 asked as (
     select case lower($scale::text)
         when 'rank' then 'rank'
         when 'log' then 'log'
-        else error('scale is ''' || $scale::text || ''': use rank or log')
+        else error('scale is ''' || $scale::text || ''': use log or rank')
     end as scale
 ),
 
 weights as (
-    select attention.*, selection.subset, slice_name, slice_patches, slice_effective_attention
+    select
+        attention.* exclude (effective_attention),
+        effective_attention::double as weight,
+        selection.subset,
+        -- What the patches before this one hold.
+        sum(effective_attention::double) over by_rank - effective_attention::double as before,
+        sum(effective_attention::double) over (partition by run_id) as whole,
+        percent_rank() over (partition by run_id order by effective_attention) as place
     from attention
     join selection using (run_id, case_id)
-    join chosen on attention.stain = chosen.slice.stain and attention.slice_idx = chosen.slice.slice_idx
-    join slices_of_case using (run_id, stain, slice_idx)
     where case_id = $case::text
+    window by_rank as (partition by run_id order by rank rows unbounded preceding)
+),
+
+shaded as (
+    select
+        *,
+        -- Sums of floats are right to some six digits.
+        before < whole * $share::double / 100 - 1e-6 as outlined,
+        if(scale = 'rank', place, log10(greatest(weight * n_patches, 1e-6))) as shade
+    from weights
+    cross join asked
+),
+
+described as (
+    select
+        *,
+        min(shade) over of_run as lowest_shade,
+        max(shade) over of_run as highest_shade,
+        count(*) filter (where outlined) over of_run as half_patches,
+        max(weight) filter (where not outlined) over of_run as next_weight
+    from shaded
+    window of_run as (partition by run_id)
 )
 
 select
-    weights.run_id,
+    described.run_id,
     case_id,
-    weights.subset,
+    described.subset,
     true_class,
     pred_class,
     outcome,
@@ -89,22 +119,27 @@ select
     slice_patches,
     slice_effective_attention,
     patch_idx,
-    effective_attention,
+    weight as effective_attention,
+    weight * described.n_patches as times_even,
     rank,
-    rank <= top_count(weights.n_patches, $pct::double) as is_top,
-    if(
-        scale = 'rank',
-        percent_rank() over (partition by weights.run_id order by effective_attention),
-        log10(greatest(effective_attention::double * weights.n_patches, 1e-6))
-    ) as shade,
-    weights.n_patches as case_patches,
+    outlined,
+    coalesce(outlined and weight <= next_weight * (1 + 1e-6), false) as tied,
+    shade,
+    lowest_shade,
+    highest_shade,
+    half_patches,
+    case_slices,
+    described.n_patches as case_patches,
     patches.x,
     patches.y,
     patches.width,
     patches.height,
     patches.file
-from weights
-cross join asked
+from described
+join slices_asked using (run_id, stain, slice_idx)
+cross join checked
 join predictions_named using (run_id, case_id)
+left join stains using (stain)
 left join patches using (case_id, stain, slice_idx, patch_idx)
-order by run_id, patch_idx
+where there
+order by run_id, stain_order nulls last, stain, natural_order(slice_name), slice_idx, patch_idx

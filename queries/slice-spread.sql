@@ -1,23 +1,43 @@
 -- Does attention take its top patches from a few slices or from many, and does that go with the error?
 -- The top patches of a case are the greatest(1, floor(n * pct / 100)) patches of highest effective attention. The ratio
 -- is the share of the case's slices that hold one; the expected ratio is its mean if as many patches were drawn by lot
--- (hypergeometric). The relative spread is their quotient: 1 is an even spread, less means few slices. Spearman's rho
--- and its p-value are over the cases shown: of the ratio, and of the relative spread, with the error.
+-- (hypergeometric). The relative spread is their quotient: 1 is an even spread, less means few slices. Spearman's rho,
+-- of the ratio and of the relative spread with the error, is over the cases shown of one class, with its 95% interval
+-- (Bonett and Wright 2000); the pooled rho is the mean of the classes' rhos weighted by their predictions, and is given
+-- only where these have one sign. Tied are top patches whose attention, to six digits, is that of a patch left out: where
+-- they lie is decided by name.
 -- needs: top
 -- grain: one row per run and case; the least spread first
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- param max_slices integer = null [1, ]: only cases with at most so many slices
--- columns: case_id, true_class, pred_class, outcome, error, patches, top_patches, slices, touched_slices, ratio, slice_sizes, subset, split, run_id
+-- columns: case_id, true_class, pred_class, outcome, error, patches, top_patches, slices, touched_slices, tied_patches, ratio, slice_sizes, subset, split, run_id
 -- shown: case_id, true_class, outcome, error, top_patches, slices, touched_slices, relative_spread, rho
 -- then: spread.spread
+-- told: spread.told
 
-with tops_of_slice as (
-    select
-        run_id,
-        case_id,
-        stain,
-        slice_idx,
-        count(*) filter (where rank <= top_count(n_patches, $pct::double)) as slice_top_patches
+with tops as (
+    -- With the first patch that is left out.
+    select run_id, case_id, rank, effective_attention::double as weight, top_count(n_patches, $pct::double) as cut
+    from attention
+    join selection using (run_id, case_id)
+    where rank <= top_count(n_patches, $pct::double) + 1
+),
+
+left_out as (
+    select run_id, case_id, weight as next_weight
+    from tops
+    where rank = cut + 1
+),
+
+ties as (
+    select run_id, case_id, count(*) filter (where rank <= cut and weight <= next_weight * (1 + 1e-6)) as tied_patches
+    from tops
+    join left_out using (run_id, case_id)
+    group by all
+),
+
+tops_of_slice as (
+    select run_id, case_id, stain, slice_idx, count(*) filter (where rank <= top_count(n_patches, $pct::double)) as slice_top_patches
     from attention
     join selection using (run_id, case_id)
     group by all
@@ -67,12 +87,14 @@ select
     top_patches,
     slices,
     touched_slices,
+    coalesce(tied_patches, 0) as tied_patches,
     touched_slices / slices as ratio,
     slice_sizes,
     subset,
     runs.split,
     run_id
 from spread_of_case
+left join ties using (run_id, case_id)
 join predictions_named using (run_id, case_id)
 join runs using (run_id)
 where slices <= coalesce($max_slices::integer, slices)

@@ -1,10 +1,12 @@
 -- How much each stain weighs in each case, and which stain leads how often.
--- The leading stain of a case is the one of highest weight, ties going to the stain that comes first. Leads_in_class is
--- how many of the class's cases the stain leads, of cases_in_class; even is the weight that stains of equal weight have.
+-- The leading stain of a case is the one of highest weight. Where others have the same weight, to six digits, none leads
+-- and these are tied. Leads_in_class is how many of the class's cases the stain leads, of cases_in_class, of which
+-- tied_in_class have no leader; even is the weight that stains of equal weight have.
 -- needs: whole
 -- grain: one row per run, case and stain
--- columns: run_id, case_id, subset, true_class, outcome, error, stain, stain_attention, even, leads, stain_slices, stain_patches, leads_in_class, cases_in_class
+-- columns: run_id, case_id, subset, true_class, outcome, error, stain, stain_attention, even, leads, tied, stain_slices, stain_patches, leads_in_class, cases_in_class, tied_in_class
 -- shown: case_id, true_class, outcome, stain, stain_attention, even, leads, stain_patches
+-- told: stains.told
 
 with stains_of_case as (
     select
@@ -20,16 +22,25 @@ with stains_of_case as (
     group by all
 ),
 
+compared as (
+    select
+        *,
+        1 / count(*) over of_case as even,
+        stain_attention >= max(stain_attention) over of_case * (1 - 1e-6) as highest,
+        row_number() over (of_case order by stain_order nulls last, stain) = 1 as first_of_case
+    from stains_of_case
+    left join stains using (stain)
+    window of_case as (partition by run_id, case_id)
+),
+
 led as (
     select
         *,
-        1 / count(*) over (partition by run_id, case_id) as even,
-        row_number() over (
-            partition by run_id, case_id
-            order by stain_attention desc, stain_order nulls last, stain
-        ) = 1 as leads
-    from stains_of_case
-    left join stains using (stain)
+        highest and count(*) filter (where highest) over of_case = 1 as leads,
+        highest and count(*) filter (where highest) over of_case > 1 as tied,
+        count(*) filter (where highest) over of_case > 1 as without_leader
+    from compared
+    window of_case as (partition by run_id, case_id)
 ),
 
 with_class as (
@@ -49,9 +60,11 @@ select
     stain_attention,
     even,
     leads,
+    tied,
     stain_slices,
     stain_patches,
     count(*) filter (where leads) over (partition by true_label, stain) as leads_in_class,
-    count(*) filter (where leads) over (partition by true_label) as cases_in_class
+    count(*) filter (where first_of_case) over (partition by true_label) as cases_in_class,
+    count(*) filter (where first_of_case and without_leader) over (partition by true_label) as tied_in_class
 from with_class
 order by case_order nulls last, case_id, run_id, stain_order nulls last, stain

@@ -71,12 +71,13 @@ def described(spec: dict[str, Any]) -> str:
 EXPECTED = {
     "attention-distribution": """
         How a case's effective attention spreads over its patches · case 10
-        bar: x=low, x2=high, y=patches sqrt, y2=0
-        text: text=patches, x=middle, y=patches
-        rule: x=even
-        bar: x=low, x2=high, y=attention, y2=0
-        x says: effective attention of a patch
-        y says: patches (square-root scale); share of the case's attention
+        line: color=words (this case #4B5563, an even spread #6B7280), strokeDash=words (this case [1, 0], an even spread [5, 4]), x=k log (1 to 10), y=share (0 to 1)
+        circle: x=k log (1 to 10), y=share (0 to 1)
+        rule: x=k log (1 to 10), x2=k2, y=share (0 to 1)
+        point: x=k log (1 to 10), y=share (0 to 1)
+        text: text=words, x=k log (1 to 10), y=share (0 to 1)
+        x says: most attended patches (log scale)
+        y says: share of the case's attention that they hold
     """,
     "compare-runs": """
         Do two runs look at the same patches?
@@ -93,9 +94,15 @@ EXPECTED = {
     "concentration": """
         Does a model err more where its attention is concentrated?
         panels: top 1; top 2; top 3; top 4; top 5%
+        text: text=panel, x=96, y=line
+        rule: x=zero
+        rule: color=who (benign #0072B2, high-grade #D55E00, pooled #111827), x=low (-1 to 1), x2=high, y=line
+        point: color=who (benign #0072B2, high-grade #D55E00, pooled #111827), x=rho (-1 to 1), y=line
+        text: text=who, x=0, y=line
+        text: text=words, x=66, y=line
         point: color=true_class, shape=outcome, x=attention (0 to 1), y=error (0 to 1)
-        x says: sum of effective attention
-        y says: error, 1 - p(true class)
+        x says: Spearman's ρ with the error; attention they hold
+        y says: error, 1 − p(true class)
         color says: true class
     """,
     "confusion": """
@@ -120,8 +127,8 @@ EXPECTED = {
         How far is each case's predicted probability from its label?
         panels: benign: 1 of 2 called wrong; high-grade: 0 of 1 called wrong
         rule: x=threshold
-        rule: color=true_class, x=probability (0 to 1), x2=label_value, y=row
-        point: color=true_class, shape=outcome, x=probability (0 to 1), y=row
+        rule: color=true_class, opacity=0.55, x=probability (0 to 1), x2=label_value, y=row
+        point: color=true_class, opacity=1, shape=outcome, x=probability (0 to 1), y=row
         x says: predicted probability of high-grade
         color says: true class
     """,
@@ -136,24 +143,23 @@ EXPECTED = {
     """,
     "entropy": """
         How sparse is attention, and at which level?
-        point: color=true_class, shape=outcome, x=error (0 to 1), y=row
-        bar: color=level (stain #2B3A67, slice #7C8FC1, patch #C9D4EE), order=order, x=part, y=row
+        panels: The cases
+        point: color=true_class, shape=outcome, x=place (-0.75 to 9.55), y=value (0 to 1)
+        rule: x=place (-0.75 to 9.55), y=lower, y2=upper
+        point: x=place, y=middle
+        point: color=true_class, shape=outcome, x=effective_patches log, y=error (0 to 1)
+        bar: color=level (stain #1F2937, slice #6B7280, patch #D1D5DB), order=order, x=part, y=row
         tick: x=max_entropy, y=row
-        point: color=level (stain #2B3A67, slice #7C8FC1, patch #C9D4EE), shape=level (stain square, slice triangle-up, patch circle), x=value (0 to 1), y=row
-        x says: error; entropy of effective attention, nats (tick: ln N); share of its maximum
-        y says: case
+        x says: effective patches, 1 / Σp² (log scale); entropy of effective attention, nats (tick: ln of all patches, an even spread)
+        y says: entropy, share of its maximum; error, 1 − p(true class)
         color says: true class
     """,
     "level-correlation": """
         Which level decides what is attended to: patch, slice or stain?
         rule: y=0
-        line: detail=key, x=x (-0.5 to 2.5), y=pearson (-1.3 to 1)
-        boxplot: x=box, y=pearson (-1.3 to 1)
-        point: color=true_class, shape=outcome, x=x (-0.5 to 2.5), y=pearson (-1.3 to 1)
-        point: color=true_class, shape=outcome, x=x (-0.5 to 2.5), y=-1.2
-        line: detail=key, x=x (-0.5 to 2.5), y=spearman (-1.3 to 1)
-        boxplot: x=box, y=spearman (-1.3 to 1)
-        point: color=true_class, shape=outcome, x=x (-0.5 to 2.5), y=spearman (-1.3 to 1)
+        point: color=true_class, shape=outcome, x=place (-0.75 to 6.95), y=value (-1 to 1)
+        rule: x=place (-0.75 to 6.95), y=lower, y2=upper
+        point: x=place, y=middle
         y says: Pearson's r with effective attention; Spearman's ρ with effective attention
         color says: true class
     """,
@@ -201,22 +207,28 @@ EXPECTED = {
     """,
     "patch-count": """
         Does a model err more on cases of few patches?
-        panels: top 5%; all
+        panels: top 5%; all patches
+        text: text=panel, x=96, y=line
+        rule: x=zero
+        rule: color=who (benign #0072B2, high-grade #D55E00, pooled #111827), x=low (-1 to 1), x2=high, y=line
+        point: color=who (benign #0072B2, high-grade #D55E00, pooled #111827), x=rho (-1 to 1), y=line
+        text: text=who, x=0, y=line
+        text: text=words, x=66, y=line
         point: color=true_class, shape=outcome, x=patches, y=error (0 to 1)
-        x says: patches of the case
-        y says: error, 1 - p(true class)
+        x says: Spearman's ρ with the error; patches of the case
+        y says: error, 1 − p(true class)
         color says: true class
     """,
     "patch-gallery": """
-        What the most and the least attended patches of a case look like · case 10
-        panels: most attended patches of case 10 (benign, called high-grade); least attended patches of case 10 (benign, called high-grade)
-        square: color=stain, x=column (-44 to 700), y=line (-44 to 96)
-        square: x=column (-44 to 700), y=line (-44 to 96)
-        text: text=problem, x=column (-44 to 700), y=line (-44 to 96)
-        image: url=picture, x=column (-44 to 700), y=line (-44 to 96)
-        text: text=first, x=column (-44 to 700), y=line (-44 to 96)
-        text: text=second, x=column (-44 to 700), y=line (-44 to 96)
-        text: text=third, x=column (-44 to 700), y=line (-44 to 96)
+        What the most and the least attended patches of a case look like · case / 10
+        panels: most attended; least attended
+        square: color=stain, x=column (-38 to 610), y=line (-38 to 90)
+        square: x=column (-38 to 610), y=line (-38 to 90)
+        text: text=problem, x=column (-38 to 610), y=line (-38 to 90)
+        image: url=picture, x=column (-38 to 610), y=line (-38 to 90)
+        text: text=first, x=column (-38 to 610), y=line (-38 to 90)
+        text: text=second, x=column (-38 to 610), y=line (-38 to 90)
+        text: text=third, x=column (-38 to 610), y=line (-38 to 90)
         color says: stain
     """,
     "patch-profile": """
@@ -261,7 +273,7 @@ EXPECTED = {
     """,
     "selected-slices": """
         Which slices weigh most in their case, over all cases
-        bar: color=stain, x=effective_attention (0 to 1.25), y=name
+        bar: color=stain, x=effective_attention (0 to 1.32), y=name
         tick: x=even, y=name
         text: text=words, x=end, y=name
         point: shape=outcome, x=8, y=name
@@ -270,7 +282,7 @@ EXPECTED = {
         color says: stain
     """,
     "slice-attention": """
-        How a stain's weight divides over its slices, and how much of it the top slice takes
+        How a stain's weight divides over its slices, and how much of it the top / slice takes
         panels: h&e; melan; sox10
         line: x=n, y=even
         point: color=true_class, shape=outcome, x=jitter (0.5 to 2.5), y=top_share (0 to 1.02)
@@ -279,32 +291,39 @@ EXPECTED = {
         color says: true class
     """,
     "slice-map": """
-        Where on a slice attention lies · case 10
-        panels: the slice, from its patches' pictures; effective attention
-        rect: x=x (0 to 256), x2=x2, y=y (64 to 0), y2=y2
-        text: text=words, x=175.0, y=43.75
-        rect: color=shade (0 to 1), x=x (0 to 256), x2=x2, y=y (64 to 0), y2=y2
-        color says: rank in the slice: lowest (dark) to highest (bright)
+        Where on its slices a case's attention lies · case 10
+        panels: h&e · match_1; h&e · match_2; sox10 · match_1
+        rect: x=x (0 to 192), x2=x2, y=y (77.8378 to 0), y2=y2
+        rect: color=shade (-1 to 1), fillOpacity=shade (-1 to 1 as 0.12 to 0.9), x=x (0 to 192), x2=x2, y=y (77.8378 to 0), y2=y2
+        rect: x=x (0 to 256), x2=x2, y=y (77.8378 to 0), y2=y2
+        rect: color=shade (-1 to 1), fillOpacity=shade (-1 to 1 as 0.12 to 0.9), x=x (0 to 256), x2=x2, y=y (77.8378 to 0), y2=y2
+        color says: times the even share of the case (log scale; 1 is even, and 0.1 or less the palest)
     """,
     "slice-pattern": """
-        Whether a slice's attention is a spike, a region or diffuse, and whether that goes with the outcome
+        Whether a slice's attention is a spike, a region or diffuse, and whether / that goes with the outcome
         panels: h&e; melan; sox10
-        bar: color=pattern (spike #D55E00, region #0072B2, diffuse #CBD5E1, too few #F1F5F9), order=order, x=share (0 to 1), y=name
+        bar: color=pattern (spike #1F2937, region #7C3AED, diffuse #CBD5E1, too few #F1F5F9), order=order, x=share (0 to 1), y=name
         text: color=#111827, text=words, x=middle, y=name
         rule: x=x
         rule: y=y
-        point: color=pattern (spike #D55E00, region #0072B2, diffuse #CBD5E1, too few #F1F5F9), shape=pattern (spike triangle-up, region square, diffuse circle, too few cross), x=concentration (0 to 1.02), y=peak_share (0 to 1.02)
+        point: color=pattern (spike #1F2937, region #7C3AED, diffuse #CBD5E1, too few #F1F5F9), shape=pattern (spike triangle-up, region square, diffuse circle, too few cross), x=concentration (0 to 1.02), y=peak_share (0 to 1.02)
         x says: share of the slices; share of the attention; effective patches / patches
         color says: pattern
     """,
     "slice-spread": """
-        Does attention take its top patches from a few slices or from many, and does that go with the error?
-        panels: ρ = -0.50, p = 0.667, 3 cases; ρ undefined, 3 cases
+        Does attention take its top patches from a few slices or from many, and / does that go with the error?
+        panels: slices touched; relative spread
+        text: text=panel, x=96, y=line
+        rule: x=zero
+        rule: color=who (benign #0072B2, high-grade #D55E00, pooled #111827), x=low (-1 to 1), x2=high, y=line
+        point: color=who (benign #0072B2, high-grade #D55E00, pooled #111827), x=rho (-1 to 1), y=line
+        text: text=who, x=0, y=line
+        text: text=words, x=66, y=line
         point: color=true_class, shape=outcome, x=ratio (0 to 1), y=error (0 to 1)
         rule: x=even
         point: color=true_class, shape=outcome, x=relative_spread (0 to 1), y=error (0 to 1)
-        x says: slices with a top patch / slices; relative spread (ratio / expected ratio)
-        y says: error (1 − probability of the true class)
+        x says: Spearman's ρ with the error; slices with a top patch / slices; relative spread (ratio / expected ratio)
+        y says: error, 1 − p(true class)
         color says: true class
     """,
     "split-balance": """
@@ -317,39 +336,45 @@ EXPECTED = {
     """,
     "stain-attention": """
         How much each stain weighs in each case, and which stain leads how often
-        panels: h&e; melan; sox10; The stain of highest weight; benign (* called wrong); high-grade (* called wrong)
-        rect: x=left (-0.6 to 1.6), x2=right, y=lower, y2=upper
-        rule: x=left (-0.6 to 1.6), x2=right, y=middle
-        point: color=true_class, shape=outcome, x=place, y=stain_attention (0 to 1)
-        bar: color=stain, x=share (0 to 1.15), y=stain
-        text: text=words, x=share (0 to 1.15), y=stain
+        panels: Weight of each stain; The stain of highest weight; benign (* called wrong); high-grade (* called wrong)
+        point: color=true_class, shape=outcome, x=place (-0.75 to 6.95), y=value (0 to 1)
+        rule: x=place (-0.75 to 6.95), y=lower, y2=upper
+        point: x=place, y=middle
+        rule: color=stain, x=low, x2=high, y=stain
+        point: color=stain, x=share (0 to 1), y=stain
+        text: text=words, x=138, y=stain
         bar: color=stain, order=order, x=stain_attention (0 to 1), y=case
-        x says: share of the class's cases; stain attention
+        x says: cases it leads (95% interval); stain attention
+        y says: stain attention
         color says: true class; stain
     """,
     "top-patch-list": """
         Which patches a case's attention goes to, or passes over, one by one
-        panels: case 2 (high-grade, called right), 6 patches; case 10 (benign, called wrong), 10 patches; case 46 (benign, called right), 3 patches
-        bar: color=stain, x=effective_attention (0 to 0.3375), y=patch
-        text: text=words, x=effective_attention (0 to 0.3375), y=patch
+        panels: case 2; case 10; case 46
+        bar: color=stain, x=effective_attention (0 to 0.35), y=patch
+        text: text=words, x=effective_attention (0 to 0.35), y=patch
         bar: color=stain, x=stain_attention (0 to 1.45), y=patch
         text: text=stain_attention, x=stain_attention (0 to 1.45), y=patch
         bar: color=stain, x=slice_attention (0 to 1.45), y=patch
         text: text=slice_attention, x=slice_attention (0 to 1.45), y=patch
         bar: color=stain, x=patch_attention (0 to 1.45), y=patch
         text: text=patch_attention, x=patch_attention (0 to 1.45), y=patch
-        bar: color=stain, x=effective_attention (0 to 0.675), y=patch
-        text: text=words, x=effective_attention (0 to 0.675), y=patch
+        bar: color=stain, x=effective_attention (0 to 0.7), y=patch
+        text: text=words, x=effective_attention (0 to 0.7), y=patch
         x says: effective attention / (times the even share); stain / attention; × slice / attention; × patch / attention
         color says: stain
     """,
     "top-patches": """
         Which stains and slices a case's most attended patches come from
-        panels: case 2 (high-grade, called high-grade): top 1 of 6 patches, in 1 of 2 slices; case 10 (benign, called high-grade): top 1 of 10 patches, in 1 of 3 slices; case 46 (benign, called benign): top 1 of 3 patches, in 1 of 1 slices
-        bar: color=stain, x=count (0 to 1.12), y=row
+        panels: case 2; case 10; case 46
+        bar: color=stain, x=count (0 to 1.3), y=row
         tick: x=even, y=row
         text: text=words, x=end, y=row
-        x says: number of top patches (black tick: in an even spread)
+        bar: color=stain, x=held (0 to 0.3125), y=row
+        text: text=percent, x=held (0 to 0.3125), y=row
+        bar: color=stain, x=held (0 to 0.625), y=row
+        text: text=percent, x=held (0 to 0.625), y=row
+        x says: top patches (tick: in an even spread); attention that these hold (share of the case's)
         color says: stain
     """,
 }

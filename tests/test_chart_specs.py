@@ -8,7 +8,6 @@ import pandas as pd
 import pytest
 
 from milstore import queries
-from milstore.analysis.correlation import sentence
 from milstore.asking.selection import Choice
 from milstore.charts import charted, error_scatter, patch_gallery, slice_attention, stain_attention, top_patches
 from milstore.charts.render import drawing
@@ -85,10 +84,11 @@ def test_some_chart_colours_by_class() -> None:
     assert CLASS_COLOURS[:2] == ("#0072B2", "#D55E00")
 
 
-def test_every_panel_is_headed_by_its_own_rho() -> None:
-    """Panels of a scatter against the error: each shows its own points and has its own correlation above it."""
+def test_every_panel_has_its_own_rho() -> None:
+    """Panels of a scatter against the error: each shows its own points, and its own correlation stands in the lines above."""
     rows = [
-        {"panel": panel, "x": x, "error": error, "rho": rho, "p_value": 0.01, "n": 4, "n_cases": 4, "true_class": "benign",
+        {"panel": panel, "x": x, "error": error, "rho": rho, "rho_low": rho - 0.1, "rho_high": rho + 0.1, "p_value": 0.01,
+         "n": 4, "n_cases": 4, "pooled_rho": None, "pooled_low": None, "pooled_high": None, "true_class": "benign",
          "outcome": "right", "case_id": str(x), "subset": "test", "run_id": "r"}
         for panel, rho in (("left", 0.8), ("right", -0.4))
         for x, error in ((1, 0.1), (2, 0.2), (3, 0.3), (4, 0.4))
@@ -96,17 +96,19 @@ def test_every_panel_is_headed_by_its_own_rho() -> None:
     frame = pd.DataFrame(rows)
     import altair as alt
 
-    spec = error_scatter.panels(frame, ABOUT, panel="panel", x=alt.X("x:Q"), tooltip=[], columns=2, width=100).to_dict()
-    heads = {
-        part["title"]["text"]: (part["title"]["subtitle"], part["transform"][0]["filter"]["equal"])
-        for part in spec["concat"]
-    }
-    words = {name: sentence(frame[frame["panel"] == name].iloc[0].to_dict()) for name in ("left", "right")}
-    assert words["left"] != words["right"]
-    assert heads == {name: (words[name], name) for name in ("left", "right")}
-    for part in spec["concat"]:
-        assert (part["encoding"]["x"]["field"], part["encoding"]["y"]["field"]) == ("x", "error")
-        assert part["encoding"]["y"]["scale"]["domain"] == [0, 1]
+    parts = [error_scatter.Panel(name=str(n), rows=of, x=alt.X("x:Q")) for n, of in frame.groupby("panel", sort=False)]
+    spec = error_scatter.panels(parts, ABOUT, answer=parts[0], tooltip=[], columns=2, width=100).to_dict()
+    (dots,) = marks(spec["vconcat"][0], "point")
+    assert [(row["panel"], row["rho"], row["low"], row["high"]) for row in datum(spec, dots)] == [
+        ("left", 0.8, pytest.approx(0.7), pytest.approx(0.9)), ("right", -0.4, pytest.approx(-0.5), pytest.approx(-0.3)),
+    ]  # fmt: skip
+    assert spec["title"]["subtitle"][0] == "Left: benign ρ = 0.80 (95% interval 0.70 to 0.90)."
+    scatters = spec["vconcat"][1]["concat"]
+    assert [part["title"]["text"] for part in scatters] == ["left", "right"]
+    for part in scatters:
+        (points,) = marks(part, "point")
+        assert (points["encoding"]["x"]["field"], points["encoding"]["y"]["field"]) == ("x", "error")
+        assert points["encoding"]["y"]["scale"]["domain"] == [0, 1]
 
 
 def stains_frame() -> pd.DataFrame:
@@ -116,24 +118,24 @@ def stains_frame() -> pd.DataFrame:
         {
             "run_id": "r", "case_id": [str(i) for i in range(5)], "subset": "test", "true_class": "benign",
             "outcome": "right", "error": 0.1, "stain": "h&e", "stain_attention": weights, "even": 1.0, "leads": True,
-            "stain_slices": 1, "stain_patches": 3, "leads_in_class": 5, "cases_in_class": 5,
+            "tied": False, "stain_slices": 1, "stain_patches": 3, "leads_in_class": 5, "cases_in_class": 5, "tied_in_class": 0,
         }
     )  # fmt: skip
 
 
-def test_the_line_of_a_box_is_the_median() -> None:
-    """The bar of `stain-attention` reaches from quartile to quartile, and its line lies at the median."""
+def test_the_dot_of_a_whisker_is_the_median() -> None:
+    """The whisker of `stain-attention` reaches from quartile to quartile, and its dot lies at the median."""
     spec = stain_attention.chart(stains_frame(), ABOUT).to_dict()
-    (line,) = [rule for rule in marks(spec, "rule") if "x2" in rule["encoding"]]
-    (bar,) = marks(spec, "rect")
-    (box,) = datum(spec, line)
-    assert box[line["encoding"]["y"]["field"]] == pytest.approx(0.3)
-    assert box[bar["encoding"]["y"]["field"]] == pytest.approx(0.2)
-    assert box[bar["encoding"]["y2"]["field"]] == pytest.approx(0.4)
+    (whisker,) = [rule for rule in marks(spec, "rule") if "y2" in rule["encoding"]]
+    (middle,) = [mark for mark in marks(spec, "point") if mark["encoding"].get("y", {}).get("field") == "middle"]
+    (box,) = datum(spec, whisker)
+    assert box[middle["encoding"]["y"]["field"]] == pytest.approx(0.3)
+    assert box[whisker["encoding"]["y"]["field"]] == pytest.approx(0.2)
+    assert box[whisker["encoding"]["y2"]["field"]] == pytest.approx(0.4)
 
 
 def test_the_lift_of_the_top_slice_counts_its_weight() -> None:
-    """The words above a stain say the median of the top slice's weight times the number of slices."""
+    """The answer says by class the median of the top slice's weight times the number of slices."""
     rows = []
     for case, slices, top in (("1", 2, 0.9), ("2", 4, 0.5), ("3", 5, 0.5)):
         for rank in range(1, slices + 1):
@@ -142,12 +144,14 @@ def test_the_lift_of_the_top_slice_counts_its_weight() -> None:
                 {"run_id": "r", "case_id": case, "subset": "test", "true_class": "benign", "outcome": "right",
                  "stain": "h&e", "stain_attention": 1.0, "slice_rank": rank, "slice_idx": rank, "slice_name": f"match_{rank}",
                  "slice_attention": weight, "even": 1 / slices, "by_patches": 1 / slices, "top_share": top,
-                 "slice_patches": 3, "stain_slices": slices}
+                 "slice_patches": 3, "stain_slices": slices, "top_slices": 1}
             )  # fmt: skip
     spec = slice_attention.chart(pd.DataFrame(rows), ABOUT).to_dict()
     # 0.9 x 2 = 1.8, 0.5 x 4 = 2.0, 0.5 x 5 = 2.5
-    words = [node["subtitle"] for node in nodes(spec) if node.get("text") == "h&e" and "subtitle" in node]
-    assert words == [["median 2.0 times the even weight", "(3 of 3 with 2 or more slices)"]]
+    assert " ".join(spec["title"]["subtitle"]).startswith(
+        "benign: the top slice of a stain has 2.0 times the even weight (median of 3 stains with two slices or more; "
+        "quartiles 1.9 to 2.2)."
+    )
 
 
 def test_the_even_mark_counts_the_top_patches() -> None:
@@ -157,7 +161,8 @@ def test_the_even_mark_counts_the_top_patches() -> None:
             "run_id": "r", "case_id": "1", "subset": "test", "true_label": 0, "pred_label": 0, "stain": ["h&e", "melan"],
             "slice_idx": 0, "slice_name": "match_1", "top_patches": [3, 1], "slice_patches": [30, 10], "lift": [1.0, 1.0],
             "stain_top_patches": [3, 1], "stain_patches": [30, 10], "stain_lift": [1.0, 1.0], "case_top_patches": 4,
-            "case_patches": 40,
+            "case_patches": 40, "top_attention": [0.5, 0.1], "stain_top_attention": [0.5, 0.1], "case_top_attention": 0.6,
+            "tied_patches": 0, "case_tied_patches": 0,
         }
     )  # fmt: skip
     spec = top_patches.chart(frame, ABOUT).to_dict()
@@ -167,8 +172,9 @@ def test_the_even_mark_counts_the_top_patches() -> None:
         assert tick["encoding"]["x"]["field"] == "even"
         assert [row["even"] for row in datum(spec, tick)] == [3.0, 1.0]
     bars = marks(spec, "bar")
-    assert [bar["encoding"]["x"]["field"] for bar in bars] == ["count", "count"]
-    assert [[row["count"] for row in datum(spec, bar)] for bar in bars] == [[3, 1], [3, 1]]
+    assert [bar["encoding"]["x"]["field"] for bar in bars] == ["count", "held"] * 2
+    assert [[row["count"] for row in datum(spec, bar)] for bar in bars] == [[3, 1]] * 4
+    assert [[row["held"] for row in datum(spec, bar)] for bar in bars] == [[0.5, 0.1]] * 4
 
 
 def test_roc_lies_on_its_axes(three: Store) -> None:

@@ -12,7 +12,9 @@ from milstore.charts.tooltips import CALLED, CASE, told
 from milstore.store import Store
 from tests.test_chart_specs import nodes
 
-OF_ONE_CHART = {"attention", "cases", "even", "high", "low", "row", "share", "spearman", "value"}
+OF_ONE_CHART = {
+    *("attention", "cases", "even", "group", "high", "low", "panel", "row", "share", "spearman", "value", "words"),
+}
 """Columns that hold something else in each chart (a share of what, even over what), and are called accordingly."""
 
 

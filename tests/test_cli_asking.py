@@ -61,7 +61,7 @@ def test_the_report_text(three: Store, capsys: pytest.CaptureFixture[str]) -> No
             "error: there is no format 'xls' here: use table, csv, json, parquet, markdown, report",
         ),
         (
-            ["query", "top-patches", "--output", "/nowhere/x.csv", "-f", "csv"],
+            ["query", "recall", "--output", "/nowhere/x.csv", "-f", "csv"],
             "error: /nowhere/x.csv cannot be written",
         ),
         (["query", "top-patches", "--nix"], "error: No such option"),

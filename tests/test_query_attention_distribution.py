@@ -1,5 +1,7 @@
 """`attention-distribution`: how a case's effective attention spreads over its patches."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -10,24 +12,28 @@ from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store import Store
 from tests.attending import Attended, random_store
-from tests.drawing import drawn, rows_of, subtitle_of
+from tests.drawing import drawn, subtitle_of
+from tests.making import Patch, levels, make_run, make_store
 
 TEN = Choice(cases=("10",))
 
 
 def test_a_case_in_four_bins(three: Store) -> None:
-    """Case 10's weights, in fortieths: 10, 8, 7, 6, three of 2 and three of 1; a bin is two and a half fortieths."""
+    """Case 10's weights, in fortieths: 10, 8, 7, 6, three of 2 and three of 1; a bin is two and a half fortieths.
+
+    From the highest bin down they add up: two patches hold 18 fortieths, four of them 31, all ten 40.
+    """
     found = ask(three, "attention-distribution", TEN, {"bins": 4})
     assert found.columns == [
         "run_id", "case_id", "subset", "true_class", "outcome", "bin", "low", "high", "patches", "attention", "uniform",
-        "case_patches",
+        "case_patches", "top_patches", "top_attention", "even_patches",
     ]  # fmt: skip
     start, near = ("exp-s2-0", "10", "test", "benign", "wrong"), pytest.approx
     assert found.rows() == [
-        (*start, 0, 0.0, 0.0625, 6, near(9 / 40), 0.1, 10),
-        (*start, 1, 0.0625, 0.125, 0, 0.0, 0.1, 10),
-        (*start, 2, 0.125, 0.1875, 2, near(13 / 40), 0.1, 10),
-        (*start, 3, 0.1875, 0.25, 2, near(18 / 40), 0.1, 10),
+        (*start, 0, 0.0, 0.0625, 6, near(9 / 40), 0.1, 10, 10, near(1.0), near(10.0)),
+        (*start, 1, 0.0625, 0.125, 0, 0.0, 0.1, 10, 4, near(31 / 40), near(7.75)),
+        (*start, 2, 0.125, 0.1875, 2, near(13 / 40), 0.1, 10, 4, near(31 / 40), near(7.75)),
+        (*start, 3, 0.1875, 0.25, 2, near(18 / 40), 0.1, 10, 2, near(18 / 40), near(4.5)),
     ]
 
 
@@ -63,11 +69,39 @@ def test_as_numpy_counts(attended: Attended, case: int, bins: int, log: bool) ->
 
 @pytest.mark.thorough
 def test_its_chart(three: Store, attended: Attended) -> None:
-    """Counts, the even share in words, and a logarithmic axis where it is asked for."""
-    spec = drawn(three, "attention-distribution", TEN, {"bins": 4})
-    assert [row["patches"] for row in rows_of(spec)] == [6, 0, 2, 2]
-    assert "even share 1 / 10 = 0.1 (dashed)" in subtitle_of(spec)
-    drawn(attended.store, "attention-distribution", Choice(cases=("3",)), {"log": True})
+    """The curve goes through every number of patches, and the answer says how many an even share would need."""
+    spec = drawn(three, "attention-distribution", TEN)
+    curve = {
+        row["k"]: row["share"] for rows in spec["datasets"].values() for row in rows if row.get("words") == "this case"
+    }
+    fortieths = {1: 10, 2: 18, 3: 25, 4: 31, 5: 33, 6: 35, 7: 37, 8: 38, 9: 39, 10: 40}
+    assert {k: share * 40 for k, share in curve.items()} == pytest.approx(fortieths, abs=1e-4)
+    assert subtitle_of(spec).startswith(
+        "Case 10 (benign, called wrong): 5 of 10 patches hold 83% of the attention; an even share would need 8."
+    )
+    assert "Half of the attention lies in 3 patches. Even share: 1 / 10 = 0.1." in subtitle_of(spec)
+    drawn(attended.store, "attention-distribution", Choice(cases=("3",)), {"bins": 5})
+
+
+def test_ten_of_many(tmp_path: Path) -> None:
+    """Ten patches of 2,498 that hold 77 %: the sentence says that an even share would need 1,923."""
+    weights: dict[Patch, float] = {("64", "h&e", 0, i): 77 / 10 if i < 10 else 23 / 2488 for i in range(2498)}
+    store = make_store(tmp_path / "store", {"64": 1}, list(weights))
+    make_run(store, "exp-s1-0", {"64": "test"}, {"64": 1}, {"64": (0.1, 0.9)}, levels(weights))
+    spec = drawn(store, "attention-distribution", Choice(cases=("64",)))
+    # 0.77 * 2498 = 1923.46.
+    assert subtitle_of(spec).startswith(
+        "Case 64 (high-grade, called right): 10 of 2,498 patches hold 77% of the attention; an even share would need 1,923."
+    )
+
+
+def test_even_attention_is_its_own_even_share(tmp_path: Path) -> None:
+    """Where all patches weigh the same, ten of a hundred hold 10 %, and an even share needs ten."""
+    weights: dict[Patch, float] = {("64", "h&e", 0, i): 1.0 for i in range(100)}
+    store = make_store(tmp_path / "store", {"64": 1}, list(weights))
+    make_run(store, "exp-s1-0", {"64": "test"}, {"64": 1}, {"64": (0.1, 0.9)}, levels(weights))
+    told = subtitle_of(drawn(store, "attention-distribution", Choice(cases=("64",))))
+    assert "10 of 100 patches hold 10% of the attention; an even share would need 10." in told
 
 
 def test_several_runs_are_not_mixed(three: Store) -> None:

@@ -14,31 +14,31 @@ from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.store import Store
 from tests.attended import frame, random_store, rounded
-from tests.drawing import drawn, rows_of
+from tests.drawing import drawn, rows_of, subtitle_of
 from tests.making import make_run
 
 
 def test_sums_of_the_top_patches(three: Store) -> None:
-    """Each top's sum is added up by hand, with Spearman's rho over the three cases; 46 has but three patches."""
+    """Each top's sum is added up by hand, with Spearman's rho of each class: -1 of the two benign cases, none of one case."""
     answer = ask(three, "concentration")
     assert answer.columns == [
         "top", "case_id", "true_class", "outcome", "error", "top_patches", "attention", "subset", "run_id",
-        "rho", "p_value", "n", "n_cases",
+        "rho", "rho_low", "rho_high", "p_value", "n", "n_cases", "pooled_rho", "pooled_low", "pooled_high",
     ]  # fmt: skip
     high = ("2", "high-grade", "right", 0.1)
     wrong = ("10", "benign", "wrong", 0.7)
     right = ("46", "benign", "right", 0.2)
     ends = [("test", f"exp-s{i}-0") for i in (1, 2, 3)]
-    none, half = (0.0, 1.0, 3, 3), (-0.5, 0.666667, 3, 3)
+    one, two = (None, None, None, None, 1, 1), (-1.0, None, None, None, 2, 2)
     sums = {
-        "top 1": ((1, 0.25), (1, 0.25), (1, 0.5), none),
-        "top 2": ((2, 0.5), (2, 0.45), (2, 0.75), half),
-        "top 3": ((3, 0.7), (3, 0.625), (3, 1.0), half),
-        "top 4": ((4, 0.85), (4, 0.775), (3, 1.0), half),
-        "top 5%": ((1, 0.25), (1, 0.25), (1, 0.5), none),
+        "top 1": ((1, 0.25), (1, 0.25), (1, 0.5)),
+        "top 2": ((2, 0.5), (2, 0.45), (2, 0.75)),
+        "top 3": ((3, 0.7), (3, 0.625), (3, 1.0)),
+        "top 4": ((4, 0.85), (4, 0.775), (3, 1.0)),
+        "top 5%": ((1, 0.25), (1, 0.25), (1, 0.5)),
     }
     assert rounded(answer.rows()) == [
-        (top, *case, *numbers[i], *ends[i], *numbers[3])
+        (top, *case, *numbers[i], *ends[i], *(two if i else one), None, None, None)
         for top, numbers in sums.items()
         for i, case in enumerate((high, wrong, right))
     ]
@@ -52,16 +52,21 @@ def test_the_share_is_the_users(three: Store) -> None:
     ]  # fmt: skip
 
 
-def test_its_report_is_a_line_a_top(three: Store) -> None:
-    """The report gives rho, its p-value and the number of cases."""
+def test_its_report_is_a_line_a_top_and_class(three: Store) -> None:
+    """The report gives rho and the number of cases by class, and says that they are not pooled."""
     lines = report(ask(three, "concentration").records()).splitlines()
-    assert lines[1] == "top 2: ρ = -0.50, p = 0.667, 3 cases" and len(lines) == 5
+    assert lines[3:6] == [
+        "top 2, benign: ρ = −1.00, 2 cases",
+        "top 2, high-grade: ρ undefined, 1 case",
+        "top 2, not pooled: not all classes go the same way",
+    ]
+    assert len(lines) == 15
 
 
 def test_predictions_of_one_case_are_no_independent_cases(three: Store) -> None:
     """Where several runs predicted a case there is no p-value, and both numbers are told."""
     rows = ask(three, "concentration", Choice(subset="all")).records()
-    assert {(r["p_value"], r["n"], r["n_cases"]) for r in rows} == {(None, 9, 3)}
+    assert {(r["p_value"], r["n"], r["n_cases"]) for r in rows} == {(None, 6, 2), (None, 3, 1)}
 
 
 def test_one_case_has_no_correlation(three: Store) -> None:
@@ -82,21 +87,33 @@ def test_agrees_with_pandas_and_scipy(tmp_path: Path, seed: int) -> None:
         for row in predictions.itertuples():
             of_case = attention[(attention.run_id == row.run_id) & (attention.case_id == row.case_id)]
             weights = of_case.effective_attention.astype("float64").sort_values(ascending=False)
-            expected.append((row.case_id, row.error, weights.head(k or max(1, len(weights) * 5 // 100)).sum()))
-        table = pd.DataFrame(expected, columns=["case_id", "error", "attention"]).set_index("case_id")
+            held = weights.head(k or max(1, len(weights) * 5 // 100)).sum()
+            expected.append((row.case_id, row.true_label, row.error, held))
+        table = pd.DataFrame(expected, columns=["case_id", "label", "error", "attention"]).set_index("case_id")
         mine = found[found.top == (f"top {k}" if k else "top 5%")].set_index("case_id").loc[table.index]
         assert mine.attention.to_numpy() == pytest.approx(table.attention.to_numpy())
-        rho = spearmanr(table.attention.round(6), table.error)
-        assert (mine.rho.iloc[0], mine.p_value.iloc[0]) == pytest.approx((rho.statistic, rho.pvalue))
+        for label, rows in table.groupby("label"):
+            of_class = mine[table["label"] == label]
+            rho = spearmanr(rows.attention.round(6), rows.error)
+            assert (of_class.rho.iloc[0], of_class.p_value.iloc[0]) == pytest.approx(
+                (rho.statistic, rho.pvalue), nan_ok=True
+            )
+            assert set(of_class.n) == {len(rows)}
 
 
 @pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
-    """Five panels, each headed by its correlation, over one row a case and top."""
+    """Five panels of three cases each, and above them a line for each top and class."""
     spec = drawn(three, "concentration")
-    assert [panel["title"]["text"] for panel in spec["concat"]] == ["top 1", "top 2", "top 3", "top 4", "top 5%"]
-    assert spec["concat"][1]["title"]["subtitle"] == "ρ = -0.50, p = 0.667, 3 cases"
-    assert len(rows_of(spec)) == 15
+    tops = ["top 1", "top 2", "top 3", "top 4", "top 5%"]
+    assert [panel["title"]["text"] for panel in spec["vconcat"][1]["concat"]] == tops
+    lines = [(row["panel"], row["who"], row["words"]) for row in rows_of(spec)]
+    assert lines == [
+        (top, *words) for top in tops for words in (("benign", "−1.00, 2 cases"), ("high-grade", "undefined, 1 case"))
+    ]
+    assert subtitle_of(spec).startswith(
+        "Top 5%: benign ρ = −1.00, high-grade ρ undefined; not pooled: not all classes go the same way."
+    )
 
 
 def test_more_than_two_classes(tmp_path: Path) -> None:
@@ -123,7 +140,7 @@ def test_rho_and_p_value_are_those_of_scipy(pairs: list[tuple[int, int]]) -> Non
     x, y = ([pair[side] for pair in pairs] for side in (0, 1))
     found = spearman(x, y)
     if min(len(set(x)), len(set(y))) == 1:
-        assert found == (None, None, len(x))
+        assert found == (None, None, len(x), None, None)
         return
     expected = spearmanr(x, y)
     assert found.rho == pytest.approx(expected.statistic, abs=1e-14)

@@ -11,7 +11,7 @@ from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.store import Store
 from tests.attended import frame, random_store
-from tests.drawing import drawn, rows_of
+from tests.drawing import drawn, subtitle_of
 
 
 def test_entropies_of_three_cases(three: Store) -> None:
@@ -71,14 +71,21 @@ def test_parts_add_up_and_agree_with_scipy(tmp_path: Path, seed: int) -> None:
 
 @pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
-    """A row a case, highest error first, with all that its bars need."""
+    """A bar a case, the sparsest first, and a dot a case for each level; a level with one to choose from has none."""
     spec = drawn(three, "entropy")
-    assert [row["row"] for row in rows_of(spec)] == ["10", "46", "2"]
-    assert spec["hconcat"][0]["encoding"]["y"]["sort"] == ["10", "46", "2"]
+    rows = [row for rows in spec["datasets"].values() for row in rows]
+    # 2: 4 * 100 / 80 = 5 of 6 patches alike; 10: 1600 / 264 = 6.06 of 10; 46: 8/3 of 3.
+    assert [row["row"] for row in rows if "row" in row] == [
+        "10 (benign, wrong)", "2 (high-grade, right)", "46 (benign, right)",
+    ]  # fmt: skip
+    dots = {(row["case_id"], row["group"]) for row in rows if "group" in row and "case_id" in row}
+    levels = {"10": ("stain", "slice", "patch"), "2": ("stain", "patch"), "46": ("patch",)}
+    assert dots == {(case, level) for case, of in levels.items() for level in ("all levels", *of)}
+    assert "high-grade: as concentrated as on 5 of 6 patches alike (medians)" in subtitle_of(spec)
 
 
 @pytest.mark.thorough
 def test_its_chart_of_several_runs(three: Store) -> None:
     """A case that several runs predicted has a row for each, told apart by the run."""
     spec = drawn(three, "entropy", Choice(subset="all"))
-    assert len({row["row"] for row in rows_of(spec)}) == 9
+    assert len({row["row"] for rows in spec["datasets"].values() for row in rows if "row" in row}) == 9

@@ -8,12 +8,12 @@ from scipy.stats import pearsonr, spearmanr
 from milstore.asking.ask import ask
 from milstore.store import Store
 from tests.attended import frame, random_store
-from tests.drawing import drawn, rows_of
+from tests.drawing import drawn, subtitle_of
 from tests.making import Patch, levels, make_run, make_store
 
 COLUMNS = [
     "case_id", "true_class", "outcome", "error", "n_patches", "level", "pearson", "spearman", "undefined",
-    "pearson_all", "spearman_all", "subset", "run_id",
+    "pearson_class", "spearman_class", "pearson_all", "spearman_all", "tied_patches", "subset", "run_id",
 ]  # fmt: skip
 
 
@@ -87,16 +87,29 @@ def test_agrees_with_scipy(tmp_path: Path, seed: int) -> None:
         else:
             assert row.pearson == pytest.approx(pearsonr(*pairs).statistic)
             assert row.spearman == pytest.approx(spearmanr(*pairs).statistic)
+    classes = found.drop_duplicates("case_id").set_index("case_id")["true_class"]
     for level, rows in found.groupby("level"):
         pairs = weights[f"{level}_attention"], weights.effective_attention
-        assert rows.pearson_all.iloc[0] == pytest.approx(pearsonr(*pairs).statistic)
-        assert rows.spearman_all.iloc[0] == pytest.approx(spearmanr(*pairs).statistic)
+        for measure, by in (("pearson", pearsonr), ("spearman", spearmanr)):
+            of_class = rows.groupby("true_class")[f"{measure}_class"].first()
+            for name, value in of_class.items():
+                mine = weights.case_id.map(classes) == name
+                assert value == pytest.approx(by(pairs[0][mine], pairs[1][mine]).statistic)
+            over_all = rows[f"{measure}_all"].iloc[0]
+            agree = of_class.min() > 0 or of_class.max() < 0
+            assert over_all == pytest.approx(by(*pairs).statistic) if agree else over_all != over_all
 
 
 @pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
-    """Every case is drawn, and the axis counts those that have no correlation."""
+    """Cases without a correlation are counted in words, and drawn nowhere; no axis reaches below -1."""
     spec = drawn(three, "level-correlation")
-    assert len(rows_of(spec)) == 9
-    labels = spec["hconcat"][0]["layer"][1]["encoding"]["x"]["axis"]["labelExpr"]
-    assert '"undefined: 2 of 3"' in labels
+    assert "Undefined, and not drawn, of 3 cases: slice 2, stain 2" in subtitle_of(spec)
+    # Case 10 has all levels; 2 and 46 have that of patches alone.
+    rows = [row for rows in spec["datasets"].values() for row in rows if "group" in row and row.get("case_id")]
+    assert sorted({(row["case_id"], row["group"]) for row in rows}) == [
+        ("10", "patch"), ("10", "slice"), ("10", "stain"), ("2", "patch"), ("46", "patch"),
+    ]  # fmt: skip
+    assert [side["layer"][1]["layer"][0]["encoding"]["y"]["scale"]["domain"] for side in spec["hconcat"]] == [
+        [-1, 1]
+    ] * 2

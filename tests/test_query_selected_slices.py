@@ -19,15 +19,34 @@ def test_three_cases(three: Store) -> None:
     assert found.columns == [
         "position", "run_id", "case_id", "subset", "true_class", "outcome", "error", "stain", "slice_idx", "slice_name",
         "effective_attention", "stain_attention", "slice_attention", "even", "slice_patches", "case_slices",
+        "tied",
     ]  # fmt: skip
     near = pytest.approx
     ten = ("exp-s2-0", "10", "test", "benign", "wrong", near(0.7))
     two = ("exp-s1-0", "2", "test", "high-grade", "right", near(0.1))
     assert found.rows() == [
-        (1, "exp-s3-0", "46", "test", "benign", "right", near(0.2), "h&e", 0, "match_1", 1.0, 1.0, 1.0, 1.0, 3, 1),
-        (2, *ten, "sox10", 0, "match_1", near(0.55), near(0.55), 1.0, near(1 / 3), 4, 3),
-        (3, *two, "h&e", 0, "match_1", 0.5, 0.5, 1.0, 0.5, 4, 2),
-        (4, *two, "melan", 0, "match_1", 0.5, 0.5, 1.0, 0.5, 2, 2),
+        (
+            1,
+            "exp-s3-0",
+            "46",
+            "test",
+            "benign",
+            "right",
+            near(0.2),
+            "h&e",
+            0,
+            "match_1",
+            1.0,
+            1.0,
+            1.0,
+            1.0,
+            3,
+            1,
+            False,
+        ),
+        (2, *ten, "sox10", 0, "match_1", near(0.55), near(0.55), 1.0, near(1 / 3), 4, 3, False),
+        (3, *two, "h&e", 0, "match_1", 0.5, 0.5, 1.0, 0.5, 4, 2, False),
+        (4, *two, "melan", 0, "match_1", 0.5, 0.5, 1.0, 0.5, 2, 2, False),
     ]
 
 

@@ -15,12 +15,13 @@ def test_a_case(three: Store) -> None:
     assert found.columns == [
         "run_id", "case_id", "subset", "true_class", "outcome", "stain", "stain_attention", "slice_rank", "slice_idx",
         "slice_name", "slice_attention", "even", "by_patches", "top_share", "slice_patches", "stain_slices",
+        "top_slices",
     ]  # fmt: skip
     start, near = ("exp-s2-0", "10", "test", "benign", "wrong"), pytest.approx
     assert found.rows() == [
-        (*start, "h&e", near(0.45), 1, 0, "match_1", near(2 / 3), 0.5, 0.5, near(2 / 3), 3, 2),
-        (*start, "h&e", near(0.45), 2, 1, "match_2", near(1 / 3), 0.5, 0.5, near(2 / 3), 3, 2),
-        (*start, "sox10", near(0.55), 1, 0, "match_1", 1.0, 1.0, 1.0, 1.0, 4, 1),
+        (*start, "h&e", near(0.45), 1, 0, "match_1", near(2 / 3), 0.5, 0.5, near(2 / 3), 3, 2, 1),
+        (*start, "h&e", near(0.45), 2, 1, "match_2", near(1 / 3), 0.5, 0.5, near(2 / 3), 3, 2, 1),
+        (*start, "sox10", near(0.55), 1, 0, "match_1", 1.0, 1.0, 1.0, 1.0, 4, 1, 1),
     ]
 
 
@@ -45,8 +46,8 @@ def test_as_pandas_ranks(attended: Attended) -> None:
 
 @pytest.mark.thorough
 def test_its_charts(attended: Attended, three: Store) -> None:
-    """Bars against the even level for one case; all cases' top slices against the even curve for several."""
+    """Each slice against the even marks for one case; all cases' top slices against the even curve for several."""
     spec = drawn(three, "slice-attention", Choice(cases=("10",)))
-    assert "Dashed: even over the slices" in subtitle_of(spec)
+    assert "h&e: match_1 takes 67% (even: 50%); sox10: match_1 alone." in subtitle_of(spec)
     spec = drawn(attended.store, "slice-attention")
     assert "all slices of the stain weighed the same" in subtitle_of(spec)

@@ -12,44 +12,102 @@ from PIL import Image
 
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
+from milstore.charts.render import drawing
 from milstore.errors import UsageError
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort
 from tests.attending import random_store
 from tests.drawing import drawn, subtitle_of
 from tests.making import Patch, levels, make_run, make_store
+from tests.test_chart_specs import nodes
 
 TEN = Choice(cases=("10",))
 
 
-def test_a_slice_by_rank(three: Store) -> None:
-    """Case 10's sox10 slice: shades from 1 for the highest patch to 0 for the lowest, at places 64 pixels apart."""
-    found = ask(three, "slice-map", TEN, {"pct": 20})
+def test_a_slice_by_times_the_even_share(three: Store) -> None:
+    """Case 10's sox10 slice: powers of ten above the even share of a tenth, at places 64 pixels apart.
+
+    Ten fortieths of h&e 0 and eight of sox10 make 18: with the seven of the third patch, three patches hold half. The
+    scale is the case's: from a quarter of the even share (one fortieth of ten patches) to two and a half times.
+    """
+    found = ask(three, "slice-map", TEN, {"stain": "sox10"})
     assert found.columns == [
         "run_id", "case_id", "subset", "true_class", "pred_class", "outcome", "stain", "slice_idx", "slice_name",
-        "slice_patches", "slice_effective_attention", "patch_idx", "effective_attention", "rank", "is_top", "shade",
-        "case_patches", "x", "y", "width", "height", "file",
+        "slice_patches", "slice_effective_attention", "patch_idx", "effective_attention", "times_even", "rank", "outlined",
+        "tied", "shade", "lowest_shade", "highest_shade", "half_patches", "case_slices", "case_patches", "x", "y", "width",
+        "height", "file",
     ]  # fmt: skip
     near = pytest.approx
     start = ("exp-s2-0", "10", "test", "benign", "high-grade", "wrong", "sox10", 0, "match_1", 4, near(0.55))
     file = "case_10_match_1_sox10_patch{}.png"
+    rest = (near(np.log10(0.25)), near(np.log10(2.5)), 3, 3, 10)
     assert found.rows() == [
-        (*start, 0, near(0.2), 2, True, 1.0, 10, 0, 0, 64, 64, file.format(0)),
-        (*start, 1, near(0.175), 3, False, near(2 / 3), 10, 64, 0, 64, 64, file.format(1)),
-        (*start, 2, near(0.15), 4, False, near(1 / 3), 10, 128, 0, 64, 64, file.format(2)),
-        (*start, 3, near(0.025), 10, False, 0.0, 10, 192, 0, 64, 64, file.format(3)),
+        (*start, 0, near(0.2), near(2.0), 2, True, False, near(np.log10(2)), *rest, 0, 0, 64, 64, file.format(0)),
+        (
+            *start,
+            1,
+            near(0.175),
+            near(1.75),
+            3,
+            True,
+            False,
+            near(np.log10(1.75)),
+            *rest,
+            64,
+            0,
+            64,
+            64,
+            file.format(1),
+        ),
+        (*start, 2, near(0.15), near(1.5), 4, False, False, near(np.log10(1.5)), *rest, 128, 0, 64, 64, file.format(2)),
+        (
+            *start,
+            3,
+            near(0.025),
+            near(0.25),
+            10,
+            False,
+            False,
+            near(np.log10(0.25)),
+            *rest,
+            192,
+            0,
+            64,
+            64,
+            file.format(3),
+        ),
     ]
 
 
-def test_a_slice_by_logarithm(three: Store) -> None:
-    """Powers of ten above the even share of a tenth: twice as much is 0.3."""
-    found = ask(three, "slice-map", TEN, {"scale": "log"}).records()
-    assert [row["shade"] for row in found] == pytest.approx(np.log10([2, 1.75, 1.5, 0.25]).tolist(), abs=1e-6)
+def test_all_slices_of_a_case(three: Store) -> None:
+    """Without stain or slice every slice of the case answers, by stain and slice; outlined is the same whoever is asked."""
+    rows = ask(three, "slice-map", TEN).records()
+    assert [(row["stain"], row["slice_name"], row["patch_idx"]) for row in rows] == [
+        *(("h&e", f"match_{k}", i) for k in (1, 2) for i in range(3)), *(("sox10", "match_1", i) for i in range(4)),
+    ]  # fmt: skip
+    outlined = [(row["stain"], row["slice_idx"], row["patch_idx"]) for row in rows if row["outlined"]]
+    assert outlined == [("h&e", 0, 0), ("sox10", 0, 0), ("sox10", 0, 1)]
+    alone = ask(three, "slice-map", TEN, {"stain": "h&e", "slice": "match_1"}).records()
+    assert alone == [row for row in rows if (row["stain"], row["slice_idx"]) == ("h&e", 0)]
+
+
+@pytest.mark.parametrize(("share", "patches"), [(0, 0), (25, 1), (26, 2), (45, 2), (50, 3), (100, 10)])
+def test_the_fewest_patches_that_hold_a_share(three: Store, share: float, patches: int) -> None:
+    """Case 10's patches hold 10, 8, 7, 6, 2, 2, 2, 1, 1 and 1 fortieths: 25 % is the first, 45 % the first two."""
+    rows = ask(three, "slice-map", TEN, {"share": share}).records()
+    assert ({row["half_patches"] for row in rows}, sum(row["outlined"] for row in rows)) == ({patches}, patches)
+
+
+def test_a_map_by_rank(three: Store) -> None:
+    """Ranks are of the case: 1 for its most attended patch, 0 for its three least, 2/3 and more for the next ones."""
+    rows = ask(three, "slice-map", TEN, {"scale": "rank", "stain": "sox10"}).records()
+    assert [row["shade"] for row in rows] == pytest.approx([8 / 9, 7 / 9, 6 / 9, 0])
+    assert {(row["lowest_shade"], row["highest_shade"]) for row in rows} == {(0, 1)}
 
 
 def test_a_scale_that_there_is_not(three: Store) -> None:
     """A wrong --scale is named, with those there are."""
-    with pytest.raises(UsageError, match="scale is 'square': use rank or log"):
+    with pytest.raises(UsageError, match="scale is 'square': use log or rank"):
         ask(three, "slice-map", TEN, {"scale": "square"}).rows()
 
 
@@ -101,7 +159,7 @@ def test_pictures_that_are_missing(tmp_path: Path) -> None:
     store = _three_patches(tmp_path)
     (tmp_path / "patches" / "case_1_match_1_h&e_patch1.png").unlink()
     spec = drawn(store, "slice-map", Choice(cases=("1",)))
-    assert "The pictures of 1 patches cannot be shown" in subtitle_of(spec)
+    assert "1 pictures are missing" in subtitle_of(spec)
     picture = _picture(spec)
     assert picture is not None
     grey = picture.getpixel((3 * picture.width // 4, picture.width // 4))
@@ -124,12 +182,33 @@ def test_places_that_are_unknown(tmp_path: Path) -> None:
 
 @pytest.mark.thorough
 def test_its_chart(three: Store, tmp_path: Path) -> None:
-    """Top patches are outlined and counted; without pictures the map stands alone; both scales can be drawn."""
-    assert "Outlined: the 1 of its patches that are in the case's top 20%" in subtitle_of(
-        drawn(three, "slice-map", TEN, {"pct": 20})
+    """Every slice has a panel in one scale of colour, and the answer counts the patches that hold half."""
+    spec = drawn(three, "slice-map", TEN)
+    assert [panel["title"]["text"] for panel in spec["concat"]] == ["h&e · match_1", "h&e · match_2", "sox10 · match_1"]
+    assert [panel["title"]["subtitle"] for panel in spec["concat"]] == [
+        "30% of attention, 3 patches", "15% of attention, 3 patches", "55% of attention, 4 patches",
+    ]  # fmt: skip
+    # A tenth of the even share to ten times: no patch of this case is as dark as that.
+    scales = [
+        node["scale"] for node in nodes(spec) if node.get("field") == "shade" and "scheme" in node.get("scale", {})
+    ]
+    assert [(scale["domain"], scale["scheme"]) for scale in scales] == [([-1, 1], "yelloworangered")] * 3
+    assert subtitle_of(spec).startswith(
+        "Case 10 (benign, called wrong as high-grade): 3 of 10 patches hold 62% of the attention, in 2 of 3 slices "
+        "(sox10 · match_1: 2, h&e · match_1: 1); in an even spread 6 would."
     )
     attended = random_store(tmp_path / "random", 11)
-    drawn(attended.store, "slice-map", Choice(cases=("4",)), {"scale": "log"})
+    drawn(attended.store, "slice-map", Choice(cases=("4",)), {"scale": "rank"})
+
+
+def test_slices_in_one_scale_of_size(tmp_path: Path) -> None:
+    """A slice of twice the extent is drawn twice as wide."""
+    patches: list[Patch] = [("1", "h&e", 0, i) for i in range(2)] + [("1", "melan", 0, i) for i in range(4)]
+    store = make_store(tmp_path / "store", {"1": 1}, patches)
+    make_run(store, "exp-s1-0", {"1": "test"}, {"1": 1}, {"1": (0.1, 0.9)}, levels(dict.fromkeys(patches, 1.0)))
+    spec = drawing(store, "slice-map", Choice(cases=("1",))).spec
+    small, large = (panel["width"] for panel in spec["concat"])
+    assert large == pytest.approx(2 * small)
 
 
 @pytest.mark.thorough
@@ -142,4 +221,4 @@ def test_a_slice_of_very_many_patches(tmp_path: Path) -> None:
     spec = drawn(store, "slice-map", Choice(cases=("1",)))
     shown = [row for rows in spec["datasets"].values() for row in rows if "shade" in row]
     assert 4321 in {row["patch_idx"] for row in shown}
-    assert "Of every" in subtitle_of(spec)
+    assert "of every" in subtitle_of(spec)

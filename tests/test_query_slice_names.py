@@ -76,11 +76,17 @@ def test_every_question_that_gives_slices_gives_their_names() -> None:
     ],
 )
 def test_a_slice_is_meant_by_its_name_or_its_number(named: Store, question: str, slice_: Any, expected: int) -> None:
-    """`--slice match_2` is the slice of that name, `--slice 1` that of slice_idx 1; a name goes before a number."""
-    assert {row["slice_idx"] for row in _asked(named, question, slice=slice_)} == {expected}
+    """`--slice match_2` is the slice of that name, `--slice 1` that of slice_idx 1; a name goes before a number.
+
+    Where none is asked for, the profile is that of the heaviest slice and the map shows all.
+    """
+    all_of_them = question == "slice-map" and slice_ is None
+    assert {row["slice_idx"] for row in _asked(named, question, slice=slice_)} == (
+        {0, 1, 2} if all_of_them else {expected}
+    )
 
 
-@pytest.mark.parametrize("question", ["patch-profile", "slice-map"])
+@pytest.mark.parametrize("question", ["patch-profile", "slice-map", "patch-gallery"])
 def test_a_slice_that_there_is_not(named: Store, question: str) -> None:
     """It is said which slices there are, by name and number, in natural order."""
     with pytest.raises(

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from milstore.analysis.pattern import longest_run, measure, moran_test, neighbours, run_chance
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
+from milstore.charts import slice_pattern
+from milstore.charts.theme import CLASS_COLOURS, OTHER_STAIN_COLOURS, STAIN_COLOURS
 from milstore.store import Store
 from tests.attending import random_store
 from tests.drawing import drawn, subtitle_of
@@ -169,8 +171,17 @@ def test_its_chart(tmp_path: Path) -> None:
     spec = drawn(_made_store(tmp_path / "made"), "slice-pattern")
     rows = [row for rows in spec["datasets"].values() for row in rows if "share" in row]
     assert {(row["name"], row["pattern"]) for row in rows} == {
-        ("benign right (1 case)", "spike"), ("benign wrong (1 case)", "region"),
-        ("high-grade right (1 case)", "diffuse"), ("high-grade wrong (1 case)", "too few"),
+        ("benign called right (1 case)", "spike"), ("benign called wrong (1 case)", "region"),
+        ("high-grade called right (1 case)", "diffuse"), ("high-grade called wrong (1 case)", "too few"),
     }  # fmt: skip
     assert "region: patches that lie together" in subtitle_of(spec)
+    assert subtitle_of(spec).startswith(
+        "benign: of 2 slices 1 spike, 1 region. high-grade: of 2 slices 1 diffuse, 1 too few."
+    )
     drawn(random_store(tmp_path / "random", 9, n_classes=3).store, "slice-pattern")
+
+
+def test_patterns_have_colours_of_their_own() -> None:
+    """No pattern is drawn in the colour of a class or of a stain."""
+    taken = {*CLASS_COLOURS, *STAIN_COLOURS.values(), *OTHER_STAIN_COLOURS}
+    assert taken.isdisjoint(slice_pattern.COLOURS)

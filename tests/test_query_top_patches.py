@@ -16,7 +16,7 @@ from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.store import Store
 from tests.attending import Attended, random_store
-from tests.drawing import drawn
+from tests.drawing import drawn, subtitle_of
 from tests.making import Patch, levels, make_run, make_store
 
 CASE_46 = """\
@@ -102,17 +102,25 @@ def test_the_studys_compositions(study: Store, case_id: str) -> None:
 
 
 def test_half_of_three_cases(three: Store) -> None:
-    """Half of case 10's ten patches: the one heavy patch of h&e 0, three of sox10 and, by its place, one of h&e 1."""
+    """Half of case 10's ten patches: the one heavy patch of h&e 0, three of sox10 and, by its place, one of h&e 1.
+
+    They hold 10, 8 + 7 + 6 and 2 of forty parts; the last ties with two of its slice that are left out.
+    """
     found = ask(three, "top-patches", Choice(cases=("10",)), {"pct": 50})
     assert found.columns == [
         "run_id", "case_id", "subset", "true_label", "pred_label", "stain", "slice_idx", "slice_name", "top_patches",
         "slice_patches", "lift", "stain_top_patches", "stain_patches", "stain_lift", "case_top_patches", "case_patches",
+        "top_attention", "stain_top_attention", "case_top_attention", "tied_patches", "case_tied_patches",
     ]  # fmt: skip
-    start = ("exp-s2-0", "10", "test", 0, 1)
+    start, near = ("exp-s2-0", "10", "test", 0, 1), pytest.approx
+
+    def rest(tied: int) -> tuple[object, ...]:
+        return near(0.825), tied, 1
+
     assert found.rows() == [
-        (*start, "h&e", 0, "match_1", 1, 3, pytest.approx(2 / 3), 2, 6, pytest.approx(2 / 3), 5, 10),
-        (*start, "h&e", 1, "match_2", 1, 3, pytest.approx(2 / 3), 2, 6, pytest.approx(2 / 3), 5, 10),
-        (*start, "sox10", 0, "match_1", 3, 4, 1.5, 3, 4, 1.5, 5, 10),
+        (*start, "h&e", 0, "match_1", 1, 3, near(2 / 3), 2, 6, near(2 / 3), 5, 10, near(0.25), near(0.3), *rest(0)),
+        (*start, "h&e", 1, "match_2", 1, 3, near(2 / 3), 2, 6, near(2 / 3), 5, 10, near(0.05), near(0.3), *rest(1)),
+        (*start, "sox10", 0, "match_1", 3, 4, 1.5, 3, 4, 1.5, 5, 10, near(0.525), near(0.525), *rest(0)),
     ]
 
 
@@ -156,20 +164,27 @@ def test_as_pandas_counts(attended: Attended, pct: float) -> None:
 
 @pytest.mark.thorough
 def test_its_chart_of_a_case(study: Store) -> None:
-    """A bar a stain and a bar a slice, with the even spread beside each count."""
+    """A row a stain and a row a slice: the count with the even spread, and beside it the attention that they hold."""
     spec = drawn(study, "top-patches", Choice(cases=("46",)))
     rows = [row for rows in spec["datasets"].values() for row in rows]
     assert {row["row"]: row["count"] for row in rows} == {
-        "h&e": 4, "melan": 3, "sox10": 3, "h&e · slice 0": 4, "melan · slice 0": 3, "sox10 · slice 0": 3,
+        "h&e": 4, "melan": 3, "sox10": 3, "h&e · match_1": 4, "melan · match_1": 3, "sox10 · match_1": 3,
     }  # fmt: skip
+    # Ten patches of a hundred parts each, and 199 of one.
+    assert all(row["held"] == pytest.approx(row["count"] * 100 / 1199, rel=1e-5) for row in rows)
+    assert (
+        "the top 10 of 209 patches hold 83% of the attention; they lie in 3 of 3 slices: h&e 4, melan 3, sox10 3."
+        in (subtitle_of(spec))
+    )
     assert all(row["even"] == pytest.approx(10 * row["slice_patches"] / 209) for row in rows)
 
 
 @pytest.mark.thorough
 def test_its_chart_of_many(attended: Attended) -> None:
-    """A row a case, whatever the number of classes."""
+    """Every case is in it, whatever the number of classes."""
     spec = drawn(attended.store, "top-patches")
-    assert {row["case_id"] for rows in spec["datasets"].values() for row in rows} == set(attended.attention["case_id"])
+    cases = {row["case_id"] for rows in spec["datasets"].values() for row in rows if "case_id" in row}
+    assert cases == set(attended.attention["case_id"])
 
 
 def test_answers_do_not_disturb_each_other(three: Store) -> None:

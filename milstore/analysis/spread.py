@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from milstore.analysis.correlation import spearman
+from milstore.analysis.correlation import COLUMNS, by_class
+from milstore.analysis.ties import Columns, cut_note, of_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -31,19 +32,24 @@ def expected_ratio(slice_sizes: Sequence[int], k: int) -> float:
     return float(np.mean(1 - none_G))
 
 
+def told(column: Columns) -> list[str]:
+    """How many of a case's top patches tie with one left out."""
+    tied = of_columns(column, "tied_patches", "top_patches")
+    return cut_note(tied, "top patches", "Where these lie, and so how far they spread, is decided by their names.")
+
+
 def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
     """Adds what is expected by lot, and the rank correlation with the error over all rows.
 
     Args:
-        table: case_id, true_class, pred_class, outcome, error, patches, top_patches, slices, touched_slices, ratio,
+        table: case_id, true_class, pred_class, outcome, error, patches, top_patches, slices, touched_slices, tied_patches, ratio,
             slice_sizes (a list), subset, split, run_id; a row per run and case.
         _bound: the question's parameters; the rows hold what they led to.
 
     Returns:
-        The rows without slice_sizes and with expected_ratio, relative_spread (ratio over expected ratio), rho and
-        p_value (ratio against error), rho_relative and p_value_relative (relative spread against error), n (predictions)
-        and n_cases; the least spread first. The p-values suppose that rows are independent: they are null where
-        several runs predicted the same case.
+        The rows without slice_sizes and with expected_ratio, relative_spread (ratio over expected ratio), and the columns
+        of `correlation.COLUMNS` of the ratio and the error; with `_relative` behind their names those of the relative
+        spread and the error. The least spread first.
     """
     import pyarrow as pa
 
@@ -58,11 +64,11 @@ def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
     )
     ratio, error = np.array(table["ratio"].to_pylist(), np.float64), table["error"].to_pylist()
     relative = ratio / expected
-    n, n_cases = table.num_rows, len(set(table["case_id"].to_pylist()))
+    cases, classes = table["case_id"].to_pylist(), table["true_class"].to_pylist()
     # Rounded, because the same spread by two ways must be a tie and not a rank apart.
     found = {
-        "": spearman(np.round(ratio, 9).tolist(), error),
-        "_relative": spearman(np.round(relative, 9).tolist(), error),
+        suffix: by_class(list(zip(np.round(values, 9).tolist(), error, cases, strict=True)), classes)
+        for suffix, values in (("", ratio), ("_relative", relative))
     }
     columns: dict[str, Any] = {
         name: table[name]
@@ -75,16 +81,16 @@ def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
             "top_patches",
             "slices",
             "touched_slices",
+            "tied_patches",
         )
     }
     numbers = {"ratio": ratio, "expected_ratio": expected, "relative_spread": relative, "error": error}
     columns |= {name: array(values, pa.float64()) for name, values in numbers.items()}
     columns |= {name: table[name] for name in ("subset", "split", "run_id")}
-    for suffix, correlation in found.items():
-        p_value = correlation.p_value if n == n_cases else None
-        columns[f"rho{suffix}"] = array([correlation.rho] * n, pa.float64())
-        columns[f"p_value{suffix}"] = array([p_value] * n, pa.float64())
-    columns |= {"n": array([n] * n, pa.int64()), "n_cases": array([n_cases] * n, pa.int64())}
+    for suffix, statistics in found.items():
+        for column, kind in COLUMNS.items():
+            if not (suffix and column in ("n", "n_cases")):
+                columns[f"{column}{suffix}"] = array([statistics[name][column] for name in classes], kind)
     with_statistics = pa.table(columns)
     # A stable sort: ties stay in natural order.
     return with_statistics.take(array(np.argsort(np.round(relative, 9), kind="stable"), pa.int64()))

@@ -4,7 +4,19 @@ from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
+from milstore.analysis.ties import Columns, cut_note, of_columns
+
 Row = Mapping[str, Any]
+
+
+def told(column: Columns) -> list[str]:
+    """How many of a case's top patches tie with one left out."""
+    tied = of_columns(column, "case_tied_patches", "case_top_patches")
+    return cut_note(
+        tied,
+        "top patches",
+        "Names decide which of these are counted; lift shares their places among all that are equal.",
+    )
 
 
 def report(rows: Iterable[Row]) -> str:
@@ -25,6 +37,7 @@ def _case(rows: list[Row]) -> str:
         f"  # top patches (per-case): {first['case_top_patches']}",
         f"  # total slices: {len(rows)}",
         f"  slice ratio: {len(touched) / len(rows):.4f}",
+        *([f"  # top patches that tie with one left out: {tied}"] if (tied := first["case_tied_patches"]) else []),
         "  Top-patch counts by stain:",
         *(f"    {stain}: {count}" for stain, count in by_stain.items()),
         "  Top-patch counts by (stain, slice_idx):",

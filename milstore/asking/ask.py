@@ -161,6 +161,7 @@ def ask(
     return Result(
         _runner(con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
         analysis_function(query.then, bound) if query.then else None,
+        analysis_function(query.told) if query.told else None,
         title=selection.title,
         notes=[*selection.notes, *told],
         run_names=selection.run_names,

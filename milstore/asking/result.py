@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 SHOWN = 20
 """Rows of an answer that a notebook shows of itself."""
 Fetch = Callable[[Run], Any]
+Columns = Callable[[str], Sequence[Any]]
+"""Gives the values of a column of an answer by its name."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,7 @@ class Result:
 
     _run: Callable[[Fetch], Any]
     _then: "Callable[[pa.Table], pa.Table] | None" = None
+    _told: Callable[[Columns], list[str]] | None = None
     title: str = ""
     """Which run or experiment answered."""
     notes: list[str] = field(default_factory=list)
@@ -39,7 +42,13 @@ class Result:
             table = self.arrow()
             return table.column_names, list(zip(*(column.to_pylist() for column in table.columns), strict=True))
         names, rows = self._run(fetch_rows)
+        self._tell(lambda name: [row[names.index(name)] for row in rows])
         return self._named(names), rows
+
+    def _tell(self, column: Columns) -> None:
+        """Note what must be told with the rows, once, in whichever form they are asked for."""
+        told = self._told(column) if self._told is not None else []
+        self.notes.extend(note for note in told if note not in self.notes)
 
     def _named(self, names: list[str]) -> list[str]:
         """The names of the columns, made distinct; what is renamed is told."""
@@ -66,6 +75,7 @@ class Result:
         table = self._run(fetch_table)
         if self._then is not None:
             table = self._then(table)
+        self._tell(lambda name: table[name].to_pylist())
         return table.rename_columns(self._named(table.column_names))
 
     def arrow(self) -> "pa.Table":

@@ -36,8 +36,14 @@ def case_names(frame: pd.DataFrame) -> pd.Series:
 
 
 def slice_names(frame: pd.DataFrame) -> pd.Series:
-    """Stain and number of each row's slice."""
-    return frame["stain"].astype(str) + " · slice " + frame["slice_idx"].astype(str)
+    """Stain and name of each row's slice; its number where the store has no name for it."""
+    numbers = "slice " + frame["slice_idx"].astype(str)
+    names = (
+        frame["slice_name"].astype(object).where(frame["slice_name"].notna(), numbers)
+        if "slice_name" in frame
+        else numbers
+    )
+    return frame["stain"].astype(str) + " · " + names.astype(str)
 
 
 def patch_names(frame: pd.DataFrame) -> pd.Series:
@@ -46,9 +52,12 @@ def patch_names(frame: pd.DataFrame) -> pd.Series:
 
 
 def called(row: "pd.Series[Any]") -> str:
-    """A case's class and what it was called, such as `benign, called high-grade`."""
-    truth = str(row["true_class"])
-    return f"{truth}, called right" if row["outcome"] == "right" else f"{truth}, called {row['pred_class']}"
+    """A case's class and how it was called, such as `benign, called wrong as high-grade`."""
+    truth, outcome = str(row["true_class"]), row["outcome"]
+    if outcome not in ("right", "wrong"):
+        return truth
+    as_what = f" as {row['pred_class']}" if outcome == "wrong" and "pred_class" in row.index else ""
+    return f"{truth}, called {outcome}{as_what}"
 
 
 def times_even(value: float) -> str:

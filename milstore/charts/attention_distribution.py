@@ -1,72 +1,155 @@
-"""`attention-distribution`: how many patches of a case have how much attention, and how much of it all they hold."""
+"""`attention-distribution`: how few patches of a case hold how much of its attention, and how many would in an even spread."""
 
+from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import altair as alt
+import numpy as np
 import pandas as pd
 
-from milstore.charts.attended import one_run
-from milstore.charts.theme import ACCENT, CLASS_COLOURS, NEUTRAL, WIDTH, About, themed, titled
+from milstore.charts.answer_line import answered
+from milstore.charts.attended import called, one_run
+from milstore.charts.theme import ACCENT, NEUTRAL, About, themed
 from milstore.charts.tooltips import told
 
-_BAR = "#64748B"
-_MASS = CLASS_COLOURS[4]
-_MOST_LABELS = 50
-"""Bins that are wide enough for a number above each bar."""
+ASKED: Mapping[str, Any] = {"bins": 1000, "log": True}
+"""What the question is asked with unless somebody says otherwise: bins so narrow that their patches weigh nearly the same."""
+_LINE = "#4B5563"
+_WIDTH = 520
+_TEN = 10
+"""Patches that the answer speaks of, or as many near that as can be told apart."""
+_STEPS = 12
+"""Points of a line between two bins: patches of a bin weigh alike, which is no straight line on a logarithmic axis."""
 
 
 def chart(frame: pd.DataFrame, about: About) -> Any:
-    """Counts above, shares of the attention below, and the even share marked in both."""
+    """The share of attention that the most attended patches hold, against their number; that of an even spread dashed."""
     one_run(frame, "attention-distribution")
-    log = bool(about.values.get("log"))
     first = frame.iloc[0]
-    frame = frame.assign(even=frame["uniform"])
-    above = frame.loc[frame["low"] >= first["uniform"], "patches"].sum()
-    words = (
-        f"Case {first['case_id']} ({first['true_class']}, called {first['outcome']}): {first['case_patches']} patches, "
-        f"even share 1 / {first['case_patches']} = {first['uniform']:.3g} (dashed)."
+    of = int(first["case_patches"])
+    curve = _curve(frame)
+    mark = _mark(curve, of)
+    half = _patches_for(curve, 0.5)
+    title = answered(about, _answer(first, mark, of), _notes(first, half, of))
+    lines = pd.concat([curve.assign(words="this case"), _even(of)], ignore_index=True)
+    x = alt.X(
+        "k:Q",
+        title="most attended patches (log scale)",
+        scale=alt.Scale(type="log", domain=[1, max(of, 2)], nice=False),
+        axis=alt.Axis(format="~s", tickCount=6),
     )
-    peak = frame.iloc[-1]
-    high = (
-        f"The highest of {len(frame)} bins: {_patches(peak['patches'])} with {peak['attention']:.0%} of the attention"
+    y = alt.Y(
+        "share:Q",
+        title="share of the case's attention that they hold",
+        scale=alt.Scale(domain=[0, 1], nice=False),
+        axis=alt.Axis(format="%"),
     )
-    high += f"; {_patches(above)} in bins wholly above the even share."
-    title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, words, high]))
-    counts = _panel(frame, log, "patches", "patches (square-root scale)", _BAR, height=230, last=False)
-    masses = _panel(frame, log, "attention", "share of the case's attention", _MASS, height=130, last=True)
-    return themed(alt.vconcat(counts, masses, spacing=8).resolve_scale(x="shared").properties(title=title))
-
-
-def _patches(n: int) -> str:
-    return f"{n} patch" if n == 1 else f"{n} patches"
-
-
-def _panel(frame: pd.DataFrame, log: bool, field: str, title: str, colour: str, *, height: int, last: bool) -> Any:
-    base = alt.Chart(frame)
-    scale = alt.Scale(type="log", nice=False) if log else alt.Scale(nice=False, zero=True)
-    words = "effective attention of a patch" + (" (logarithmic)" if log else "")
-    axis = alt.Axis(format="~g", tickCount=8, labels=last, grid=False)
-    x = alt.X("low:Q", scale=scale, title=words if last else None, axis=axis)
-    is_count = field == "patches"
-    y_scale = alt.Scale(type="sqrt", domainMin=0) if is_count else alt.Scale(domainMin=0)
-    y_axis = alt.Axis(tickCount=5, format="d" if is_count else "%", tickMinStep=1 if is_count else 0)
-    y = alt.Y(f"{field}:Q", scale=y_scale, title=title, axis=y_axis)
-    tooltip = told(
-        "case_id:N",
-        alt.Tooltip("low:Q", title="from", format=".3g"),
-        alt.Tooltip("high:Q", title="to", format=".3g"),
-        "patches:Q",
-        alt.Tooltip("attention:Q", title="share of the attention", format=".2%"),
-    )
-    bars = base.mark_bar(color=colour, stroke="white", strokeWidth=0.5).encode(
-        x=x, x2="high:Q", y=y, y2=alt.datum(0), tooltip=tooltip
-    )
-    layers: list[Any] = [bars]
-    if is_count and len(frame) <= _MOST_LABELS:
-        middle = "sqrt(datum.low * datum.high)" if log else "(datum.low + datum.high) / 2"
-        text = base.transform_filter("datum.patches > 0").transform_calculate(middle=middle)
-        layers.append(
-            text.mark_text(dy=-6, fontSize=9, color=NEUTRAL).encode(x="middle:Q", y="patches:Q", text="patches:Q")
+    words = ["this case", "an even spread"]
+    line = (
+        alt.Chart(lines)
+        .mark_line(strokeWidth=2.2, interpolate="linear")
+        .encode(
+            x=x,
+            y=y,
+            color=alt.Color(
+                "words:N", scale=alt.Scale(domain=words, range=[_LINE, NEUTRAL]), title=None, legend=_legend()
+            ),
+            strokeDash=alt.StrokeDash(
+                "words:N", scale=alt.Scale(domain=words, range=[[1, 0], [5, 4]]), title=None, legend=_legend()
+            ),
         )
-    even = alt.Chart(frame.head(1)).mark_rule(color=ACCENT, strokeDash=[5, 4], strokeWidth=1.5).encode(x="even:Q")
-    return alt.layer(*layers, even).properties(width=WIDTH + 60, height=height)
+    )
+    steps = frame[frame["patches"] > 0]
+    steps = steps.assign(k=steps["top_patches"], share=steps["top_attention"].clip(upper=1))
+    shown = steps.iloc[:: -(-len(steps) // 300)][["case_id", "k", "share", "even_patches", "low"]]
+    dots = (
+        alt.Chart(shown)
+        .mark_circle(size=26, color=_LINE, opacity=1)
+        .encode(
+            x=x,
+            y=y,
+            tooltip=told(
+                "case_id:N",
+                alt.Tooltip("k:Q", title="most attended patches"),
+                alt.Tooltip("share:Q", title="attention they hold", format=".1%"),
+                alt.Tooltip("even_patches:Q", title="as many as this in an even spread", format=",.0f"),
+                alt.Tooltip("low:Q", title="attention of each, from", format=".3g"),
+            ),
+        )
+    )
+    return themed(alt.layer(line, dots, *_marked(mark, of, x, y)).properties(width=_WIDTH, height=320, title=title))
+
+
+def _legend() -> alt.Legend:
+    return alt.Legend(orient="bottom", direction="horizontal", symbolType="stroke", symbolSize=300)
+
+
+def _curve(frame: pd.DataFrame) -> pd.DataFrame:
+    """The points of the line: numbers of patches and the share that they hold, from the highest bin down."""
+    known = frame[frame["patches"] > 0].sort_values("top_patches")
+    ends = [(0.0, 0.0), *zip(known["top_patches"].astype(float), known["top_attention"].clip(upper=1), strict=True)]
+    points = [ends[1]]
+    for (k0, share0), (k1, share1) in pairwise(ends[1:]):
+        # Patches of a bin weigh alike: their share grows with their number.
+        inner = np.unique(np.rint(np.geomspace(k0, k1, _STEPS)))[1:]
+        points += [(k, share0 + (share1 - share0) * (k - k0) / (k1 - k0)) for k in inner.tolist()]
+    first_k, first_share = ends[1]
+    begin = [(k, first_share * k / first_k) for k in np.unique(np.rint(np.geomspace(1, first_k, _STEPS))).tolist()[:-1]]
+    return pd.DataFrame([*begin, *points], columns=["k", "share"])
+
+
+def _even(of: int) -> pd.DataFrame:
+    k = np.unique(np.rint(np.geomspace(1, of, 120)))
+    return pd.DataFrame({"k": k, "share": k / of, "words": "an even spread"})
+
+
+def _mark(curve: pd.DataFrame, of: int) -> tuple[int, float]:
+    """How many patches the answer speaks of, and what they hold."""
+    k = min(_TEN, max(1, of // 2))
+    return k, float(np.interp(k, curve["k"], curve["share"]))
+
+
+def _patches_for(curve: pd.DataFrame, share: float) -> int:
+    """The fewest patches that hold a share."""
+    k = float(np.interp(share, curve["share"], curve["k"]))
+    return max(1, int(np.ceil(k - 1e-6)))
+
+
+def _answer(first: "pd.Series[Any]", mark: tuple[int, float], of: int) -> str:
+    k, share = mark
+    many = f"{k} of {of:,} patches hold" if k > 1 else f"1 of {of:,} patches holds"
+    return (
+        f"Case {first['case_id']} ({called(first)}): {many} {share:.0%} of the attention; "
+        f"an even share would need {share * of:,.0f}."
+    )
+
+
+def _notes(first: "pd.Series[Any]", half: int, of: int) -> list[str]:
+    return [
+        f"Half of the attention lies in {half:,} patch{'es' if half > 1 else ''}. Even share: 1 / {of:,} = {first['uniform']:.3g}."
+    ]
+
+
+def _marked(mark: tuple[int, float], of: int, x: alt.X, y: alt.Y) -> list[Any]:
+    """The patches of the answer, and as much attention in an even spread."""
+    k, share = mark
+    even = max(1.0, share * of)
+    points = pd.DataFrame(
+        {
+            "k": [k, even], "share": [share, share], "k2": [even, even],
+            "words": [f"{k} patch{'es' if k > 1 else ''}: {share:.0%}", f"{even:,.0f} in an even spread"],
+        }
+    )  # fmt: skip
+    base = alt.Chart(points)
+    far = 6 * even > of
+    return [
+        base.transform_filter(f"datum.k < {even}").mark_rule(color=ACCENT, strokeWidth=1.2).encode(x=x, x2="k2:Q", y=y),
+        base.mark_point(filled=True, size=75, color=ACCENT, shape="diamond", opacity=1).encode(x=x, y=y),
+        base.transform_filter(f"datum.k != {even}")
+        .mark_text(align="right", dx=-10, dy=-8, fontSize=11.5, fontWeight="bold", color=ACCENT)
+        .encode(x=x, y=y, text="words:N"),
+        base.transform_filter(f"datum.k == {even}")
+        .mark_text(align="right" if far else "left", dx=-8 if far else 10, dy=16, fontSize=11.5, color=ACCENT)
+        .encode(x=x, y=y, text="words:N"),
+    ]

@@ -4,104 +4,134 @@ from typing import TYPE_CHECKING, Any
 
 import altair as alt
 
-from milstore.charts.theme import ACCENT, About, class_colour, outcome_shape, themed, titled
+from milstore.charts.answer_line import answered
+from milstore.charts.error_scatter import few_enough, ringed
+from milstore.charts.strips import NOTE, classes_of, strips
+from milstore.charts.theme import ACCENT, About, class_colour, outcome_shape, themed
 from milstore.charts.tooltips import CASE, ORIGIN, told
+from milstore.charts.within import FADED, PLAIN, asked_for, whose
 
 if TYPE_CHECKING:
     import pandas as pd
 
+WITHIN_COHORT = True
 LEVELS = ["stain", "slice", "patch"]
-LEVEL_COLOURS = ["#2B3A67", "#7C8FC1", "#C9D4EE"]
-"""One hue from dark to light: from the whole case down to the patch."""
-_BELOW: dict[str, Any] = {"orient": "bottom", "direction": "vertical"}
-_MOST_ROWS = 400
-_HEIGHT, _STEPS = 860, (2.0, 16.0)
-_LEGIBLE = 8
-"""Rows of fewer pixels go without the name of their case."""
+LEVEL_COLOURS = ["#1F2937", "#6B7280", "#D1D5DB"]
+"""Grey, from dark to light: from the whole case down to the patch. Colours are the classes'."""
+_MANY = {"stain": "stains", "slice": "slices", "patch": "patches"}
+_ROWS = 12
+"""Cases that are shown one by one: the sparsest."""
 
 
 def chart(frame: "pd.DataFrame", about: About) -> Any:
-    """For each case, highest error first: its error, its entropy by level with ln N, each level's ratio to its most."""
-    notes = list(about.notes)
-    if len(frame) > _MOST_ROWS:
-        notes.append(f"the {_MOST_ROWS} predictions of highest error, of {len(frame):,}")
-    rows = frame.head(_MOST_ROWS).copy()
-    repeated = rows["case_id"].duplicated().any()
-    rows["row"] = rows["case_id"] + " · " + rows["run_id"].str[-6:] if repeated else rows["case_id"]
-    step = min(max(_HEIGHT / len(rows), _STEPS[0]), _STEPS[1])
-    axis = alt.Axis(labels=step >= _LEGIBLE, ticks=False, labelFontSize=min(11, max(8, round(step))), labelPadding=4)
-    y = alt.Y(
-        "row:N", sort=list(rows["row"]), title="case" if len(rows) < 12 else "case, highest error first", axis=axis
+    """Each level's share of its most by class, effective patches against the error, and the sparsest cases by level."""
+    drawn, notes = few_enough(frame, 800)
+    above = alt.hconcat(_shares(drawn, about), _scatter(drawn, about), spacing=20)
+    rows = frame.assign(asked=asked_for(frame, about), sparse=frame["effective_patches"] / frame["n_patches"])
+    shown = rows.sort_values(["asked", "sparse"], ascending=[False, True], kind="stable").head(_ROWS)
+    parts = alt.vconcat(above, _bars(shown, len(frame), about), spacing=24)
+    if about.cases:
+        notes = [f"Ringed and named: {whose(about)}; the others are paler.", *notes]
+    title = answered(about, _answer(frame, about), [f"A share of 1 is an even spread. {NOTE}", *notes])
+    return themed(parts.resolve_scale(color="independent", shape="independent").properties(title=title))
+
+
+def _answer(frame: "pd.DataFrame", about: About) -> list[str]:
+    """How many patches alike attention amounts to, by class, and which level spreads the least."""
+    import pandas as pd
+
+    lines = []
+    for name in classes_of(frame, about):
+        of_class = frame[frame["true_class"] == name]
+        medians = {level: of_class[f"{level}_ratio"].median() for level in LEVELS}
+        known = {level: value for level, value in medians.items() if not pd.isna(value)}
+        least = min(known, key=lambda level: known[level]) if known else None
+        spread = f"; least even over {_MANY[least]} ({known[least]:.0%} of the most entropy)" if least else ""
+        lines.append(
+            f"{name}: as concentrated as on {of_class['effective_patches'].median():.0f} of "
+            f"{of_class['n_patches'].median():,.0f} patches alike (medians){spread}."
+        )
+    return lines
+
+
+def _shares(frame: "pd.DataFrame", about: About) -> Any:
+    import pandas as pd
+
+    groups = {"all levels": "ratio", **{level: f"{level}_ratio" for level in LEVELS}}
+    kept = ["case_id", "true_class", "outcome", "error", "n_patches", "effective_patches", "subset", "run_id"]
+    rows = pd.concat(
+        [frame[kept].assign(group=group, value=frame[column]) for group, column in groups.items()], ignore_index=True
     )
-    bare = alt.Y("row:N", sort=list(rows["row"]), title=None, axis=None)
-    height = alt.Step(step)
-    panels = [
-        _errors(y, about).properties(width=150, height=height),
-        _bars(bare).properties(width=370, height=height),
-        _ratios(bare).properties(width=150, height=height),
+    y = alt.Y("value:Q", title="entropy, share of its maximum", scale=alt.Scale(domain=[0, 1], nice=False))
+    labels = []
+    for group, column in groups.items():
+        missing = int(frame[column].isna().sum())
+        labels.append([group, f"{missing} have only one"] if missing else [group])
+    tooltip = [
+        *told(*CASE, "n_patches:Q", "effective_patches:Q"),
+        alt.Tooltip("group:N", title="level"),
+        alt.Tooltip("value:Q", title="share of its maximum", format=".2f"),
+        *told(*ORIGIN),
     ]
-    title = titled(About(title=about.title, subtitle=about.subtitle, notes=notes))
-    return themed(
-        alt.hconcat(*panels, data=rows, spacing=14)
-        .resolve_scale(color="independent", shape="independent", y="shared")
-        .properties(title=title)
-    )
+    return strips(rows, about, groups=list(groups), y=y, tooltip=tooltip, labels=labels, width=300, height=230)
 
 
-def _errors(y: alt.Y, about: About) -> Any:
-    x = alt.X("error:Q", title="error", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(values=[0, 0.5, 1], orient="top"))
-    point = alt.Chart().mark_point(filled=True, size=30, opacity=1)
-    return point.encode(
-        x=x, y=y, color=class_colour(about).legend(**_BELOW), shape=outcome_shape().legend(**_BELOW), tooltip=_tooltip()
-    )
-
-
-def _bars(y: alt.Y) -> Any:
-    bars = _folded([f"{level}_entropy" for level in LEVELS], "part").mark_bar()
-    bars = bars.encode(
-        x=alt.X(
-            "part:Q",
-            title="entropy of effective attention, nats (tick: ln N)",
-            axis=alt.Axis(orient="top"),
-            stack="zero",
-        ),
-        y=y,
-        color=_level_colour("H(stain) + H(slice | stain) + H(patch | slice)"),
-        order=alt.Order("order:Q"),
-        tooltip=_tooltip(),
-    )
-    ticks = alt.Chart().mark_tick(color=ACCENT, thickness=1.5).encode(x="max_entropy:Q", y=y, tooltip=_tooltip())
-    return bars + ticks
-
-
-def _ratios(y: alt.Y) -> Any:
+def _scatter(frame: "pd.DataFrame", about: About) -> Any:
+    kept = ["case_id", "true_class", "outcome", "error", "n_patches", "effective_patches", "subset", "run_id"]
+    base = alt.Chart(frame[kept].assign(asked=asked_for(frame, about)))
     x = alt.X(
-        "value:Q",
-        title="share of its maximum",
-        scale=alt.Scale(domain=[0, 1]),
-        axis=alt.Axis(values=[0, 0.5, 1], orient="top"),
+        "effective_patches:Q",
+        title="effective patches, 1 / Σp² (log scale)",
+        scale=alt.Scale(type="log", nice=False, padding=10),
+        axis=alt.Axis(format="~s", tickCount=4),
     )
-    points = _folded([f"{level}_ratio" for level in LEVELS], "value").transform_filter("isValid(datum.value)")
-    shape = alt.Shape(
-        "level:N", sort=LEVELS, scale=alt.Scale(domain=LEVELS, range=["square", "triangle-up", "circle"]), legend=None
+    y = alt.Y("error:Q", title="error, 1 − p(true class)", scale=alt.Scale(domain=[0, 1]))
+    points = base.mark_point(filled=True, size=34, opacity=FADED if about.cases else PLAIN).encode(
+        x=x,
+        y=y,
+        color=class_colour(about).legend(None),
+        shape=outcome_shape().legend(None),
+        tooltip=told(*CASE, "n_patches:Q", "effective_patches:Q", *ORIGIN),
     )
-    return points.mark_point(filled=True, size=26, opacity=1, stroke="#4B5563", strokeWidth=0.6).encode(
-        x=x, y=y, color=_level_colour(None), shape=shape, tooltip=_tooltip()
-    )
+    layers = [points, *(ringed(base.transform_filter("datum.asked"), x, y, about) if about.cases else [])]
+    return alt.layer(*layers).properties(width=185, height=230)
 
 
-def _folded(columns: list[str], value: str) -> Any:
-    """A row for each level, with the value of the level's column."""
-    return (
-        alt.Chart()
-        .transform_fold([*columns], ["column", value])
+def _bars(rows: "pd.DataFrame", of: int, about: About) -> Any:
+    """The entropy of some cases, cut into its levels, with that of an even spread."""
+    names = list(rows["case_id"] + " (" + rows["true_class"] + ", " + rows["outcome"] + ")")
+    if rows["case_id"].duplicated().any():
+        names = [f"{name} · {run_id[-6:]}" for name, run_id in zip(names, rows["run_id"], strict=True)]
+    rows = rows.assign(row=names)
+    words = f"The {len(rows)} sparsest of {of} cases, by effective patches / patches" if of > len(rows) else "The cases"
+    if about.cases and of > len(rows):
+        words = f"{whose(about).capitalize()}, and the sparsest of {of} cases by effective patches / patches"
+    y = alt.Y("row:N", sort=names, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=220))
+    base = alt.Chart(rows)
+    bars = (
+        base.transform_fold([f"{level}_entropy" for level in LEVELS], ["column", "part"])
         .transform_calculate(level="split(datum.column, '_')[0]", order=f"indexof({LEVELS}, datum.level)")
+        .mark_bar(height={"band": 0.7})
+        .encode(
+            x=alt.X(
+                "part:Q",
+                title="entropy of effective attention, nats (tick: ln of all patches, an even spread)",
+                stack="zero",
+            ),
+            y=y,
+            color=alt.Color(
+                "level:N",
+                sort=LEVELS,
+                scale=alt.Scale(domain=LEVELS, range=LEVEL_COLOURS),
+                legend=alt.Legend(title="level", orient="bottom", direction="horizontal"),
+            ),
+            order=alt.Order("order:Q"),
+            tooltip=_tooltip(),
+        )
     )
-
-
-def _level_colour(title: str | None) -> alt.Color:
-    legend = None if title is None else alt.Legend(title=title, titleLimit=400, orient="bottom", direction="horizontal")
-    return alt.Color("level:N", sort=LEVELS, scale=alt.Scale(domain=LEVELS, range=LEVEL_COLOURS), legend=legend)
+    ticks = base.mark_tick(color=ACCENT, thickness=2, height=13).encode(x="max_entropy:Q", y=y, tooltip=_tooltip())
+    heading = alt.TitleParams(words, fontSize=12, fontWeight="normal", anchor="start", offset=4)
+    return alt.layer(bars, ticks).properties(width=430, height=alt.Step(17), title=heading)
 
 
 def _tooltip() -> list[alt.Tooltip]:

@@ -3,61 +3,65 @@
 from typing import Any
 
 import altair as alt
-import numpy as np
 import pandas as pd
 
-from milstore.charts.attended import all_stains, called, one_run, times_even
-from milstore.charts.theme import NEUTRAL, About, stain_colour, themed, titled
+from milstore.charts.answer_line import answered
+from milstore.charts.attended import all_stains, called, one_run, slice_names, times_even
+from milstore.charts.patch_pictures import checked, with_pictures
+from milstore.charts.theme import NEUTRAL, About, stain_colour, themed
 from milstore.charts.tooltips import PATCH, told
-from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
 
 COLUMNS = 8
-SIDE = 82
+SIDE = 70
 """Pixels of a picture in the chart."""
 _PIXELS = 128
-_WIDTH, _HEIGHT = 93, 140
+_WIDTH, _HEIGHT = 81, 128
 _ENDS = {"top": "most attended", "bottom": "least attended"}
 
 
 def prepare(frame: pd.DataFrame, about: About) -> pd.DataFrame:
     """With the columns `picture`, a data URI or null, and `problem`, why it is null."""
-    if about.store is None:
-        return frame
-    pictures = PatchFolder.of(about.store).read_all(frame, _PIXELS)
-    return frame.assign(
-        picture=np.array([picture.image and data_uri(picture.image) for picture in pictures], dtype=object),
-        problem=[picture.problem for picture in pictures],
-    )
+    return with_pictures(frame, about, _PIXELS)
 
 
 def chart(frame: pd.DataFrame, about: About) -> Any:
     """Two grids of pictures, in the order of attention; a placeholder says why where there is none."""
     one_run(frame, "patch-gallery")
     about = all_stains(frame, about)
-    if "picture" not in frame:
-        frame = frame.assign(picture=None, problem="not read")
-    shown = frame["picture"].map(is_data_uri)
+    frame = checked(frame)
     place = frame["position"] - 1
     frame = frame.assign(
-        picture=frame["picture"].where(shown, None),
-        problem=frame["problem"].where(~shown, ""),
         column=(place % COLUMNS) * _WIDTH,
         line=(place // COLUMNS) * _HEIGHT,
-        first=frame["stain"] + " · slice " + frame["slice_idx"].astype(str),
+        first=slice_names(frame),
         second="patch " + frame["patch_idx"].astype(str) + " · #" + frame["rank"].astype(str),
         third=[
             f"{w:.2g} ({times_even(t)})" for w, t in zip(frame["effective_attention"], frame["times_even"], strict=True)
         ],
     )
-    first = frame.iloc[0]
-    heads = {end: f"{words} patches of case {first['case_id']} ({called(first)})" for end, words in _ENDS.items()}
-    grids = [_grid(frame[frame["end"] == end], about, heads[end]) for end in _ENDS if (frame["end"] == end).any()]
-    missing = int((~shown).sum())
-    notes = [*about.notes, "Under each: place, number and rank, effective attention (times the even share)."]
+    grids = [
+        _grid(frame[frame["end"] == end], about, words) for end, words in _ENDS.items() if (frame["end"] == end).any()
+    ]
+    missing = int(frame["picture"].isna().sum())
+    notes = ["Under each: slice, patch and its rank in the case, effective attention (times the even share)."]
     if missing:
         notes.append(f"{missing} of {len(frame)} pictures cannot be shown: the grey fields say why.")
-    title = titled(About(title=about.title, subtitle=about.subtitle, notes=notes))
-    return themed(alt.vconcat(*grids, spacing=16).properties(title=title))
+    return themed(alt.vconcat(*grids, spacing=16).properties(title=answered(about, _answer(frame), notes)))
+
+
+def _answer(frame: pd.DataFrame) -> str:
+    """How much the most and the least attended patches hold."""
+    first = frame.iloc[0]
+    said = [
+        f"the {len(rows)} {_ENDS[str(end)]} hold {rows['effective_attention'].sum():{'.0%' if end == 'top' else '.2%'}}"
+        for end, rows in frame.groupby("end", sort=False)
+    ]
+    lead = frame.loc[frame["end"] == "top", "stain"].value_counts()
+    stains = ", ".join(f"{stain} {count}" for stain, count in lead.items())
+    return (
+        f"Case {first['case_id']} ({called(first)}), of its {first['case_patches']:,} patches {' and '.join(said)} of the "
+        f"attention; most attended: {stains}."
+    )
 
 
 def _grid(rows: pd.DataFrame, about: About, words: str) -> Any:

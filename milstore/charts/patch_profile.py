@@ -5,8 +5,9 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from milstore.charts.answer_line import answered
 from milstore.charts.attended import MOST_ROWS, all_stains, called, one_run, slice_names
-from milstore.charts.theme import ACCENT, WIDTH, About, stain_colours, themed, titled
+from milstore.charts.theme import ACCENT, WIDTH, About, stain_colours, themed
 from milstore.charts.tooltips import PATCH, PLACE, told
 
 _LABELLED = 3
@@ -20,15 +21,15 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     first = frame.iloc[0]
     colour = dict(zip(about.stains, stain_colours(about.stains), strict=True))[first["stain"]]
     effective = 1 / float((frame["patch_attention"] ** 2).sum())
-    words = [
-        f"Case {first['case_id']} ({called(first)}), {slice_names(frame).iloc[0]} ({first['slice_name']}): "
-        f"{first['slice_patches']} patches, {first['slice_effective_attention']:.1%} of the case's attention. ",
-        f"The highest patch holds {frame['patch_attention'].max():.1%} of the slice; attention is as concentrated as on "
-        f"{effective:.1f} patches alike.",
+    answer = [
+        f"Case {first['case_id']} ({called(first)}), {slice_names(frame).iloc[0]}: its highest patch holds "
+        f"{frame['patch_attention'].max():.0%} of the slice; as concentrated as on {effective:.1f} of "
+        f"{first['slice_patches']} patches alike.",
+        f"The slice has {first['slice_effective_attention']:.1%} of the case's attention.",
     ]
     shown, note = _thinned(frame)
-    title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, *words, *note]))
-    return themed(_bars(shown, colour).properties(width=WIDTH + 60, height=280, title=title))
+    notes = [*note, f"The {_LABELLED} highest patches are named by their numbers."]
+    return themed(_bars(shown, colour).properties(width=WIDTH - 60, height=270, title=answered(about, answer, notes)))
 
 
 def _thinned(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

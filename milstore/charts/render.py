@@ -70,11 +70,20 @@ def drawing(
             f"query {name} has no chart: milstore query {name} gives its table, --chart ./file.py draws it"
         )
     choice = choice or Choice()
-    result = ask(store, name, choice, values, timeout=timeout)
+    # What somebody asked for stands in the title; a chart's own finer steps do not.
+    finer = {} if chart is not None else _finer(query, values or {})
+    result = ask(store, name, choice, {**(values or {}), **finer}, timeout=timeout)
     cohort = None
     if chart is None and choice.cases and draws_cohort(name):
         cohort = ask(store, name, replace(choice, cases=()), values, timeout=timeout)
     return draw(store, query, result, choice, values, chart, cohort)
+
+
+def _finer(query: queries.Query, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What a chart asks its question with in place of the usual, where nobody said otherwise."""
+    usual = {parameter.name: parameter.default for parameter in query.parameters}
+    asked: Mapping[str, Any] = getattr(importlib.import_module(_module(query.name)), "ASKED", {})
+    return {name: value for name, value in asked.items() if values.get(name) in (None, usual[name])}
 
 
 def draws_cohort(name: str) -> bool:
@@ -127,13 +136,14 @@ def draw(
         else []
     )
     bound = query.bind({**values, "case": cases[0]} if query.wants_case else values)
+    # What must be told with an answer is known when its rows are there.
+    frame = result.df() if cohort is None else with_cohort(result.df(), cohort.df())
     about = replace(
         about_of(store, _title(query, cases, bound), result, bound),
         cases=cases,
         own=result.records() if cohort is not None else (),
         calls=_calls(store, module, choice),
     )
-    frame = result.df() if cohort is None else with_cohort(result.df(), cohort.df())
     # A module may have better words for it.
     if frame.empty and not hasattr(module, "nothing"):
         return Drawing(query, about, nothing(about, "No row answers this: there is nothing to show."))

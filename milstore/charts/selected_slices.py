@@ -5,9 +5,10 @@ from typing import Any
 import altair as alt
 import pandas as pd
 
+from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, slice_names
 from milstore.charts.case_rows import row_step
-from milstore.charts.theme import ACCENT, About, outcome_shape, stain_colour, themed, titled
+from milstore.charts.theme import ACCENT, About, outcome_shape, stain_colour, themed
 from milstore.charts.tooltips import CALLED, SLICE, told
 
 MOST_ROWS = 120
@@ -38,18 +39,18 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
                 strict=True,
             )
         ],
-        class_words=frame["true_class"] + ", " + frame["outcome"],
+        class_words=frame["true_class"] + ", called " + frame["outcome"],
     )
-    words = ["Tick: all slices of the case alike. Beside the bar: effective = stain × slice attention."]
+    notes = ["Tick: all slices of the case alike. Beside the bar: effective = stain × slice attention."]
     if left_out > 0:
-        words.append(f"{left_out} more slices are in the table: the chart shows the first {MOST_ROWS}.")
+        notes.append(f"{left_out} more slices are in the table: the chart shows the first {MOST_ROWS}.")
     base = alt.Chart(frame).encode(
         y=alt.Y("name:N", sort=None, title=None, axis=alt.Axis(ticks=False, domain=False, labelLimit=320))
     )
     x = alt.X(
         "effective_attention:Q",
         title="effective attention of the slice",
-        scale=alt.Scale(domain=[0, 1.25], nice=False),
+        scale=alt.Scale(domain=[0, 1.32], nice=False),
         axis=alt.Axis(values=[0, 0.2, 0.4, 0.6, 0.8, 1]),
     )
     bars = base.mark_bar(height={"band": 0.7}).encode(
@@ -60,21 +61,32 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
         align="left", dx=6, fontSize=10, color="#374151"
     )
     step = alt.Step(max(14, row_step(len(frame))))
-    left = alt.layer(bars, even, label.encode(x="end:Q", text="words:N")).properties(width=400, height=step)
-    title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, *words]))
+    left = alt.layer(bars, even, label.encode(x="end:Q", text="words:N")).properties(width=330, height=step)
+    title = answered(about, _answer(frame), notes)
     return themed(
         alt.hconcat(left, _outcomes(frame, step), spacing=6).resolve_scale(y="shared").properties(title=title)
     )
+
+
+def _answer(frame: pd.DataFrame) -> str:
+    """How much the listed slices have of their cases, and of which stains, classes and outcomes these are."""
+    low, high = float(frame["effective_attention"].min()), float(frame["effective_attention"].max())
+    stains = ", ".join(f"{stain} {count}" for stain, count in frame["stain"].value_counts().items())
+    cases = frame.drop_duplicates(["run_id", "case_id"])
+    classes = ", ".join(f"{name} {count}" for name, count in cases["true_class"].value_counts().items())
+    wrong = int((cases["outcome"] == "wrong").sum())
+    many = f"The {len(frame)} slices that weigh most hold" if len(frame) > 1 else "The slice that weighs most holds"
+    return f"{many} {low:.0%} to {high:.0%} of their case ({stains}); cases: {classes}, {wrong} of {len(cases)} called wrong."
 
 
 def _outcomes(frame: pd.DataFrame, step: alt.Step) -> Any:
     """Class and outcome of each row's case, in words and by shape."""
     base = alt.Chart(frame).encode(y=alt.Y("name:N", sort=None, axis=None))
     shape = base.mark_point(filled=False, strokeWidth=1.6, size=38, color=ACCENT).encode(
-        x=alt.value(8), shape=outcome_shape().legend(None)
+        x=alt.value(8), shape=outcome_shape()
     )
     text = base.mark_text(align="left", fontSize=10, color="#374151").encode(x=alt.value(20), text="class_words:N")
-    return alt.layer(shape, text).properties(width=120, height=step)
+    return alt.layer(shape, text).properties(width=125, height=step)
 
 
 def _tooltip() -> list[alt.Tooltip]:

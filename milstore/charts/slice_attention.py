@@ -1,4 +1,4 @@
-"""`slice-attention`: the slices' weights by rank in each stain, against the weight of an even spread."""
+"""`slice-attention`: the slices' weights in each stain, against the weight of an even spread."""
 
 from typing import Any
 
@@ -6,51 +6,97 @@ import altair as alt
 import numpy as np
 import pandas as pd
 
-from milstore.charts.attended import all_stains, slice_names
-from milstore.charts.theme import ACCENT, WIDTH, About, class_colour, outcome_shape, stain_colour, themed, titled
+from milstore.charts.answer_line import answered
+from milstore.charts.attended import all_stains, called, slice_names
+from milstore.charts.strips import classes_of
+from milstore.charts.theme import ACCENT, WIDTH, About, class_colour, outcome_shape, stain_colours, themed
 from milstore.charts.tooltips import SLICE, told
 
 MOST_POINTS = 4000
+_WIDTH = 480
+_MARKS = {"slice attention": "slice_attention", "even over the slices": "even", "even over the patches": "by_patches"}
 
 
 def chart(frame: pd.DataFrame, about: About) -> Any:
-    """For one case, bars by rank in each stain; for several, the top slice's share against the number of slices."""
+    """For one case, each slice's weight in its stain; for several, the top slice's share against the number of slices."""
     about = all_stains(frame, about)
     frame = frame.assign(slice=slice_names(frame))
     if frame.groupby(["run_id", "case_id"]).ngroups > 1:
-        words = "Dashed: the weight if all slices of the stain weighed the same."
         left_out = int((frame["slice_rank"] == 1).sum()) - MOST_POINTS
-        notes = [*about.notes, words + (f" {left_out} points are left out." if left_out > 0 else "")]
-        title = titled(About(title=about.title, subtitle=about.subtitle, notes=notes))
-        return themed(_overview(frame, about).properties(title=title))
+        notes = ["Dashed: the weight if all slices of the stain weighed the same."]
+        notes += [f"{left_out} points are left out."] if left_out > 0 else []
+        return themed(_overview(frame, about).properties(title=answered(about, _cohort_answer(frame, about), notes)))
     stains = [stain for stain in about.stains if stain in set(frame["stain"])]
     highest = min(1.0, 1.15 * float(frame[["slice_attention", "even", "by_patches"]].max().max()))
-    panels = [_stain(frame[frame["stain"] == stain], about, len(stains), highest) for stain in stains]
+    panels = [_stain(frame[frame["stain"] == stain], about, highest, last=stain == stains[-1]) for stain in stains]
+    title = answered(about, _case_answer(frame, stains))
+    return themed(alt.vconcat(*panels, spacing=10).resolve_scale(x="shared", shape="shared").properties(title=title))
+
+
+def _case_answer(frame: pd.DataFrame, stains: list[str]) -> list[str]:
+    """Which slice of each stain weighs most, how much, and how much an even spread would give."""
     first = frame.iloc[0]
-    words = f"Case {first['case_id']} ({first['true_class']}, called {first['outcome']}). Dashed: even over the slices; black line: even over the patches."
-    title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, words]))
-    return themed(alt.hconcat(*panels, spacing=14).resolve_scale(y="shared").properties(title=title))
+    said = []
+    for stain in stains:
+        rows = frame[frame["stain"] == stain]
+        top = rows.iloc[0]
+        if len(rows) == 1:
+            said.append(f"{stain}: {top['slice_name']} alone")
+        elif top["top_slices"] > 1:
+            said.append(f"{stain}: no top slice, {top['top_slices']} of {len(rows)} weigh the same")
+        else:
+            said.append(f"{stain}: {top['slice_name']} takes {top['top_share']:.0%} (even: {top['even']:.0%})")
+    return [f"Case {first['case_id']} ({called(first)}), top slice of each stain: {'; '.join(said)}."]
 
 
-def _stain(rows: pd.DataFrame, about: About, n_stains: int, highest: float) -> Any:
-    first = rows.iloc[0]
-    rows = rows.assign(name="slice " + rows["slice_idx"].astype(str), short=rows["slice_idx"].astype(str))
-    words = [
-        f"{first['stain']}: weight {first['stain_attention']:.2f}",
-        f"the top one of {len(rows)} slices takes {first['top_share']:.0%}"
-        if len(rows) > 1
-        else "its only slice takes all",
-    ]
-    base = alt.Chart(rows).encode(
-        x=alt.X("short:N", sort=None, title="slice, the heaviest first", axis=alt.Axis(labelAngle=0, ticks=False)),
-        tooltip=_tooltip(),
+def _cohort_answer(frame: pd.DataFrame, about: About) -> list[str]:
+    """By class, how many times the even weight the top slice has, over the stains with two slices or more."""
+    tops = frame[(frame["slice_rank"] == 1) & (frame["stain_slices"] > 1)]
+    if tops.empty:
+        return ["Every case has one slice of each stain: there is nothing to choose between."]
+    lines = []
+    for name in classes_of(tops, about):
+        of_class = tops[tops["true_class"] == name]
+        lift = of_class["top_share"] * of_class["stain_slices"]
+        lines.append(
+            f"{name}: the top slice of a stain has {lift.median():.1f} times the even weight (median of {len(of_class)} stains "
+            f"with two slices or more; quartiles {lift.quantile(0.25):.1f} to {lift.quantile(0.75):.1f})."
+        )
+    return lines
+
+
+def _stain(rows: pd.DataFrame, about: About, highest: float, *, last: bool) -> Any:
+    """A dot a slice, with the marks of an even spread over slices and over patches; the stain's weight stands above."""
+    names = list(rows["slice_name"].fillna("slice " + rows["slice_idx"].astype(str)))
+    rows = rows.assign(name=names, words=[f"{value:.0%}" for value in rows["slice_attention"]])
+    several = pd.concat([rows.assign(mark=mark, value=rows[column]) for mark, column in _MARKS.items()])
+    axis = alt.Axis(ticks=False, domain=False, minExtent=90, maxExtent=90, labelLimit=86)
+    y = alt.Y("name:N", sort=names, title=None, axis=axis)
+    scale = alt.Scale(domain=[0, highest], nice=False)
+    x = alt.X(
+        "value:Q",
+        title="slice attention, share of its stain's" if last else None,
+        scale=scale,
+        axis=alt.Axis(format="%", labels=last, ticks=last),
     )
-    y = alt.Y("slice_attention:Q", title="slice attention", scale=alt.Scale(domain=[0, highest], nice=False))
-    bars = base.mark_bar(width={"band": 0.75}).encode(y=y, color=stain_colour(about).legend(None))
-    even = alt.Chart(rows.head(1)).mark_rule(color=ACCENT, strokeDash=[5, 4], strokeWidth=1.4).encode(y="even:Q")
-    patches = base.mark_tick(color=ACCENT, thickness=2, width={"band": 0.75}).encode(y="by_patches:Q")
-    width = (WIDTH + 80) / n_stains - 50
-    return alt.layer(bars, patches, even).properties(width=width, height=240, title=_small(words))
+    shape = alt.Shape(
+        "mark:N",
+        title=None,
+        scale=alt.Scale(domain=list(_MARKS), range=["circle", "diamond", "triangle-down"]),
+        legend=alt.Legend(orient="bottom", direction="horizontal", symbolFillColor=ACCENT, symbolStrokeWidth=0),
+    )
+    colour = stain_colours(about.stains)[list(about.stains).index(rows["stain"].iloc[0])]
+    own = alt.FieldEqualPredicate(field="mark", equal=next(iter(_MARKS)))
+    base = alt.Chart(several).encode(y=y, tooltip=_tooltip())
+    alone = alt.Chart(rows).encode(y=y)
+    line = alone.mark_rule(color="#D1D5DB").encode(x=alt.X("even:Q", scale=scale), x2="slice_attention:Q")
+    points = base.mark_point(filled=True, size=58, opacity=1).encode(
+        x=x, shape=shape, color=alt.when(own).then(alt.value(colour)).otherwise(alt.value("#6B7280"))
+    )
+    text = alone.mark_text(align="left", fontSize=10, color=ACCENT).encode(x=alt.value(_WIDTH + 6), text="words:N")
+    words = f"{rows['stain'].iloc[0]}, {rows['stain_attention'].iloc[0]:.0%} of the case's attention"
+    layers = alt.layer(line, points, text)
+    return layers.properties(width=_WIDTH, height=alt.Step(19), title=_small([words]))
 
 
 def _overview(frame: pd.DataFrame, about: About) -> Any:
@@ -65,15 +111,8 @@ def _overview(frame: pd.DataFrame, about: About) -> Any:
     panels = []
     for stain in stains:
         of_stain = tops[tops["stain"] == stain]
-        several = of_stain[of_stain["stain_slices"] > 1]
-        lift = (several["top_share"] * several["stain_slices"]).median()
-        words = [stain, "one slice in every case"]
-        if len(several):
-            words = [
-                stain,
-                f"median {lift:.1f} times the even weight",
-                f"({len(several)} of {len(of_stain)} with 2 or more slices)",
-            ]
+        several = int((of_stain["stain_slices"] > 1).sum())
+        words = [stain, f"{several} of {len(of_stain)} cases have two slices or more"]
         points = (
             alt.Chart(of_stain)
             .mark_point(size=34, strokeWidth=1.4, opacity=0.8)
@@ -97,7 +136,7 @@ def _overview(frame: pd.DataFrame, about: About) -> Any:
         )
         line = alt.Chart(curve).mark_line(color=ACCENT, strokeDash=[5, 4], strokeWidth=1.4).encode(x="n:Q", y="even:Q")
         panels.append(
-            alt.layer(line, points).properties(width=(WIDTH + 60) / len(stains) - 50, height=300, title=_small(words))
+            alt.layer(line, points).properties(width=WIDTH / len(stains) - 45, height=300, title=_small(words))
         )
     return alt.hconcat(*panels, spacing=20).resolve_scale(y="shared")
 

@@ -6,12 +6,17 @@ import altair as alt
 import pandas as pd
 
 from milstore.analysis.pattern import PATTERNS
+from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains
-from milstore.charts.theme import ACCENT, NEUTRAL, About, themed, titled
+from milstore.charts.strips import classes_of
+from milstore.charts.theme import ACCENT, NEUTRAL, About, themed
 from milstore.charts.tooltips import SLICE, told
+from milstore.charts.within import FADED, asked_for, whose
 
-COLOURS = ("#D55E00", "#0072B2", "#CBD5E1", "#F1F5F9")
-"""Of spike, region, diffuse and too few."""
+WITHIN_COHORT = True
+
+COLOURS = ("#1F2937", "#7C3AED", "#CBD5E1", "#F1F5F9")
+"""Of spike, region, diffuse and too few: none is the colour of a class or of a stain."""
 _SHAPES = ("triangle-up", "square", "circle", "cross")
 MOST_POINTS = 2000
 
@@ -20,25 +25,43 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     """For each class and outcome, how many slices are of each pattern; and every slice by the two chief measures."""
     about = all_stains(frame, about)
     groups = _groups(frame, about)
-    frame = frame.assign(group=frame["true_class"] + " " + frame["outcome"])
+    frame = frame.assign(group=frame["true_class"] + " called " + frame["outcome"])
     above = alt.hconcat(
         _counts(frame, groups, "slices", "share of the slices", named=True),
         _counts(frame, groups, "attention", "share of the attention", named=False),
         spacing=14,
     )
     stains = [stain for stain in about.stains if stain in set(frame["stain"])]
-    below = alt.hconcat(*(_scatter(frame, stain, first=stain == stains[0]) for stain in stains), spacing=18)
-    parts = alt.vconcat(above, below.resolve_scale(y="shared"), spacing=26).resolve_scale(shape="independent")
+    below = alt.hconcat(*(_scatter(frame, stain, about, first=stain == stains[0]) for stain in stains), spacing=18)
+    parts = alt.vconcat(above, below.resolve_scale(y="shared"), spacing=26).resolve_scale(
+        color="independent", shape="independent"
+    )
     words = "Spike: one patch, or lone ones, hold the attention; region: patches that lie together; diffuse: the rest."
-    title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, words]))
+    notes = [words, "Below, dashed: half of the slice in one patch, and attention on half as many patches."]
+    if about.cases:
+        notes.append(f"Ringed: slices of {whose(about)}; the others are paler.")
+    title = answered(about, _answer(frame, about), notes)
     return themed(parts.properties(title=title))
+
+
+def _answer(frame: pd.DataFrame, about: About) -> list[str]:
+    """By class, how many of the slices are spikes and regions; of the cases that were asked for, each."""
+    lines = []
+    for name in classes_of(frame, about):
+        counts = frame.loc[frame["true_class"] == name, "pattern"].value_counts()
+        said = ", ".join(f"{counts[pattern]} {pattern}" for pattern in PATTERNS if counts.get(pattern))
+        lines.append(f"{name}: of {counts.sum()} slices {said}.")
+    for case, rows in frame[asked_for(frame, about)].groupby("case_id", sort=False):
+        said = ", ".join(f"{row['stain']} {row['slice_name']} {row['pattern']}" for _, row in rows.head(6).iterrows())
+        lines.append(f"Case {case}: {said}{f' and {len(rows) - 6} more' if len(rows) > 6 else ''}.")
+    return lines
 
 
 def _groups(frame: pd.DataFrame, about: About) -> list[str]:
     """Class and outcome, in the order of the classes, right before wrong."""
     classes = dict.fromkeys([*about.class_names, *frame["true_class"]])
-    there = set(frame["true_class"] + " " + frame["outcome"])
-    return [name for c in classes for name in (f"{c} right", f"{c} wrong") if name in there]
+    there = set(frame["true_class"] + " called " + frame["outcome"])
+    return [name for c in classes for name in (f"{c} called right", f"{c} called wrong") if name in there]
 
 
 def _colour(*, legend: bool = True) -> alt.Color:
@@ -63,12 +86,12 @@ def _counts(frame: pd.DataFrame, groups: list[str], what: str, title: str, *, na
         middle=found.groupby("group")["share"].cumsum() - found["share"] / 2,
         words=found["slices"].astype(str) if what == "slices" else found["share"].map("{:.0%}".format),
     )
-    axis = alt.Axis(ticks=False, domain=False, labelLimit=170) if named else None
+    axis = alt.Axis(ticks=False, domain=False, labelLimit=200) if named else None
     y = alt.Y("name:N", sort=list(names.values()), title=None, axis=axis)
     base = alt.Chart(found).encode(y=y)
     bars = base.mark_bar(height={"band": 0.75}, stroke="white").encode(
         x=alt.X("share:Q", title=title, axis=alt.Axis(format="%", tickCount=5), scale=alt.Scale(domain=[0, 1])),
-        color=_colour(),
+        color=_colour(legend=False),
         order="order:Q",
         tooltip=[
             alt.Tooltip("name:N", title="cases"),
@@ -78,7 +101,7 @@ def _counts(frame: pd.DataFrame, groups: list[str], what: str, title: str, *, na
         ],
     )
     text = (
-        base.transform_filter("datum.share > 0.025")
+        base.transform_filter("datum.share > 0.05")
         .mark_text(fontSize=11)
         .encode(
             x="middle:Q",
@@ -86,29 +109,36 @@ def _counts(frame: pd.DataFrame, groups: list[str], what: str, title: str, *, na
             color=alt.condition("datum.order < 2", alt.value("white"), alt.value(ACCENT)),
         )
     )
-    return alt.layer(bars, text).properties(width=285, height=alt.Step(30))
+    return alt.layer(bars, text).properties(width=178, height=alt.Step(28))
 
 
-def _scatter(frame: pd.DataFrame, stain: str, *, first: bool) -> Any:
+def _scatter(frame: pd.DataFrame, stain: str, about: About, *, first: bool) -> Any:
     """The slices of a stain, those of most attention first where there are too many."""
     n_stains = frame["stain"].nunique()
     of_stain = frame[frame["stain"] == stain]
     most = MOST_POINTS // n_stains
     rows = of_stain.nlargest(most, "slice_effective_attention")
-    rows = rows.assign(concentration=rows["effective_patches"] / rows["slice_patches"])
+    # A case that was asked for is drawn, however little attention its slices have.
+    rows = pd.concat([rows, of_stain[asked_for(of_stain, about) & ~of_stain.index.isin(rows.index)]])
+    rows = rows.assign(asked=asked_for(rows, about), concentration=rows["effective_patches"] / rows["slice_patches"])
     words = [stain, f"{len(of_stain)} slices" + (f", {most} of most attention shown" if len(of_stain) > most else "")]
-    shape = alt.Shape("pattern:N", scale=alt.Scale(domain=list(PATTERNS), range=list(_SHAPES)), legend=None)
+    shape = alt.Shape(
+        "pattern:N",
+        scale=alt.Scale(domain=list(PATTERNS), range=list(_SHAPES)),
+        title="pattern",
+        legend=alt.Legend(orient="bottom"),
+    )
     axis = alt.Axis(
         title="share of the highest patch" if first else None, labels=first, ticks=first, domain=first, format="%"
     )
     points = (
         alt.Chart(rows)
-        .mark_point(filled=True, opacity=0.85, size=32, stroke="#475569", strokeWidth=0.5)
+        .mark_point(filled=True, opacity=FADED if about.cases else 0.85, size=32, stroke="#475569", strokeWidth=0.5)
         .encode(
             x=alt.X(
                 "concentration:Q",
                 title="effective patches / patches",
-                axis=alt.Axis(format="%", tickCount=4),
+                axis=alt.Axis(format="%", values=[0, 0.5, 1]),
                 scale=alt.Scale(domain=[0, 1.02], nice=False),
             ),
             y=alt.Y("peak_share:Q", axis=axis, scale=alt.Scale(domain=[0, 1.02], nice=False)),
@@ -135,4 +165,11 @@ def _scatter(frame: pd.DataFrame, stain: str, *, first: bool) -> Any:
     title = alt.TitleParams(
         words[0], subtitle=words[1:], fontSize=12, fontWeight="normal", subtitleFontSize=10, anchor="start"
     )
-    return alt.layer(*rules, points).properties(width=590 / n_stains - 18, height=210, title=title)
+    rings = (
+        alt.Chart(rows[rows["asked"]])
+        .mark_point(size=130, strokeWidth=2, color=ACCENT, shape="circle")
+        .encode(x="concentration:Q", y="peak_share:Q")
+    )
+    return alt.layer(*rules, points, *([rings] if rows["asked"].any() else [])).properties(
+        width=500 / n_stains - 26, height=210, title=title
+    )

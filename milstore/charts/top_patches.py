@@ -1,40 +1,49 @@
-"""`top-patches`: how many of a case's top patches each stain and slice holds, beside what an even spread would give."""
+"""`top-patches`: how many of a case's top patches each stain and slice holds, how much attention, and what is even."""
 
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
-from milstore.charts.attended import MOST_CASE_ROWS, all_stains, case_names, slice_names
+from milstore.charts.answer_line import answered
+from milstore.charts.attended import MOST_CASE_ROWS, all_stains, called, case_names, slice_names
 from milstore.charts.case_rows import row_step
-from milstore.charts.theme import ACCENT, NEUTRAL, About, stain_colour, themed, titled
+from milstore.charts.strips import NOTE, classes_of, strips
+from milstore.charts.theme import ACCENT, NEUTRAL, About, stain_colour, themed
 from milstore.charts.tooltips import told
 
 MOST_IN_DETAIL = 4
 """Cases that are drawn slice by slice; more are drawn a row each."""
-_EVEN = "number of top patches (black tick: in an even spread)"
+_EVEN = "top patches (tick: in an even spread)"
+_HELD = "attention that these hold (share of the case's)"
+_ROWS = 24
+"""Cases that are shown one by one: those whose top patches hold most."""
 
 
 def chart(frame: pd.DataFrame, about: About) -> Any:
-    """For few cases, bars a stain and a slice with the even spread marked; for many, a row a case."""
+    """For few cases, a row a stain and a slice; for many, each stain's share of them by class, and the rows that matter."""
     about = all_stains(frame, about)
     frame = _named(frame, about)
     cases = frame.groupby(["run_id", "case_id"], sort=False)
     if cases.ngroups > MOST_IN_DETAIL:
         shown = frame[cases.ngroup() < MOST_CASE_ROWS]
-        more = [f"The first {MOST_CASE_ROWS} of {cases.ngroups} cases."] if len(shown) < len(frame) else []
-        title = titled(About(title=about.title, subtitle=about.subtitle, notes=[*about.notes, *more]))
-        return themed(_overview(shown, about).properties(title=title))
-    panels = [_case(of_case, about) for _, of_case in cases]
-    return themed(alt.vconcat(*panels, spacing=30, title=titled(about)))
+        more = [f"Drawn are the first {MOST_CASE_ROWS} of {cases.ngroups} cases."] if len(shown) < len(frame) else []
+        return themed(
+            _overview(shown, about).properties(title=answered(about, _cohort_answer(frame, about), [NOTE, *more]))
+        )
+    panels = [_case(of_case, about, several=cases.ngroups > 1) for _, of_case in cases]
+    return themed(alt.vconcat(*panels, spacing=30, title=answered(about, [_case_answer(rows) for _, rows in cases])))
 
 
 def _named(frame: pd.DataFrame, about: About) -> pd.DataFrame:
     names = dict(enumerate(about.class_names))
+    no_label = frame["true_label"].isna()
     frame = frame.assign(
-        outcome=(frame["true_label"] == frame["pred_label"]).map({True: "right", False: "wrong"}),
-        true_class=[names.get(label, f"class {label}") for label in frame["true_label"]],
-        pred_class=[names.get(label, f"class {label}") for label in frame["pred_label"]],
+        outcome=(frame["true_label"] == frame["pred_label"])
+        .map({True: "right", False: "wrong"})
+        .mask(no_label, "no label"),
+        true_class=[_class_name(names, label) for label in frame["true_label"]],
+        pred_class=[_class_name(names, label) for label in frame["pred_label"]],
         slice=slice_names(frame),
         even=frame["case_top_patches"] * frame["slice_patches"] / frame["case_patches"],
         stain_even=frame["case_top_patches"] * frame["stain_patches"] / frame["case_patches"],
@@ -42,88 +51,199 @@ def _named(frame: pd.DataFrame, about: About) -> pd.DataFrame:
     return frame.assign(case=case_names(frame))
 
 
-def _case(frame: pd.DataFrame, about: About) -> Any:
-    """One case: a bar for each stain, then one for each slice."""
+def _class_name(names: dict[int, str], label: float) -> str:
+    return "no label" if pd.isna(label) else names.get(int(label), f"class {label:g}")
+
+
+def _case_answer(frame: pd.DataFrame) -> str:
+    """How much the top patches hold, and where they lie; or that names decide which they are."""
     first = frame.iloc[0]
     touched = int((frame["top_patches"] > 0).sum())
-    words = (
-        f"case {first['case_id']} ({first['true_class']}, called {first['pred_class']}): "
-        f"top {first['case_top_patches']} of {first['case_patches']} patches, in {touched} of {len(frame)} slices"
-    )
+    top, of = int(first["case_top_patches"]), int(first["case_patches"])
+    start = f"Case {first['case_id']} ({called(first)}): "
+    held = f"the top {top} of {of:,} patches hold {first['case_top_attention']:.0%} of the attention"
+    tied = int(first["case_tied_patches"])
+    if tied == top:
+        return (
+            f"{start}no patch stands out: all of the top {top} tie with one left out, and names decide which these are."
+        )
+    stains = frame.drop_duplicates("stain").sort_values("stain_top_patches", ascending=False, kind="stable")
+    where = ", ".join(f"{row['stain']} {row['stain_top_patches']}" for _, row in stains.iterrows())
+    but = f" ({tied} tie with one left out)" if tied else ""
+    return f"{start}{held}; they lie in {touched} of {len(frame)} slices: {where}{but}."
+
+
+def _cohort_answer(frame: pd.DataFrame, about: About) -> list[str]:
+    """By class, what the top patches hold, and the stain that has most more of them than an even spread would give."""
+    lines = []
+    for name in classes_of(frame, about):
+        of_class = frame[frame["true_class"] == name]
+        cases = of_class.drop_duplicates(["run_id", "case_id"])
+        stains = of_class.drop_duplicates(["run_id", "case_id", "stain"])
+        top, lifts = stains.groupby("stain")["stain_top_patches"].sum(), stains.groupby("stain")["stain_patches"].sum()
+        shares = {
+            stain: (top[stain] / cases["case_top_patches"].sum(), lifts[stain] / cases["case_patches"].sum())
+            for stain in about.stains
+            if stain in top.index
+        }
+        most = max(shares, key=lambda stain: shares[stain][0] - shares[stain][1])
+        lines.append(
+            f"{name}: the top patches hold {cases['case_top_attention'].median():.0%} of a case's attention (median of "
+            f"{len(cases)}); {most} has {shares[most][0]:.0%} of them, and {shares[most][1]:.0%} of all patches."
+        )
+    return lines
+
+
+def _case(frame: pd.DataFrame, about: About, *, several: bool) -> Any:
+    """One case: a row for each stain, then one for each slice, with the number of top patches and what they hold."""
+    first = frame.iloc[0]
     stains = frame.drop_duplicates("stain").assign(row=lambda rows: rows["stain"])
-    stains = stains.assign(count=stains["stain_top_patches"], lift=stains["stain_lift"], even=stains["stain_even"])
-    slices = frame.assign(row=frame["slice"], count=frame["top_patches"])
+    tied = frame.groupby("stain")["tied_patches"].sum()
+    stains = stains.assign(
+        count=stains["stain_top_patches"],
+        lift=stains["stain_lift"],
+        even=stains["stain_even"],
+        held=stains["stain_top_attention"],
+        tied=stains["stain"].map(tied),
+    )
+    slices = frame.assign(
+        row=frame["slice"], count=frame["top_patches"], held=frame["top_attention"], tied=frame["tied_patches"]
+    )
     longest = float(max(stains["count"].max(), stains["even"].max()))
-    title = alt.TitleParams(words, fontSize=12, fontWeight="normal", anchor="start")
+    most = float(stains["held"].max())
+    # Rows of stains and of slices stand below each other: their names take the same room.
+    extent = min(170, 16 + round(6.2 * max(map(len, slices["row"]))))
+    title = _small(f"case {first['case_id']}") if several else alt.Undefined
     return alt.vconcat(
-        _bars(stains, about, longest, title=None, step=22),
-        _bars(slices, about, longest, title=_EVEN, step=17),
+        _rows(stains, about, longest, most, extent, last=False, step=22),
+        _rows(slices, about, longest, most, extent, last=True, step=18),
         spacing=6,
         title=title,
     )
 
 
-def _bars(rows: pd.DataFrame, about: About, longest: float, *, title: str | None, step: int) -> Any:
-    rows = rows.assign(words=[f"{n}  (×{lift:.2g})" for n, lift in zip(rows["count"], rows["lift"], strict=True)])
-    base = alt.Chart(rows).encode(
-        y=alt.Y("row:N", sort=None, title=None, axis=alt.Axis(minExtent=110, ticks=False, domain=False)),
-        tooltip=told(
-            "case_id:N",
-            alt.Tooltip("row:N", title="stain or slice"),
-            alt.Tooltip("count:Q", title="top patches"),
-            alt.Tooltip("even:Q", title="in an even spread", format=".2f"),
-            "lift:Q",
-            "slice_patches:Q",
-            "stain_patches:Q",
-        ),
-    )
-    scale = alt.Scale(domain=[0, max(1.0, longest * 1.12)], nice=False)
-    axis = alt.Axis(tickMinStep=1, format="d", labels=title is not None)
-    x = alt.X("count:Q", title=title, scale=scale, axis=axis)
-    bars = base.mark_bar(height={"band": 0.7}).encode(x=x, color=stain_colour(about))
+def _rows(rows: pd.DataFrame, about: About, longest: float, most: float, extent: int, *, last: bool, step: int) -> Any:
+    """Two bars a row: how many top patches there are, with the number of an even spread, and the attention they hold."""
+    words = [
+        f"{n}  (×{lift:.2g})" + (f", {tied} tied" if tied else "")
+        for n, lift, tied in zip(rows["count"], rows["lift"], rows["tied"], strict=True)
+    ]
+    rows = rows.assign(words=words, percent=[f"{held:.1%}" for held in rows["held"]])
+    axis = alt.Axis(minExtent=extent, maxExtent=extent, labelLimit=extent - 4, ticks=False, domain=False)
+    named = alt.Y("row:N", sort=None, title=None, axis=axis)
+    base = alt.Chart(rows).encode(y=named, tooltip=_tooltip())
+    scale = alt.Scale(domain=[0, max(1.0, longest * 1.3)], nice=False)
+    axis = alt.Axis(tickMinStep=1, format="d", labels=last, tickCount=5)
+    x = alt.X("count:Q", title=_EVEN if last else None, scale=scale, axis=axis)
+    colour = stain_colour(about).legend(orient="bottom", direction="horizontal")
+    bars = base.mark_bar(height={"band": 0.62}).encode(x=x, color=colour)
     ticks = base.mark_tick(color=ACCENT, thickness=2.5, height=step * 0.85).encode(x="even:Q")
-    far = "max(datum.count, datum.even)"
-    labels = (
-        base.transform_calculate(end=far)
-        .mark_text(align="left", dx=6, fontSize=10, color=NEUTRAL)
-        .encode(x="end:Q", text="words:N")
+    labels = base.transform_calculate(end="max(datum.count, datum.even)")
+    text: dict[str, Any] = {"align": "left", "dx": 6, "fontSize": 10, "color": "#374151"}
+    counts = alt.layer(bars, ticks, labels.mark_text(**text).encode(x="end:Q", text="words:N"))
+    base = alt.Chart(rows).encode(y=alt.Y("row:N", sort=None, axis=None), tooltip=_tooltip())
+    held = alt.X(
+        "held:Q",
+        title=_HELD if last else None,
+        scale=alt.Scale(domain=[0, min(1.25, max(0.01, most * 1.25))], nice=False),
+        axis=alt.Axis(format="%", labels=last, tickCount=4),
     )
-    return alt.layer(bars, ticks, labels, width=560, height=alt.Step(step))
+    shares = alt.layer(
+        base.mark_bar(height={"band": 0.62}).encode(x=held, color=colour),
+        base.mark_text(**text).encode(x=held, text="percent:N"),
+    )
+    height = alt.Step(step)
+    return alt.hconcat(
+        counts.properties(width=265, height=height), shares.properties(width=225, height=height), spacing=14
+    )
+
+
+def _tooltip() -> list[alt.Tooltip]:
+    return told(
+        "case_id:N",
+        alt.Tooltip("row:N", title="stain or slice"),
+        alt.Tooltip("count:Q", title="top patches"),
+        alt.Tooltip("tied:Q", title="of these tied with one left out"),
+        alt.Tooltip("even:Q", title="in an even spread", format=".2f"),
+        "lift:Q",
+        alt.Tooltip("held:Q", title="attention they hold", format=".1%"),
+        "slice_patches:Q",
+        "stain_patches:Q",
+    )
 
 
 def _overview(frame: pd.DataFrame, about: About) -> Any:
-    """Many cases: the stains' shares of the top patches beside their shares of all patches."""
-    order = {stain: i for i, stain in enumerate(about.stains)}
+    """Many cases: each stain's top patches over those of an even spread, by class, and the most concentrated cases."""
     rows = frame.drop_duplicates(["run_id", "case_id", "stain"])
-    rows = rows.assign(
-        of_top=rows["stain_top_patches"] / rows["case_top_patches"],
-        of_all=rows["stain_patches"] / rows["case_patches"],
-        order=rows["stain"].map(order),
+    stains = [stain for stain in about.stains if stain in set(rows["stain"])]
+    tooltip = told(
+        "case_id:N",
+        "stain:N",
+        "true_class:N",
+        "outcome:N",
+        "stain_top_patches:Q",
+        "case_top_patches:Q",
+        "stain_lift:Q",
+        alt.Tooltip("stain_top_attention:Q", title="attention they hold", format=".1%"),
     )
-    classes = list(dict.fromkeys([*about.class_names, *rows["true_class"]]))
-    n_cases = rows["case"].nunique()
-    panels = []
-    for name in classes:
-        of_class = rows[rows["true_class"] == name]
-        if len(of_class):
-            pair = [
-                _shares(of_class, about, "of_top", "share of the top patches", n_cases, named=True),
-                _shares(of_class, about, "of_all", "share of all patches (even spread)", n_cases, named=False),
-            ]
-            words = alt.TitleParams(f"{name} cases (* called wrong)", fontSize=12, fontWeight="normal", anchor="start")
-            panels.append(alt.hconcat(*pair, spacing=16, title=words))
-    return alt.vconcat(*panels, spacing=14)
+    kept = [
+        "case_id", "run_id", "stain", "true_class", "outcome", "stain_top_patches", "case_top_patches", "stain_lift",
+        "stain_top_attention",
+    ]  # fmt: skip
+    y = alt.Y("value:Q", title="times an even spread", axis=alt.Axis(tickCount=5))
+    counts = strips(
+        rows[kept].assign(group=rows["stain"], value=rows["stain_lift"]),
+        about, groups=stains, y=y, tooltip=tooltip, width=258, height=210,
+    )  # fmt: skip
+    y = alt.Y(
+        "value:Q", title="share of the case's attention", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")
+    )
+    held = strips(
+        rows[kept].assign(group=rows["stain"], value=rows["stain_top_attention"]),
+        about, groups=stains, y=y, tooltip=tooltip, width=258, height=210,
+    )  # fmt: skip
+    even = alt.Chart(pd.DataFrame({"even": [1.0]})).mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y="even:Q")
+    above = alt.hconcat(
+        alt.layer(even, counts, title=_small("Top patches of each stain (dashed: an even spread)")),
+        held.properties(title=_small("Attention that these hold")),
+        spacing=22,
+    )
+    below = _concentrated(frame, about)
+    return alt.vconcat(above, below, spacing=24).resolve_scale(color="independent", shape="independent")
 
 
-def _shares(rows: pd.DataFrame, about: About, field: str, title: str, n_cases: int, *, named: bool) -> Any:
-    side = alt.Axis(title=None, ticks=False, domain=False, labelFontSize=9, labelOverlap=False)
-    return (
+def _concentrated(frame: pd.DataFrame, about: About) -> Any:
+    """The cases whose top patches hold most, a bar each cut into stains; how many others there are stands above."""
+    rows = frame.drop_duplicates(["run_id", "case_id", "stain"])
+    cases = rows.drop_duplicates(["run_id", "case_id"]).sort_values(
+        "case_top_attention", ascending=False, kind="stable"
+    )
+    shown = cases.head(_ROWS)
+    others = cases.iloc[_ROWS:]
+    words = "Every case, by the attention that its top patches hold (* called wrong)"
+    if len(others):
+        low, high = others["case_top_attention"].min(), others["case_top_attention"].max()
+        words = (
+            f"The {_ROWS} cases whose top patches hold most (* called wrong); in the other {len(others)} they hold "
+            f"{low:.0%} to {high:.0%}"
+        )
+    order = {stain: i for i, stain in enumerate(about.stains)}
+    rows = rows[rows["case"].isin(set(shown["case"]))].assign(order=lambda part: part["stain"].map(order))
+    names = {case: f"{case} ({name})" for case, name in zip(shown["case"], shown["true_class"], strict=True)}
+    rows = rows.assign(name=rows["case"].map(names))
+    axis = alt.Axis(ticks=False, domain=False, labelOverlap=False, labelLimit=200)
+    bars = (
         alt.Chart(rows)
-        .mark_bar(height={"band": 0.8})
+        .mark_bar(height={"band": 0.75})
         .encode(
-            x=alt.X(f"{field}:Q", title=title, axis=alt.Axis(format="%"), scale=alt.Scale(domain=[0, 1])),
-            y=alt.Y("case:N", sort=None, axis=side if named else None),
-            color=stain_colour(about),
+            x=alt.X(
+                "stain_top_attention:Q",
+                title="share of the case's attention in its top patches",
+                axis=alt.Axis(format="%"),
+                scale=alt.Scale(domain=[0, 1]),
+            ),
+            y=alt.Y("name:N", sort=list(names.values()), title=None, axis=axis),
+            color=stain_colour(about).legend(orient="bottom", direction="horizontal"),
             order="order:Q",
             tooltip=told(
                 "case_id:N",
@@ -133,7 +253,12 @@ def _shares(rows: pd.DataFrame, about: About, field: str, title: str, n_cases: i
                 "stain_top_patches:Q",
                 "case_top_patches:Q",
                 "stain_lift:Q",
+                alt.Tooltip("stain_top_attention:Q", title="attention they hold", format=".1%"),
             ),
         )
-        .properties(width=310, height=alt.Step(row_step(n_cases)))
     )
+    return bars.properties(width=520, height=alt.Step(max(13, row_step(len(shown)))), title=_small(words))
+
+
+def _small(words: str) -> alt.TitleParams:
+    return alt.TitleParams(words, fontSize=12, fontWeight="normal", anchor="start")

@@ -21,7 +21,7 @@ CASE = "46"
 """The case of the questions about one case, unless another shows more."""
 CASES = {"top-patches": CASE, "top-patch-list": CASE, "slice-attention": "64"}
 """The case of a question that could be asked of all too, or that another case answers better."""
-VALUES: Mapping[str, Mapping[str, Any]] = {"attention-distribution": {"log": True}}
+VALUES: Mapping[str, Mapping[str, Any]] = {}
 
 _HEAD = """# Gallery
 
