@@ -138,7 +138,7 @@ EXPECTED = {
         rule: x=low (0 to 1), x2=high, y=experiment
         point: x=value (0 to 1), y=experiment
         tick: x=mean (0 to 1), y=experiment
-        text: text=words, x=198, y=experiment
+        text: text=words, x=148, y=experiment
         x says: recall of benign (%); recall of high-grade (%); accuracy (%); balanced accuracy (%); AUC
     """,
     "entropy": """

@@ -25,15 +25,15 @@ def compared(table: "pa.Table", **_asked: Any) -> "pa.Table":
         note.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
+    from milstore.analysis.arrays import array
     from milstore.analysis.arrays import table as arrow_table
 
     experiments = table["experiment"].to_pylist()
     rows = [
         {"experiment": name, **row}
         for name in sorted(set(experiments), key=natural_key)
-        for row in _measured(table.filter(pc.equal(table["experiment"], name)))
+        for row in _measured(table.take(array([i for i, each in enumerate(experiments) if each == name], pa.int64())))
     ]
     texts = [(name, pa.string()) for name in ("experiment", "measure", "true_class")]
     counts = [(name, pa.int64()) for name in ("right", "cases")]

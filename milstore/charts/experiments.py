@@ -1,17 +1,20 @@
 """`experiments`: recall of each class, accuracy and AUC of every experiment side by side."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import altair as alt
 import pandas as pd
 
 from milstore.analysis.recall import ACCURACY, AUC, RECALL
-from milstore.charts.theme import ACCENT, CLASS_COLOURS, NEUTRAL, About, themed, titled
+from milstore.charts.answer_line import answered
+from milstore.charts.theme import ACCENT, CLASS_COLOURS, NEUTRAL, About, themed
 from milstore.charts.tooltips import told
+from milstore.charts.within import whose
 
-_WIDTH = 190
+WITHIN_COHORT = True
+
+_WIDTH = 140
 _KEY = (
     "Dots: all test cases, each counted once, with 95% intervals. Ticks: the mean of the runs; ± is its standard error, "
     "which is too small where runs share cases."
@@ -29,8 +32,18 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
             place = names.index(class_name) if class_name in names else len(names)
             colour, named = CLASS_COLOURS[place % len(CLASS_COLOURS)], f"recall of {class_name}"
         panels.append(_panel(rows, named, colour, with_names=len(panels) % 2 == 0))
-    about = replace(about, notes=[answer(frame), *about.notes, _KEY])
-    return themed(alt.concat(*panels, columns=2, spacing=30).properties(title=titled(about)))
+    notes = [_own(about), _KEY] if about.own else [_KEY]
+    return themed(alt.concat(*panels, columns=2, spacing=30).properties(title=answered(about, answer(frame), notes)))
+
+
+def _own(about: About) -> str:
+    """How each experiment called the cases that were asked for."""
+    said = [
+        f"{row['experiment']} {row['right']:.0f} of {row['cases']:.0f}"
+        for row in about.own
+        if row["measure"] == ACCURACY and row["cases"]
+    ]
+    return f"Of {whose(about)} called right: {', '.join(said) or 'none was tested'}."
 
 
 def answer(frame: pd.DataFrame) -> str:
