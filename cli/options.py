@@ -46,4 +46,10 @@ ColumnsOption = Annotated[
 ]
 WideOption = Annotated[bool, typer.Option("--wide", help="All columns, not only those that most people want.")]
 AllOption = Annotated[bool, typer.Option("--all", help="All rows; a terminal shows 20.")]
+VerifyOption = Annotated[
+    bool,
+    typer.Option(
+        "--verify/--no-verify", help="Compare files with what was stored, those that were not compared before."
+    ),
+]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that the question may take.")]

@@ -51,7 +51,8 @@ def _plot(query: queries.Query, values: dict[str, Any]) -> None:
     path = output or Path(f"{query.name}.html")
     check_suffix(path)
     chart = load_chart(own) if own else None
-    drawn = drawing(open_current(store), query.name, choice, parameters, chart=chart, timeout=timeout)
+    opened = open_current(store, verify=values.pop("verify"))
+    drawn = drawing(opened, query.name, choice, parameters, chart=chart, timeout=timeout)
     for note in drawn.about.notes:
         say(f"note: {note}")
     save(drawn, path)

@@ -26,7 +26,7 @@ def _ask(query: queries.Query, values: dict[str, Any]) -> None:
 
     choice, parameters = take_choice(values), take_parameters(values)
     store, format_, output, timeout = (values[name] for name in ("store", "format_", "output", "timeout"))
-    result = ask(open_current(store), query.name, choice, parameters, timeout=timeout)
+    result = ask(open_current(store, verify=values["verify"]), query.name, choice, parameters, timeout=timeout)
     view = View(columns=values["columns"], wide=values["wide"], every=values["all_"])
     write_answer(result, format_, output, analysis_function(query.report) if query.report else None, view)
 

@@ -22,6 +22,7 @@ from milstore.cli.options import (
     StoreOption,
     SubsetOption,
     TimeoutOption,
+    VerifyOption,
 )
 from milstore.cli.output import show_table
 from milstore.store.paths import Store, default_root
@@ -40,7 +41,7 @@ SELECTION_OPTIONS = [
     keyword("subset", SubsetOption, None),
 ]
 """Which run answers. A question may have parameters of these names, which then are meant."""
-_COMMANDS_OWN = frozenset({"all", "chart", "columns", "format", "help", "output", "store", "timeout", "wide"})
+_COMMANDS_OWN = frozenset({"all", "chart", "columns", "format", "help", "output", "store", "timeout", "verify", "wide"})
 """Names of options that a question's command has for itself."""
 _OFFERED = {"stain": completing.stains}
 """What a shell offers for a parameter of such a name."""
@@ -58,6 +59,7 @@ def question_options(query: queries.Query) -> list[inspect.Parameter]:
         keyword("case", CaseOption, None),
         keyword("store", StoreOption, None),
         keyword("timeout", TimeoutOption, DEFAULT_TIMEOUT),
+        keyword("verify", VerifyOption, True),
     ]
 
 

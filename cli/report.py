@@ -5,7 +5,15 @@ from typing import Annotated
 
 import typer
 
-from milstore.cli.options import ExperimentOption, RunOption, SeedOption, SplitOption, StoreOption, SubsetOption
+from milstore.cli.options import (
+    ExperimentOption,
+    RunOption,
+    SeedOption,
+    SplitOption,
+    StoreOption,
+    SubsetOption,
+    VerifyOption,
+)
 
 
 def command(
@@ -22,6 +30,7 @@ def command(
         typer.Option("--format", "-f", help="html, or md with pictures beside it (default: by the file's name)."),
     ] = None,
     store: StoreOption = None,
+    verify: VerifyOption = True,
 ) -> None:
     """Write everything about an experiment or a run as one page.
 
@@ -34,7 +43,7 @@ def command(
 
     path = output or Path("report.md" if format_ == "md" else "report.html")
     choice = Choice(run=run, experiment=experiment, split=split, seed=seed, subset=subset)
-    report = write_report(open_current(store), path, choice, format_, jobs=None)
+    report = write_report(open_current(store, verify=verify), path, choice, format_, jobs=None)
     for note in report.notes:
         say(f"note: {note}")
     say(f"wrote {path}")

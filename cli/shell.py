@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
-from milstore.cli.options import AllOption, FormatOption, StoreOption, TimeoutOption
+from milstore.cli.options import AllOption, FormatOption, StoreOption, TimeoutOption, VerifyOption
 from milstore.cli.output import fail, refuse, say
 from milstore.errors import MilstoreError
 
@@ -17,6 +17,7 @@ def command(
     every: AllOption = False,
     store: StoreOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    verify: VerifyOption = True,
 ) -> None:
     """Ask SQL statement after statement, read-only.
 
@@ -29,7 +30,7 @@ def command(
     from milstore.cli.showing import View
     from milstore.cli.store_access import open_current
 
-    opened = open_current(store)
+    opened = open_current(store, verify=verify)
     at_prompt = sys.stdin.isatty()
     if at_prompt:
         # Imported for what it does: the arrow keys, and the lines typed before.

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
-from milstore.cli.options import AllOption, FormatOption, OutputOption, StoreOption, TimeoutOption
+from milstore.cli.options import AllOption, FormatOption, OutputOption, StoreOption, TimeoutOption, VerifyOption
 
 
 def command(
@@ -15,6 +15,7 @@ def command(
     every: AllOption = False,
     store: StoreOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
+    verify: VerifyOption = True,
 ) -> None:
     """Ask one SQL statement, read-only.
 
@@ -25,5 +26,5 @@ def command(
     from milstore.cli.showing import View
     from milstore.cli.store_access import open_current
 
-    result = ask_sql(open_current(store), statement, timeout=timeout)
+    result = ask_sql(open_current(store, verify=verify), statement, timeout=timeout)
     write_answer(result, format_, output, view=View(every=every))

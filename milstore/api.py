@@ -193,6 +193,9 @@ def _choice(
     )
 
 
-def open_notebook(path: str | Path | None = None) -> OpenStore:
-    """Open the store in a folder (default: MILSTORE_STORE, else ./data). StoreError if there is none."""
-    return OpenStore(open_store(path))
+def open_notebook(path: str | Path | None = None, *, verify: bool = True) -> OpenStore:
+    """Open the store in a folder (default: MILSTORE_STORE, else ./data). StoreError if there is none.
+
+    `verify` compares files with what was stored when they are read first.
+    """
+    return OpenStore(open_store(path, verify=verify))

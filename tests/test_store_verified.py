@@ -7,10 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 import milstore
 from milstore.asking.ask import ask, ask_sql
+from milstore.cli.main import main
 from milstore.errors import StoreError
 from milstore.store import Store, open_store
 from milstore.store.cohort import read_cohort
@@ -147,3 +149,22 @@ def test_a_line_of_an_epoch_says_when_it_was_changed(three: Store) -> None:
         draft.epochs()
     assert epoch_of_line('{"epoch": 1, "train_loss": 0.5}') == {"epoch": 1, "train_loss": 0.5}
     assert epoch_of_line(line_of_epoch({"epoch": 3, "x": 1e-300})) == {"epoch": 3, "x": 1e-300}
+
+
+@pytest.mark.parametrize("words", [("query", "top-patches"), ("sql", "select max(rank) from attention")])
+def test_the_command_says_what_is_damaged_and_answers_only_when_told_to(
+    three: Store, words: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line with the file and exit code 2; `--no-verify` answers from what is there."""
+    run_id = run_ids(three)[-1]
+    path = three.run_folder(run_id) / "attention.parquet"
+    path.parent.chmod(0o755)
+    path.chmod(0o644)
+    # Rewritten with the same content, the file has other bytes: it can still be read.
+    pq.write_table(pq.read_table(path), path, compression="gzip")
+    assert main([*words, "--store", str(three.root)]) == 2
+    said = capsys.readouterr()
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert f"{path} is not what was stored" in said.err and "--no-verify" in said.err
+    assert main([*words, "--store", str(three.root), "--no-verify"]) == 0
+    assert capsys.readouterr().out

@@ -7,7 +7,7 @@ import duckdb
 from milstore.schema.columns import columns
 from milstore.store.paths import Store
 from milstore.store.run_reader import run_ids
-from milstore.store.verified import Expected, files_of_cohort, files_of_packs, files_of_runs, verify
+from milstore.store.verified import ADVICE_ASKING, Expected, files_of_cohort, files_of_packs, files_of_runs, verify
 from milstore.store.views import mentions, pack_folders, whole_text
 
 _ALWAYS = ("runs", "predictions")
@@ -31,7 +31,7 @@ def verify_read(con: duckdb.DuckDBPyConnection, store: Store, sql: str, runs: It
     """
     if not store.verify:
         return []
-    return verify(store, _files(con, store, whole_text(sql), runs))
+    return verify(store, _files(con, store, whole_text(sql), runs), advice=ADVICE_ASKING)
 
 
 def _files(con: duckdb.DuckDBPyConnection, store: Store, text: str, runs: Iterable[str] | None) -> Iterator[Expected]:

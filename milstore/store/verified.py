@@ -25,7 +25,8 @@ _MOST = 200_000
 """Files that are remembered; of more, those that were seen last."""
 _LONG = 1.0
 """Seconds from which on it is said how long the comparing took."""
-ADVICE = "run milstore doctor, which says how to repair it (--no-verify reads it all the same)"
+ADVICE = "run milstore doctor, which says how to repair it"
+ADVICE_ASKING = f"{ADVICE} (--no-verify reads it all the same)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Expected:
     sha256: str
 
 
-def verify(store: Store, files: Iterable[Expected]) -> list[str]:
+def verify(store: Store, files: Iterable[Expected], *, advice: str = ADVICE) -> list[str]:
     """Compare files with what was stored, those that were not compared before. Nothing is done for `store.verify` False.
 
     Returns:
@@ -50,7 +51,7 @@ def verify(store: Store, files: Iterable[Expected]) -> list[str]:
     begun, seen = time.monotonic(), _seen(store.root, cache_folder())
     try:
         for file in files:
-            seen.check(file)
+            seen.check(file, advice=advice)
     finally:
         n_files, n_bytes = seen.save()
     seconds = time.monotonic() - begun
@@ -97,7 +98,8 @@ def verified_run(store: Store, run_id: str) -> dict[str, Any]:
     expected = facts.get(OWN_HASH)
     if store.verify and expected is not None:
         path = f"{store.run_folder(run_id)}/{RUN_FILE}"
-        _seen(store.root, cache_folder()).check(Expected(path, str(expected)), lambda: with_own_hash(facts)[OWN_HASH])
+        seen = _seen(store.root, cache_folder())
+        seen.check(Expected(path, str(expected)), lambda: with_own_hash(facts)[OWN_HASH], advice=ADVICE_ASKING)
     return completed(facts)
 
 
@@ -114,10 +116,6 @@ def files_of_packs(store: Store, folders: Iterable[str]) -> Iterator[Expected]:
             yield Expected(f"{store.root}/{folder}/{ROWS}", str(hashes[ROWS]))
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
-
-
-def _differs(path: str) -> str:
-    return f"{path} is not what was stored (its SHA-256 differs): {ADVICE}"
 
 
 def cache_folder() -> Path:
@@ -140,7 +138,7 @@ class _Seen:
         self._known = self._load()
         self._new: dict[str, list[Any]] = {}
 
-    def check(self, file: Expected, hash_now: Callable[[], str] | None = None) -> None:
+    def check(self, file: Expected, hash_now: Callable[[], str] | None = None, *, advice: str) -> None:
         """StoreError if the file is another than was stored. `hash_now` where its hash is not that of all its bytes."""
         try:
             before = os.stat(file.path)  # noqa: PTH116
@@ -152,7 +150,7 @@ class _Seen:
         except OSError as error:
             raise StoreError(f"{file.path} cannot be read ({error.strerror or error}): run milstore doctor") from error
         if found != file.sha256:
-            raise StoreError(_differs(file.path))
+            raise StoreError(f"{file.path} is not what was stored (its SHA-256 differs): {advice}")
         # One that changed meanwhile is looked at again the next time.
         if _facts(after, file.sha256) == facts:
             self._known[key] = self._new[key] = facts
