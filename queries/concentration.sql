@@ -8,7 +8,7 @@
 -- grain: one row per top (1, 2, 3, 4 and the share), run and case
 -- param pct double = 5 [0, 100]: share of the case's patches that the last top takes, in percent
 -- columns: top, case_id, true_class, outcome, error, top_patches, attention, subset, run_id
--- shown: top, case_id, true_class, outcome, error, attention, rho, p_value
+-- shown: top, case_id, true_class, outcome, error, top_patches, attention
 -- then: concentration.with_correlation
 -- report: concentration.report
 

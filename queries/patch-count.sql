@@ -7,7 +7,7 @@
 -- grain: one row per count (the top share, all), run and case
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- columns: counted, case_id, true_class, outcome, error, patches, subset, run_id
--- shown: counted, case_id, true_class, outcome, error, patches, rho, p_value
+-- shown: counted, case_id, true_class, outcome, error, patches
 -- then: concentration.with_correlation_of_counts
 -- report: concentration.report_of_counts
 

@@ -13,7 +13,7 @@
 -- param scale text = log: log or rank
 -- param share double = 50 [0, 100]: outlined are the fewest patches that hold so many percent of the case's attention
 -- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, effective_attention, times_even, rank, outlined, tied, shade, lowest_shade, highest_shade, half_patches, case_slices, case_patches, x, y, width, height, file
--- shown: patch_idx, effective_attention, rank, x, y
+-- shown: stain, slice_name, patch_idx, effective_attention, times_even, rank, outlined
 -- told: patch_lists.told_of_map
 
 with slices_of_case as (

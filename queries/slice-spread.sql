@@ -11,7 +11,7 @@
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- param max_slices integer = null [1, ]: only cases with at most so many slices
 -- columns: case_id, true_class, pred_class, outcome, error, patches, top_patches, slices, touched_slices, tied_patches, ratio, slice_sizes, subset, split, run_id
--- shown: case_id, true_class, outcome, error, top_patches, slices, touched_slices, relative_spread, rho
+-- shown: case_id, true_class, outcome, error, top_patches, slices, touched_slices, relative_spread
 -- then: spread.spread
 -- told: spread.told
 

@@ -203,3 +203,18 @@ def test_a_shown_column_that_is_not_there_is_refused() -> None:
     text = "-- A.\n-- grain: one row\n-- columns: a, b\n-- shown: a, c\nselect 1 as a, 2 as b order by a"
     with pytest.raises(DataError, match=r"queries/mine\.sql shows column 'c', which is not among its columns"):
         queries.loader.parse("mine", text)
+
+
+@pytest.mark.parametrize("question", ["concentration", "patch-count", "slice-spread"])
+def test_a_correlation_is_told_by_class_above_the_table(
+    three: Store, question: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Who looks at the first lines sees each class by itself, with its count, and no figure over both that has no class's sign."""
+    assert main(["query", question, "--store", str(three.root)]) == 0
+    before, _, _ = capsys.readouterr().out.partition("case_id")
+    said = [line for line in before.splitlines() if "ρ" in line]
+    of = {"concentration": ["top 1", "top 2", "top 3", "top 4", "top 5%"], "patch-count": ["top 5%", "all"]}
+    parts = [f"{each}, " for each in of.get(question, [])] or [""]
+    # Of three cases two are benign: they go one way or the other, or have the same count.
+    told = [line.replace("ρ = −1.00", "ρ").replace("ρ = 1.00", "ρ").replace("ρ undefined", "ρ") for line in said]
+    assert told == [f"{part}{each}" for part in parts for each in ("benign: ρ, 2 cases", "high-grade: ρ, 1 case")]
