@@ -183,7 +183,8 @@ def ingest_labels(
         wanted = list(dict.fromkeys(label_map.values()))
         put = put_labels(edit, labelled, wanted, str(file), replace=replace)
         put_case_facts(edit, table, case_column, attributes, group_column, marks, replace=replace)
-        missing_of = gaps_of(edit)
+        # What is damaged is told elsewhere, and keeps no labels out.
+        missing_of = Gaps((), (), {}) if edit.base.damage("slices") else gaps_of(edit)
     return LabelsReport(
         changed=edit.changed,
         file=str(file),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from milstore.errors import DataError
+from milstore.errors import DataError, StoreError
 from milstore.store.names import clip, counted, matching_case_id, named, natural_key, normal_case_id
 
 if TYPE_CHECKING:
@@ -48,10 +48,17 @@ class CaseIds:
 
     @classmethod
     def of(cls, cohort: "Cohort | CohortEdit") -> "CaseIds":
-        """Those of a cohort."""
-        slices = cohort.table("slices")
-        pairs = zip(slices["case_id"].to_pylist(), slices["slice_name"].to_pylist(), strict=True)
-        return cls(cohort.table("cases")["case_id"].to_pylist(), pairs)
+        """Those of a cohort; none of a table whose file is damaged, which is told where it is needed or repaired."""
+
+        def columns(name: str, *wanted: str) -> "list[tuple[str, ...]]":
+            try:
+                table = cohort.table(name)
+            except StoreError:
+                return []
+            return list(zip(*(table[column].to_pylist() for column in wanted), strict=True))
+
+        slices = columns("slices", "case_id", "slice_name")
+        return cls((case_id for (case_id,) in columns("cases", "case_id")), slices)  # type: ignore[arg-type]
 
     def __contains__(self, text: object) -> bool:
         return text in self._known
