@@ -124,8 +124,8 @@ def test_opposite_classes_are_not_pooled() -> None:
     ]
     assert concentrated(rows, CLASSES) == (
         "As the top 5% of a case's patches hold more of its attention, "
-        "in benign cases the error rises (ρ = 0.65 (95% interval 0.36 to 0.83), p = 0.010, 30 cases); "
-        "in high-grade cases the error goes no clear way (ρ = −0.25 (95% interval −0.49 to 0.02), p = 0.010, 30 cases); "
+        "in benign cases the error rises: ρ = 0.65 (95% interval 0.36 to 0.83), p = 0.010, 30 cases; "
+        "in high-grade cases the error goes no clear way: ρ = −0.25 (95% interval −0.49 to 0.02), p = 0.010, 30 cases; "
         "not pooled: not all classes go the same way."
     )
 
@@ -136,8 +136,8 @@ def test_a_correlation_of_few_cases_has_no_direction() -> None:
     rows = [_rho("benign", -0.9, -0.99, -0.1, 5, **pooled), _rho("high-grade", -0.5, -0.7, -0.2, **pooled)]
     assert concentrated(rows, CLASSES) == (
         "As the top 5% of a case's patches hold more of its attention, in benign cases the error goes a way that too few "
-        "can tell (ρ = −0.90 (95% interval −0.99 to −0.10), p = 0.010, 5 cases); "
-        "in high-grade cases the error falls (ρ = −0.50 (95% interval −0.70 to −0.20), p = 0.010, 30 cases); "
+        "can tell: ρ = −0.90 (95% interval −0.99 to −0.10), p = 0.010, 5 cases; "
+        "in high-grade cases the error falls: ρ = −0.50 (95% interval −0.70 to −0.20), p = 0.010, 30 cases; "
         "pooled within the classes: ρ = −0.60 (95% interval −0.80 to −0.30). "
         "Few cases (5 benign): go by the intervals, not by the shares."
     )
@@ -157,9 +157,9 @@ def test_the_leading_stain_is_pooled_only_where_classes_agree() -> None:
     """The stain of highest weight, with how many cases of each class; over all only if it is the same stain."""
     benign = _led("benign", "1", {"h&e": 3, "melan": 8}, tied=1)
     assert attended([*benign, *_led("high-grade", "2", {"h&e": 2, "melan": 10})], CLASSES) == (
-        "The stain of highest weight is, for benign, melan in 8 of 12 cases (67%, 95% interval 39% to 86%) (in 1 none leads); "
-        "high-grade, melan in 10 of 12 cases (83%, 95% interval 55% to 95%); "
-        "all together melan in 18 of 24 cases (75%, 95% interval 55% to 88%)."
+        "The stain of highest weight: in benign cases melan (8 of 12, 67%, 95% interval 39% to 86%), none in 1; "
+        "in high-grade cases melan (10 of 12, 83%, 95% interval 55% to 95%); "
+        "all together melan (18 of 24, 75%, 95% interval 55% to 88%)."
     )
     assert attended([*benign, *_led("high-grade", "2", {"h&e": 10, "melan": 2})], CLASSES).endswith(
         "; not pooled: the classes do not have the same leading stain."

@@ -180,7 +180,7 @@ def concentrated(rows: Rows, classes: Sequence[str]) -> str:
     if not first:
         return "Not known: no case of this answer has both a label and attention."
     order = ordered(first, classes)
-    parts = [f"in {name} cases {_direction(first[name])} ({sentence(first[name])})" for name in order]
+    parts = [f"in {name} cases {_direction(first[name])}: {sentence(first[name])}" for name in order]
     pooled = f"; {pooled_sentence(first[order[0]])}" if len(order) > 1 else ""
     few = too_few({name: first[name]["n_cases"] for name in order})
     start = f"As the {last[0]['top']} of a case's patches hold more of its attention,"
@@ -221,8 +221,8 @@ def attended(rows: Rows, classes: Sequence[str]) -> str:
         first = list(dict.fromkeys(row["stain"] for row in of_class if row["leads_in_class"] == most))
         of = counts[name] = of_class[0]["cases_in_class"]
         tied = of_class[0]["tied_in_class"]
-        without = f" (in {tied} none leads)" if tied else ""
-        parts.append(f"{name}, {_leads(first, most, of, once=once) if most else 'no stain leads'}{without}")
+        without = f", none in {tied}" if tied else ""
+        parts.append(f"in {name} cases {_leads(first, most, of, once=once) if most else 'none'}{without}")
         leaders.add(" and ".join(first) if most else "")
         led, cases = led + most, cases + of
     pooled = ""
@@ -231,7 +231,7 @@ def attended(rows: Rows, classes: Sequence[str]) -> str:
         pooled = "; not pooled: the classes do not have the same leading stain"
         if same:
             pooled = f"; all together {_leads([min(leaders)], led, cases, once=once)}"
-    return " ".join(filter(None, [f"The stain of highest weight is, for {'; '.join(parts)}{pooled}.", too_few(counts)]))
+    return " ".join(filter(None, [f"The stain of highest weight: {'; '.join(parts)}{pooled}.", too_few(counts)]))
 
 
 def _leads(stains: Sequence[str], leads: int, of: int, *, once: bool) -> str:
@@ -239,9 +239,9 @@ def _leads(stains: Sequence[str], leads: int, of: int, *, once: bool) -> str:
     if once:
         low, high = wilson(leads, of)
         interval = f", 95% interval {low:.0%} to {high:.0%}"
-    noun = "case" if once else "prediction"
+    noun = "" if once else " predictions"
     each = " each" if len(stains) > 1 else ""
-    return f"{' and '.join(stains)}{each} in {leads} of {counted(of, noun)} ({leads / of:.0%}{interval})"
+    return f"{' and '.join(stains)}{each} ({leads} of {of}{noun}, {leads / of:.0%}{interval})"
 
 
 def too_few(cases: Mapping[str, int]) -> str:

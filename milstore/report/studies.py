@@ -81,7 +81,7 @@ def study(answerer: Answerer, row: Mapping[str, Any], *, as_chart: bool = False)
         case_id=case_id,
         title=f"Case {case_id}: {row['true_class'] or 'no label'}, {_called(row)}",
         wrong=row.get("outcome", WRONG) == WRONG,
-        facts=[(words, cell(row[name])) for name, words in _FACTS.items() if row[name] not in (None, "")],
+        facts=_facts(row, answerer.result("deviation").run_names),
         standing=standing(row, answerer.result("near-threshold", {"margin": EVERY_MARGIN}).records()),
         answers=charts,
         composition=_in_words(composition),
@@ -98,10 +98,14 @@ _FACTS = {
     "slices": "slices",
     "missing_stains": "missing stains",
     "subset": "subset",
-    "split": "split",
     "run_id": "run",
 }
 """What is said of a case, by the column that knows it."""
+
+
+def _facts(row: Mapping[str, Any], run_names: Mapping[str, str]) -> list[tuple[str, str]]:
+    values = {**row, "run_id": run_names.get(row["run_id"], row["run_id"])}
+    return [(words, cell(values[name])) for name, words in _FACTS.items() if values[name] not in (None, "")]
 
 
 def _called(row: Mapping[str, Any]) -> str:
