@@ -138,6 +138,12 @@ def standing(row: Mapping[str, Any], cohort: Sequence[Mapping[str, Any]]) -> str
     return f"{said} (1 is the largest)."
 
 
+def _slice_label(row: Mapping[str, Any]) -> str:
+    """The slice's name; a bare number says of what it is."""
+    name = str(row["slice_name"] or row["slice_idx"])
+    return f"slice {name}" if name.isdigit() else name
+
+
 def _in_words(composition: Sequence[Mapping[str, Any]]) -> str:
     first = composition[0]
     touched = sum(row["top_patches"] > 0 for row in composition)
@@ -174,5 +180,5 @@ def bars(composition: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -
         slices = [row for row in composition if row["stain"] == stain]
         found.append(bar(slices[0], stain, "stain_"))
         if len(slices) > 1:
-            found += [bar(row, f"slice {row['slice_name'] or row['slice_idx']}", "") for row in slices]
+            found += [bar(row, _slice_label(row), "") for row in slices]
     return found
