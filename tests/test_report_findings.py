@@ -7,6 +7,7 @@ import pytest
 
 from milstore.asking.selection import Choice
 from milstore.report.answers import Answerer
+from milstore.report.building import headlines
 from milstore.report.findings import attended, between_splits, called_wrong_of, concentrated, findings, recognised
 from milstore.store import Store
 
@@ -188,3 +189,11 @@ def test_the_findings_of_a_store_are_five(three: Store) -> None:
 def test_without_labels_nothing_is_claimed(rows: list[dict[str, Any]]) -> None:
     """Where no case has a label, errors are not known, and it is said."""
     assert called_wrong_of(rows, CLASSES) == "Not known: no case of this answer has a label."
+
+
+def test_the_headline_of_the_area_is_its_mean_over_splits() -> None:
+    """What the cards say is what the findings say: the AUC as mean over splits, with its interval; pooled behind it."""
+    rows = [_area("pooled", 0.919, 0.847, 0.979), _area("mean over splits", 0.941, 0.874, 0.986)]
+    assert [(line.value, line.detail) for line in headlines(rows)] == [
+        ("0.94", "86 cases; 95% interval 0.87 to 0.99; mean over splits; pooled 0.92")
+    ]

@@ -157,7 +157,8 @@ def test_where_a_case_stands_is_counted_within_its_class() -> None:
         case_id: str, name: str, p_true: float, concentration: float | None, run_id: str = "r"
     ) -> dict[str, object]:
         return {
-            "case_id": case_id, "true_class": name, "p_true": p_true, "concentration": concentration, "run_id": run_id
+            "case_id": case_id, "true_class": name, "p_true": p_true, "concentration": concentration, "run_id": run_id,
+            "subset": "test",
         }  # fmt: skip
 
     mine = row("1", "benign", 0.4, 0.5)
@@ -167,6 +168,9 @@ def test_where_a_case_stands_is_counted_within_its_class() -> None:
     )
     assert standing(row("1", "benign", 0.4, None), [row("2", "benign", 0.1, 0.9, run) for run in ("r", "s")]) == (
         "Its error is number 2 of 2 benign cases (1 is the largest)."
+    )
+    assert standing({**mine, "subset": "train"}, cohort) == (
+        "It was in the subset train of its run: what is told of all cases does not count it."
     )
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from milstore.analysis.learning import sentence
-from milstore.analysis.recall import MEANS
+from milstore.analysis.recall import AUC, MEANS
 from milstore.asking.selection import Choice
 from milstore.errors import MilstoreError, UsageError
 from milstore.report.answers import Answer, Answerer
@@ -194,10 +194,15 @@ def headlines(recall: Sequence[dict[str, object]]) -> list[Headline]:
         count = f"{row['right']} of {row['cases']}" if row["right"] is not None else f"{row['cases']} cases"
         means = [r for r in recall if _same_measure(r, row) and r["scope"] in MEANS and r["value"] is not None]
         over_splits = f"{means[0]['scope']} {means[0]['value']:.2f}" if means else ""
+        if row["measure"] == AUC and means:
+            # A pooled AUC compares probabilities of different models: the mean stands first.
+            over_splits, share = f"{means[0]['scope']}; pooled {share:.2f}", means[0]["value"]
+            low, high = means[0]["low"], means[0]["high"]
+            interval = f"95% interval {low:.2f} to {high:.2f}" if low is not None else ""
         name = f"{row['measure']} of {row['true_class']}" if row["true_class"] else str(row["measure"])
         detail = "; ".join(text for text in (count, interval, over_splits) if text)
         lines.append(
-            Headline(name=name, value=f"{share:.0%}" if row["measure"] != "AUC" else f"{share:.2f}", detail=detail)
+            Headline(name=name, value=f"{share:.0%}" if row["measure"] != AUC else f"{share:.2f}", detail=detail)
         )
     return lines
 

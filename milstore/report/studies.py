@@ -121,10 +121,12 @@ def standing(row: Mapping[str, Any], cohort: Sequence[Mapping[str, Any]]) -> str
 
     Returns:
         A sentence, such as `Its error is number 2 of 28 benign cases, its concentration number 15 (1 is the largest).`;
-        empty where it has no label.
+        empty where it has no label. A case of another subset than the cohort's is told to be that.
     """
     if row["p_true"] is None:
         return ""
+    if cohort and row["subset"] not in {other["subset"] for other in cohort}:
+        return f"It was in the subset {row['subset']} of its run: what is told of all cases does not count it."
     others = [other for other in cohort if other["true_class"] == row["true_class"] and other["p_true"] is not None]
     others = [other for other in others if other["case_id"] != row["case_id"]]
     if len({other["case_id"] for other in others}) < len(others):
