@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from milstore.cli.options import (
+    CaseOption,
     ExperimentOption,
     RunOption,
     SeedOption,
@@ -17,6 +18,7 @@ from milstore.cli.options import (
 
 
 def command(
+    case: CaseOption = None,
     run: RunOption = None,
     experiment: ExperimentOption = None,
     split: SplitOption = None,
@@ -34,7 +36,8 @@ def command(
 ) -> None:
     """Write everything about an experiment or a run as one page.
 
-    The page needs no network: it can be mailed, scrolled through in a meeting, and printed.
+    The page needs no network: it can be mailed, scrolled through in a meeting, and printed. It shows the cases one by one
+    that were called wrong, or exactly those that --case names.
     """
     from milstore.asking.selection import Choice
     from milstore.cli.output import fail, say
@@ -42,7 +45,7 @@ def command(
     from milstore.report.writing import write_report
 
     path = output or Path("report.md" if format_ == "md" else "report.html")
-    choice = Choice(run=run, experiment=experiment, split=split, seed=seed, subset=subset)
+    choice = Choice(run=run, experiment=experiment, split=split, seed=seed, subset=subset, cases=tuple(case or ()))
     report = write_report(open_current(store, verify=verify), path, choice, format_, jobs=None)
     for note in report.notes:
         say(f"note: {note}")

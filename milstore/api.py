@@ -150,6 +150,7 @@ class OpenStore:
         self,
         path: str | Path,
         *,
+        case: str | int | Sequence[str | int] | None = None,
         run: str | None = None,
         experiment: str | None = None,
         split: int | None = None,
@@ -158,14 +159,23 @@ class OpenStore:
     ) -> Path:
         """Write the report of a run or an experiment, as a page or (for a file ending in .md) as markdown.
 
+        Args:
+            path: the file.
+            case: a case or several, which it shows one by one in place of those that were called wrong.
+            run: the run that answers, or a part of its id.
+            experiment: the experiment that answers.
+            split: the split whose run answers.
+            seed: the seed, where the experiment has several.
+            subset: train, val, test or all; test unless said.
+
         Raises:
-            UsageError: the run, experiment, seed or subset does not exist.
+            UsageError: the run, experiment, seed, subset or case does not exist.
             DataError: the file cannot be written.
             StoreError: the store holds no finished run.
         """
         from milstore.report.writing import write_report
 
-        write_report(self.store, Path(path), _choice(None, run, experiment, split, seed, subset))
+        write_report(self.store, Path(path), _choice(case, run, experiment, split, seed, subset))
         return Path(path)
 
 

@@ -139,8 +139,11 @@ class Browser:
         return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=whole)["data"])
 
     def pdf(self) -> bytes:
-        """The page as it is printed."""
-        return base64.b64decode(self.call("Page.printToPDF", printBackground=True)["data"])
+        """The page as it is printed, with its headings as the PDF's outline."""
+        printed = self.call(
+            "Page.printToPDF", printBackground=True, generateTaggedPDF=True, generateDocumentOutline=True
+        )
+        return base64.b64decode(printed["data"])
 
     def close(self) -> None:
         """End the browser."""

@@ -119,6 +119,6 @@ def test_the_report_calls_slices_by_name(named: Store) -> None:
     """Bars and pictures of the report say the name that the files have."""
     rows = _asked(named, "top-patches")
     labels = [bar.label for bar in bars(rows, {"h&e": "#888888"})]
-    assert labels == ["h&e", "slice 0", "slice match_2", "slice match_10"]
+    assert labels == ["h&e", "slice 0", "match_2", "match_10"]
     places = {tile.place for tile in tiles(named, ask(named, "top-patch-list", Choice(cases=("7",)), {"n": 9}), 16)}
     assert places == {"h&e · slice 0", "h&e · slice match_2", "h&e · slice match_10"}

@@ -117,9 +117,10 @@ def test_the_report_of_one_run_says_why_there_is_no_comparison(three: Store) -> 
     report = build_report(three, Choice(run="exp-s2-0"))
     assert report.faults == []
     assert report.subject == "run exp-s2-0, test subset"
-    answers = {answer.asked.name: answer for _, of_chapter in report.closing for answer in of_chapter}
-    comparison = answers["compare-runs"]
-    assert comparison.words or comparison.drawing is not None
+    chapters = (*report.opening, *report.closing)
+    comparison = {answer.asked.name: answer for _, of_chapter in chapters for answer in of_chapter}["compare-runs"]
+    assert comparison.words
+    assert comparison.chart is None
     assert [study.title for study in report.studies] == ["Case 10: benign, called high-grade"]
 
 

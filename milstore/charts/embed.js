@@ -21,10 +21,13 @@
 
   const finished = new Map();
 
-  // Pixels inside a figure's padding: the drawing itself is as wide as what was drawn.
+  // Pixels inside a figure's padding: the drawing itself is as wide as what was drawn. Inside a closed fold a figure may have
+  // no width; then it will have that of what holds the fold.
   function roomOf(figure) {
     const { paddingLeft, paddingRight } = getComputedStyle(figure);
-    return Math.floor(figure.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight));
+    let holder = figure;
+    while (!holder.clientWidth && holder.parentElement) holder = holder.parentElement;
+    return Math.floor(holder.clientWidth - parseFloat(paddingLeft) - parseFloat(paddingRight));
   }
 
   async function draw(figure) {
@@ -64,8 +67,7 @@
     document.documentElement.dataset.drawn = "all";
   }
 
-  // A page that is made wider or narrower draws anew what no longer fits, one time after the last change. Charts inside a
-  // closed fold have no width, and are drawn when it is opened.
+  // A page that is made wider or narrower draws anew what no longer fits, one time after the last change.
   let pending = 0;
   function refit() {
     clearTimeout(pending);

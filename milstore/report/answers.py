@@ -13,7 +13,7 @@ from milstore.asking.cells import cell as people_read
 from milstore.asking.result import Result
 from milstore.asking.selection import Choice
 from milstore.charts import charted
-from milstore.charts.render import draw
+from milstore.charts.render import draw, draws_cohort
 from milstore.errors import MilstoreError
 from milstore.report.plan import Asked
 from milstore.store.paths import Store
@@ -67,11 +67,15 @@ class Answer:
 
 
 class Answerer:
-    """Asks for one report: always of the same runs, over one connection."""
+    """Asks for one report: always of the same runs, over one connection.
+
+    Cases that are chosen narrow no answer: they stand out in the charts that draw a case within its cohort.
+    """
 
     def __init__(self, store: Store, choice: Choice) -> None:
         self.store = store
-        self.choice = choice
+        self.choice = replace(choice, cases=())
+        self.cases = choice.cases
         self._con = connect_locked(store)
         self._fetched: dict[str, Result] = {}
 
@@ -89,9 +93,11 @@ class Answerer:
 
         Args:
             asked: the question.
-            choice: which run answers, for which cases, if not those of the report.
+            choice: which run answers, for which cases, if not those of the report. A chart that draws a case within its
+                cohort is given all cases of that run besides.
         """
-        choice = choice or self.choice
+        within = asked.chart and asked.name in charted() and draws_cohort(asked.name)
+        choice = choice or (replace(self.choice, cases=self.cases) if within else self.choice)
         answer = Answer(asked=asked, command=_command(asked, choice))
         try:
             query = queries.load(asked.name, self.store.queries)
@@ -101,7 +107,10 @@ class Answerer:
             if asked.table:
                 answer = replace(answer, table=table_of(result, asked.leave_out))
             if asked.chart and asked.name in charted():
-                drawn = draw(self.store, query, result, choice, asked.values)
+                cohort = None
+                if within and choice.cases:
+                    cohort = self.result(asked.name, asked.values, replace(choice, cases=()))
+                drawn = draw(self.store, query, result, choice, asked.values, cohort=cohort)
                 shown = Shown(title=drawn.about.title, subtitle=drawn.about.subtitle, spec=drawn.spec)
                 answer = replace(answer, chart=shown)
             elif not asked.table:
@@ -119,7 +128,7 @@ def _command(asked: Asked, choice: Choice) -> str:
     words = ["milstore", "plot" if asked.chart else "query", asked.name]
     for case in choice.cases:
         words += ["--case", case]
-    for name in ("run", "experiment", "seed", "subset"):
+    for name in ("run", "experiment", "split", "seed", "subset"):
         value = getattr(choice, name)
         words += [] if value is None else [f"--{name}", str(value)]
     for name, value in asked.values.items():

@@ -1,17 +1,22 @@
 """Builds a report: asks everything once."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from milstore.analysis.learning import sentence
-from milstore.analysis.recall import MEANS
+from milstore.analysis.recall import AUC, MEANS
 from milstore.asking.selection import Choice
-from milstore.errors import MilstoreError
+from milstore.errors import MilstoreError, UsageError
 from milstore.report.answers import Answer, Answerer
+from milstore.report.findings import EVERY_MARGIN, Finding, findings
+from milstore.report.heading import day, settings
 from milstore.report.overview import Overview, overview
 from milstore.report.plan import CLOSING, OPENING, Chapter
 from milstore.report.studies import Study
 from milstore.report.work import CaseRow, Unstudied, begin
+from milstore.store.case_ids import asked_cases
+from milstore.store.cohort import read_cohort
 from milstore.store.paths import Store
 from milstore.store.run_reader import LEARNING, NO_ATTENTION, read_run
 
@@ -36,16 +41,28 @@ class Report:
 
     subject: str
     """Which run or experiment it is about."""
+    settings: str
+    """How it was trained, in a line."""
+    day: str
+    """The day on which the last of its trainings ended, such as `26 November 2026`."""
     notes: Sequence[str]
+    findings: Sequence[Finding]
     headlines: Sequence[Headline]
     opening: Sequence[tuple[Chapter, Sequence[Answer]]]
     overview: Overview | None
     overview_words: str
     """Why there is no overview."""
     studies: Sequence[Study]
+    chosen: bool
+    """Whether the cases of the studies were asked for; else they are those that were called wrong."""
     studies_words: str
     """What is to be said where a case, or every case, has no study."""
     closing: Sequence[tuple[Chapter, Sequence[Answer]]]
+
+    @property
+    def cases_title(self) -> str:
+        """What heads the studies."""
+        return "Cases one by one" if self.chosen else "Cases called wrong"
 
     @property
     def faults(self) -> list[str]:
@@ -62,23 +79,25 @@ def build_report(
 
     Args:
         store: the store.
-        choice: which run or experiment it is about; the newest complete experiment unless said.
+        choice: which run or experiment it is about; the newest complete experiment unless said. Its cases are those that
+            are studied one by one, in this order, in place of those that were called wrong; all else is told of all cases.
         for_markdown: few cases that were called wrong, with their galleries as charts.
         jobs: processes to ask in (None: one a processor). A script that asks for several must guard its main module.
 
     Raises:
-        UsageError: the run, experiment, seed or subset does not exist.
+        UsageError: the run, experiment, seed, subset or case does not exist, or the case was not predicted.
         StoreError: the store holds no finished run.
     """
     choice = choice or Choice()
     answerer = Answerer(store, choice)
     # Asked first, and not as an answer: if nobody can answer, there is no report.
     predictions = answerer.result("deviation")
-    wrong = answerer.result("misclassified").records()
+    wrong = _chosen(answerer) if answerer.cases else answerer.result("misclassified").records()
     run_ids = {row["run_id"] for row in predictions.records()}
     unattending = _without_attention(store, run_ids)
     # A study shows where attention lies.
-    shown = [] if unattending else wrong[: IN_MARKDOWN if for_markdown else MOST_STUDIES]
+    most = len(wrong) if answerer.cases else IN_MARKDOWN if for_markdown else MOST_STUDIES
+    shown = [] if unattending else wrong[:most]
     chapters = [*OPENING, *CLOSING]
     work = begin(
         answerer,
@@ -90,17 +109,23 @@ def build_report(
     )
     linked, linked_words = (None, "") if for_markdown else _overview(answerer)
     recall = answerer.result("recall").records()
+    found = findings(answerer)
+    facts = [read_run(store, run_id) for run_id in sorted(run_ids)]
     outcomes = work.result()
     answers = iter([outcome for outcome in outcomes if isinstance(outcome, Answer)])
     answered = [(chapter, [next(answers) for _ in chapter.asked]) for chapter in chapters]
     return Report(
         subject=predictions.title,
+        settings=settings(facts),
+        day=day(facts),
+        findings=found,
         notes=[*predictions.notes, *_learning_notes(store, run_ids)],
         headlines=headlines(recall),
         opening=answered[: len(OPENING)],
         overview=linked,
         overview_words=linked_words,
         studies=[outcome for outcome in outcomes if isinstance(outcome, Study)],
+        chosen=bool(answerer.cases),
         studies_words=unattending
         or " ".join(
             [
@@ -110,6 +135,21 @@ def build_report(
         ),
         closing=answered[len(OPENING) :],
     )
+
+
+def _chosen(answerer: Answerer) -> list[dict[str, Any]]:
+    """The predictions of the cases that were asked for, in their order. UsageError where one was not predicted."""
+    choice = replace(answerer.choice, cases=answerer.cases)
+    result = answerer.result("near-threshold", {"margin": EVERY_MARGIN}, choice)
+    known = read_cohort(answerer.store).table("cases")["case_id"].to_pylist()
+    rows = result.records()
+    found: list[dict[str, Any]] = []
+    for case_id in dict.fromkeys(asked_cases(known, answerer.cases)):
+        own = [row for row in rows if row["case_id"] == case_id]
+        if not own:
+            raise UsageError(f"case {case_id} was not predicted by {result.title}: there is nothing to show of it")
+        found += own
+    return found
 
 
 def _learning_notes(store: Store, run_ids: Iterable[str]) -> list[str]:
@@ -154,10 +194,15 @@ def headlines(recall: Sequence[dict[str, object]]) -> list[Headline]:
         count = f"{row['right']} of {row['cases']}" if row["right"] is not None else f"{row['cases']} cases"
         means = [r for r in recall if _same_measure(r, row) and r["scope"] in MEANS and r["value"] is not None]
         over_splits = f"{means[0]['scope']} {means[0]['value']:.2f}" if means else ""
+        if row["measure"] == AUC and means:
+            # A pooled AUC compares probabilities of different models: the mean stands first.
+            over_splits, share = f"{means[0]['scope']}; pooled {share:.2f}", means[0]["value"]
+            low, high = means[0]["low"], means[0]["high"]
+            interval = f"95% interval {low:.2f} to {high:.2f}" if low is not None else ""
         name = f"{row['measure']} of {row['true_class']}" if row["true_class"] else str(row["measure"])
         detail = "; ".join(text for text in (count, interval, over_splits) if text)
         lines.append(
-            Headline(name=name, value=f"{share:.0%}" if row["measure"] != "AUC" else f"{share:.2f}", detail=detail)
+            Headline(name=name, value=f"{share:.0%}" if row["measure"] != AUC else f"{share:.2f}", detail=detail)
         )
     return lines
 

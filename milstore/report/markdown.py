@@ -25,19 +25,24 @@ def write_markdown(report: Report, path: Path) -> None:
 
 def _blocks(report: Report, folder: Path) -> Iterator[str]:
     yield f"# {plain(report.subject)}"
+    yield plain(" · ".join(part for part in (report.settings, report.day) if part))
     yield from (plain(note) for note in report.notes)
+    yield "## Findings"
+    yield "\n".join(f"{i}. **{plain(found.name)}**: {plain(found.words)}" for i, found in enumerate(report.findings, 1))
     if report.headlines:
         yield "\n".join(f"- {plain(line.name)}: **{line.value}** ({plain(line.detail)})" for line in report.headlines)
     for chapter, answers in report.opening:
         yield f"## {chapter.title}"
         for answer in answers:
             yield from _answered(answer, folder, answer.asked.name)
-    yield "## Cases called wrong"
+    yield f"## {plain(report.cases_title)}"
     if report.studies_words:
         yield plain(report.studies_words)
     for i, study in enumerate(report.studies, start=1):
         yield f"### {plain(study.title)}"
         yield ", ".join(f"{plain(name)} {plain(value)}" for name, value in study.facts)
+        if study.standing:
+            yield plain(study.standing)
         for answer in study.answers:
             yield from _answered(answer, folder, f"case-{i}-{answer.asked.name}")
     for chapter, answers in report.closing:

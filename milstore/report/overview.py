@@ -11,6 +11,7 @@ from milstore.charts.render import about_of
 from milstore.charts.theme import WIDTH, class_colour, outcome_shape, themed, titled
 from milstore.errors import UsageError
 from milstore.report.answers import Answerer, cell
+from milstore.report.findings import EVERY_MARGIN
 from milstore.report.gallery import Tile, tiles
 
 MOST_CASES = 300
@@ -19,8 +20,6 @@ TOP = 4
 """Patches of each case in the gallery."""
 THUMBNAIL = 72
 """Pixels of a picture in the gallery."""
-EVERY_MARGIN = 0.5
-"""No margin is larger: asked with it, `near-threshold` tells of every case."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

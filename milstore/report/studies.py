@@ -1,13 +1,16 @@
-"""The cases that were called wrong, each on its own: composition, place on the slice, and the patches themselves."""
+"""The cases that were called wrong or asked for, each on its own: composition, place on the slice, and the patches themselves."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from milstore.asking.selection import Choice
+from milstore.charts.wording import OUTCOME, RIGHT, WRONG, called
 from milstore.report.answers import Answer, Answerer, cell
+from milstore.report.findings import EVERY_MARGIN
 from milstore.report.gallery import Tile, colours_of, tiles
 from milstore.report.plan import Asked
+from milstore.store.names import counted
 
 PIXELS = 112
 """Pixels of a patch's picture."""
@@ -39,11 +42,14 @@ class Bar:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Study:
-    """A case that was called wrong."""
+    """A case that was called wrong, or that was asked for."""
 
     case_id: str
     title: str
+    wrong: bool
     facts: Sequence[tuple[str, str]]
+    standing: str
+    """Where it stands within its cohort."""
     answers: Sequence[Answer]
     """Its charts."""
     composition: str
@@ -59,7 +65,7 @@ def study(answerer: Answerer, row: Mapping[str, Any], *, as_chart: bool = False)
 
     Args:
         answerer: who is asked.
-        row: the case's row of `misclassified`.
+        row: the case's row of `misclassified` or `near-threshold`.
         as_chart: also draw the gallery as a chart, for a form that cannot hold pictures otherwise.
     """
     case_id = row["case_id"]
@@ -73,17 +79,71 @@ def study(answerer: Answerer, row: Mapping[str, Any], *, as_chart: bool = False)
         charts = [answerer.answer(COMPOSITION, choice), place, answerer.answer(GALLERY, choice)]
     return Study(
         case_id=case_id,
-        title=f"Case {case_id}: {row['true_class']}, called {row['pred_class']}",
-        facts=[
-            (name.replace("_", " "), cell(value))
-            for name, value in row.items()
-            if name not in ("case_id", "true_class", "pred_class") and value not in (None, "")
-        ],
+        title=f"Case {case_id}: {row['true_class'] or 'no label'}, {_called(row)}",
+        wrong=row.get("outcome", WRONG) == WRONG,
+        facts=_facts(row, answerer.result("deviation").run_names),
+        standing=standing(row, answerer.result("near-threshold", {"margin": EVERY_MARGIN}).records()),
         answers=charts,
         composition=_in_words(composition),
         bars=bars(composition, colours_of(answerer.store, [slice_["stain"] for slice_ in composition])),
         tiles=tiles(answerer.store, answerer.result(GALLERY.name, GALLERY.values, choice), PIXELS),
     )
+
+
+_FACTS = {
+    "p_true": "p(true class)",
+    "margin": "margin",
+    "concentration": "attention in the top 5%",
+    "patches": "patches",
+    "slices": "slices",
+    "missing_stains": "missing stains",
+    "subset": "subset",
+    "run_id": "run",
+}
+"""What is said of a case, by the column that knows it."""
+
+
+def _facts(row: Mapping[str, Any], run_names: Mapping[str, str]) -> list[tuple[str, str]]:
+    values = {**row, "run_id": run_names.get(row["run_id"], row["run_id"])}
+    return [(words, cell(values[name])) for name, words in _FACTS.items() if values[name] not in (None, "")]
+
+
+def _called(row: Mapping[str, Any]) -> str:
+    return called(RIGHT) if row.get("outcome") == RIGHT else f"{OUTCOME} {row['pred_class']}"
+
+
+def standing(row: Mapping[str, Any], cohort: Sequence[Mapping[str, Any]]) -> str:
+    """Where a case stands among the cases of its class: by its error, and by how concentrated its attention is.
+
+    Args:
+        row: the case's row of `misclassified` or `near-threshold`.
+        cohort: the rows of `near-threshold` with every margin; those of the case itself do not count.
+
+    Returns:
+        A sentence, such as `Its error is number 2 of 28 benign cases, its concentration number 15 (1 is the largest).`;
+        empty where it has no label. A case of another subset than the cohort's is told to be that.
+    """
+    if row["p_true"] is None:
+        return ""
+    if cohort and row["subset"] not in {other["subset"] for other in cohort}:
+        return f"It was in the subset {row['subset']} of its run: what is told of all cases does not count it."
+    others = [other for other in cohort if other["true_class"] == row["true_class"] and other["p_true"] is not None]
+    others = [other for other in others if other["case_id"] != row["case_id"]]
+    if len({other["case_id"] for other in others}) < len(others):
+        # Several runs predicted the same cases: a case stands among those of its own run.
+        others = [other for other in others if other["run_id"] == row["run_id"]]
+    more_wrong = sum(other["p_true"] < row["p_true"] for other in others)
+    said = f"Its error is number {more_wrong + 1} of {counted(len(others) + 1, row['true_class'] + ' case')}"
+    if row["concentration"] is not None:
+        place = 1 + sum((other["concentration"] or 0) > row["concentration"] for other in others)
+        said += f", its concentration of attention number {place}"
+    return f"{said} (1 is the largest)."
+
+
+def _slice_label(row: Mapping[str, Any]) -> str:
+    """The slice's name; a bare number says of what it is."""
+    name = str(row["slice_name"] or row["slice_idx"])
+    return f"slice {name}" if name.isdigit() else name
 
 
 def _in_words(composition: Sequence[Mapping[str, Any]]) -> str:
@@ -122,5 +182,5 @@ def bars(composition: Sequence[Mapping[str, Any]], colours: Mapping[str, str]) -
         slices = [row for row in composition if row["stain"] == stain]
         found.append(bar(slices[0], stain, "stain_"))
         if len(slices) > 1:
-            found += [bar(row, f"slice {row['slice_name'] or row['slice_idx']}", "") for row in slices]
+            found += [bar(row, _slice_label(row), "") for row in slices]
     return found

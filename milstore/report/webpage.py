@@ -10,6 +10,7 @@ from milstore._version import __version__
 from milstore.charts.page import environment, figure_html, fold_html, page_html, resource
 from milstore.report.building import Report
 from milstore.report.overview import COLUMNS
+from milstore.report.plan import CASES, ERRORS, PROVENANCE, RESULTS, TRAINED
 from milstore.report.studies import COMPOSITION, GALLERY
 
 
@@ -33,15 +34,17 @@ def report_html(report: Report) -> str:
         .get_template("report.html")
         .render(
             report=report,
+            parts=[RESULTS, ERRORS, CASES, TRAINED, PROVENANCE],
             columns=COLUMNS,
             slugs=slugs,
             version=__version__,
             study_sql={query.name: query.sql for query in folds},
         )
     )
+    title = " · ".join(part for part in ("milstore report", report.subject, report.settings, report.day) if part)
     return page_html(
-        f"milstore report · {report.subject}",
+        title,
         Markup(body),  # noqa: S704 - rendered with escaping
         style=resource("milstore.report", "report.css"),
-        scripts=[resource("milstore.report", "overview.js")],
+        scripts=[resource("milstore.report", "overview.js"), resource("milstore.report", "cases.js")],
     )
