@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from milstore.cli.main import main
-from milstore.store import Store
+from milstore.store import Store, create_store, open_store
 from milstore.store.cohort import read_cohort
 from milstore.store.derived import LISTING, put_derived
 from milstore.store.doctor import check
@@ -24,10 +24,13 @@ from milstore.store.io import sha256_of, write_json
 from milstore.store.paths import NO_RUN
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import begin_run
+from tests.faults import KILL, Faults
+from tests.forking import fork
 from tests.ingesting import milstore, new_store
 from tests.test_ingest_repair import Group, flip, truncate
 
-RUN = "given"
+pytestmark = pytest.mark.thorough
+
 TRAIN = [
     "train", "--split", "1", "--encoder", "given", "--epochs", "2", "--min-epochs", "1", "--hidden", "4",
     "--attention-dim", "2", "--threads", "1", "--experiment", "small",
@@ -249,19 +252,12 @@ def table_kinds() -> list[Kind]:
         for name in names
         for how, damage in (("flipped", flip), ("missing", Path.unlink))
     ]
-    for name in ("encoders", "packs", "pack_cases"):
-        # The advice names two commands, one for each way in which features came.
-        kinds.append(
-            Kind(
-                f"flipped {name}",
-                lambda h, n=name: flip(h.table(n)),
-                DAMAGE,
-                f"cohort/{name}-",
-                lambda h, f: h.do(f, 1),
-                both_encoders,
-            )
-        )
-    return kinds
+    # The advice names two commands, one for each way in which features came.
+    features = [
+        Kind(f"flipped {name}", lambda h, n=name: flip(h.table(n)), DAMAGE, f"cohort/{name}-", lambda h, f: h.do(f, 1), both_encoders)
+        for name in ("encoders", "packs", "pack_cases")
+    ]  # fmt: skip
+    return [*kinds, *features]
 
 
 def broken_draft(house: House) -> None:
@@ -369,6 +365,35 @@ def test_what_the_doctor_advises_repairs(kind: Kind, house: House) -> None:
     assert after == before
 
 
-def test_every_command_that_is_advised_is_one(house: House) -> None:
-    """The table above holds all kinds: the words of each piece of advice in the source stand in one of its findings."""
-    assert len({kind.name for kind in KINDS}) == len(KINDS) > 60
+def test_what_a_killed_init_leaves_is_seen_and_completed(tmp_path: Path) -> None:
+    """Killed at any operation, it leaves no store or one that doctor speaks of; the same command again completes it."""
+    whole = create_store(tmp_path / "whole")
+    at, killed = 0, True
+    while killed:
+        at += 1
+        root = tmp_path / f"killed-{at}"
+
+        def init(root: Path = root, at: int = at) -> None:
+            Faults(at, KILL).install()
+            create_store(root)
+
+        killed = fork(tmp_path, init).wait() == 137
+        assert main(["init", "--store", str(root)]) == 0
+        left = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.name.endswith(".tmp")}
+        found = check(open_store(root), young=0)
+        assert {each.where for each in found if each.kind == LEFTOVER} == left
+        assert main(["doctor", "--repair", "--older-than", "0", "--store", str(root)]) == 0
+        # The lock is made by whoever changes the store first.
+        names = {path.relative_to(root).as_posix() for path in root.rglob("*")} - {"cohort/.lock"}
+        assert names == {path.relative_to(whole.root).as_posix() for path in whole.root.rglob("*")}
+        shutil.rmtree(root)
+    assert at > 20
+
+
+def test_init_says_what_it_puts_back(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    """And nothing where nothing is missing."""
+    assert main(["init", "--store", str(house.store.root)]) == 0
+    assert "put back" not in capsys.readouterr().err
+    (house.store.run_folder(NO_RUN) / "epochs.parquet").unlink()
+    assert main(["init", "--store", str(house.store.root)]) == 0
+    assert f"put back runs/run_id={NO_RUN}/epochs.parquet\n" in capsys.readouterr().err
