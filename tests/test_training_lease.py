@@ -274,8 +274,13 @@ def test_two_at_once_train_a_split_once(store: Store, tmp_path: Path) -> None:
 def test_the_lease_of_a_dead_training_is_left_over_and_removed(store: Store) -> None:
     """Where nothing is left to go on with, doctor --repair removes it; a living one, and one of an unfinished run, stay."""
     path = claimed(store, replace(Lease.of_this_process("dead"), started=1.0))
+    half = path.with_name(f".{path.name}.x.tmp")
+    half.write_text("{")
     with TrainingLease(store, {**FACTS, "seed": 5}) as held:
         found = check(store, young=0)
-        assert [(each.kind, each.where) for each in found] == [("leftover", f"running/leases/{path.name}")]
+        assert {(each.kind, each.where) for each in found} == {
+            ("leftover", f"running/leases/{each.name}") for each in (path, half)
+        }
         assert repair(store, found) == found
-        assert (path.exists(), held.lost) == (False, False)
+        assert (path.exists(), half.exists(), held.lost) == (False, False, False)
+    assert check(store, young=0) == []

@@ -71,7 +71,7 @@ def repair(store: Store, findings: Collection[Finding]) -> list[Finding]:
 def _remove(path: Path) -> bool:
     """Whether it could be removed. What could not, as what another user left, is found again."""
     try:
-        if path.parent.name == LEASES and (seen := look(path)) is not None:
+        if path.parent.name == LEASES and not path.name.startswith(".") and (seen := look(path)) is not None:
             # Whoever takes it over at this moment keeps it.
             if not seen.lease.is_stale():
                 return False

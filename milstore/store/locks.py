@@ -149,7 +149,7 @@ def link_whole(whole: Path, path: Path) -> None:
     """Let a file be there under another name too, in one step; FileExistsError if one of that name is there."""
     try:
         os.link(whole, path)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
     except OSError:
         # A disk without links has at least this; for a moment the file is empty, and says not whose it is.

@@ -172,6 +172,10 @@ class TrainingLease:
             self._descriptor = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except FileExistsError:
             return False
+        except FileNotFoundError:
+            # Somebody has tidied up meanwhile.
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            return False
         finally:
             temporary.unlink(missing_ok=True)
         return True
