@@ -121,8 +121,12 @@ after every case.
 - SIGTERM, SIGINT, SIGUSR1 and SIGUSR2, to one split, to all in one process and to splits side by side: exit 75, a line
   that says how to go on, and the same command ends in the twin's bits.
 - A second Ctrl-C stops within the case, with exit 75, one process or several; nothing but the epoch is lost.
-- A run that a living process trains is refused to others by the owner's name; of several that take over a dead one's run
-  at the same moment, one gets it.
+- A training (experiment, split set, split, seed) is done by one process at a time, also with `--fresh`: whoever else is asked
+  for it is refused by the owner's name; of several that take over a dead one's run at the same moment, one gets it. A
+  launcher that is killed ends its trainings at a checkpoint, and the same command, given again, makes one run a split.
+- How long ago a trainer on another host gave a sign of life is told by the disk's clock alone, and one that looks dead is
+  watched for half a minute before its run is taken over: a clock that is ten minutes ahead takes over nothing. A job that
+  SLURM queues again goes on at once.
 - A trainer was suspended at each of the {takeovers["suspended"]} operations of its commit on the disk, another took its
   run over and finished it, and the first woke: it wrote nothing, said so and ended; or it had committed before, and then
   that run stood.
@@ -132,6 +136,14 @@ At {every} that changes the disk (write, fsync, rename, mkdir, chmod, unlink) du
 ingest, a packing of features and a commit ({faults["by"]} faults): the disk is full, the disk is broken, the process
 is killed. After each, the store opens and holds wholly what it held before or wholly what
 was to be written, `doctor` finds no damage, repairing removes leftovers alone, and the work can be done again.
+
+## Repairs
+For each kind of damage, leftover and note that `doctor` names (every table of the cohort, the manifest, packs, runs, what was
+derived, unfinished runs, the empty files that views need, the database; 65 kinds), a test does to the letter what it says to do:
+then `doctor` is content, and the store holds what it held, but for a run, which is trained again. A killed `init` is completed
+by `init`. `doctor --repair` removes under the cohort's lock, after a second look: what an ingest is about to name, features
+that are being packed and features that a living training reads stay. Beside ingests and deletions it calls nothing damaged.
+What it cannot tell: on a disk without locks, whether a folder of features that has not changed for an hour is still being filled.
 
 ## Damaged files
 {inputs["inputs"]:,} files, of {inputs["readers"]} kinds, with one to four random changes (bytes set, inserted, zeroed, cut

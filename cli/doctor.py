@@ -37,7 +37,7 @@ def command(
         say("\n".join(f"migrated from {step}" for step in done) or "the store is of this version already")
     findings = doctor.check(opened, young=older_than * 60)
     if repair or formerly:
-        for finding in doctor.repair(findings):
+        for finding in doctor.repair(opened, findings):
             say(f"removed {finding.where}: {finding.what}")
         findings = doctor.check(opened, young=older_than * 60)
     if findings:

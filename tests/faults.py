@@ -162,7 +162,7 @@ def verify(store: Store, before: dict[str, Any], after: dict[str, Any], work: Ca
     assert now in (before, after), "neither before nor after"
     found = doctor.check(store, young=0)
     assert not [finding for finding in found if finding.kind == DAMAGE], found
-    doctor.repair(found)
+    doctor.repair(store, found)
     assert not [finding for finding in doctor.check(store, young=0) if finding.kind in (DAMAGE, LEFTOVER)]
     assert state(open_store(store.root)) == now, "repairing changed what is stored"
     for draft in list_drafts(store):

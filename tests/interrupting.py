@@ -71,7 +71,7 @@ def elsewhere(work: Callable[[], Any]) -> Callable[[], Any]:
 
     def there() -> Any:
         socket.gethostname = lambda: "elsewhere"
-        lease.STALE_AFTER = 1.0
+        lease.STALE_AFTER = lease.WATCHED_FOR = 1.0
         return work()
 
     return there
@@ -157,18 +157,24 @@ def twice(folder: Path, store: Store) -> None:
 
 
 def contended(folder: Path, store: Store) -> None:
-    """While a process trains a run, the same command is refused with its name, and --fresh trains another run."""
+    """While a process trains a split, the same command is refused with its name, and so is a fresh one: one trains it."""
     work = command(store.root, "contended")
     first = begun(folder, store, "contended", slowly(work, 0.05))
     (draft,) = list_drafts(store)
+    owner = f"process {first.pid} on {socket.gethostname()}"
     for words in ((), ("--launcher", "none")):
         second = fork(folder, command(store.root, "contended", *words))
         assert second.wait() == 2, second.text()
-        owner = f"process {first.pid} on {socket.gethostname()}"
         assert f"error: run {draft.run_id} is being trained by {owner}: wait for it, or stop it" in second.text()
-        assert "--fresh" in second.text()
-    done(folder, command(store.root, "contended", "--fresh"))
+    fresh = fork(folder, command(store.root, "contended", "--fresh"))
+    assert fresh.wait() == 2, fresh.text()
+    said = (
+        f"error: split 1 of tiny, experiment contended, seed 0 is being trained by {owner}: wait for it, or stop it\n"
+    )
+    assert fresh.text().endswith(said)
     assert first.wait() == 0, first.text()
+    assert finished(store, "contended") == [draft.run_id]
+    done(folder, command(store.root, "contended", "--fresh"))
     assert len(finished(store, "contended")) == 2
     assert list_drafts(store) == []
 

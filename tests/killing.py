@@ -128,7 +128,7 @@ def _whole(store: Store) -> None:
     before = run_ids(store)
     found = doctor.check(store, young=0)
     assert not [finding for finding in found if finding.kind == DAMAGE], found
-    doctor.repair(found)
+    doctor.repair(store, found)
     assert not [finding for finding in doctor.check(store, young=0) if finding.kind in (DAMAGE, LEFTOVER)]
     assert (run_ids(store), list_drafts(store)) == (before, [])
 

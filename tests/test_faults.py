@@ -46,7 +46,7 @@ def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
             "    assert state(open_store(store.root)) == before\n"
             "(root / 'ballast').unlink(); found = doctor.check(store, young=0)\n"
             "assert not [f for f in found if f.kind == DAMAGE], found\n"
-            "doctor.repair(found)\n"
+            "doctor.repair(store, found)\n"
             "for draft in list_drafts(store): shutil.rmtree(draft.folder)\n"
             "for work in SCENARIOS.values(): work(store)\n"
             "assert 'new' in run_ids(store)\n"

@@ -186,3 +186,33 @@ def test_no_worker_outlives_who_started_it(tmp_path: Path, number: int) -> None:
         parent.send_signal(number)
         parent.wait()
     wait_for(lambda: all(process_start(pid) is None for pid in workers), "the workers to end", 30)
+
+
+def descendants(pid: int) -> set[int]:
+    """The processes that a process has started, and theirs."""
+    own = {int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()}
+    return own.union(*(descendants(child) for child in own if process_start(child) is not None))
+
+
+@pytest.mark.thorough
+def test_no_process_of_the_demo_outlives_it(tmp_path: Path) -> None:
+    """`milstore demo` that is killed by kill -9 while its workers draw, encode or still begin leaves none of them."""
+    for drawn in (0, 1):
+        root = tmp_path / f"demo-{drawn}"
+        with subprocess.Popen(
+            [Path(sys.executable).with_name("milstore"), "demo", "--jobs", "2", "--store", str(root)],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=Path(__file__).parents[1],
+        ) as demo:
+            wait_for(
+                lambda demo=demo, root=root, drawn=drawn: (
+                    len(descendants(demo.pid)) >= 2 and (not drawn or any(root.rglob("*.png")))
+                ),
+                "the workers",
+                60,
+            )
+            workers = descendants(demo.pid)
+            demo.kill()
+            demo.wait()
+        wait_for(lambda workers=workers: all(process_start(pid) is None for pid in workers), "the workers to end", 30)

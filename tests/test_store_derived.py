@@ -74,7 +74,7 @@ def test_the_doctor_looks_at_derived_files(three: Store) -> None:
     assert kinds(three) == [(DAMAGE, f"{where}/{LISTING}")]
     folder.rename(three.derived / "run_id=gone")
     assert kinds(three) == [(LEFTOVER, "derived/run_id=gone")]
-    repair(check(three, young=0))
+    repair(three, check(three, young=0))
     assert kinds(three) == []
 
 

@@ -152,7 +152,7 @@ def test_leftovers_are_named_and_mended(store: Store) -> None:
         (LEFTOVER, "running/exp-s1-0"), (LEFTOVER, "running/never-begun"),
         (NOTE, "running/unfinished"), (NOTE, "cohort/.cases-2.parquet.y.tmp"),
     ])  # fmt: skip
-    assert len(repair(findings)) == 6
+    assert len(repair(store, findings)) == 6
     assert not any(path.exists() for path in left)
     assert young.exists()
     assert draft.folder.exists()
@@ -179,7 +179,7 @@ def test_a_database_that_is_behind_is_named(store: Store) -> None:
     with closing(duckdb.connect(str(store.database))) as con:
         con.execute("update milstore_catalog set fingerprint = 'another'")
     assert [(found.what, found.repair) for found in check(store)] == [
-        ("it is behind the store", "remove cohort/catalog.json, and milstore info makes it anew")
+        ("it is behind the store", f"remove cohort/catalog.json, and milstore info --store {store.root} makes it anew")
     ]
     (store.root / "cohort" / "catalog.json").unlink()
     assert main(["info", "--store", str(store.root), "--quiet"]) == 0

@@ -94,7 +94,7 @@ def test_a_stranger_among_the_runs_is_named_and_read_by_nothing(
     found = check(three)
     assert [(each.kind, each.where) for each in found] == [(NOTE, f"runs/{name}") for name in sorted(STRANGE)]
     assert {each.what for each in found} == {"no run that milstore made, and read by nothing"}
-    assert repair(found) == []
+    assert repair(three, found) == []
     with pytest.raises(UsageError, match="there is no finished run 'EXP'"):
         find_run_id(three, "EXP")
     with pytest.raises(UsageError, match="there is no run 'EXP'"):
@@ -129,7 +129,7 @@ def test_what_an_older_version_left_of_a_deletion_is_read_by_nothing(three: Stor
     assert_answers(three, RUNS[1:])
     found = check(three)
     assert [(each.kind, each.where) for each in found] == [(LEFTOVER, f"runs/{left.name}")]
-    assert repair(found) == found
+    assert repair(three, found) == found
     assert check(three) == []
 
 
@@ -191,7 +191,7 @@ def test_a_deletion_that_is_killed_at_any_step_harms_nobody(three: Store, tmp_pa
         assert [each for each in found if each.kind == DAMAGE] == []
         left = [each for each in found if each.kind == LEFTOVER]
         assert all(each.where.startswith("running/.run_id=exp-s2-0.") for each in left)
-        assert repair(found) == left
+        assert repair(store, found) == left
         if there == RUNS:
             delete_run(store, removable(store, "exp-s2-0"))
         assert (run_ids(store), list(store.running.iterdir())) == (["exp-s1-0", "exp-s3-0"], [])
@@ -227,13 +227,17 @@ def test_a_store_without_a_folder_for_running_ones_can_delete(three: Store) -> N
 
 
 def test_what_the_doctor_removed_meanwhile_is_deleted(three: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A doctor that repairs at the same moment is no failure of the deletion."""
+    """A doctor that repairs at the same moment leaves a deletion alone, and files that went otherwise are no failure of it."""
 
-    def mended_first(_: Path) -> None:
-        doctor.repair(check(three, young=0))
+    def removed_first(folder: Path) -> None:
+        found = check(three, young=0)
+        assert [(each.kind, each.where) for each in found] == [(NOTE, f"running/{folder.name}")]
+        assert doctor.repair(three, found) == []
+        assert folder.is_dir()
+        shutil.rmtree(folder)
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr("milstore.store.removal.make_writable", mended_first)
+    monkeypatch.setattr("milstore.store.removal.make_writable", removed_first)
     delete_run(three, removable(three, "exp-s2-0"))
     assert list(three.running.iterdir()) == []
     assert run_ids(three) == ["exp-s1-0", "exp-s3-0"]

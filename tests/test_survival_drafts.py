@@ -5,7 +5,7 @@ import os
 import threading
 import time
 import zipfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,8 @@ def commit(draft: RunDraft) -> None:
 def elsewhere(draft: RunDraft, age: float = 0.0) -> Lease:
     """Let a trainer on another host claim a draft."""
     theirs = Lease(host="elsewhere", pid=7, started=1.0, token="t", heartbeat=time.time() - age)
-    lease_file(draft.folder).write_text(json.dumps(asdict(theirs)))
+    lease_file(draft.folder).write_text(theirs.text())
+    os.utime(lease_file(draft.folder), (time.time() - age,) * 2)
     return theirs
 
 
@@ -130,7 +131,7 @@ def test_a_host_of_the_same_name_is_another_host(store: Store) -> None:
     draft = begin_run(store, "r", {}, token="t")
     of = json.loads(lease_file(draft.folder).read_text())
     assert not Lease(**{**of, "namespace": "other", "pid": 2**22}).is_stale()
-    assert Lease(**{**of, "namespace": "other", "heartbeat": time.time() - lease.STALE_AFTER - 1}).is_stale()
+    assert Lease(**{**of, "namespace": "other", "age": lease.STALE_AFTER + 1}).is_stale()
     assert Lease(**{**of, "pid": 2**22}).is_stale()
 
 
@@ -151,11 +152,15 @@ def test_a_trainer_elsewhere_is_watched_until_it_renews_or_is_stale(store: Store
         refuse_if_alive(draft.folder, wait=lambda _: True, sleep=renew)
     assert len(slept) == 5
 
+    aged: list[float] = []
+
     def grow_old(seconds: float) -> None:
-        elsewhere(draft, age=lease.STALE_AFTER + 1)
+        aged.append(seconds)
+        os.utime(lease_file(draft.folder), (time.time() - lease.STALE_AFTER - 1,) * 2)
 
     elsewhere(draft, age=30)
     refuse_if_alive(draft.folder, wait=lambda _: True, sleep=grow_old)
+    assert sum(aged) == lease.WATCHED_FOR
 
 
 def test_a_hold_renews_and_gives_up(store: Store) -> None:
@@ -232,9 +237,7 @@ def test_the_newest_free_run_is_continued(store: Store) -> None:
     """With one run in training and an interrupted one, the interrupted one goes on; with the first alone it is refused."""
     first = die_in(store)
     write_lease(first.folder, "t")
-    with pytest.raises(
-        ConflictError, match=f"run {first.run_id} is being trained by .*, or begin another run by --fresh"
-    ):
+    with pytest.raises(ConflictError, match=f"run {first.run_id} is being trained by .*: wait for it, or stop it"):
         train(store, SMALL, 1, threads=1)
     with pytest.raises(Killed):
         train(store, SMALL, 1, threads=1, fresh=True, watcher=Strike(3, die))
@@ -391,7 +394,7 @@ def test_a_run_killed_after_its_commit_is_finished(store: Store, monkeypatch: py
         resume(store, result.run_id)
     found = [(each.kind, each.where) for each in doctor.check(store)]
     assert (LEFTOVER, f"running/{result.run_id}") in found
-    doctor.repair(doctor.check(store))
+    doctor.repair(store, doctor.check(store))
     assert (left.exists(), run_ids(store)) == (False, [result.run_id])
 
 
@@ -409,7 +412,7 @@ def test_the_doctor_names_unfinished_runs_by_their_id(store: Store) -> None:
         finding.repair
         == f"continue it with milstore train --resume {this}, or remove it by milstore runs delete {this}"
     )
-    doctor.repair(doctor.check(store, young=0))
+    doctor.repair(store, doctor.check(store, young=0))
     assert list_drafts(store) == [again]
     (again.folder / "draft.json").write_text("{")
     assert (DAMAGE, f"running/{again.folder.name}/draft.json") in [

@@ -244,7 +244,7 @@ def test_a_death_while_deleting_leaves_what_mending_removes(store: Store, monkey
     assert run_ids(store) == []
     findings = [each for each in doctor.check(store, young=0) if each.kind != NOTE]
     assert [(each.kind, each.what) for each in findings] == [(LEFTOVER, "half-written by a writer that died")]
-    assert doctor.repair(findings) == findings
+    assert doctor.repair(store, findings) == findings
     assert [path.name for path in store.runs.iterdir()] == ["run_id=_none"]
 
 

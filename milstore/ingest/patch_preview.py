@@ -1,6 +1,6 @@
 """What an ingest of patches would read, with nothing written."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from milstore.ingest.unread_names import left_out, none_is_read
 from milstore.pixels.registry import PIXELS
 from milstore.store import Store
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import read_cohort
+from milstore.store.cohort import CohortEdit, read_cohort
 from milstore.store.names import clip, counted, natural_key
 
 _SHOWN = 5
@@ -81,12 +81,16 @@ def preview_patches(
 
 
 def images_and_names(
-    store: Store, folder: str | Path, *, follow_links: bool, format: str | None
+    store: Store, folder: str | Path, *, follow_links: bool, format: str | None, rebuilds: Collection[str] = ()
 ) -> tuple[Found, ReadNames]:
-    """The images below a folder and what their names say. DataError if there is none, or none is read."""
+    """The images below a folder and what their names say. DataError if there is none, or none is read.
+
+    Cases are told by what is known, but for tables of `rebuilds` that are damaged, which are to be made anew.
+    """
     endings = PIXELS.endings(None if format is None else [format])
     found = find_files(folder, endings, follow_links=follow_links)
-    names = read_names(store.settings, found.files, found.stems, CaseIds.of(read_cohort(store)))
+    known = CohortEdit(read_cohort(store), rebuilds=frozenset(rebuilds))
+    names = read_names(store.settings, found.files, found.stems, CaseIds.of(known))
     if names.table.num_rows:
         return found, names
     if found.files:

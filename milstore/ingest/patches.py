@@ -106,7 +106,8 @@ def ingest_patches(
         ConflictError: a known patch has another file or size now, or slices would lose patches.
     """
     progress("reading names", 0, 1)
-    found, names = images_and_names(store, folder, follow_links=follow_links, format=format)
+    rebuilds = REBUILT if replace else ()
+    found, names = images_and_names(store, folder, follow_links=follow_links, format=format, rebuilds=rebuilds)
     progress("reading names", 1, 1)
     table = names.table if coordinates is None else with_coordinates(names.table, Path(coordinates))
     book = SliceBook()
@@ -117,7 +118,7 @@ def ingest_patches(
         formats = None if format is None else {"": format}
         table = _with_sizes(store, table, found.root, formats, replace=replace, jobs=jobs, progress=progress)
     progress("storing", 0, 1)
-    with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
+    with edit_cohort(store, rebuild=rebuilds) as edit:
         result, dropped = put_patches(store, edit, table, found.root, replace=replace, whole=replace)
     progress("storing", 1, 1)
     skipped = tuple(f"{file}: {reason}" for file, reason in sorted(names.unread))

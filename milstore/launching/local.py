@@ -12,6 +12,7 @@ from pathlib import Path
 from milstore._version import PACKAGE_PARENT
 from milstore.errors import Interrupted, UsageError
 from milstore.launching.records import Launch
+from milstore.launching.task import WATCHES
 from milstore.processors import processors
 from milstore.store import Store
 from milstore.store.paths import store_option
@@ -35,7 +36,8 @@ def threads_each(jobs: int) -> int:
 def run_side_by_side(store: Store, launch: Launch, jobs: int, tell: Tell = lambda _: None) -> list[str]:
     """Train every split of a launch, at most `jobs` at a time. Returns the ids of the finished runs, split by split.
 
-    A signal is handed on to the processes, which write their checkpoints; a second Ctrl-C ends them at once.
+    A signal is handed on to the processes, which write their checkpoints; a second Ctrl-C ends them at once. Where this
+    process is killed, they write their checkpoints and end too.
 
     Raises:
         UsageError: `jobs` is less than 1, or a split cannot be trained; the others were trained.
@@ -81,8 +83,9 @@ def _start(store: Store, launch: Launch, split: int) -> "subprocess.Popen[bytes]
     found = os.pathsep.join(part for part in (package, os.environ.get("PYTHONPATH", "")) if part)
     with log_file(launch, split).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-m", "milstore.launching.task", str(store.root), str(launch.folder), str(split)],
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-m", "milstore.launching.task", str(store.root), str(launch.folder), str(split), WATCHES],
+            # Nothing is ever written to it: it closes when this process ends, however that ends.
+            stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
             env={**os.environ, "PYTHONPATH": found},

@@ -8,14 +8,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from milstore.errors import Interrupted, MilstoreError, StoreError, UsageError, in_a_line
+from milstore.errors import ConflictError, Interrupted, MilstoreError, StoreError, UsageError, in_a_line
 from milstore.launching.records import Launch, Process, SplitRecord, read_launch
 from milstore.store import Store, open_store
-from milstore.store.run_reader import run_ids
+from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Lines
@@ -29,6 +31,11 @@ WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if has
 """Signals by which a scheduler says that the time is nearly up. SIGTERM is none: it comes when a job is cancelled."""
 _RESUMING = ("checkpoint_minutes", "memory")
 """What may be chosen anew for a run that goes on; all else is as it began."""
+WATCHES = "--ends-with-launcher"
+"""Given to a process whose stdin is a pipe that its launcher holds open as long as it lives."""
+PATIENCE = 60.0
+"""Seconds for which a task waits for a process that trains the same to end: those of a launcher that was killed end with it,
+after the case at hand."""
 MOST_IDLE = 3
 """Starts in a row that may end before a case was trained on."""
 
@@ -119,16 +126,43 @@ class Task:
             if known["starts"] > 1:
                 # A run that it had begun, and died before it could write that down, goes on.
                 options["fresh"] = False
-            result = training.train(
-                store,
-                config_from_json(facts["config"], facts.get("model")),
-                self.split,
-                **{name: facts[name] for name in ("split_set", "encoder", "seed", "experiment")},
-                **options,
-                watcher=watcher,
-            )
+            if done := self._finished_since(store, launch):
+                watcher.note(f"run {done} of this training was finished by another process since it was launched")
+                return done
+            try:
+                result = training.train(
+                    store,
+                    config_from_json(facts["config"], facts.get("model")),
+                    self.split,
+                    **{name: facts[name] for name in ("split_set", "encoder", "seed", "experiment")},
+                    **options,
+                    patience=PATIENCE,
+                    watcher=watcher,
+                )
+            except ConflictError:
+                if done := self._finished_since(store, launch):
+                    return done
+                raise
         watcher.note(f"run {result.run_id} is finished: best epoch {result.best_epoch} of {result.n_epochs}")
         return result.run_id
+
+    def _finished_since(self, store: Store, launch: Launch) -> str | None:
+        """The run of this training that is finished since it was launched, unless it is to be trained anew; None if none is.
+
+        Of a launcher that was killed, the processes may have ended what the next launch is asked for.
+        """
+        from milstore.training.resumption import finished_since
+
+        facts = launch.facts
+        if facts["options"].get("fresh"):
+            return None
+        wanted = {**{name: facts[name] for name in ("experiment", "split_set", "seed", "config")}, "split": self.split}
+        earlier = []
+        for run_id in run_ids(store):
+            with suppress(StoreError):
+                if str(read_run(store, run_id)["finished_at"]) < facts["submitted_at"]:
+                    earlier.append(run_id)
+        return finished_since(store, wanted, earlier)
 
 
 class Recorder(Lines):
@@ -182,9 +216,19 @@ def _log(text: str) -> None:
     sys.stdout.flush()
 
 
+def _end_with_launcher() -> None:
+    """Stop at a checkpoint when the launcher has ended: nobody else would know of this process, and of what it takes."""
+    with suppress(OSError):
+        while os.read(0, 1):
+            pass
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
 def main(words: list[str]) -> int:
     """The program of a child of the local launcher: trains a split and returns what `milstore train` would."""
-    store, folder, split = words
+    store, folder, split, *further = words
+    if WATCHES in further:
+        threading.Thread(target=_end_with_launcher, daemon=True, name="launcher").start()
     try:
         # A warning may come while torch is imported, too.
         with Interruption():

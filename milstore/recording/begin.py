@@ -18,6 +18,7 @@ from milstore.store.paths import Store, store_option
 from milstore.store.run_reader import RECORDED
 from milstore.store.run_writer import RunDraft, begin_run, claim_draft, list_drafts, mint_run_id
 from milstore.store.split_numbers import check_split, choose_split_set
+from milstore.store.training_lease import TrainingLease
 from milstore.store.write_run import told_by_store
 
 _PLACE = ("experiment", "split_set", "split", "seed")
@@ -63,20 +64,27 @@ def record(
         "started_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
         "restarts": 0,
     }
-    unfinished = None if fresh else _unfinished(store, facts)
-    if unfinished is not None:
-        _refuse_other_classes(unfinished, facts)
-    elif not fresh:
-        _refuse_finished(store, facts)
+
+    def found() -> RunDraft | None:
+        unfinished = None if fresh else _unfinished(store, facts)
+        if unfinished is not None:
+            _refuse_other_classes(unfinished, facts)
+        elif not fresh:
+            _refuse_finished(store, facts)
+        return unfinished
 
     def claim() -> tuple[RunDraft, str]:
+        # Looked for once more, now that this process alone records this.
+        unfinished = found()
         if unfinished is not None:
             draft, token = claim_draft(unfinished)
             return draft.update_facts(restarts=draft.facts.get("restarts", 0) + 1, error=None), token
         token = secrets.token_hex(4)
         return begin_run(store, mint_run_id(experiment, split, seed), facts, token=token), token
 
-    return Recording(cohort, told, claim)
+    found()
+    # One that is to be recorded beside whatever there is shares it with nobody.
+    return Recording(cohort, told, None if fresh else TrainingLease(store, facts), claim)
 
 
 def _check_words(experiment: str, split: int | None, seed: int | None, encoder: str | None, model: str | None) -> None:

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,7 @@ from milstore.store.patch_index import PLACE
 from milstore.store.predicted import prediction_tables
 from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
 from milstore.store.run_writer import RunDraft
+from milstore.store.training_lease import TrainingLease
 from milstore.store.write_run import Told, other_subset, told_by_store, unknown_case, write_run
 
 
@@ -39,12 +41,15 @@ class Recording:
     given before. An exception in the block leaves the run unfinished, and the same `record` goes on with it.
     """
 
-    def __init__(self, cohort: Cohort, told: Told, claim: Callable[[], tuple[RunDraft, str]]) -> None:
-        """Of what `record` found out; `claim` makes the unfinished run this process's own."""
-        self._cohort, self._told, self._claim = cohort, told, claim
+    def __init__(
+        self, cohort: Cohort, told: Told, lease: TrainingLease | None, claim: Callable[[], tuple[RunDraft, str]]
+    ) -> None:
+        """Of what `record` found out; `claim` makes the unfinished run this process's own, while the lease is held."""
+        self._cohort, self._told, self._lease, self._claim = cohort, told, lease, claim
         self._patches = StorePatches(cohort, cohort.store.settings)
         self._draft: RunDraft | None = None
         self._hold: Hold | None = None
+        self._held = ExitStack()
         self.folder: Path | None = None
         """The run's folder, once it is finished."""
 
@@ -64,18 +69,24 @@ class Recording:
         """
         if self._draft is not None:
             raise UsageError("this recording has begun already: call record(…) again")
-        self._draft, token = self._claim()
-        self._hold = Hold(self._draft.folder, token)
-        self._hold.__enter__()
+        with ExitStack() as stack:
+            if self._lease is not None:
+                stack.enter_context(self._lease)
+            self._draft, token = self._claim()
+            self._hold = stack.enter_context(Hold(self._draft.folder, token))
+            self._held = stack.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Commit the run; after an exception leave it unfinished, with what was given."""
-        draft, hold = self._open()
+        draft, _ = self._open()
         try:
             if error is None:
+                if self._lease is not None and self._lease.lost:
+                    draft.check_own()
+                    self._lease.check()
                 self._commit(draft)
             else:
                 draft.record_error(in_a_line(error))
@@ -84,7 +95,7 @@ class Recording:
             raise
         finally:
             self._hold = None
-            hold.__exit__(kind, error, trace)
+            self._held.__exit__(kind, error, trace)
 
     def epoch(self, epoch: int, *, kept: bool = False, **values: Any) -> None:
         """Give the row of an epoch: any columns of the table `epochs`, of which train_loss must be there.

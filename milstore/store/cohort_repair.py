@@ -58,14 +58,14 @@ def way_to_repair(store: Store, manifest: Mapping[str, Any], name: str) -> str:
     tables, where = manifest["tables"], store_option(store)
     labels = f"milstore ingest labels FILE --replace{where}"
     patches = f"milstore ingest patches FOLDER --replace{where}"
-    if "patches" in tables and not tables.get("patch_roots", {"rows": 0})["rows"]:
+    if "patches" in tables and not tables.get("patch_roots", {}).get("rows", 0):
         # They came with features, from names or from a table of bags with its --bag-column and the like.
         patches = f"milstore ingest features PATH --encoder NAME --create-patches --replace{where}"
     splits = f"milstore ingest splits FILE --replace{where}, or milstore splits make --replace{where}"
     features = f"milstore encode --replace{where}, or milstore ingest features PATH --encoder NAME --replace{where}"
     ways = {
         "classes": labels,
-        "cases": labels if tables.get("classes", {"rows": 0})["rows"] else patches,
+        "cases": labels if tables.get("classes", {}).get("rows", 0) else patches,
         "stains": f"{labels}, or any other ingest with --replace",
         **dict.fromkeys(("slices", "patches", "patch_roots"), patches),
         **dict.fromkeys(("splits", "split_sets"), splits),

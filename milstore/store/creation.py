@@ -11,20 +11,42 @@ from milstore.store.settings import Settings, settings_text
 
 
 def create_store(path: str | Path, settings: Settings | None = None) -> Store:
-    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is.
+    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is, and completed.
 
     StoreError if no store can lie at such a path, as below a folder with a backslash in its name.
     """
     store, exists = store_at(path)
     if exists:
-        return open_store(path)
+        store = open_store(path)
+        complete_store(store)
+        return store
     try:
-        for folder in (store.manifest_path.parent, store.root / "patches", store.root / "features", store.running):
-            folder.mkdir(parents=True, exist_ok=True)
+        _make_folders(store)
         if settings is not None or not (store.root / SETTINGS_FILE).exists():
             write_text(store.root / SETTINGS_FILE, settings_text(settings or Settings()))
         make_placeholder(store)
+        # Last: a folder with a manifest is a store, and one without is begun anew by the same call.
         begin_cohort(store)
     except OSError as error:
         raise StoreError(f"no store can be made at {path}: {error.strerror}") from error
     return store
+
+
+def complete_store(store: Store) -> list[str]:
+    """Put back what a store lacks that holds nothing of anybody's. Returns what was put back, below the store.
+
+    StoreError if the disk refuses.
+    """
+    try:
+        _make_folders(store)
+        return [path.relative_to(store.root).as_posix() for path in make_placeholder(store)]
+    except PermissionError:
+        # Another's store, which is whole as far as this user can tell.
+        return []
+    except OSError as error:
+        raise StoreError(f"the store at {store.root} cannot be completed: {error.strerror or error}") from error
+
+
+def _make_folders(store: Store) -> None:
+    for folder in (store.manifest_path.parent, store.root / "patches", store.root / "features", store.running):
+        folder.mkdir(parents=True, exist_ok=True)

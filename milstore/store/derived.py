@@ -8,10 +8,11 @@ from typing import Any
 from milstore.errors import ConflictError, DataError, StoreError, UsageError
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.io import sha256_of, sync_folder, write_json, write_whole
-from milstore.store.paths import RUN_FOLDER, Store
+from milstore.store.paths import RUN_FOLDER, Store, store_option
 
 LISTING = "derived.json"
 """Names the files of the folder, each with its size and SHA-256."""
+_LOOKS = 10
 _AGAIN = "compute it anew, or remove the file and its line in the listing"
 
 
@@ -93,22 +94,46 @@ def check_derived(store: Store) -> Iterator[Finding]:
         if not store.run_folder(run_id).is_dir():
             what = "was computed of a run that is gone"
             yield Finding(
-                kind=LEFTOVER, where=where, what=what, repair="milstore doctor --repair removes it", remove=folder
+                kind=LEFTOVER,
+                where=where,
+                what=what,
+                repair=f"milstore doctor --repair{store_option(store)} removes it",
+                remove=folder,
             )
             continue
+        for _ in range(_LOOKS):
+            before = _listing_text(folder)
+            found = list(_check_folder(store, run_id, folder, where))
+            # What is put in its place, or deleted, while it is looked at is looked at again.
+            if not found or _listing_text(folder) == before:
+                break
+        yield from found if store.run_folder(run_id).is_dir() else ()
+
+
+def _listing_text(folder: Path) -> bytes | None:
+    try:
+        return (folder / LISTING).read_bytes()
+    except OSError:
+        return None
+
+
+def _check_folder(store: Store, run_id: str, folder: Path, where: str) -> Iterator[Finding]:
+    try:
+        listed = read_listing(store, run_id)
+    except StoreError as error:
+        yield _finding(DAMAGE, f"{where}/{LISTING}", str(error), "remove the folder, and compute it anew")
+        return
+    for name, entry in listed.items():
         try:
-            listed = read_listing(store, run_id)
-        except StoreError as error:
-            yield _finding(DAMAGE, f"{where}/{LISTING}", str(error), "remove the folder, and compute it anew")
-            continue
-        for name, entry in listed.items():
-            if wrong := _wrong(folder / name, entry):
-                yield _finding(DAMAGE, f"{where}/{name}", wrong, _AGAIN)
-        for path in sorted(folder.iterdir()):
-            if path.name != LISTING and path.name not in listed:
-                yield _finding(
-                    NOTE, f"{where}/{path.name}", "a file that the listing does not name", "remove it by hand"
-                )
+            wrong = _wrong(folder / name, entry)
+        except OSError as error:
+            wrong = f"cannot be read ({error.strerror})"
+        if wrong:
+            yield _finding(DAMAGE, f"{where}/{name}", wrong, _AGAIN)
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        temporary = path.name.startswith(".") and path.name.endswith(".tmp")
+        if path.name != LISTING and path.name not in listed and not temporary:
+            yield _finding(NOTE, f"{where}/{path.name}", "a file that the listing does not name", "remove it by hand")
 
 
 def _finding(kind: str, where: str, what: str, repair: str) -> Finding:

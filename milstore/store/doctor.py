@@ -4,8 +4,7 @@ Read slowly and wholly: every file's hash, every table's rows, every invariant. 
 """
 
 import json
-import shutil
-import time
+import shlex
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -30,20 +29,20 @@ from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_coh
 from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
 from milstore.store.cohort_stains import check_stains
 from milstore.store.database_lock import PutOff
-from milstore.store.derived import check_derived, derived_runs
 from milstore.store.feature_reader import OpenPack
 from milstore.store.features import is_whole, open_features
-from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
+from milstore.store.findings import DAMAGE, NOTE, Finding
 from milstore.store.given import Given
 from milstore.store.integrity import check_references, checked_table
 from milstore.store.io import sha256_of
 from milstore.store.labels_seen import check_labels
 from milstore.store.lease import read_lease, run_id_of
+from milstore.store.leftovers import entries, find_leftovers, repair
 from milstore.store.names import named
 from milstore.store.packs import case_hashes, entries_of, fingerprint_of_packs
 from milstore.store.patch_index import PLACE, places
-from milstore.store.paths import NO_RUN, Store, store_option
-from milstore.store.removal import make_writable
+from milstore.store.paths import Store, store_option
+from milstore.store.placeholder import check_placeholder
 from milstore.store.run_reader import (
     FURTHER_FACTS,
     KNOWN,
@@ -53,6 +52,7 @@ from milstore.store.run_reader import (
     RECORDED,
     RUN_FILE,
     TABLES,
+    completed,
     run_ids,
     stored_facts,
     strangers,
@@ -60,10 +60,18 @@ from milstore.store.run_reader import (
 )
 from milstore.store.run_writer import EPOCHS_FILE, RunDraft, epoch_of_line
 
+__all__ = ["YOUNG", "check", "repair"]
+
 YOUNG = 3600.0
 """Seconds during which a file without an owner may still be somebody's who is writing."""
-_COPY_BACK = "restore it from a backup, or remove the run by milstore runs delete {} and train it again"
-_INGEST_AGAIN = "restore it from a backup, or ingest it again with --replace"
+_AGAIN_BY = {
+    "imported": "milstore ingest run or milstore ingest study-run take it in again",
+    RECORDED: "record it again",
+}
+"""How a run comes into the store again, by its kind; any other is trained."""
+
+_LOOKS = 10
+"""How often the cohort is looked at again because somebody changes it all the time."""
 
 Report = Callable[[str], None]
 
@@ -76,39 +84,21 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
         young: seconds; what has no owner but was changed within them is taken for somebody's work in progress.
         tell: called with what is being looked at.
     """
-    findings = list(_cohort(store))
+    findings = _settled_cohort(store)
     for run_id in run_ids(store):
         tell(f"run {run_id}")
-        findings += _run(store, run_id)
+        findings += _settled_run(store, run_id)
     with suppress(MilstoreError):
         # Tables that cannot be read were found above.
         cohort = read_cohort(store)
         findings += check_labels(store, cohort)
         findings += check_stains(store, cohort.table("stains"), cohort.table("slices"))
-    findings += check_derived(store)
-    findings += _placeholder(store)
+    findings += check_placeholder(store)
     findings += _strangers(store)
     findings += _drafts(store)
-    findings += _leftovers(store, young)
+    findings += find_leftovers(store, young)
     findings += _database(store)
     return findings
-
-
-def repair(findings: list[Finding]) -> list[Finding]:
-    """Remove the leftovers, and nothing else. Returns what was removed."""
-    removed = []
-    for finding in findings:
-        if finding.kind != LEFTOVER or finding.remove is None:
-            continue
-        # What cannot be removed, as what another user left, is found again.
-        with suppress(OSError):
-            if finding.remove.is_dir() and not finding.remove.is_symlink():
-                make_writable(finding.remove)
-                shutil.rmtree(finding.remove)
-            else:
-                finding.remove.unlink(missing_ok=True)
-            removed.append(finding)
-    return removed
 
 
 def _below(store: Store, path: Path) -> str:
@@ -127,14 +117,42 @@ def _attempt(path: Path, store: Store, repair: str, look: Callable[[], Any]) -> 
         yield _damage(store, path, " ".join(str(error).split())[:300] or type(error).__name__, repair)
 
 
+def _settled_cohort(store: Store) -> list[Finding]:
+    """What is wrong with the cohort. Where somebody changed it while it was looked at, it is looked at again."""
+    for _ in range(_LOOKS):
+        generation = store.manifest()["generation"]
+        try:
+            found = list(_cohort(store))
+        except (MilstoreError, OSError):
+            if store.manifest()["generation"] == generation:
+                raise
+            continue
+        if not found or store.manifest()["generation"] == generation:
+            return found
+    return list(_cohort(store))
+
+
+def _settled_run(store: Store, run_id: str) -> list[Finding]:
+    """What is wrong with a run. Nothing of one that was deleted while it was looked at."""
+    folder = store.run_folder(run_id)
+    try:
+        found = list(_run(store, run_id))
+    except (MilstoreError, OSError):
+        if folder.is_dir():
+            raise
+        return []
+    return found if folder.is_dir() else []
+
+
 # --- the cohort -------------------------------------------------------------------------------------------------------
 
 
 def _cohort(store: Store) -> Iterator[Finding]:
     cohort = read_cohort(store)
-    broken = list(_attempt(store.manifest_path, store, _INGEST_AGAIN, lambda: _manifest(cohort.manifest)))
-    if broken:
-        yield from broken
+    wrong = _manifest(cohort.manifest)
+    if wrong is not None:
+        name, what = wrong
+        yield _damage(store, store.manifest_path, what, way_to_repair(store, cohort.manifest, name))
         return
     whole = True
     for name in cohort.names():
@@ -145,24 +163,27 @@ def _cohort(store: Store) -> Iterator[Finding]:
         yield from broken
     if not whole:
         return
-    yield from _attempt(
-        store.manifest_path,
-        store,
-        _INGEST_AGAIN,
-        lambda: check_references(cohort.table, sorted(columns("cohort")), set(columns("cohort"))),
-    )
+    for name in sorted(columns("cohort")):
+        # A table whose keys have no partner is the one to give again.
+        yield from _attempt(
+            store.root / cohort.manifest["tables"][name]["file"] if name in cohort.names() else store.manifest_path,
+            store,
+            way_to_repair(store, cohort.manifest, name),
+            partial(check_references, cohort.table, [name], {name}),
+        )
     for encoder in cohort.table("encoders")["encoder"].to_pylist():
         yield from _features(store, cohort, encoder)
 
 
-def _manifest(manifest: dict[str, Any]) -> None:
-    """Raise if the manifest contradicts itself."""
-    entries = manifest["tables"]
-    for name, entry in entries.items():
+def _manifest(manifest: dict[str, Any]) -> tuple[str, str] | None:
+    """What contradicts itself in the manifest, after the table that is to be given again; None if nothing does."""
+    tables = manifest["tables"]
+    for name, entry in tables.items():
         if not {"file", "rows", "content", "sha256"} <= entry.keys():
-            raise ValueError(f"the manifest does not say what table {name} is")
-    if fingerprint_of(entries) != manifest["fingerprint"]:
-        raise ValueError("the manifest's fingerprint is not that of its tables")
+            return name, f"the manifest does not say what table {name} is"
+    # The stains are made anew by whatever is given again.
+    same = fingerprint_of(tables) == manifest["fingerprint"]
+    return None if same else ("stains", "the manifest's fingerprint is not that of its tables")
 
 
 def _table_file(store: Store, cohort: Cohort, name: str, path: Path, entry: dict[str, Any]) -> Iterator[Finding]:
@@ -214,7 +235,9 @@ def _features(store: Store, cohort: Cohort, encoder: str) -> Iterator[Finding]:
 
 
 def _run(store: Store, run_id: str) -> Iterator[Finding]:
-    folder, repair = store.run_folder(run_id), _COPY_BACK.format(f"{run_id}{store_option(store)}")
+    folder = store.run_folder(run_id)
+    delete = f"restore it from a backup, or remove the run by milstore runs delete {run_id}{store_option(store)}"
+    repair = f"{delete}, and {_AGAIN_BY.get(_kind(store, run_id), 'train that split again')}"
     broken = list(_attempt(folder / RUN_FILE, store, repair, lambda: _facts(store, run_id)))
     if broken:
         yield from broken
@@ -232,10 +255,24 @@ def _run(store: Store, run_id: str) -> Iterator[Finding]:
                 kind=NOTE,
                 where=_below(store, path),
                 what="a file that run.json does not name",
-                repair="remove it by hand",
+                repair=f"remove it by hand: {_by_hand(path)}",
             )
     if not broken:
         yield from _attempt(folder, store, repair, lambda: _invariants(folder, facts))
+
+
+def _kind(store: Store, run_id: str) -> str:
+    """The kind of a run, as far as it says."""
+    try:
+        return str(completed(stored_facts(store, run_id)).get("kind"))
+    except (MilstoreError, TypeError, AttributeError):
+        return ""
+
+
+def _by_hand(path: Path) -> str:
+    """The line that removes something from the folder of a finished run, which nobody may write to."""
+    folder, name = shlex.quote(str(path.parent)), shlex.quote(str(path))
+    return f"chmod u+w {folder} && rm -r {name} && chmod u-w {folder}"
 
 
 def _facts(store: Store, run_id: str) -> None:
@@ -297,15 +334,6 @@ def _invariants(folder: Path, facts: dict[str, Any]) -> None:
         raise ValueError("the patches of attention are not those of run.json")
 
 
-def _placeholder(store: Store) -> Iterator[Finding]:
-    folder = store.run_folder(NO_RUN)
-    for name in (*(f"{table}.parquet" for table in TABLES), RUN_FILE):
-        if not (folder / name).is_file():
-            yield _damage(
-                store, folder / name, "views over all runs need this file", "milstore init --store … puts it back"
-            )
-
-
 def _strangers(store: Store) -> Iterator[Finding]:
     for name in strangers(store):
         # A writer's leftover is found as such.
@@ -322,16 +350,14 @@ def _strangers(store: Store) -> Iterator[Finding]:
 
 
 def _drafts(store: Store) -> Iterator[Finding]:
-    for folder in _entries(store.running):
-        run_id, facts = run_id_of(folder), folder / "draft.json"
-        if folder.name.startswith("."):
+    for folder in entries(store.running):
+        if folder.name.startswith(".") or not (folder / "draft.json").is_file():
             continue
-        if store.run_folder(run_id).is_dir():
-            yield _leftover(store, folder, "the run is finished, and this is what its training left")
-        elif not facts.is_file():
-            yield _leftover(store, folder, "a run that died before it had begun")
-        else:
-            yield from _draft(store, folder, run_id)
+        run_id = run_id_of(folder)
+        if not store.run_folder(run_id).is_dir():
+            found = list(_draft(store, folder, run_id))
+            # What was finished, taken over or deleted while it was looked at is looked at no more.
+            yield from found if folder.is_dir() else ()
 
 
 def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
@@ -350,8 +376,9 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
     if recorded:
         draft = RunDraft(store, run_id, began, folder)
         yield from _attempt(folder, store, f"{remove}, and record it anew", lambda: Given(draft).check())
-    fresh = f"begin that split anew by --fresh, and {remove}"
-    yield from _attempt(folder / "checkpoint.pt", store, fresh, lambda: _checkpoint(folder))
+    yield from _attempt(
+        folder / "checkpoint.pt", store, f"{remove}, and train that split anew", lambda: _checkpoint(folder)
+    )
     lease, error = read_lease(folder), began.get("error")
     if lease is not None and not lease.is_stale():
         return
@@ -395,76 +422,22 @@ def _epochs(folder: Path) -> None:
         epoch_of_line(line)
 
 
-def _leftover(store: Store, path: Path, what: str) -> Finding:
-    return Finding(
-        kind=LEFTOVER, where=_below(store, path), what=what, repair="milstore doctor --repair removes it", remove=path
-    )
-
-
-def _entries(folder: Path) -> list[Path]:
-    return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _leftovers(store: Store, young: float) -> Iterator[Finding]:
-    manifest = store.manifest()
-    wanted = {entry["file"] for entry in manifest["tables"].values()}
-    wanted |= {*manifest.get("previous", ()), *manifest.get("earlier", ())}
-    folders = [
-        store.root,
-        store.manifest_path.parent,
-        store.root / "patches",
-        store.root / "features",
-        store.runs,
-        store.running,
-    ]
-    folders += [folder for folder in _entries(store.running) if folder.is_dir()]
-    folders += [store.derived_folder(run_id) for run_id in derived_runs(store)]
-    for path in (path for folder in folders for path in _entries(folder)):
-        if path.name.startswith(".") and path.name.endswith(".tmp"):
-            yield _unowned(store, path, "half-written by a writer that died", young)
-        elif (
-            path.suffix == ".parquet"
-            and path.parent.name in ("cohort", "patches")
-            and _below(store, path) not in wanted
-        ):
-            yield _unowned(store, path, "a cohort table that no generation names", young)
-    for pack in _packs(store):
-        yield _unowned(store, pack, "features that no encoder names", young)
-
-
-def _packs(store: Store) -> Iterator[Path]:
-    """Packs of features that no encoder names."""
-    try:
-        cohort = read_cohort(store)
-        rows, packs = cohort.table("encoders").to_pylist(), cohort.table("packs")
-        named = {entry.folder for row in rows for entry in entries_of(row, packs)}
-    except MilstoreError:
-        # The table that names them is broken, which is found elsewhere: nothing can be said to be left over.
-        return
-    for encoder in _entries(store.root / "features"):
-        if encoder.is_dir() and not encoder.name.startswith("."):
-            yield from (pack for pack in _entries(encoder) if pack.is_dir() and _below(store, pack) not in named)
-
-
-def _unowned(store: Store, path: Path, what: str, young: float) -> Finding:
-    changed = max(entry.lstat().st_mtime for entry in [path, *(path.rglob("*") if path.is_dir() else [])])
-    if time.time() - changed < young:
-        return Finding(kind=NOTE, where=_below(store, path), what=f"{what}, or in use", repair="look again in an hour")
-    return _leftover(store, path, what)
-
-
 def _database(store: Store) -> Iterator[Finding]:
-    name = store.database.name
+    name, where = store.database.name, store_option(store)
     # A command looks no further than the stamp beside the cohort.
-    refreshed = "milstore info refreshes it, or says why it cannot"
-    again = refreshed if is_behind(store) else "remove cohort/catalog.json, and milstore info makes it anew"
+    refreshed = f"milstore info{where} refreshes it, or says why it cannot"
+    again = refreshed if is_behind(store) else f"remove cohort/catalog.json, and milstore info{where} makes it anew"
     try:
         stamp = made_from(store)
     except PutOff as reason:
         yield Finding(kind=NOTE, where=name, what=f"it {reason}", repair="look again once that is over")
         return
     if stamp is None:
-        what = "it is missing, damaged, made by another milstore, or not milstore's"
+        if store.database.exists():
+            # Whatever is in it is not touched: it may be somebody's own.
+            what, again = "it is damaged, or not milstore's", f"move it away, and milstore info{where} makes it anew"
+        else:
+            what, again = "it is missing", f"milstore info{where} makes it"
         yield Finding(kind=NOTE, where=name, what=what, repair=again)
     elif stamp != wanted_stamp(store) or is_behind(store):
         yield Finding(kind=NOTE, where=name, what="it is behind the store", repair=again)

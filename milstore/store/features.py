@@ -6,6 +6,7 @@ what comes later is a pack of its own, and the table `packs` says which ones cou
 
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from itertools import count
 from pathlib import Path
 from types import TracebackType
@@ -33,6 +34,7 @@ from milstore.store.feature_reader import (
 )
 from milstore.store.integrity import check_unique
 from milstore.store.io import sha256_of, sync_folder, write_json, write_parquet
+from milstore.store.locks import in_work
 from milstore.store.names import check_name
 from milstore.store.pack_matrix import PackTarget, Vectors
 from milstore.store.packs import (
@@ -96,16 +98,20 @@ class FeaturePack:
         """Rows from the first on that are all written."""
         self._settling: Settling | None = None
         self._fingerprint: str | None = None
+        self._work = ExitStack()
+        """Holds the folder while it is filled, until the edit that names it is over."""
 
     def __enter__(self) -> Self:
         """Open the file."""
         try:
             self._staging.mkdir(parents=True)
+            self._work.enter_context(in_work(self._staging))
             shape = (self.patches.num_rows, self.n_features)
             matrix = np.lib.format.open_memmap(self._staging / VECTORS, "w+", self.dtype, shape)
             self._settling = Settling(self._staging / VECTORS, begun_fingerprint(self.patches))
         except OSError as error:
             shutil.rmtree(self._staging, ignore_errors=True)
+            self._work.close()
             raise StoreError(f"features cannot be written to {self._staging.parent}: {error.strerror}") from error
         self.target = PackTarget(str(self._staging / VECTORS), int(matrix.offset), self.n_features, self.dtype.name)
         """Where other processes may put rows, by `PackTarget.write`; `accept` them here afterwards."""
@@ -118,6 +124,7 @@ class FeaturePack:
         if self._settling is not None:
             self._settling.close()
         shutil.rmtree(self._staging, ignore_errors=True)
+        self._work.close()
 
     def write(self, first_row: int, vectors: Vectors) -> None:
         """Put vectors (n, D) into rows first_row … first_row + n - 1 of `patches`.
@@ -229,6 +236,8 @@ class FeaturePack:
         if holds(place, self.patches, same.fingerprint):
             if replace and len(entries) > 1:
                 self._put(edit, 1, [], same.source, None)
+            elif replace and not self._is_listed(edit):
+                self._put(edit, same.number, entries[:0], same.source, row)
             return
         if not replace:
             raise StoreError(
@@ -242,6 +251,10 @@ class FeaturePack:
             return
         edit.repaired.append(f"repaired: {same.folder} was not what was stored; {folder} holds again what it held")
         self._put(edit, same.number, [entry for entry in entries if entry != same], same.source, row)
+
+    def _is_listed(self, edit: CohortEdit) -> bool:
+        """Whether the tables that say which packs and cases there are say it of this encoder: one that was lost does not."""
+        return all(self.encoder in edit.table(name)["encoder"].to_pylist() for name in ("packs", "pack_cases"))
 
     def _add(self, edit: CohortEdit, row: Mapping[str, Any], entries: list[PackEntry], source: str) -> None:
         """What the encoder lacks, as a further pack."""

@@ -1,7 +1,8 @@
-"""Who trains a run: a lease in its folder, renewed as long as the trainer lives.
+"""Who writes to an unfinished run: a lease in its folder, renewed as long as the trainer lives.
 
 A lease names host, process and a token. It is stale when its process is gone (seen from the same host) or when it was
-not renewed for a while (seen from anywhere). A stale run is taken over by renaming its folder, so that a suspended old
+not renewed for a while (seen from anywhere). How long ago that was is told by the disk's clock alone: the lease's mtime is
+compared with that of a file made beside it at this moment, so that no host's clock matters. A stale run is taken over by renaming its folder, so that a suspended old
 writer that wakes up finds nothing to write to: every path that it knows is gone.
 
 The new name, `<run_id>~<token>`, also names the lease that counts in it, `lease~<token>.json`. The taker writes that
@@ -14,7 +15,8 @@ import socket
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +32,9 @@ STALE_AFTER = 180.0
 """Seconds without a renewal after which a trainer on another host is taken for dead."""
 RENEW_EVERY = 20.0
 """Seconds between renewals."""
+WATCHED_FOR = 30.0
+"""Seconds for which a lease that looks stale must not change before a trainer on another host is taken for dead: a clock that
+was put forward makes every lease look old, and the living one is renewed within that time."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,6 +51,12 @@ class Lease:
     """When it was last renewed, in seconds since 1970."""
     namespace: str = ""
     """Boot and process namespace of the host: where the pid means something. Containers may share a host's name."""
+    job: str = ""
+    """Id of the scheduler's job that the process belongs to; empty outside one."""
+    restart: int = 0
+    """How often the scheduler had queued that job again."""
+    age: float = field(default=0.0, compare=False)
+    """Seconds since it was renewed, by the clock of the disk that it lies on. It is not written down."""
 
     @property
     def owner(self) -> str:
@@ -64,9 +75,58 @@ class Lease:
 
     def is_stale(self) -> bool:
         """Whether nobody can be writing under this lease any more."""
+        return self.is_gone() or (not self.is_here and self.age > STALE_AFTER)
+
+    def is_gone(self) -> bool:
+        """Whether the process certainly runs no more: it would be seen here, or its job was queued again and is this one."""
         if self.is_here:
             return process_start(self.pid) != self.started
-        return time.time() - self.heartbeat > STALE_AFTER
+        return bool(self.job) and self.job == scheduled_job() and self.restart < scheduled_restarts()
+
+    @classmethod
+    def of_this_process(cls, token: str) -> "Lease":
+        """The claim that this process makes now."""
+        return cls(
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started=process_start(os.getpid()) or 0.0,
+            token=token,
+            heartbeat=time.time(),
+            namespace=pid_namespace(),
+            job=scheduled_job(),
+            restart=scheduled_restarts(),
+        )
+
+    def text(self) -> str:
+        """It as JSON."""
+        return json.dumps({name: value for name, value in asdict(self).items() if name != "age"})
+
+
+def scheduled_job() -> str:
+    """Id of the SLURM job that this process belongs to, such as 12 or 12_3; empty outside one."""
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{index}" if array and index else os.environ.get("SLURM_JOB_ID", "")
+
+
+def scheduled_restarts() -> int:
+    """How often SLURM has queued this process's job again."""
+    count = os.environ.get("SLURM_RESTART_COUNT", "")
+    return int(count) if count.isdigit() else 0
+
+
+def age_of(path: Path) -> float:
+    """Seconds since a file was changed, by the clock of the disk that it lies on. OSError if it is not there."""
+    changed = path.stat().st_mtime
+    probe = temporary_sibling(path.with_name("clock"))
+    try:
+        probe.touch()
+        return probe.stat().st_mtime - changed
+    except OSError:
+        # Who may only read has no other clock than their own.
+        return time.time() - changed
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def process_start(pid: int) -> float | None:
@@ -113,12 +173,18 @@ def lease_file(folder: Path) -> Path:
 
 def read_lease(folder: Path) -> Lease | None:
     """The lease of an unfinished run; None if nobody claims it."""
-    known = {field.name for field in fields(Lease)}
+    path = lease_file(folder)
     try:
-        content = json.loads(lease_file(folder).read_text(encoding="utf-8"))
-        return Lease(**{name: value for name, value in content.items() if name in known})
+        lease = lease_of(path.read_text(encoding="utf-8"))
+        return lease if lease.is_here else replace(lease, age=age_of(path))
     except (OSError, ValueError, TypeError, AttributeError):
         return None
+
+
+def lease_of(text: str) -> Lease:
+    """A lease from its JSON, whatever else stands there. ValueError, TypeError or AttributeError if it is none."""
+    known = {each.name for each in fields(Lease)} - {"age"}
+    return Lease(**{name: value for name, value in json.loads(text).items() if name in known})
 
 
 def write_lease(folder: Path, token: str, name: str | None = None) -> Lease:
@@ -129,19 +195,12 @@ def write_lease(folder: Path, token: str, name: str | None = None) -> Lease:
         token: of the claim.
         name: of the file, where the folder is to be renamed; else that of the lease that counts.
     """
-    lease = Lease(
-        host=socket.gethostname(),
-        pid=os.getpid(),
-        started=process_start(os.getpid()) or 0.0,
-        token=token,
-        heartbeat=time.time(),
-        namespace=pid_namespace(),
-    )
+    lease = Lease.of_this_process(token)
     path = folder / name if name else lease_file(folder)
     temporary = temporary_sibling(path)
     try:
         # Not waited for: a lease that a dying machine loses is of a process that died with it.
-        temporary.write_text(json.dumps(asdict(lease)), encoding="utf-8")
+        temporary.write_text(lease.text(), encoding="utf-8")
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -149,23 +208,34 @@ def write_lease(folder: Path, token: str, name: str | None = None) -> Lease:
 
 
 def refuse_if_alive(
-    folder: Path, *, wait: Callable[[Lease], bool] = lambda _: False, sleep: Callable[[float], None] = time.sleep
+    folder: Path,
+    *,
+    wait: Callable[[Lease], bool] = lambda _: False,
+    sleep: Callable[[float], None] = time.sleep,
+    watched: bool = False,
 ) -> None:
     """ConflictError, naming the owner, if a living process claims the run.
 
-    A trainer on another host may have died a moment ago, as when a scheduler starts its job again at once. Whether it
-    lives is seen when it renews its lease, or does not.
+    A trainer on another host may have died a moment ago, as when its node went down. Whether it lives is seen when it
+    renews its lease, or does not.
 
     Args:
         folder: the unfinished run's.
-        wait: asked each second, with another host's lease that is not stale yet, whether to wait on.
+        wait: asked each second, with another host's lease that is not stale yet, whether to wait on; told of one that is,
+            while it is watched.
         sleep: waits for some seconds.
+        watched: that a lease that is old was seen not to change already.
     """
     first = lease = read_lease(folder)
-    while lease is not None and not lease.is_stale():
-        if lease.is_here or lease != first or not wait(lease):
+    seconds = WATCHED_FOR if watched else 0.0
+    while lease is not None and not lease.is_gone():
+        stale = lease.is_stale()
+        if stale and seconds >= WATCHED_FOR:
+            return
+        if lease.is_here or lease != first or not (wait(lease) or stale):
             raise ConflictError(f"run {run_id_of(folder)} is being trained by {lease.owner}: wait for it, or stop it")
         sleep(1.0)
+        seconds += 1.0
         lease = read_lease(folder)
 
 

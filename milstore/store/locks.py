@@ -66,6 +66,41 @@ def refuses_locks(folder: Path) -> bool:
 
 
 @contextmanager
+def in_work(folder: Path) -> Iterator[None]:
+    """Hold a folder that is being filled or removed, by whatever name: `doctor --repair` takes it for left over by nobody.
+
+    Where the disk has no locks, or the folder is gone, nothing is held.
+    """
+    descriptor = None
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # Whoever looks holds it for a moment.
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def is_in_work(folder: Path) -> bool:
+    """Whether a living process holds a folder by `in_work`."""
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
+
+
+@contextmanager
 def held(path: Path, *, wait: bool, what: str) -> Iterator[None]:
     """Hold a file in the place of a lock.
 
@@ -102,7 +137,7 @@ def _take(path: Path) -> bool:
     temporary = temporary_sibling(path)
     temporary.write_text(json.dumps(asdict(own)), encoding="utf-8")
     try:
-        _link(temporary, path)
+        link_whole(temporary, path)
     except FileExistsError:
         return False
     finally:
@@ -110,11 +145,11 @@ def _take(path: Path) -> bool:
     return True
 
 
-def _link(whole: Path, path: Path) -> None:
+def link_whole(whole: Path, path: Path) -> None:
     """Let a file be there under another name too, in one step; FileExistsError if one of that name is there."""
     try:
         os.link(whole, path)
-    except FileExistsError:
+    except (FileExistsError, FileNotFoundError):
         raise
     except OSError:
         # A disk without links has at least this; for a moment the file is empty, and says not whose it is.
@@ -137,5 +172,5 @@ def _take_away(path: Path, gone: Holder) -> None:
         if _holder(aside) != gone:
             # Somebody was sooner, and holds it by now.
             with suppress(FileExistsError):
-                _link(aside, path)
+                link_whole(aside, path)
         aside.unlink(missing_ok=True)

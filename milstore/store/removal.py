@@ -9,9 +9,10 @@ from pathlib import Path
 from milstore.errors import StoreError, UsageError
 from milstore.store.io import sync_folder, temporary_sibling
 from milstore.store.lease import run_id_of
+from milstore.store.locks import in_work
 from milstore.store.paths import Store
 from milstore.store.run_reader import one_run_id, run_ids
-from milstore.store.run_writer import RunDraft, claim_draft
+from milstore.store.run_writer import LEASES, RunDraft, claim_draft
 
 _LEAST = 4
 """Letters of an id by which a run is found to be deleted: fewer are too soon typed by mistake."""
@@ -36,7 +37,7 @@ def removable(store: Store, text: str) -> Removable:
     unfinished = {
         run_id_of(path): path
         for path in sorted(store.running.iterdir() if store.running.is_dir() else [])
-        if path.is_dir() and not path.name.startswith(".")
+        if path.is_dir() and not path.name.startswith(".") and path.name != LEASES
     }
     known = dict.fromkeys([*run_ids(store), *unfinished])
     if text not in known and len(text) < _LEAST:
@@ -72,11 +73,12 @@ def delete_run(store: Store, run: Removable) -> None:
     # Not beside the runs, where whoever reads all of them would come upon it.
     gone = temporary_sibling(store.running / run.folder.name)
     try:
-        _move(run.folder, gone)
-        sync_folder(store.runs)
-        sync_folder(store.running)
-        make_writable(gone)
-        shutil.rmtree(gone)
+        with in_work(run.folder):
+            _move(run.folder, gone)
+            sync_folder(store.runs)
+            sync_folder(store.running)
+            make_writable(gone)
+            shutil.rmtree(gone)
         # Last: of a run that is gone, doctor finds it as left over.
         shutil.rmtree(store.derived_folder(run.run_id), ignore_errors=True)
     except OSError as error:

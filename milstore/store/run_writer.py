@@ -18,6 +18,7 @@ from typing import Any
 from milstore.errors import ConflictError, StoreError, UsageError
 from milstore.store.io import sync_folder, temporary_sibling, write_json, write_text, write_whole
 from milstore.store.lease import TAKEN, is_gone, lease_file, read_lease, refuse_if_alive, run_id_of, write_lease
+from milstore.store.locks import in_work
 from milstore.store.names import check_name
 from milstore.store.paths import Store, store_option
 from milstore.store.run_reader import RUN_ID, one_run_id
@@ -27,6 +28,8 @@ EPOCHS_FILE = "epochs.jsonl"
 _CRC = "crc32"
 """Entry of an epoch's line that holds the CRC-32 of the line without it. Lines of 0.1 have none."""
 _CHECKPOINT = "checkpoint.pt"
+LEASES = "leases"
+"""Folder in `running/` of who trains what (see `milstore.store.training_lease`)."""
 _LOOKS = 20
 """How often `running/` is read again because a folder was renamed while it was read."""
 
@@ -165,11 +168,12 @@ class RunDraft:
     def remove(self) -> None:
         """Remove what is on the disk of the draft. It is gone at once for every reader."""
         gone = temporary_sibling(self.folder)
-        try:
-            self.folder.rename(gone)
-        except OSError:
-            gone = self.folder
-        shutil.rmtree(gone, ignore_errors=True)
+        with in_work(self.folder):
+            try:
+                self.folder.rename(gone)
+            except OSError:
+                gone = self.folder
+            shutil.rmtree(gone, ignore_errors=True)
 
 
 def line_of_epoch(row: dict[str, Any]) -> str:
@@ -224,10 +228,11 @@ def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | 
     try:
         # Aside first: a run that can be seen has its facts and its lease.
         temporary.mkdir(parents=True)
-        write_json(temporary / _DRAFT_FILE, facts)
-        if token is not None:
-            write_lease(temporary, token)
-        temporary.rename(folder)
+        with in_work(temporary):
+            write_json(temporary / _DRAFT_FILE, facts)
+            if token is not None:
+                write_lease(temporary, token)
+            temporary.rename(folder)
         sync_folder(store.running)
     except OSError as error:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -235,17 +240,18 @@ def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | 
     return RunDraft(store, run_id, facts, folder)
 
 
-def claim_draft(draft: RunDraft) -> tuple[RunDraft, str]:
+def claim_draft(draft: RunDraft, *, watched: bool = False) -> tuple[RunDraft, str]:
     """Make an unfinished run this process's own. Returns the draft by its new name, and the token of the claim.
 
-    Whoever wrote to it before, and only seems to be dead, can write to it no more.
+    Whoever wrote to it before, and only seems to be dead, can write to it no more. `watched` is whether a claim that is old
+    was seen not to be renewed already.
 
     Raises:
         ConflictError: a living process trains it, or another took it a moment ago.
         UsageError: it is finished.
         StoreError: the disk refuses.
     """
-    refuse_if_alive(draft.folder)
+    refuse_if_alive(draft.folder, watched=watched)
     token = secrets.token_hex(4)
     folder = draft.folder.with_name(f"{draft.run_id}{TAKEN}{token}")
     claimed = replace(draft, folder=folder)
@@ -329,7 +335,7 @@ def _folders(store: Store) -> list[Path]:
     """What may be unfinished runs, in `running/`."""
     if not store.running.is_dir():
         return []
-    return sorted(path for path in store.running.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in store.running.iterdir() if not path.name.startswith(".") and path.name != LEASES)
 
 
 def _folder_of(store: Store, run_id: str) -> Path | None:

@@ -1,6 +1,6 @@
 """Training as people ask for it: a split, all splits, or an interrupted run, each ending as a run in the store."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,6 +13,7 @@ from milstore.store.features import PackedFeatures, open_features
 from milstore.store.locks import held, refuses_locks
 from milstore.store.names import named
 from milstore.store.paths import Store
+from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import open_draft
 from milstore.store.split_numbers import choose_split_sets, place_words
 from milstore.store.write_run import class_names
@@ -57,6 +58,7 @@ def train_all(
     memory: str | None = None,
     watcher: Watcher | None = None,
     committed: Callable[[RunResult], None] | None = None,
+    patience: float = 0.0,
 ) -> list[RunResult]:
     """Train on several splits, one after another over the same loaded features, and commit a run for each.
 
@@ -80,11 +82,13 @@ def train_all(
             each epoch, ahead of their use. The numbers stay the same. None for as much as they need.
         watcher: hears how it goes on; None for silence.
         committed: called with each run as soon as it is in the store.
+        patience: seconds to wait for a living process that trains the same to end.
 
     Raises:
         UsageError: an option that does not fit the store, or as `choose_model`.
         ConflictError: the store lacks something, the experiment stands for another configuration, the unfinished run is
-            in training by a living process or began with other data.
+            in training by a living process or began with other data; a living process trains the same split with the same
+            seed (also with `fresh`), or has just finished it.
         DataError: subsets that cannot be trained on.
         StoreError: the disk refuses, or another process has taken the run over.
         Interrupted: a signal asked to stop; the same call goes on.
@@ -118,6 +122,7 @@ def train_all(
             "device": found_device.type,
             "restarts": 0,
         }
+        before = run_ids(store)
         known = [run for run in setup.known_runs(store, experiment) if run["seed"] == seed]
         chosen = [Place(name, split) for name in sets for split in setup.choose_splits(cohort, name, splits)]
         data = setup.data_fingerprints(cohort, packed, chosen)
@@ -138,6 +143,9 @@ def train_all(
             }
             for place, plan in plans.items()
         }
+        for wanted in facts.values() if patience else ():
+            with resumption.lease_of_training(store, wanted, watcher, interruption, patience=patience):
+                pass  # Whoever trained it has ended by now.
         drafts = {} if fresh else resumption.unfinished(store, facts, watcher, interruption)
         asked = {"threads": threads, "device": None if device == "auto" else device}
         for draft in drafts.values():
@@ -161,13 +169,36 @@ def train_all(
                 left = named(each.words(len(sets)) for each in chosen[number - 1 :])
                 raise Interrupted(f"stopped between two splits: {left} still to be trained, {_again(fresh)}")
             watcher.turn(place_words(cohort, *place, with_set=len(sets) > 1), number, len(chosen))
-            if place in drafts:
-                results.append(job.go_on(drafts[place]))
-            else:
-                results.append(job.begin({**facts[place], "started_at": utc_now()}))
+            earlier = {*before, *(each.run_id for each in results)}
+            result = _train_alone(job, facts[place], earlier, patience, skip=splits is None)
+            if result is None:
+                continue
+            results.append(result)
             if committed is not None:
                 committed(results[-1])
     return results
+
+
+def _train_alone(
+    job: Job, facts: Mapping[str, Any], earlier: Collection[str], patience: float, *, skip: bool
+) -> RunResult | None:
+    """Train a split as the only one who does: begin a run, or go on with the one there is.
+
+    None, with a note, where another process has finished one that was not there `earlier`, and it is to be skipped.
+    """
+    with resumption.lease_of_training(job.store, facts, job.watcher, job.interruption, patience=patience) as lease:
+        # Looked for once more: until now another might have trained this.
+        done = None if job.fresh else resumption.finished_since(job.store, facts, earlier)
+        if done is not None:
+            if not skip:
+                raise ConflictError(f"run {done} of this training was finished by another process meanwhile")
+            job.watcher.note(f"note: run {done} was finished by another process meanwhile")
+            return None
+        place = Place(facts["split_set"], facts["split"])
+        drafts = {} if job.fresh else resumption.unfinished(job.store, {place: facts}, job.watcher, job.interruption)
+        if place in drafts:
+            return job.go_on(drafts[place], lease)
+        return job.begin({**facts, "started_at": utc_now()}, lease)
 
 
 def resume(
@@ -230,7 +261,8 @@ def resume(
             watcher=watcher,
             checkpoint_seconds=60 * checkpoint_minutes,
         )
-        return job.go_on(draft)
+        with resumption.lease_of_training(store, facts, watcher, interruption) as lease:
+            return job.go_on(draft, lease)
 
 
 @contextmanager

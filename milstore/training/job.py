@@ -20,6 +20,7 @@ from milstore.store.lease import Hold
 from milstore.store.paths import Store, store_option
 from milstore.store.run_reader import LEARNING
 from milstore.store.run_writer import RunDraft, begin_run, claim_draft, mint_run_id
+from milstore.store.training_lease import TrainingLease
 from milstore.store.write_run import Told, write_run
 from milstore.training import setup
 from milstore.training.bags import BagSource
@@ -68,24 +69,24 @@ class Job:
         """How to train."""
         return self.chosen.config
 
-    def begin(self, facts: dict[str, Any]) -> RunResult:
-        """Train and commit a new run."""
+    def begin(self, facts: dict[str, Any], lease: TrainingLease) -> RunResult:
+        """Train and commit a new run, as the one who holds the lease of that training."""
 
         def claim() -> tuple[RunDraft, str]:
             run_id, token = mint_run_id(facts["experiment"], facts["split"], facts["seed"]), secrets.token_hex(4)
             return begin_run(self.store, run_id, facts, token=token), token
 
-        return self._run(facts, claim)
+        return self._run(facts, claim, lease)
 
-    def go_on(self, draft: RunDraft) -> RunResult:
-        """Train and commit an unfinished run.
+    def go_on(self, draft: RunDraft, lease: TrainingLease) -> RunResult:
+        """Train and commit an unfinished run, as the one who holds the lease of that training.
 
         Raises:
             ConflictError: a living process trains it.
         """
-        return self._run(draft.facts, lambda: claim_draft(draft))
+        return self._run(draft.facts, lambda: claim_draft(draft, watched=True), lease)
 
-    def _run(self, facts: dict[str, Any], claim: Callable[[], tuple[RunDraft, str]]) -> RunResult:
+    def _run(self, facts: dict[str, Any], claim: Callable[[], tuple[RunDraft, str]], lease: TrainingLease) -> RunResult:
         cases, device = SplitPlan.of(facts).cases, find_device(facts["device"])
         allow = self.config.allow_nondeterministic
         with repeatable_arithmetic(facts["threads"], allow_nondeterministic=allow), self.watcher:
@@ -106,7 +107,7 @@ class Job:
             draft, token = claim()
             with Hold(draft.folder, token) as hold:
                 try:
-                    return self._hold(training, draft, hold)
+                    return self._hold(training, draft, hold, lease)
                 except KeyboardInterrupt:
                     if not self.interruption.requested:
                         raise
@@ -122,14 +123,14 @@ class Job:
                     draft.record_error(in_a_line(error))
                     raise
 
-    def _hold(self, training: Training, draft: RunDraft, hold: Hold) -> RunResult:
+    def _hold(self, training: Training, draft: RunDraft, hold: Hold, lease: TrainingLease) -> RunResult:
         if draft.is_taken_over:
             go_on_from_checkpoint(draft, training)
             draft = draft.update_facts(restarts=draft.facts["restarts"] + 1, error=None)
-        self._fit(training, draft, hold)
-        return self._commit(training, draft)
+        self._fit(training, draft, hold, lease)
+        return self._commit(training, draft, lease)
 
-    def _fit(self, training: Training, draft: RunDraft, hold: Hold) -> None:
+    def _fit(self, training: Training, draft: RunDraft, hold: Hold, lease: TrainingLease) -> None:
         self.watcher.begin(
             draft.run_id,
             epoch=len(training.history),
@@ -144,8 +145,9 @@ class Job:
         while not training.finished:
             due = time.monotonic() + self.checkpoint_seconds
             ended = training.train_epoch(self.watcher, stop)
-            if hold.lost:
+            if hold.lost or lease.lost:
                 draft.check_own()
+                lease.check()
             if ended:
                 draft.append_epoch(training.history[-1])
             write_checkpoint(draft, training)
@@ -159,7 +161,7 @@ class Job:
         command = "the same command without --fresh" if self.fresh else "the same command"
         return Interrupted(f"stopped {how}: {command} goes on")
 
-    def _commit(self, training: Training, draft: RunDraft) -> RunResult:
+    def _commit(self, training: Training, draft: RunDraft, lease: TrainingLease) -> RunResult:
         started = time.perf_counter()
         training.restore_best()
         with self.chosen.calling():
@@ -171,6 +173,9 @@ class Job:
         weights_facts = {name: draft.facts.get(name, []) for name in ("config", "class_names", "stains")}
         weights_facts |= {**self.chosen.facts(), "n_features": self.bags.n_features}
         learning = judge_training(training, results)
+        if lease.lost:
+            draft.check_own()
+            lease.check()
         folder = write_run(
             draft,
             {

@@ -1,14 +1,16 @@
 """What is there already when a training is asked for: runs that go on, that are finished, or that others train."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
-from milstore.errors import ConflictError, Interrupted, UsageError
+from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
 from milstore.store.paths import Store
-from milstore.store.run_reader import RECORDED
+from milstore.store.run_reader import RECORDED, read_run, run_ids
 from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
+from milstore.store.training_lease import TrainingLease
 from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Watcher
@@ -65,6 +67,27 @@ def _is_same(begun: Facts, wanted: Facts) -> bool:
 
 def refuse_living(draft: RunDraft, watcher: Watcher, interruption: Interruption) -> None:
     """ConflictError if a living process trains the run. Whether one on another host lives may take minutes to tell."""
+    refuse_if_alive(draft.folder, wait=_waiting(f"run {draft.run_id}", watcher, interruption))
+
+
+def lease_of_training(
+    store: Store, facts: Facts, watcher: Watcher, interruption: Interruption, *, patience: float = 0.0
+) -> TrainingLease:
+    """The lease of the training that a run with these facts is of, to be entered; waits as `refuse_living` does.
+
+    Args:
+        store: the store.
+        facts: those of SAME_RUN at least.
+        watcher: hears of waiting.
+        interruption: ends the waiting.
+        patience: seconds to wait for a living trainer to end.
+    """
+    what = f"split {facts['split']} of {facts['split_set']}"
+    return TrainingLease(store, facts, wait=_waiting(what, watcher, interruption), patience=patience)
+
+
+def _waiting(what: str, watcher: Watcher, interruption: Interruption) -> Callable[[Lease], bool]:
+    """Waits on, says so once, and ends when a signal asks to stop."""
     told = False
 
     def wait(lease: Lease) -> bool:
@@ -72,14 +95,21 @@ def refuse_living(draft: RunDraft, watcher: Watcher, interruption: Interruption)
         if interruption.requested:
             raise Interrupted(f"stopped while waiting for {lease.owner}: the same command waits again")
         if not told:
-            watcher.note(f"note: waiting to see whether {lease.owner} still trains run {draft.run_id}")
+            watcher.note(f"note: waiting to see whether {lease.owner} still trains {what}")
         told = True
         return True
 
-    try:
-        refuse_if_alive(draft.folder, wait=wait)
-    except ConflictError as error:
-        raise ConflictError(f"{error}, or begin another run by --fresh") from None
+    return wait
+
+
+def finished_since(store: Store, facts: Facts, before: Collection[str]) -> str | None:
+    """The run of this training that is finished and was not among those of `before`; None if there is none."""
+    for run_id in run_ids(store):
+        # A run that cannot be read, or was deleted at this moment, is none that anybody can go by.
+        with suppress(StoreError):
+            if run_id not in before and _is_same(read_run(store, run_id), facts):
+                return run_id
+    return None
 
 
 def refuse_recorded(draft: RunDraft) -> None:
