@@ -76,7 +76,7 @@ def test_splits_are_trained_side_by_side_with_the_numbers_of_one_after_another(
     assert json.loads(there.read_text())["weights_sha256"] == json.loads(here.read_text())["weights_sha256"]
     assert {row.state for row in states(store)} == {"done"}
     assert main([*words, "--threads", "1", "--experiment", "side-by-side"]) == 0
-    assert "every split is finished: --fresh trains them again" in capsys.readouterr().err
+    assert "every split of tiny is finished: --fresh trains them again" in capsys.readouterr().err
 
 
 @pytest.mark.slow
