@@ -62,7 +62,7 @@ def _in_few_colours(picture: str) -> str:
 
     image = Image.open(io.BytesIO(base64.b64decode(picture))).convert("RGB")
     stream = io.BytesIO()
-    image.quantize(128, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
+    image.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE).save(stream, "PNG", optimize=True)
     return base64.b64encode(stream.getvalue()).decode()
 
 
