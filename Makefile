@@ -49,6 +49,7 @@ docs: pages
 	$(BIN)/milstore demo --store $(GALLERY)
 	$(BIN)/milstore train --split all --store $(GALLERY)
 	$(BIN)/python -m milstore.report.showcase $(GALLERY)
+	$(BIN)/python -m docs.notebook $(GALLERY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

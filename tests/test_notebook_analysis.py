@@ -1,11 +1,14 @@
-"""The notebook in docs runs from its first cell to its last."""
+"""The notebook in docs runs from its first cell to its last, and shows what it answered."""
 
+import re
 from pathlib import Path
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from docs.notebook import ANSWERED, digest
+from milstore.asking.ask import ask
 from milstore.store import Store
 
 pytestmark = pytest.mark.thorough
@@ -28,9 +31,32 @@ def test_the_notebook_runs(three: Store, tmp_path: Path, monkeypatch: pytest.Mon
     assert (tmp_path / "report.html").stat().st_size > 500_000
 
 
-def test_the_notebook_is_kept_without_answers() -> None:
-    """What lies in git holds no outputs, which would go stale."""
+def test_the_notebook_is_kept_with_its_answers() -> None:
+    """Every cell holds the one answer that its text of now gave: a picture of each chart, a table, and no path or address."""
     notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert [
-        cell for cell in notebook.cells if cell.cell_type == "code" and (cell.outputs or cell.execution_count)
-    ] == []
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert notebook.metadata[ANSWERED] == digest(notebook.cells), (
+        "run python -m docs.notebook STORE on the demo's store"
+    )
+    assert [cell.execution_count for cell in cells] == list(range(1, 11))
+    forms = [[list(output.data) for output in cell.outputs] for cell in cells]
+    assert forms == [[[_form(cell.source)]] for cell in cells]
+    texts = [output.data[form] for cell in cells for output in cell.outputs for form in output.data]
+    assert not [text for text in texts if " at 0x" in text or "/tmp/" in text or "/home/" in text]
+    assert NOTEBOOK.stat().st_size < 1_000_000
+
+
+def _form(source: str) -> str:
+    if "store.plot(" in source:
+        return "image/png"
+    return "text/plain" if "store.report(" in source else "text/html"
+
+
+def test_a_stored_table_has_the_columns_that_its_question_gives_now(three: Store) -> None:
+    """The tables of recall and of top patches in the notebook have the columns that these questions have."""
+    notebook = nbformat.read(NOTEBOOK, as_version=4)
+    stored = {cell.source: cell.outputs[0].data.get("text/html", "") for cell in notebook.cells if cell.get("outputs")}
+    recall = next(html for source, html in stored.items() if 'query("recall")' in source)
+    assert [name for name in re.findall(r"<th>([^<]*)</th>", recall) if name and not name.isdigit()] == (
+        ask(three, "recall").columns
+    )
