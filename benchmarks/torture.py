@@ -139,7 +139,7 @@ was to be written, `doctor` finds no damage, repairing removes leftovers alone, 
 
 ## Repairs
 For each kind of damage, leftover and note that `doctor` names (every table of the cohort, the manifest, packs, runs, what was
-derived, unfinished runs, the empty files that views need, the database; 65 kinds), a test does to the letter what it says to do:
+derived, unfinished runs, the empty files that views need, the database; 64 kinds), a test does to the letter what it says to do:
 then `doctor` is content, and the store holds what it held, but for a run, which is trained again. A killed `init` is completed
 by `init`. `doctor --repair` removes under the cohort's lock, after a second look: what an ingest is about to name, features
 that are being packed and features that a living training reads stay. Beside ingests and deletions it calls nothing damaged.
