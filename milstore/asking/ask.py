@@ -19,6 +19,7 @@ from milstore.asking.time_limit import DEFAULT_TIMEOUT, time_limit
 from milstore.asking.verifying import named_runs, verify_read
 from milstore.asking.walled import Walled
 from milstore.errors import DataError, UsageError
+from milstore.store.broken_files import reading
 from milstore.store.paths import Store
 from milstore.store.run_reader import find_run_id
 from milstore.store.views import (
@@ -114,8 +115,20 @@ def ask(
         UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
         StoreError: the store holds no finished run.
     """
-    choice = choice or Choice()
     query = queries.load(name, store.queries)
+    with reading(store):
+        return _ask(store, query, choice or Choice(), values, timeout, con)
+
+
+def _ask(
+    store: Store,
+    query: queries.Query,
+    choice: Choice,
+    values: Mapping[str, Any] | None,
+    timeout: float,
+    con: duckdb.DuckDBPyConnection | None,
+) -> Result:
+    """`ask`, with the errors of DuckDB as they come."""
     values = dict(values or {})
     choice = _own_words(query, choice, values)
     # What milstore asks itself looks only at the runs that were selected.
@@ -124,7 +137,7 @@ def ask(
         con = _made_ready(con, store, query.sql if narrowed else None)
     if query.wants_case:
         if len(choice.cases) != 1:
-            raise UsageError(f"query {name} is about one case: give --case once")
+            raise UsageError(f"query {query.name} is about one case: give --case once")
         (values["case"],) = known_cases(con or connect_bare(), store, choice.cases)
     bound = query.bind(values)
     compared = _name_runs(store, query, bound)
@@ -307,10 +320,14 @@ def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Resu
     """Answer one statement of anybody's SQL in the sandbox. UsageError for one that is wrong or does more than read."""
 
     def prepare(con: duckdb.DuckDBPyConnection) -> list[str]:
+        tables = check_foreign(con, sql, store.manifest()["tables"])
+        # Before the views, which DuckDB tries when they are made.
+        told = verify_read(con, store, sql, named_runs(store, sql))
         # Making all views takes longer than most answers.
-        _give_views(con, store, check_foreign(con, sql, store.manifest()["tables"]))
-        return verify_read(con, store, sql, named_runs(store, sql))
+        _give_views(con, store, tables)
+        return told
 
     walled = Walled(connect_bare)
-    told = _prepare(walled, timeout, prepare)
+    with reading(store):
+        told = _prepare(walled, timeout, prepare)
     return Result(_walled_runner(walled, sql, timeout), notes=told)

@@ -6,7 +6,6 @@ new file takes the place of the old one while the old one's lock is held. Where 
 put off; the next command that can does it.
 """
 
-import json
 import os
 import shutil
 import stat
@@ -17,6 +16,7 @@ from typing import Any
 
 from milstore.schema import SCHEMA_VERSION
 from milstore.store.paths import Store
+from milstore.store.plain import read_json, refuse_unless_plain
 
 LAYOUT = 5
 """Which kind of file this milstore makes: counted up where the views change, so that older files are made anew."""
@@ -31,7 +31,7 @@ def wanted_stamp(store: Store) -> dict[str, Any]:
 def is_behind(store: Store) -> bool:
     """Whether the database was made from another cohort, or by another schema."""
     try:
-        stamp = json.loads(_stamp_path(store).read_text(encoding="utf-8"))
+        stamp = read_json(_stamp_path(store), store.root)
     except (OSError, ValueError):
         return True
     return bool(stamp != wanted_stamp(store)) or not store.database.is_file()
@@ -110,6 +110,7 @@ def _alone(store: Store) -> Iterator[None]:
 
     from milstore.store.database_lock import IN_USE, PutOff
 
+    refuse_unless_plain(_lock_path(store), store.root)
     lock = FileLock(_lock_path(store), mode=0o664)
     try:
         lock.acquire(timeout=0)

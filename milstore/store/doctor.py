@@ -3,7 +3,7 @@
 Read slowly and wholly: every file's hash, every table's rows, every invariant. Nothing is changed by looking.
 """
 
-import json
+import os
 import shutil
 import time
 import zipfile
@@ -43,6 +43,8 @@ from milstore.store.names import named
 from milstore.store.packs import case_hashes, entries_of, fingerprint_of_packs
 from milstore.store.patch_index import PLACE, places
 from milstore.store.paths import NO_RUN, Store, store_option
+from milstore.store.plain import check_plain, plain_bytes, read_object
+from milstore.store.strange_files import strange_files
 from milstore.store.removal import make_writable
 from milstore.store.run_reader import (
     FURTHER_FACTS,
@@ -76,7 +78,7 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
         young: seconds; what has no owner but was changed within them is taken for somebody's work in progress.
         tell: called with what is being looked at.
     """
-    findings = list(_cohort(store))
+    findings = [*strange_files(store), *_cohort(store)]
     for run_id in run_ids(store):
         tell(f"run {run_id}")
         findings += _run(store, run_id)
@@ -328,7 +330,7 @@ def _drafts(store: Store) -> Iterator[Finding]:
             continue
         if store.run_folder(run_id).is_dir():
             yield _leftover(store, folder, "the run is finished, and this is what its training left")
-        elif not facts.is_file():
+        elif not os.path.lexists(facts):
             yield _leftover(store, folder, "a run that died before it had begun")
         else:
             yield from _draft(store, folder, run_id)
@@ -371,15 +373,13 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
 
 def _began(folder: Path) -> dict[str, Any]:
     """The facts that an unfinished run began with. ValueError if they are none."""
-    facts = json.loads((folder / "draft.json").read_text(encoding="utf-8"))
-    if not isinstance(facts, dict):
-        raise ValueError("draft.json does not say how the run began")
-    return facts
+    return read_object(folder / "draft.json", folder.parents[1])
 
 
 def _checkpoint(folder: Path) -> None:
     path = folder / "checkpoint.pt"
-    if path.exists():
+    if os.path.lexists(path):
+        check_plain(path, folder.parents[1])
         try:
             with zipfile.ZipFile(path) as archive:
                 wrong = archive.testzip()
@@ -391,7 +391,7 @@ def _checkpoint(folder: Path) -> None:
 
 def _epochs(folder: Path) -> None:
     path = folder / EPOCHS_FILE
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in plain_bytes(path, folder.parents[1]).decode().splitlines() if os.path.lexists(path) else []:
         epoch_of_line(line)
 
 

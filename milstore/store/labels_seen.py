@@ -9,6 +9,7 @@ from milstore.store.cohort import Cohort
 from milstore.store.findings import NOTE, Finding
 from milstore.store.names import counted, named, natural_key
 from milstore.store.paths import RUN_FOLDER, Store
+from milstore.store.plain import check_plain
 from milstore.store.run_reader import run_ids
 
 
@@ -18,7 +19,9 @@ def check_labels(store: Store, cohort: Cohort) -> Iterator[Finding]:
     label_of = dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
     for run_id in run_ids(store):
         try:
-            with pq.ParquetFile(store.run_folder(run_id) / "predictions.parquet") as file:
+            path = store.run_folder(run_id) / "predictions.parquet"
+            check_plain(path, store.root)
+            with pq.ParquetFile(path) as file:
                 seen = file.read(columns=["case_id", "true_label"])
         except (OSError, pa.ArrowException):
             # Damaged, which is said elsewhere.

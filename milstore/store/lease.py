@@ -22,6 +22,7 @@ from typing import Self
 
 from milstore.errors import ConflictError
 from milstore.store.io import temporary_sibling
+from milstore.store.plain import read_object
 
 FILE = "lease.json"
 TAKEN = "~"
@@ -115,7 +116,7 @@ def read_lease(folder: Path) -> Lease | None:
     """The lease of an unfinished run; None if nobody claims it."""
     known = {field.name for field in fields(Lease)}
     try:
-        content = json.loads(lease_file(folder).read_text(encoding="utf-8"))
+        content = read_object(lease_file(folder), folder.parents[1], 1 << 20)
         return Lease(**{name: value for name, value in content.items() if name in known})
     except (OSError, ValueError, TypeError, AttributeError):
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from milstore.errors import StoreError, UsageError
 from milstore.store.names import named, nearest
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
+from milstore.store.plain import read_object, unreadable
 
 RUN_FILE = "run.json"
 WEIGHTS = "weights.safetensors"
@@ -133,8 +134,6 @@ def stored_facts(store: Store, run_id: str) -> dict[str, Any]:
     # Text, not a Path: of thousands of runs, making the paths takes longer than reading.
     path = f"{store.root}/runs/{RUN_FOLDER}{run_id}/{RUN_FILE}"
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123
-            facts: dict[str, Any] = json.loads(stream.read())
+        return read_object(path, store.root)
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
-    return facts
+        raise unreadable(path, error) from error
