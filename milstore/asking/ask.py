@@ -10,9 +10,10 @@ from typing import Any, TypeVar
 import duckdb
 
 from milstore import queries
+from milstore.asking.asked import Asked
 from milstore.asking.checking import check_foreign, first_line, sql_error
 from milstore.asking.partial import Needs
-from milstore.asking.result import Fetch, Result
+from milstore.asking.result import Result
 from milstore.asking.sandbox import lock_down
 from milstore.asking.selection import Choice, Selection, known_cases, select
 from milstore.asking.time_limit import DEFAULT_TIMEOUT, time_limit
@@ -25,7 +26,6 @@ from milstore.store.run_reader import find_run_id
 from milstore.store.views import (
     connect,
     connect_bare,
-    execute,
     mentions,
     narrow,
     put_cohort,
@@ -246,19 +246,14 @@ def _name_runs(store: Store, query: queries.Query, bound: dict[str, Any]) -> tup
     return ids
 
 
-def _runner(
-    con: duckdb.DuckDBPyConnection, sql: str, bound: Mapping[str, Any], timeout: float
-) -> Callable[[Fetch], Any]:
-    """What runs the statement and fetches its rows, both within the time limit."""
+def _runner(con: duckdb.DuckDBPyConnection, sql: str, bound: Mapping[str, Any], timeout: float) -> Asked:
+    """The statement of a question of milstore's own."""
 
-    def run(fetch: Fetch) -> Any:
-        try:
-            with time_limit(con, timeout):
-                return fetch(lambda put: execute(con, put(sql), bound))
-        except duckdb.Error as error:
-            raise UsageError(first_line(error)) from error
+    def text(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> str:
+        set_variables(con, bound)
+        return with_variables(put(sql), bound)
 
-    return run
+    return Asked(con, timeout, lambda work: work(con), text, lambda error: UsageError(first_line(error)))
 
 
 def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -271,23 +266,16 @@ def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConn
         raise
 
 
-def _walled_runner(walled: Walled, text: str, timeout: float) -> Callable[[Fetch], Any]:
-    """What runs a checked text as it stands, and fetches its rows, behind the wall and within the time limit."""
+def _walled_runner(walled: Walled, text: str, timeout: float) -> Asked:
+    """A checked text that is run as it stands, behind the wall."""
 
-    def execute_checked(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> duckdb.DuckDBPyConnection:
+    def checked(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> str:
         # Fetching may ask for some columns as text: what runs then is another text, and is checked too.
         if put(text) != text:
             check_foreign(con, put(text))
-        return con.execute(put(text))
+        return put(text)
 
-    def run(fetch: Fetch) -> Any:
-        try:
-            with time_limit(walled, timeout):
-                return walled.do(lambda con: fetch(lambda put: execute_checked(con, put)))
-        except duckdb.Error as error:
-            raise sql_error(error) from error
-
-    return run
+    return Asked(walled, timeout, walled.do, checked, sql_error)
 
 
 def _check_header(con: duckdb.DuckDBPyConnection, query: queries.Query) -> None:

@@ -6,11 +6,12 @@ writing (`wall`), and `limit` ends it.
 
 import duckdb
 
+from milstore.asking.limits import MEMORY
 from milstore.store.paths import Store
 from milstore.store.plain import linked_folders
 from milstore.store.views import literal, path_literal
 
-MEMORY_LIMIT = "8GB"
+MEMORY_LIMIT = f"{MEMORY}GB"
 
 
 def lock_down(con: duckdb.DuckDBPyConnection, store: Store) -> None:

@@ -40,8 +40,8 @@ from milstore.store.io import sync_folder, write_json, write_parquet, write_whol
 from milstore.store.locks import held, is_refusal
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
-from milstore.store.plain import check_plain, refuse_unless_plain, unreadable
 from milstore.store.placeholder import make_placeholder
+from milstore.store.plain import check_plain, refuse_unless_plain, unreadable
 from milstore.store.verified import expected_of, verify
 
 log = logging.getLogger("milstore")

@@ -44,7 +44,6 @@ from milstore.store.packs import case_hashes, entries_of, fingerprint_of_packs
 from milstore.store.patch_index import PLACE, places
 from milstore.store.paths import NO_RUN, Store, store_option
 from milstore.store.plain import check_plain, plain_bytes, read_object
-from milstore.store.strange_files import strange_files
 from milstore.store.removal import make_writable
 from milstore.store.run_reader import (
     FURTHER_FACTS,
@@ -61,6 +60,7 @@ from milstore.store.run_reader import (
     with_own_hash,
 )
 from milstore.store.run_writer import EPOCHS_FILE, RunDraft, epoch_of_line
+from milstore.store.strange_files import strange_files
 
 YOUNG = 3600.0
 """Seconds during which a file without an owner may still be somebody's who is writing."""

@@ -32,7 +32,7 @@ _KINDS = {
 }
 
 
-class NotPlain(OSError):
+class NotPlain(OSError):  # noqa: N818 - said like FileNotFound
     """What stands in the place of a file is none, or lies outside the store."""
 
     def __init__(self, path: str | Path, what: str) -> None:
@@ -99,7 +99,7 @@ def plain_bytes(path: str | Path, root: Path | None = None, largest: int = LARGE
     # A device may do something when it is opened, so it is looked at before.
     check_kind(path)
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb") as stream:
+    with os.fdopen(descriptor, "rb") as stream:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
             raise NotPlain(path, f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no file')}, not a file")
@@ -176,7 +176,7 @@ def read_object(path: str | Path, root: Path | None = None, largest: int = LARGE
     """The object that a JSON file of a store holds. Errors are those of `read_json`; ValueError, too, for no object."""
     found = read_json(path, root, largest)
     if not isinstance(found, dict):
-        raise ValueError(f"it holds {_NAMES.get(type(found), 'no object')}, not an object")  # noqa: TRY004
+        raise ValueError(f"it holds {_NAMES.get(type(found), 'no object')}, not an object")
     return found
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from milstore.errors import StoreError, UsageError
+from milstore.errors import UsageError
 from milstore.store.names import named, nearest
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
 from milstore.store.plain import read_object, unreadable
