@@ -137,8 +137,7 @@ def _plain(text: str) -> str:
     """A text that Markdown shows as it is.
 
     >>> _plain("<img src=x>|a&lt;b"), _plain("h&e"), _plain("[a](javascript:x)")
-    ('&lt;img src=x&gt;\\\\|a&amp;lt;b', 'h&e', '\\\\[a\\\\](javascript:x)')
+    ('&lt;img src=x&gt;\\\\|a&amp;lt;b', 'h&e', '[a]\\\\(javascript:x)')
     """
-    for mark in "\\|[]`*":
-        text = text.replace(mark, f"\\{mark}")
+    text = text.replace("\\", "\\\\").replace("|", "\\|").replace("](", "]\\(")
     return _ENTITY.sub("&amp;", text).replace("<", "&lt;").replace(">", "&gt;")

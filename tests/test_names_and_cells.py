@@ -55,7 +55,7 @@ def test_html_never_passes_into_markdown(three: Store, capsys: pytest.CaptureFix
     assert capsys.readouterr().out == (
         "| &lt;script&gt; | stain | c |\n"
         "|---|---|---|\n"
-        "| &lt;img src=x onerror=a&gt;\\|&amp;lt; | h&e | \\[a\\](javascript:b) |\n"
+        "| &lt;img src=x onerror=a&gt;\\|&amp;lt; | h&e | [a]\\(javascript:b) |\n"
     )
 
 

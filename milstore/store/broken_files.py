@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import duckdb
-import pyarrow as pa
 
 from milstore.errors import StoreError
 from milstore.store.names import clip
@@ -26,8 +25,11 @@ def reading(store: Store) -> Iterator[None]:
     """
     try:
         yield
-    except (duckdb.Error, pa.ArrowException) as error:
-        raise broken(store, error) from error
+    except Exception as error:
+        # By its name: most questions load no pyarrow.
+        if isinstance(error, duckdb.Error) or type(error).__module__.startswith("pyarrow"):
+            raise broken(store, error) from error
+        raise
 
 
 def broken(store: Store, error: Exception) -> StoreError:
