@@ -19,8 +19,8 @@ from milstore.asking.selection import Choice, Selection, known_cases, select
 from milstore.asking.time_limit import DEFAULT_TIMEOUT, time_limit
 from milstore.asking.verifying import named_runs, verify_read
 from milstore.asking.walled import Walled
-from milstore.errors import DataError, UsageError
-from milstore.store.broken_files import reading
+from milstore.errors import DataError, MilstoreError, UsageError
+from milstore.store.broken_files import broken, named_file, reading
 from milstore.store.paths import Store
 from milstore.store.run_reader import find_run_id
 from milstore.store.views import (
@@ -172,7 +172,7 @@ def _ask(
     with time_limit(con, timeout):
         _check_header(con, query)
     return Result(
-        _runner(con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
+        _runner(store, con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
         analysis_function(query.then, bound) if query.then else None,
         analysis_function(query.told) if query.told else None,
         title=selection.title,
@@ -222,7 +222,7 @@ def _ask_foreign(
 
     selection = _prepare(walled, timeout, prepare)
     return Result(
-        _walled_runner(walled, text, timeout),
+        _walled_runner(store, walled, text, timeout),
         title=selection.title,
         notes=list(selection.notes),
         run_names=selection.run_names,
@@ -246,14 +246,14 @@ def _name_runs(store: Store, query: queries.Query, bound: dict[str, Any]) -> tup
     return ids
 
 
-def _runner(con: duckdb.DuckDBPyConnection, sql: str, bound: Mapping[str, Any], timeout: float) -> Asked:
+def _runner(store: Store, con: duckdb.DuckDBPyConnection, sql: str, bound: Mapping[str, Any], timeout: float) -> Asked:
     """The statement of a question of milstore's own."""
 
     def text(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> str:
         set_variables(con, bound)
         return with_variables(put(sql), bound)
 
-    return Asked(con, timeout, lambda work: work(con), text, lambda error: UsageError(first_line(error)))
+    return Asked(con, timeout, lambda work: work(con), text, lambda error: _refused(store, error, own=True))
 
 
 def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -266,7 +266,7 @@ def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConn
         raise
 
 
-def _walled_runner(walled: Walled, text: str, timeout: float) -> Asked:
+def _walled_runner(store: Store, walled: Walled, text: str, timeout: float) -> Asked:
     """A checked text that is run as it stands, behind the wall."""
 
     def checked(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> str:
@@ -275,7 +275,17 @@ def _walled_runner(walled: Walled, text: str, timeout: float) -> Asked:
             check_foreign(con, put(text))
         return put(text)
 
-    return Asked(walled, timeout, walled.do, checked, sql_error)
+    return Asked(walled, timeout, walled.do, checked, lambda error: _refused(store, error, own=False))
+
+
+def _refused(store: Store, error: duckdb.Error, *, own: bool) -> MilstoreError:
+    """What is said of an error of DuckDB: that of a broken file with its name, any other as it is."""
+    # A question of milstore's own fits every store whose files are whole.
+    if named_file(store, str(error)) is not None or (
+        own and isinstance(error, duckdb.BinderException | duckdb.ConversionException)
+    ):
+        return broken(store, error)
+    return UsageError(first_line(error)) if own else sql_error(error)
 
 
 def _check_header(con: duckdb.DuckDBPyConnection, query: queries.Query) -> None:
@@ -318,4 +328,4 @@ def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Resu
     walled = Walled(connect_bare)
     with reading(store):
         told = _prepare(walled, timeout, prepare)
-    return Result(_walled_runner(walled, sql, timeout), notes=told)
+    return Result(_walled_runner(store, walled, sql, timeout), notes=told)

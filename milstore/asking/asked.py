@@ -20,7 +20,7 @@ from milstore.asking.fetching import (
     python_texts,
 )
 from milstore.asking.time_limit import Interruptible, Limit, time_limit
-from milstore.errors import UsageError
+from milstore.errors import MilstoreError
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,7 +42,7 @@ class Asked:
     """Does something with the connection, in the thread that may."""
     text: Callable[[Connection, Put], str]
     """The text to run, checked, after a function has put the statement into another; its parameters are set."""
-    refused: Callable[[duckdb.Error], UsageError]
+    refused: Callable[[duckdb.Error], MilstoreError]
 
     def __call__(self, fetch: Callable[[Callable[[Put], Connection]], Any]) -> Any:
         """What `fetch` fetches. UsageError if the statement is wrong, or takes too long."""

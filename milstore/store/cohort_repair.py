@@ -180,7 +180,7 @@ def speak_of_others(store: Store, patches: pa.Table) -> list[str]:
             check_plain(path, store.root)
             with pq.ParquetFile(path) as file:
                 looked = file.read(columns=list(PLACE))
-        except (OSError, pa.ArrowException):
+        except (OSError, KeyError, pa.ArrowException):
             continue
         if looked.cast(known.schema).join(known, list(PLACE), join_type="left anti").num_rows:
             found.append(run_id)

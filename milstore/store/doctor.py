@@ -42,7 +42,7 @@ from milstore.store.lease import read_lease, run_id_of
 from milstore.store.names import named
 from milstore.store.packs import case_hashes, entries_of, fingerprint_of_packs
 from milstore.store.patch_index import PLACE, places
-from milstore.store.paths import NO_RUN, Store, store_option
+from milstore.store.paths import NO_RUN, SETTINGS_FILE, Store, store_option
 from milstore.store.plain import check_plain, plain_bytes, read_object
 from milstore.store.removal import make_writable
 from milstore.store.run_reader import (
@@ -78,11 +78,11 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
         young: seconds; what has no owner but was changed within them is taken for somebody's work in progress.
         tell: called with what is being looked at.
     """
-    findings = [*strange_files(store), *_cohort(store)]
+    findings = [*strange_files(store), *_settings(store), *_cohort(store)]
     for run_id in run_ids(store):
         tell(f"run {run_id}")
         findings += _run(store, run_id)
-    with suppress(MilstoreError):
+    with suppress(MilstoreError, KeyError, TypeError, ValueError, pa.ArrowException):
         # Tables that cannot be read were found above.
         cohort = read_cohort(store)
         findings += check_labels(store, cohort)
@@ -127,6 +127,11 @@ def _attempt(path: Path, store: Store, repair: str, look: Callable[[], Any]) -> 
         look()
     except (MilstoreError, OSError, ValueError, KeyError, TypeError, AttributeError, pa.ArrowException) as error:
         yield _damage(store, path, " ".join(str(error).split())[:300] or type(error).__name__, repair)
+
+
+def _settings(store: Store) -> Iterator[Finding]:
+    way = "repair it by hand, or restore it from a backup"
+    yield from _attempt(store.root / SETTINGS_FILE, store, way, lambda: store.settings)
 
 
 # --- the cohort -------------------------------------------------------------------------------------------------------
