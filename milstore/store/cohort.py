@@ -101,7 +101,12 @@ class Cohort:
         entry = self.manifest["tables"][name]
         path = self.store.root / entry["file"]
         verify(self.store, [expected_of(self.store, entry)])
-        return _read_file(self.store.root, path, columns)
+        table = _read_file(self.store.root, path, columns)
+        # No table of the schema has columns that hold lists: such a file would fail later, and nobody would know where.
+        odd = [field.name for field in table.schema if pa.types.is_nested(field.type)] if name in known_tables() else []
+        if odd:
+            raise unreadable(path, ValueError(f"its column {odd[0]} holds lists"))
+        return table
 
     def names(self) -> list[str]:
         """The tables that have a file."""
