@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import duckdb
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -130,3 +131,19 @@ def test_a_broken_file_is_named_with_what_repairs_it(
     if name not in ("stamp", "placeholder"):
         assert main(["doctor", "--store", str(store.root)]) in (1, 2)
         assert path.name in "".join(capsys.readouterr()) or name in ("pack", "vectors", "rows of features")
+
+
+def test_a_full_disk_is_called_a_full_disk(
+    three: Store, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where milstore.duckdb cannot be made for want of room nobody is sent looking for damage, and info answers."""
+    (three.manifest_path.parent / "catalog.json").unlink()
+
+    def full(*_: object) -> None:
+        raise duckdb.IOException('IO Error: Could not write file "x": No space left on device')
+
+    monkeypatch.setattr("milstore.store.catalog_build.build", full)
+    assert main(["info", "--store", str(three.root)]) == 0
+    assert capsys.readouterr().err == (
+        f"note: {three.database} could not be brought up to date: the disk is full; a later command does it\n"
+    )

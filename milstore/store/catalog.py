@@ -6,6 +6,7 @@ new file takes the place of the old one while the old one's lock is held. Where 
 put off; the next command that can does it.
 """
 
+import errno
 import os
 import shutil
 import stat
@@ -85,6 +86,8 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
         if isinstance(error, OSError) and is_refusal(error):
             # Nobody can use the file on such a disk, DuckDB least of all. Whoever changes the store is told of it.
             return []
+        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+            return [f"{store.database} could not be brought up to date: the disk is full; a later command does it"]
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [
             f"{store.database} could not be brought up to date ({what}): run milstore doctor; "
