@@ -1,23 +1,24 @@
-"""Writes an answer in the format that was asked for."""
+"""Writes an answer in the format that was asked for: as it is computed, where its rows need not be seen together."""
 
-import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from milstore.asking.fetching import as_json, as_text
+from milstore.asking.asked import Odd
 from milstore.asking.result import Result
-from milstore.cli.output import cell, say
+from milstore.cli.output import printable, say
+from milstore.cli.row_texts import CsvRows, JsonRows, RowTexts, markdown
 from milstore.cli.showing import View, show_answer
 from milstore.cli.terminal import lacking
 from milstore.errors import DataError, UsageError
 from milstore.store.io import write_whole
-from milstore.store.names import clip, counted
+from milstore.store.names import clip
 
 FORMATS = ("table", "csv", "json", "parquet", "markdown")
-_QUOTE = '"'
-_NEEDS_QUOTES = frozenset(',"\r\n')
+MOST = 10_000
+"""Rows of an answer that is for people."""
 
 
 def write_answer(
@@ -26,8 +27,13 @@ def write_answer(
     output: Path | None,
     report: Callable[[list[dict[str, Any]]], str] | None = None,
     view: View | None = None,
+    *,
+    safe_cells: bool = False,
 ) -> None:
     """Print an answer, or write it to a file.
+
+    Tables and Markdown have 10,000 rows at most; CSV, JSON and Parquet all, of which few are held at a time. The time
+    limit of the question covers the writing, too.
 
     Args:
         result: the answer.
@@ -35,44 +41,58 @@ def write_answer(
         output: the file; the terminal without one.
         report: writes the rows as a text.
         view: what of the answer is wanted; without it what is for people, and the first rows on a terminal.
+        safe_cells: for CSV: put a quote before texts that a spreadsheet would take for a formula.
 
     Raises:
-        UsageError: the format does not exist, its bytes cannot go to a terminal, or the answer lacks a column.
+        UsageError: the format does not exist, its bytes cannot go to a terminal, the answer lacks a column, or the time
+            is over.
         DataError: the file cannot be written.
     """
     formats = (*FORMATS, "report") if report else FORMATS
     if format_ not in formats:
         raise UsageError(f"there is no format {format_!r} here: use {', '.join(formats)}")
-    # What is to be told of the columns is known when they are there.
+    if safe_cells and format_ != "csv":
+        raise UsageError("--safe-cells is for --format csv: other formats hold no formulas")
+    view = view or View()
     if format_ == "parquet":
-        result.arrow()
+        _write_parquet(result, output, view)
+    elif format_ in ("csv", "json"):
+        _write_rows(result, CsvRows(safe=safe_cells) if format_ == "csv" else JsonRows(), output, view)
     else:
-        result.rows()
+        _write_for_people(result, format_, output, report, view)
+
+
+def _tell(result: Result) -> None:
     for note in result.notes:
         say(f"note: {note}")
-    view = view or View()
+
+
+def _write_for_people(
+    result: Result,
+    format_: str,
+    output: Path | None,
+    report: Callable[[list[dict[str, Any]]], str] | None,
+    view: View,
+) -> None:
+    # What is to be told of the columns is known when they are there.
+    more = result.first(MOST) if format_ != "report" else bool(result.rows()) and False
+    _tell(result)
     if format_ == "table" and output is None:
         show_answer(result, view)
-        return
-    result = view.chosen(result)
-    if format_ == "parquet":
-        _write_parquet(result, output)
+    elif format_ == "table":
+        raise UsageError("a table is for the terminal: choose --format csv, json, parquet or markdown for a file")
     else:
-        text = report(result.records()) if format_ == "report" and report else _text(result, format_)
-        _emit(text, output, is_data=format_ in ("csv", "json"))
+        result = view.chosen(result)
+        _emit(report(result.records()) if format_ == "report" and report else markdown(result), output)
+    if more:
+        say(f"note: these are the first {MOST} rows, and there are more: --format csv, json or parquet gives them all")
 
 
-def _emit(text: str, output: Path | None, *, is_data: bool) -> None:
+def _emit(text: str, output: Path | None) -> None:
     if output is None:
-        # Data is never changed on its way.
-        if is_data and (letter := lacking(text)):
-            raise UsageError(
-                f"the answer holds {letter!a}, which the terminal's encoding ({sys.stdout.encoding}) lacks: write it to a "
-                "file by --output, or set PYTHONIOENCODING=utf-8"
-            )
         sys.stdout.write(text)
-        return
-    _save(output, lambda path: _write_text(path, text))
+    else:
+        _save(output, lambda path: _write_text(path, text))
 
 
 def _write_text(path: Path, text: str) -> None:
@@ -87,66 +107,103 @@ def _save(output: Path, writer: Callable[[Path], None]) -> None:
     say(f"wrote {output}")
 
 
-def _write_parquet(result: Result, output: Path | None) -> None:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
+# --- CSV and JSON -----------------------------------------------------------------------------------------------------
 
-    table = result.arrow()
+
+def _write_rows(result: Result, texts: RowTexts, output: Path | None, view: View) -> None:
+    with _parts(result) as (names, parts):
+        _tell(result)
+        chosen = view.names(names)
+        at = None if chosen is None else [names.index(name) for name in chosen]
+
+        def write(put: Callable[[str], object]) -> None:
+            put(texts.begin(chosen or names))
+            for part in parts:
+                put(texts.rows(part if at is None else [tuple(row[i] for i in at) for row in part]))
+            put(texts.end())
+
+        if output is None:
+            write(_put_data)
+        else:
+            _save(output, lambda path: _write_open(path, write))
+    for note in texts.notes():
+        say(f"note: {note}")
+
+
+@contextmanager
+def _parts(result: Result) -> Any:
+    """Names of the columns, and the rows a few at a time where that can be."""
+    if result.asked is None:
+        yield result.columns, [result.rows()]
+        return
+    with result.asked.rows() as parts:
+        yield result.named(parts.names), parts
+
+
+def _write_open(path: Path, write: Callable[[Callable[[str], object]], None]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        write(stream.write)
+
+
+def _put_data(text: str) -> None:
+    # Data is never changed on its way.
+    if letter := lacking(text):
+        raise UsageError(
+            f"the answer holds {letter!a}, which the terminal's encoding ({sys.stdout.encoding}) lacks: write it to a "
+            "file by --output, or set PYTHONIOENCODING=utf-8"
+        )
+    # A terminal would do what its control characters say. A file or a pipe gets the data as it is.
+    sys.stdout.write("\n".join(map(printable, text.split("\n"))) if sys.stdout.isatty() else text)
+
+
+# --- Parquet ----------------------------------------------------------------------------------------------------------
+
+
+def _write_parquet(result: Result, output: Path | None, view: View) -> None:
+    import pyarrow as pa
+
     if output is None and sys.stdout.isatty():
         raise UsageError("parquet is not for terminals: name a file by --output")
     try:
         if output is not None:
-            _save(output, lambda path: pq.write_table(table, path))
-        else:
-            pq.write_table(table, sys.stdout.buffer)
+            _save(output, lambda path: _put_parquet(result, path, view))
+            return
+        import shutil
+        import tempfile
+
+        # A reader of Parquet needs its end, so nobody loses by waiting for it; and it may have to be begun anew.
+        with tempfile.TemporaryDirectory(prefix="milstore-") as folder:
+            path = Path(folder) / "answer.parquet"
+            _put_parquet(result, path, view)
+            with path.open("rb") as stream:
+                shutil.copyfileobj(stream, sys.stdout.buffer)
     except (pa.ArrowNotImplementedError, pa.ArrowInvalid) as error:
         reason = clip(" ".join(str(error).split()), 200)
         raise UsageError(f"this answer cannot be written as Parquet ({reason}): cast the column to varchar") from error
 
 
-def _text(result: Result, format_: str) -> str:
-    if format_ == "json":
-        return _json(result)
-    if format_ == "csv":
-        lines = [result.columns, *result.rows()]
-        return "".join(_csv_line(["" if value is None else as_text(value) for value in line], line) for line in lines)
-    if format_ == "markdown":
-        return _markdown(result)
-    raise UsageError("a table is for the terminal: choose --format csv, json, parquet or markdown for a file")
+def _put_parquet(result: Result, path: Path, view: View) -> None:
+    import pyarrow.parquet as pq
 
+    if result.asked is None:
+        table = result.arrow()
+        _tell(result)
+        names = view.names(table.column_names)
+        pq.write_table(table if names is None else table.select(names), path)
+        return
+    with result.asked.batches() as parts:
+        columns = result.named(parts.names)
+        _tell(result)
+        names = view.names(columns) or columns
+        # Begun anew at most once a column: what Arrow has not is text then.
+        for _ in range(len(columns) + 1):
+            schema, rows = parts.begin()
+            try:
+                import pyarrow as pa
 
-def _json(result: Result) -> str:
-    """The rows as JSON, which has no NaN and no infinity: they are null, and counted."""
-    odd = 0
-
-    def null(_: float) -> None:
-        nonlocal odd
-        odd += 1
-
-    records = [{name: as_json(value, null) for name, value in record.items()} for record in result.records()]
-    if odd:
-        say(
-            f"note: {counted(odd, 'value')} that JSON lacks (NaN, infinity) stand there as null: --format csv keeps them"
-        )
-    return json.dumps(records, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _csv_line(texts: Sequence[str], values: Sequence[Any]) -> str:
-    """A line of CSV. An empty text stands in quotes, so that it is not taken for a value that is missing."""
-    fields = [
-        f'"{text.replace(_QUOTE, _QUOTE * 2)}"'
-        if (text == "" and value is not None) or _NEEDS_QUOTES & set(text)
-        else text
-        for text, value in zip(texts, values, strict=True)
-    ]
-    # A line of nothing is skipped by those who read it.
-    return (",".join(fields) or '""') + "\n"
-
-
-def _markdown(result: Result) -> str:
-    def row(cells: list[str]) -> str:
-        return "| " + " | ".join(text.replace("\\", "\\\\").replace("|", "\\|") for text in cells) + " |\n"
-
-    lines = [row(result.columns), "|" + "---|" * len(result.columns) + "\n"]
-    lines += [row([cell(value) for value in values]) for values in result.rows()]
-    return "".join(lines)
+                with pq.ParquetWriter(path, pa.schema([schema.field(name) for name in names])) as writer:
+                    for batch in rows:
+                        writer.write_batch(batch.select(names))
+                return
+            except Odd:
+                continue

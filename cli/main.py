@@ -12,6 +12,7 @@ import typer
 
 from milstore._version import __version__
 from milstore.asking.watchdog import leaving
+from milstore.cli.guarded import in_child
 from milstore.cli.lazy import Entry, LazyGroup
 from milstore.cli.output import fail, heard, refuse, report, reset_quiet, set_quiet
 from milstore.cli.terminal import use_plain_signs
@@ -80,8 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     reset_quiet()
     set_quiet(any(word in ("--quiet", "-q") for word in words[:end]))
     words = [word for i, word in enumerate(words) if i >= end or word not in ("--debug", "--quiet", "-q")]
-    with heard():
-        code = _run(words, debug=debug)
+    # Not where somebody calls this as a function: it must not return twice.
+    code = in_child(words) if arguments is None else None
+    if code is None:
+        with heard():
+            code = _run(words, debug=debug)
     if arguments is None:
         _leave(code)
     return code
@@ -110,6 +114,13 @@ def _end_stuck(message: str) -> None:
     fail(message)
     sys.stderr.flush()
     os._exit(UsageError.exit_code)
+
+
+def _unexpected(error: Exception) -> str:
+    """What is said of an error that nobody foresaw."""
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this: narrow the question, or write a part of it at a time"
+    return f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where"
 
 
 def _run(words: list[str], *, debug: bool) -> int:
@@ -148,7 +159,7 @@ def _run(words: list[str], *, debug: bool) -> int:
     except Exception as error:
         if debug:
             traceback.print_exc()
-        fail(f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where")
+        fail(_unexpected(error))
         return 2
     if code == _CTRL_C:
         # What typer makes of Ctrl-C, raised or returned, without a word.

@@ -41,6 +41,12 @@ CaseOption = Annotated[
 ]
 FormatOption = Annotated[str, typer.Option("--format", "-f", help="table, csv, json, parquet or markdown.")]
 OutputOption = Annotated[Path | None, typer.Option("--output", "-o", help="Write to this file, not to the terminal.")]
+SafeCellsOption = Annotated[
+    bool,
+    typer.Option(
+        "--safe-cells", help="In CSV, put a single quote before texts that a spreadsheet takes for a formula."
+    ),
+]
 ColumnsOption = Annotated[
     str | None, typer.Option("--columns", help="These columns alone, with commas between them; in any format.")
 ]

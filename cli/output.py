@@ -193,7 +193,9 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str
     for i, column in enumerate(columns):
         numeric = tables.is_numeric([row[i] for row in rows])
         # Never cut an identifier or a number; words may wrap.
-        table.add_column(Text(column), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric)
+        table.add_column(
+            Text(printable(column)), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
+        )
     for row in rows:
         table.add_row(*(Text(cell(value)) for value in row))
     return table

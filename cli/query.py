@@ -5,7 +5,15 @@ from typing import Annotated, Any
 import typer
 
 from milstore import queries
-from milstore.cli.options import AllOption, ColumnsOption, FormatOption, OutputOption, StoreOption, WideOption
+from milstore.cli.options import (
+    AllOption,
+    ColumnsOption,
+    FormatOption,
+    OutputOption,
+    SafeCellsOption,
+    StoreOption,
+    WideOption,
+)
 from milstore.cli.questions import (
     QuestionGroup,
     keyword,
@@ -28,7 +36,8 @@ def _ask(query: queries.Query, values: dict[str, Any]) -> None:
     store, format_, output, timeout = (values[name] for name in ("store", "format_", "output", "timeout"))
     result = ask(open_current(store, verify=values["verify"]), query.name, choice, parameters, timeout=timeout)
     view = View(columns=values["columns"], wide=values["wide"], every=values["all_"])
-    write_answer(result, format_, output, analysis_function(query.report) if query.report else None, view)
+    report = analysis_function(query.report) if query.report else None
+    write_answer(result, format_, output, report, view, safe_cells=values["safe_cells"])
 
 
 class Questions(QuestionGroup):
@@ -40,6 +49,7 @@ class Questions(QuestionGroup):
             *question_options(query),
             keyword("format_", FormatOption, "table"),
             keyword("output", OutputOption, None),
+            keyword("safe_cells", SafeCellsOption, False),
             keyword("columns", ColumnsOption, None),
             keyword("wide", WideOption, False),
             keyword("all_", AllOption, False),

@@ -41,7 +41,9 @@ SELECTION_OPTIONS = [
     keyword("subset", SubsetOption, None),
 ]
 """Which run answers. A question may have parameters of these names, which then are meant."""
-_COMMANDS_OWN = frozenset({"all", "chart", "columns", "format", "help", "output", "store", "timeout", "verify", "wide"})
+_COMMANDS_OWN = frozenset(
+    {"all", "chart", "columns", "format", "help", "output", "safe-cells", "store", "timeout", "verify", "wide"}
+)
 """Names of options that a question's command has for itself."""
 _OFFERED = {"stain": completing.stains}
 """What a shell offers for a parameter of such a name."""

@@ -51,7 +51,7 @@ class View:
     every: bool = False
     """All rows, on a terminal too."""
 
-    def names(self, result: Result) -> list[str] | None:
+    def names(self, columns: Sequence[str]) -> list[str] | None:
         """The columns that are asked for by name; None where none are. UsageError for one that the answer lacks."""
         if self.columns is None:
             return None
@@ -59,22 +59,22 @@ class View:
             raise UsageError("--wide shows all columns: leave out --columns")
         wanted = list(dict.fromkeys(name.strip() for name in self.columns.split(",") if name.strip()))
         for name in wanted:
-            if name not in result.columns:
-                raise UsageError(f"the answer has no column {name!r}: {nearest(name, result.columns)}")
+            if name not in columns:
+                raise UsageError(f"the answer has no column {name!r}: {nearest(name, columns)}")
         if not wanted:
-            raise UsageError(f"--columns names none: the answer has {', '.join(result.columns)}")
+            raise UsageError(f"--columns names none: the answer has {', '.join(columns)}")
         return wanted
 
     def chosen(self, result: Result) -> Result:
         """The answer with the columns that are asked for by name alone."""
-        names = self.names(result)
+        names = self.names(result.columns)
         return result if names is None else result.with_columns(names)
 
 
 def show_answer(result: Result, view: View) -> None:
     """Print an answer as a table for people, under what is the same in every row of it."""
     columns, rows = result.columns, result.rows()
-    names = view.names(result)
+    names = view.names(columns)
     if not rows:
         say("no rows")
     if result.title:

@@ -5,13 +5,22 @@ from typing import Annotated
 import typer
 
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
-from milstore.cli.options import AllOption, FormatOption, OutputOption, StoreOption, TimeoutOption, VerifyOption
+from milstore.cli.options import (
+    AllOption,
+    FormatOption,
+    OutputOption,
+    SafeCellsOption,
+    StoreOption,
+    TimeoutOption,
+    VerifyOption,
+)
 
 
 def command(
     statement: Annotated[str, typer.Argument(help="One statement that reads, such as: select * from runs")],
     format_: FormatOption = "table",
     output: OutputOption = None,
+    safe_cells: SafeCellsOption = False,
     every: AllOption = False,
     store: StoreOption = None,
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
@@ -27,4 +36,4 @@ def command(
     from milstore.cli.store_access import open_current
 
     result = ask_sql(open_current(store, verify=verify), statement, timeout=timeout)
-    write_answer(result, format_, output, view=View(every=every))
+    write_answer(result, format_, output, view=View(every=every), safe_cells=safe_cells)

@@ -1,5 +1,6 @@
 """Reads the header of a question's file, and finds questions by name."""
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -264,6 +265,9 @@ def load(name: str, folder: Path | None = None) -> Query:
         try:
             if path.exists() and not path.is_file():
                 raise DataError(f"queries/{name}.sql is no plain file: remove it")
+            # A store is foreign input: a link could lead to any file of whoever asks.
+            if not os.path.realpath(path).startswith(f"{os.path.realpath(folder.parent)}/"):
+                raise DataError(f"queries/{name}.sql leads out of the store: put the question itself there")
             if path.stat().st_size > _LARGEST:
                 raise DataError(f"queries/{name}.sql is larger than {_LARGEST} bytes: that is no question")
             return parse(name, path.read_text(encoding="utf-8-sig"), built_in=False)

@@ -10,21 +10,22 @@ from typing import Any, TypeVar
 import duckdb
 
 from milstore import queries
+from milstore.asking.asked import Asked
 from milstore.asking.checking import check_foreign, first_line, sql_error
 from milstore.asking.partial import Needs
-from milstore.asking.result import Fetch, Result
+from milstore.asking.result import Result
 from milstore.asking.sandbox import lock_down
 from milstore.asking.selection import Choice, Selection, known_cases, select
 from milstore.asking.time_limit import DEFAULT_TIMEOUT, time_limit
 from milstore.asking.verifying import named_runs, verify_read
 from milstore.asking.walled import Walled
-from milstore.errors import DataError, UsageError
+from milstore.errors import DataError, MilstoreError, UsageError
+from milstore.store.broken_files import broken, named_file, reading
 from milstore.store.paths import Store
 from milstore.store.run_reader import find_run_id
 from milstore.store.views import (
     connect,
     connect_bare,
-    execute,
     mentions,
     narrow,
     put_cohort,
@@ -114,8 +115,20 @@ def ask(
         UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
         StoreError: the store holds no finished run.
     """
-    choice = choice or Choice()
     query = queries.load(name, store.queries)
+    with reading(store):
+        return _ask(store, query, choice or Choice(), values, timeout, con)
+
+
+def _ask(
+    store: Store,
+    query: queries.Query,
+    choice: Choice,
+    values: Mapping[str, Any] | None,
+    timeout: float,
+    con: duckdb.DuckDBPyConnection | None,
+) -> Result:
+    """`ask`, with the errors of DuckDB as they come."""
     values = dict(values or {})
     choice = _own_words(query, choice, values)
     # What milstore asks itself looks only at the runs that were selected.
@@ -124,7 +137,7 @@ def ask(
         con = _made_ready(con, store, query.sql if narrowed else None)
     if query.wants_case:
         if len(choice.cases) != 1:
-            raise UsageError(f"query {name} is about one case: give --case once")
+            raise UsageError(f"query {query.name} is about one case: give --case once")
         (values["case"],) = known_cases(con or connect_bare(), store, choice.cases)
     bound = query.bind(values)
     compared = _name_runs(store, query, bound)
@@ -159,7 +172,7 @@ def ask(
     with time_limit(con, timeout):
         _check_header(con, query)
     return Result(
-        _runner(con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
+        _runner(store, con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
         analysis_function(query.then, bound) if query.then else None,
         analysis_function(query.told) if query.told else None,
         title=selection.title,
@@ -209,7 +222,7 @@ def _ask_foreign(
 
     selection = _prepare(walled, timeout, prepare)
     return Result(
-        _walled_runner(walled, text, timeout),
+        _walled_runner(store, walled, text, timeout),
         title=selection.title,
         notes=list(selection.notes),
         run_names=selection.run_names,
@@ -233,19 +246,14 @@ def _name_runs(store: Store, query: queries.Query, bound: dict[str, Any]) -> tup
     return ids
 
 
-def _runner(
-    con: duckdb.DuckDBPyConnection, sql: str, bound: Mapping[str, Any], timeout: float
-) -> Callable[[Fetch], Any]:
-    """What runs the statement and fetches its rows, both within the time limit."""
+def _runner(store: Store, con: duckdb.DuckDBPyConnection, sql: str, bound: Mapping[str, Any], timeout: float) -> Asked:
+    """The statement of a question of milstore's own."""
 
-    def run(fetch: Fetch) -> Any:
-        try:
-            with time_limit(con, timeout):
-                return fetch(lambda put: execute(con, put(sql), bound))
-        except duckdb.Error as error:
-            raise UsageError(first_line(error)) from error
+    def text(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> str:
+        set_variables(con, bound)
+        return with_variables(put(sql), bound)
 
-    return run
+    return Asked(con, timeout, lambda work: work(con), text, lambda error: _refused(store, error, own=True))
 
 
 def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
@@ -258,23 +266,26 @@ def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConn
         raise
 
 
-def _walled_runner(walled: Walled, text: str, timeout: float) -> Callable[[Fetch], Any]:
-    """What runs a checked text as it stands, and fetches its rows, behind the wall and within the time limit."""
+def _walled_runner(store: Store, walled: Walled, text: str, timeout: float) -> Asked:
+    """A checked text that is run as it stands, behind the wall."""
 
-    def execute_checked(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> duckdb.DuckDBPyConnection:
+    def checked(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> str:
         # Fetching may ask for some columns as text: what runs then is another text, and is checked too.
         if put(text) != text:
             check_foreign(con, put(text))
-        return con.execute(put(text))
+        return put(text)
 
-    def run(fetch: Fetch) -> Any:
-        try:
-            with time_limit(walled, timeout):
-                return walled.do(lambda con: fetch(lambda put: execute_checked(con, put)))
-        except duckdb.Error as error:
-            raise sql_error(error) from error
+    return Asked(walled, timeout, walled.do, checked, lambda error: _refused(store, error, own=False))
 
-    return run
+
+def _refused(store: Store, error: duckdb.Error, *, own: bool) -> MilstoreError:
+    """What is said of an error of DuckDB: that of a broken file with its name, any other as it is."""
+    # A question of milstore's own fits every store whose files are whole.
+    if named_file(store, str(error)) is not None or (
+        own and isinstance(error, duckdb.BinderException | duckdb.ConversionException)
+    ):
+        return broken(store, error)
+    return UsageError(first_line(error)) if own else sql_error(error)
 
 
 def _check_header(con: duckdb.DuckDBPyConnection, query: queries.Query) -> None:
@@ -307,10 +318,14 @@ def ask_sql(store: Store, sql: str, *, timeout: float = DEFAULT_TIMEOUT) -> Resu
     """Answer one statement of anybody's SQL in the sandbox. UsageError for one that is wrong or does more than read."""
 
     def prepare(con: duckdb.DuckDBPyConnection) -> list[str]:
+        tables = check_foreign(con, sql, store.manifest()["tables"])
+        # Before the views, which DuckDB tries when they are made.
+        told = verify_read(con, store, sql, named_runs(store, sql))
         # Making all views takes longer than most answers.
-        _give_views(con, store, check_foreign(con, sql, store.manifest()["tables"]))
-        return verify_read(con, store, sql, named_runs(store, sql))
+        _give_views(con, store, tables)
+        return told
 
     walled = Walled(connect_bare)
-    told = _prepare(walled, timeout, prepare)
-    return Result(_walled_runner(walled, sql, timeout), notes=told)
+    with reading(store):
+        told = _prepare(walled, timeout, prepare)
+    return Result(_walled_runner(store, walled, sql, timeout), notes=told)

@@ -73,17 +73,41 @@ def renaming(names: Sequence[str]) -> str:
 
 def fetch_rows(run: Run) -> tuple[list[str], list[tuple[Any, ...]]]:
     """Names of the columns, as the statement gives them, and the rows as Python values."""
-    con = run(_itself)
-    names, kinds = _described(con)
-    lacking = _NOT_IN_PYTHON | _NEITHER
-    casts = {i: cast for i, kind in enumerate(kinds) if (cast := _text_instead(kind, lacking))}
-    rows = _fetched(con if not casts else run(_casting(len(kinds), casts)))
-    dated = [i for i, kind in enumerate(kinds) if not _DATES.isdisjoint(_leaves(kind))]
-    ends = {i for i in dated if any(_holds_an_end(row[i]) for row in rows)}
-    if ends:
-        casts |= {i: _with_text(kinds[i], lacking | _DATES) for i in ends}
-        rows = _fetched(run(_casting(len(kinds), casts)))
+    con = run(itself)
+    names, kinds = described(con)
+    casts = python_texts(kinds)
+    rows = _fetched(con if not casts else run(casting(len(kinds), casts)))
+    if ends := end_texts(kinds, rows):
+        rows = _fetched(run(casting(len(kinds), casts | ends)))
     return names, rows
+
+
+def python_texts(kinds: Sequence[Any]) -> dict[int, str]:
+    """The columns that have to be asked for as text for Python, and as which type."""
+    lacking = _NOT_IN_PYTHON | _NEITHER
+    return {i: cast for i, kind in enumerate(kinds) if (cast := _text_instead(kind, lacking))}
+
+
+def dated_texts(kinds: Sequence[Any], *, arrow: bool = False) -> dict[int, str]:
+    """The columns that may hold values which Python (or Arrow) has not, such as infinite dates, and the type that has them
+    as text."""
+    some, lacking = (_SOMETIMES, _NOT_IN_ARROW) if arrow else (_DATES, _NOT_IN_PYTHON | _NEITHER)
+    return {i: _with_text(kind, lacking | some) for i, kind in enumerate(kinds) if not some.isdisjoint(_leaves(kind))}
+
+
+def end_texts(kinds: Sequence[Any], rows: Sequence[tuple[Any, ...]]) -> dict[int, str]:
+    """Those of `dated_texts` that hold such a value in these rows."""
+    return {i: cast for i, cast in dated_texts(kinds).items() if any(_holds_an_end(row[i]) for row in rows)}
+
+
+def arrow_texts(kinds: Sequence[Any]) -> dict[int, str]:
+    """The columns that have to be asked for as text for Arrow, and as which type."""
+    return {i: cast for i, kind in enumerate(kinds) if (cast := _text_in_arrow(kind))}
+
+
+def has_ends(kind: Any, array: Any) -> bool:
+    """Whether an Arrow array of a column holds what Python has not, as an infinite date."""
+    return not _SOMETIMES.isdisjoint(_leaves(kind)) and _is_beyond(array)
 
 
 def _fetched(con: Connection) -> list[tuple[Any, ...]]:
@@ -92,14 +116,14 @@ def _fetched(con: Connection) -> list[tuple[Any, ...]]:
 
 def fetch_table(run: Run) -> "pa.Table":
     """The rows as an Arrow table, with the names that the statement gives its columns."""
-    con = run(_itself)
-    names, kinds = _described(con)
-    casts = {i: cast for i, kind in enumerate(kinds) if (cast := _text_in_arrow(kind))}
-    table = (con if not casts else run(_casting(len(kinds), casts))).to_arrow_table()
+    con = run(itself)
+    names, kinds = described(con)
+    casts = arrow_texts(kinds)
+    table = (con if not casts else run(casting(len(kinds), casts))).to_arrow_table()
     ends = {i for i, kind in enumerate(kinds) if _beyond_arrow(kind, table.column(i))}
     if ends:
         casts |= {i: _with_text(kinds[i], _NOT_IN_ARROW | _SOMETIMES) for i in ends}
-        table = run(_casting(len(kinds), casts)).to_arrow_table()
+        table = run(casting(len(kinds), casts)).to_arrow_table()
     return table.rename_columns(names)
 
 
@@ -119,16 +143,18 @@ def to_pandas(table: "pa.Table") -> "pd.DataFrame":
     return frame
 
 
-def _itself(sql: str) -> str:
+def itself(sql: str) -> str:
+    """The statement as it stands."""
     return sql
 
 
-def _described(con: Connection) -> tuple[list[str], list[Any]]:
-    described = con.description or []
-    return [column[0] for column in described], [column[1] for column in described]
+def described(con: Connection) -> tuple[list[str], list[Any]]:
+    """Names and kinds of the columns of what a connection was asked last."""
+    found = con.description or []
+    return [column[0] for column in found], [column[1] for column in found]
 
 
-def _casting(width: int, casts: dict[int, str]) -> Callable[[str], str]:
+def casting(width: int, casts: dict[int, str]) -> Callable[[str], str]:
     """Puts a statement into one that asks for some of its columns as other types, in the same order of rows."""
 
     def put(sql: str) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from milstore.asking.asked import Asked
 from milstore.asking.cells import cell
 from milstore.asking.fetching import Run, distinct, fetch_rows, fetch_table, renaming, to_pandas
 
@@ -43,14 +44,34 @@ class Result:
             return table.column_names, list(zip(*(column.to_pylist() for column in table.columns), strict=True))
         names, rows = self._run(fetch_rows)
         self._tell(lambda name: [row[names.index(name)] for row in rows])
-        return self._named(names), rows
+        return self.named(names), rows
+
+    @property
+    def asked(self) -> Asked | None:
+        """The statement, whose rows can be had a few at a time; None where they are made, or told of, all at once."""
+        return self._run if isinstance(self._run, Asked) and self._then is None and self._told is None else None
+
+    def first(self, most: int) -> bool:
+        """Fetch so many rows at most: they are the answer from now on. Whether there are more."""
+        if self.asked is None or "_fetched" in self.__dict__:
+            names, rows = self._fetched
+        else:
+            rows = []
+            with self.asked.rows() as parts:
+                for part in parts:
+                    rows += part
+                    if len(rows) > most:
+                        break
+            names = self.named(parts.names)
+        self.__dict__["_fetched"] = names, rows[:most]
+        return len(rows) > most
 
     def _tell(self, column: Columns) -> None:
         """Note what must be told with the rows, once, in whichever form they are asked for."""
         told = self._told(column) if self._told is not None else []
         self.notes.extend(note for note in told if note not in self.notes)
 
-    def _named(self, names: list[str]) -> list[str]:
+    def named(self, names: list[str]) -> list[str]:
         """The names of the columns, made distinct; what is renamed is told."""
         told = renaming(names)
         if told and told not in self.notes:
@@ -76,7 +97,7 @@ class Result:
         if self._then is not None:
             table = self._then(table)
         self._tell(lambda name: table[name].to_pylist())
-        return table.rename_columns(self._named(table.column_names))
+        return table.rename_columns(self.named(table.column_names))
 
     def arrow(self) -> "pa.Table":
         """The answer as an Arrow table; what Arrow or Parquet cannot hold (intervals, bits, unions, infinite dates) is DuckDB's

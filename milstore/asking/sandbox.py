@@ -6,17 +6,22 @@ writing (`wall`), and `limit` ends it.
 
 import duckdb
 
+from milstore.asking.limits import MEMORY
 from milstore.store.paths import Store
+from milstore.store.plain import linked_folders
 from milstore.store.views import literal, path_literal
 
-MEMORY_LIMIT = "8GB"
+MEMORY_LIMIT = f"{MEMORY}GB"
 
 
 def lock_down(con: duckdb.DuckDBPyConnection, store: Store) -> None:
     """Take from a connection of the lens everything but reading the store. It cannot be given back."""
+    # Folders of the store that lie elsewhere are named as DuckDB finds them, their links followed.
+    folders = [f"{place}/" for place in (str(store.root), *linked_folders(store.root).values())]
+    allowed = ", ".join(quoted for folder in folders for quoted in (literal(folder), path_literal(folder)))
     con.execute(
         f"""
-        set allowed_directories = [{literal(f"{store.root}/")}, {path_literal(f"{store.root}/")}];
+        set allowed_directories = [{allowed}];
         set autoinstall_known_extensions = false;
         set autoload_known_extensions = false;
         set python_enable_replacements = false;

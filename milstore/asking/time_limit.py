@@ -21,19 +21,42 @@ class Interruptible(Protocol):
         """Stop what it is doing."""
 
 
+class Limit:
+    """Whether the time is over, for what DuckDB has no part in, such as writing."""
+
+    def __init__(self, message: str) -> None:
+        """The `message` says that it is."""
+        self._message = message
+        self._over = threading.Event()
+
+    def end(self) -> None:
+        """The time is over."""
+        self._over.set()
+
+    def is_over(self) -> bool:
+        """Whether it is."""
+        return self._over.is_set()
+
+    def check(self) -> None:
+        """UsageError if the time is over."""
+        if self.is_over():
+            raise UsageError(self._message)
+
+
 @contextlib.contextmanager
-def time_limit(con: Interruptible, seconds: float) -> Iterator[None]:
+def time_limit(con: Interruptible, seconds: float) -> Iterator[Limit]:
     """Interrupt what a connection does in the block after some seconds. UsageError then.
 
     Raises:
         UsageError: the time is over.
         KeyboardInterrupt: Ctrl-C, while DuckDB was at work.
     """
-    over = threading.Event()
     message = f"the question took longer than {seconds:g} s: narrow it, or raise --timeout"
 
+    over = Limit(message)
+
     def stop() -> None:
-        over.set()
+        over.end()
         con.interrupt()
 
     timer = threading.Timer(seconds, stop)
@@ -41,10 +64,10 @@ def time_limit(con: Interruptible, seconds: float) -> Iterator[None]:
     timer.start()
     last = last_resort(seconds, message)
     try:
-        yield
+        yield over
     except duckdb.Error as error:
         # Interrupted between two fetches, DuckDB speaks of a closed result.
-        if over.is_set():
+        if over.is_over():
             raise UsageError(message) from error
         raise
     except RuntimeError as error:

@@ -6,7 +6,6 @@ nests are) and the question `planted` (whether attention finds them).
 """
 
 import csv
-import json
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from milstore.progress import Progress, silent
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.io import write_json, write_text, write_whole
+from milstore.store.plain import read_json
 from milstore.workers import mapped
 
 VERSION = 1
@@ -132,8 +132,8 @@ def _claim(store: Store, plan: CohortPlan) -> bool:
 
 def _claimed(path: Path) -> object:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        return read_json(path)
+    except (OSError, ValueError):
         return None
 
 

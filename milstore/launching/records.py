@@ -4,7 +4,6 @@ The folder also holds the logs and, for SLURM, submitit's files. Among these is 
 can be written to by its owner alone, and the place where it lies is closed to renaming by others.
 """
 
-import json
 import os
 import secrets
 import socket
@@ -20,6 +19,7 @@ from milstore.errors import StoreError
 from milstore.store.io import write_json
 from milstore.store.lease import process_start
 from milstore.store.paths import Store
+from milstore.store.plain import read_json, read_object
 
 _LAUNCH = "launch.json"
 
@@ -60,7 +60,7 @@ class SplitRecord:
     def read(self) -> dict[str, Any]:
         """What is known; nothing before the split has begun, or where the file cannot be read."""
         try:
-            facts: dict[str, Any] = json.loads(self.path.read_text(encoding="utf-8"))
+            facts: dict[str, Any] = read_json(self.path)
         except (OSError, ValueError):
             return {}
         return facts if isinstance(facts, dict) else {}
@@ -139,7 +139,7 @@ def _close_to_renaming(folder: Path) -> None:
 def read_launch(folder: Path) -> Launch:
     """The launch of a folder. StoreError if it cannot be read."""
     try:
-        facts = json.loads((folder / _LAUNCH).read_text(encoding="utf-8"))
+        facts = read_object(folder / _LAUNCH)
         launch = Launch(folder, facts)
         for name in ("launcher", "experiment", "split_set", "seed", "splits", "pooling", "epochs"):
             facts[name]

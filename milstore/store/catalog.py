@@ -6,7 +6,7 @@ new file takes the place of the old one while the old one's lock is held. Where 
 put off; the next command that can does it.
 """
 
-import json
+import errno
 import os
 import shutil
 import stat
@@ -17,6 +17,7 @@ from typing import Any
 
 from milstore.schema import SCHEMA_VERSION
 from milstore.store.paths import Store
+from milstore.store.plain import read_json, refuse_unless_plain
 
 LAYOUT = 5
 """Which kind of file this milstore makes: counted up where the views change, so that older files are made anew."""
@@ -31,7 +32,7 @@ def wanted_stamp(store: Store) -> dict[str, Any]:
 def is_behind(store: Store) -> bool:
     """Whether the database was made from another cohort, or by another schema."""
     try:
-        stamp = json.loads(_stamp_path(store).read_text(encoding="utf-8"))
+        stamp = read_json(_stamp_path(store), store.root)
     except (OSError, ValueError):
         return True
     return bool(stamp != wanted_stamp(store)) or not store.database.is_file()
@@ -85,6 +86,8 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
         if isinstance(error, OSError) and is_refusal(error):
             # Nobody can use the file on such a disk, DuckDB least of all. Whoever changes the store is told of it.
             return []
+        if getattr(error, "errno", None) == errno.ENOSPC or os.strerror(errno.ENOSPC) in str(error):
+            return [f"{store.database} could not be brought up to date: the disk is full; a later command does it"]
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [
             f"{store.database} could not be brought up to date ({what}): run milstore doctor; "
@@ -110,6 +113,7 @@ def _alone(store: Store) -> Iterator[None]:
 
     from milstore.store.database_lock import IN_USE, PutOff
 
+    refuse_unless_plain(_lock_path(store), store.root)
     lock = FileLock(_lock_path(store), mode=0o664)
     try:
         lock.acquire(timeout=0)

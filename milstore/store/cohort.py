@@ -41,6 +41,7 @@ from milstore.store.locks import held, is_refusal
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
 from milstore.store.placeholder import make_placeholder
+from milstore.store.plain import check_plain, refuse_unless_plain, unreadable
 from milstore.store.verified import expected_of, verify
 
 log = logging.getLogger("milstore")
@@ -100,20 +101,26 @@ class Cohort:
         entry = self.manifest["tables"][name]
         path = self.store.root / entry["file"]
         verify(self.store, [expected_of(self.store, entry)])
-        return _read_file(path, columns)
+        table = _read_file(self.store.root, path, columns)
+        # No table of the schema has columns that hold lists: such a file would fail later, and nobody would know where.
+        odd = [field.name for field in table.schema if pa.types.is_nested(field.type)] if name in known_tables() else []
+        if odd:
+            raise unreadable(path, ValueError(f"its column {odd[0]} holds lists"))
+        return table
 
     def names(self) -> list[str]:
         """The tables that have a file."""
         return sorted(self.manifest["tables"])
 
 
-def _read_file(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+def _read_file(root: Path, path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     try:
+        check_plain(path, root)
         # Not read_table, which imports pandas.
         with pq.ParquetFile(path, read_dictionary=columns and PLACE[:2]) as file:
             return file.read(columns=columns and list(columns))
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+    except (OSError, KeyError, pa.ArrowException) as error:
+        raise unreadable(path, error) from error
 
 
 def read_cohort(store: Store) -> Cohort:
@@ -221,7 +228,9 @@ def locked_cohort(store: Store) -> Iterator[list[str]]:
     """Nobody else changes the cohort in this block, which is given what must be told of that. StoreError if this user may
     not."""
     # Group-writable, so that colleagues can take the lock after us.
-    lock = FileLock(store.manifest_path.parent / ".lock", mode=0o664)
+    path = store.manifest_path.parent / ".lock"
+    refuse_unless_plain(path, store.root)
+    lock = FileLock(path, mode=0o664)
     try:
         lock.acquire()
     except OSError as error:

@@ -20,6 +20,7 @@ from milstore.store.io import sha256_of
 from milstore.store.names import counted, named, natural_key
 from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store, store_option
+from milstore.store.plain import check_plain
 from milstore.store.run_reader import run_ids
 
 TOGETHER: Mapping[str, tuple[str, ...]] = {"slices": ("patches",), "patches": ("slices",), "split_sets": ("splits",)}
@@ -42,6 +43,7 @@ def damage_of(store: Store, entry: Mapping[str, Any]) -> str:
     """What is wrong with the file of a table, given its entry in the manifest; nothing if it is what was stored."""
     path = store.root / entry["file"]
     try:
+        check_plain(path, store.root)
         if sha256_of(path) != entry["sha256"]:
             return "is not what was stored (SHA-256 differs)"
         if pq.read_metadata(path).num_rows != entry["rows"]:
@@ -174,9 +176,11 @@ def speak_of_others(store: Store, patches: pa.Table) -> list[str]:
     found = []
     for run_id in run_ids(store):
         try:
-            with pq.ParquetFile(store.run_folder(run_id) / "attention.parquet") as file:
+            path = store.run_folder(run_id) / "attention.parquet"
+            check_plain(path, store.root)
+            with pq.ParquetFile(path) as file:
                 looked = file.read(columns=list(PLACE))
-        except (OSError, pa.ArrowException):
+        except (OSError, KeyError, pa.ArrowException):
             continue
         if looked.cast(known.schema).join(known, list(PLACE), join_type="left anti").num_rows:
             found.append(run_id)

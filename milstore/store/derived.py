@@ -1,6 +1,5 @@
 """What is computed of a finished run later lies in `derived/run_id=<id>/`, with hashes of its own: a run's folder never changes."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +8,7 @@ from milstore.errors import ConflictError, DataError, StoreError, UsageError
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding
 from milstore.store.io import sha256_of, sync_folder, write_json, write_whole
 from milstore.store.paths import RUN_FOLDER, Store, store_option
+from milstore.store.plain import read_object, unreadable
 
 LISTING = "derived.json"
 """Names the files of the folder, each with its size and SHA-256."""
@@ -57,13 +57,13 @@ def read_listing(store: Store, run_id: str) -> dict[str, dict[str, Any]]:
     """Size and SHA-256 of each derived file of a run, by name; nothing if there is none. StoreError if it cannot be read."""
     path = store.derived_folder(run_id) / LISTING
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        files = read_object(path, store.root)["files"]
         if not all({"bytes", "sha256"} <= entry.keys() for entry in files.values()):
             raise ValueError("it does not say what a file is")
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+        raise unreadable(path, error) from error
     return dict(files)
 
 

@@ -3,7 +3,7 @@
 Read slowly and wholly: every file's hash, every table's rows, every invariant. Nothing is changed by looking.
 """
 
-import json
+import os
 import shlex
 import zipfile
 from collections.abc import Callable, Iterator
@@ -41,8 +41,9 @@ from milstore.store.leftovers import entries, find_leftovers, repair
 from milstore.store.names import named
 from milstore.store.packs import case_hashes, entries_of, fingerprint_of_packs
 from milstore.store.patch_index import PLACE, places
-from milstore.store.paths import Store, store_option
+from milstore.store.paths import SETTINGS_FILE, Store, store_option
 from milstore.store.placeholder import check_placeholder
+from milstore.store.plain import check_plain, plain_bytes, read_object
 from milstore.store.run_reader import (
     FURTHER_FACTS,
     KNOWN,
@@ -59,6 +60,7 @@ from milstore.store.run_reader import (
     with_own_hash,
 )
 from milstore.store.run_writer import EPOCHS_FILE, RunDraft, epoch_of_line
+from milstore.store.strange_files import strange_files
 
 __all__ = ["YOUNG", "check", "repair"]
 
@@ -84,11 +86,11 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
         young: seconds; what has no owner but was changed within them is taken for somebody's work in progress.
         tell: called with what is being looked at.
     """
-    findings = _settled_cohort(store)
+    findings = [*strange_files(store), *_settings(store), *_settled_cohort(store)]
     for run_id in run_ids(store):
         tell(f"run {run_id}")
         findings += _settled_run(store, run_id)
-    with suppress(MilstoreError):
+    with suppress(MilstoreError, KeyError, TypeError, ValueError, pa.ArrowException):
         # Tables that cannot be read were found above.
         cohort = read_cohort(store)
         findings += check_labels(store, cohort)
@@ -142,6 +144,11 @@ def _settled_run(store: Store, run_id: str) -> list[Finding]:
             raise
         return []
     return found if folder.is_dir() else []
+
+
+def _settings(store: Store) -> Iterator[Finding]:
+    way = "repair it by hand, or restore it from a backup"
+    yield from _attempt(store.root / SETTINGS_FILE, store, way, lambda: store.settings)
 
 
 # --- the cohort -------------------------------------------------------------------------------------------------------
@@ -398,15 +405,13 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
 
 def _began(folder: Path) -> dict[str, Any]:
     """The facts that an unfinished run began with. ValueError if they are none."""
-    facts = json.loads((folder / "draft.json").read_text(encoding="utf-8"))
-    if not isinstance(facts, dict):
-        raise ValueError("draft.json does not say how the run began")
-    return facts
+    return read_object(folder / "draft.json", folder.parents[1])
 
 
 def _checkpoint(folder: Path) -> None:
     path = folder / "checkpoint.pt"
-    if path.exists():
+    if os.path.lexists(path):
+        check_plain(path, folder.parents[1])
         try:
             with zipfile.ZipFile(path) as archive:
                 wrong = archive.testzip()
@@ -418,7 +423,7 @@ def _checkpoint(folder: Path) -> None:
 
 def _epochs(folder: Path) -> None:
     path = folder / EPOCHS_FILE
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    for line in plain_bytes(path, folder.parents[1]).decode().splitlines() if os.path.lexists(path) else []:
         epoch_of_line(line)
 
 

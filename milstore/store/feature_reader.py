@@ -1,7 +1,6 @@
 """Packed features, opened for reading."""
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,13 +27,20 @@ from milstore.store.packs import (
 )
 from milstore.store.patch_index import PLACE, hash_places, places
 from milstore.store.paths import PACK, ROWS, VECTORS, Store
+from milstore.store.plain import check_kind, check_plain, is_inside, read_object, unreadable
 from milstore.store.verified import ADVICE
 
 
 def is_whole(folder: Path, patches: pa.Table, fingerprint: str) -> bool:
     """Whether a pack is what was stored, to the last byte. OSError, KeyError, TypeError or ValueError if it cannot
     be read."""
-    hashes = json.loads((folder / PACK).read_text(encoding="utf-8"))["sha256"]
+    try:
+        hashes = read_object(folder / PACK)["sha256"]
+        hashes[ROWS]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{PACK} cannot be read ({'it lacks ' if isinstance(error, KeyError) else ''}{error})"
+        ) from error
     return hashes[ROWS] == sha256_of(folder / ROWS) and packed_fingerprint(folder, patches) == fingerprint
 
 
@@ -57,6 +63,7 @@ def holds(folder: Path, patches: pa.Table, fingerprint: str) -> bool:
 def packed_fingerprint(folder: Path, patches: pa.Table) -> str:
     """SHA-256 over the patches of a pack, in the order of its rows, and the bytes of its matrix."""
     digest = begun_fingerprint(patches)
+    check_kind(folder / VECTORS)
     with (folder / VECTORS).open("rb") as stream:
         return hashlib.file_digest(stream, lambda: digest).hexdigest()
 
@@ -85,8 +92,8 @@ class OpenPack:
         """The patches (case_id, stain, slice_idx, patch_idx) in the order of the rows."""
         try:
             return read_places(self.folder)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise StoreError(f"{self.folder / ROWS} cannot be read ({error}): run milstore doctor") from error
+        except (OSError, pa.ArrowException) as error:
+            raise unreadable(self.folder / ROWS, error) from error
 
     @cached_property
     def case_rows(self) -> dict[str, tuple[int, int]]:
@@ -98,9 +105,10 @@ class OpenPack:
         """Bytes before the first row, after checking that the file is what the table says."""
         path = self.folder / VECTORS
         try:
+            check_plain(path)
             matrix = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+        except (OSError, ValueError, EOFError) as error:
+            raise unreadable(path, error) from error
         if matrix.shape != (self.patches.num_rows, self.n_features) or matrix.dtype.name != self.dtype:
             raise StoreError(f"{path} holds {matrix.shape} {matrix.dtype}: run milstore doctor")
         return int(matrix.offset)
@@ -278,7 +286,7 @@ def packed_features(store: Store, row: Mapping[str, Any], packs: pa.Table, pack_
     opened = []
     for entry in entries_of(row, packs):
         folder = (store.root / entry.folder).resolve()
-        if not folder.is_relative_to(store.root):
+        if not is_inside(folder, store.root):
             raise StoreError(f"the folder of encoder {encoder} leaves the store: run milstore doctor")
         opened.append(OpenPack(encoder, n_features, dtype, entry.fingerprint, folder, entry.number))
     return PackedFeatures(

@@ -4,7 +4,6 @@ What is given again takes the place of what was given before, and a kill between
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -13,8 +12,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from milstore.errors import StoreError
 from milstore.store.io import write_json, write_parquet, write_whole
+from milstore.store.plain import check_plain, read_object, unreadable
 from milstore.store.run_reader import WEIGHTS
 from milstore.store.run_writer import RunDraft
 
@@ -69,7 +68,7 @@ class Given:
 
     def predictions(self) -> list[Prediction]:
         """What was said of each case, by case."""
-        found = [Prediction(**json.loads(_text(path))) for path in self._files("prediction")]
+        found = [_prediction(path) for path in self._files("prediction")]
         return sorted(found, key=lambda said: said.case_id)
 
     def attention(self) -> tuple[list[pa.Table], set[str]]:
@@ -97,17 +96,18 @@ class Given:
         return self._draft.folder / f"{kind}-{name}.{suffix}"
 
 
-def _text(path: Path) -> str:
+def _prediction(path: Path) -> Prediction:
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+        return Prediction(**read_object(path))
+    except (OSError, ValueError, TypeError) as error:
+        raise unreadable(path, error) from error
 
 
 def _read(path: Path) -> pa.Table:
     try:
         # Not read_table, which imports pandas.
+        check_plain(path)
         with pq.ParquetFile(path) as file:
             return file.read()
     except (OSError, pa.ArrowException) as error:
-        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+        raise unreadable(path, error) from error

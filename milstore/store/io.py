@@ -6,6 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from milstore.store.plain import check_kind
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -23,6 +25,8 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file's bytes, in hex."""
     import hashlib
 
+    # A pipe in the place of a file would never end.
+    check_kind(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -9,6 +9,7 @@ from milstore.store.cohort import Cohort
 from milstore.store.findings import NOTE, Finding
 from milstore.store.names import counted, named, natural_key
 from milstore.store.paths import RUN_FOLDER, Store
+from milstore.store.plain import check_plain
 from milstore.store.run_reader import run_ids
 
 
@@ -18,13 +19,18 @@ def check_labels(store: Store, cohort: Cohort) -> Iterator[Finding]:
     label_of = dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
     for run_id in run_ids(store):
         try:
-            with pq.ParquetFile(store.run_folder(run_id) / "predictions.parquet") as file:
+            path = store.run_folder(run_id) / "predictions.parquet"
+            check_plain(path, store.root)
+            with pq.ParquetFile(path) as file:
                 seen = file.read(columns=["case_id", "true_label"])
-        except (OSError, pa.ArrowException):
+            pairs = list(zip(seen["case_id"].to_pylist(), seen["true_label"].to_pylist(), strict=True))
+        except (OSError, KeyError, pa.ArrowException):
             # Damaged, which is said elsewhere.
             continue
-        pairs = zip(seen["case_id"].to_pylist(), seen["true_label"].to_pylist(), strict=True)
-        other: list[str] = [case for case, label in pairs if case in label_of and label_of[case] != label]
+        # In a damaged file a case may be anything.
+        other: list[str] = [
+            case for case, label in pairs if isinstance(case, str) and case in label_of and label_of[case] != label
+        ]
         if other:
             cases_text = (
                 f"{counted(len(other), 'case')} ({named(sorted(other, key=lambda case: natural_key(str(case))))})"

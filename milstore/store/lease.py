@@ -20,10 +20,11 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from milstore.errors import ConflictError
 from milstore.store.io import temporary_sibling
+from milstore.store.plain import read_object
 
 FILE = "lease.json"
 TAKEN = "~"
@@ -175,7 +176,7 @@ def read_lease(folder: Path) -> Lease | None:
     """The lease of an unfinished run; None if nobody claims it."""
     path = lease_file(folder)
     try:
-        lease = lease_of(path.read_text(encoding="utf-8"))
+        lease = _lease(read_object(path, folder.parents[1], 1 << 20))
         return lease if lease.is_here else replace(lease, age=age_of(path))
     except (OSError, ValueError, TypeError, AttributeError):
         return None
@@ -183,8 +184,12 @@ def read_lease(folder: Path) -> Lease | None:
 
 def lease_of(text: str) -> Lease:
     """A lease from its JSON, whatever else stands there. ValueError, TypeError or AttributeError if it is none."""
+    return _lease(json.loads(text))
+
+
+def _lease(content: dict[str, Any]) -> Lease:
     known = {each.name for each in fields(Lease)} - {"age"}
-    return Lease(**{name: value for name, value in json.loads(text).items() if name in known})
+    return Lease(**{name: value for name, value in content.items() if name in known})
 
 
 def write_lease(folder: Path, token: str, name: str | None = None) -> Lease:

@@ -19,6 +19,7 @@ from pathlib import Path
 from milstore.errors import ConflictError
 from milstore.store.io import temporary_sibling
 from milstore.store.lease import pid_namespace, process_start
+from milstore.store.plain import read_object
 
 REFUSALS = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
 """What a disk says that has no locks."""
@@ -159,7 +160,7 @@ def link_whole(whole: Path, path: Path) -> None:
 
 def _holder(path: Path) -> Holder | None:
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
+        return Holder(**read_object(path, largest=1 << 20))
     except (OSError, ValueError, TypeError):
         return None
 

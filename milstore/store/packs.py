@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from milstore.schema.arrow import arrow_schema
 from milstore.store.patch_index import PLACE, hash_places
 from milstore.store.paths import ROWS, VECTORS
+from milstore.store.plain import check_plain
 
 _BLOCK = 1 << 20
 
@@ -69,6 +70,7 @@ def rows_of_cases(patches: pa.Table) -> dict[str, tuple[int, int]]:
 
 def read_places(folder: Path) -> pa.Table:
     """The patches of a pack in the order of its rows. OSError or pa.ArrowInvalid if they cannot be read."""
+    check_plain(folder / ROWS)
     # Not read_table, which imports pandas.
     with pq.ParquetFile(folder / ROWS) as file:
         return file.read(columns=list(PLACE))
@@ -79,6 +81,7 @@ def case_hashes(folder: Path, patches: pa.Table, cases: Iterable[str] | None = N
 
     Raises OSError or ValueError if the file cannot be read, and KeyError for a case that is not in it.
     """
+    check_plain(folder / VECTORS)
     matrix = np.load(folder / VECTORS, mmap_mode="r", allow_pickle=False)
     offset, row_bytes = int(matrix.offset), int(np.prod(matrix.shape[1:])) * matrix.itemsize
     rows = rows_of_cases(patches)

@@ -1,6 +1,5 @@
 """A store is a folder: where everything in it lies, and how it is opened."""
 
-import json
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from milstore.errors import StoreError
 from milstore.schema import SCHEMA_VERSION
+from milstore.store.plain import NotPlain, read_object, refuse_unless_plain
 
 if TYPE_CHECKING:
     from milstore.store.settings import Settings
@@ -36,6 +36,7 @@ class Store:
         """The group's settings, as milstore.toml says them now."""
         from milstore.store.settings import read_settings
 
+        refuse_unless_plain(self.root / SETTINGS_FILE, self.root)
         return read_settings(self.root / SETTINGS_FILE)
 
     @property
@@ -79,13 +80,18 @@ class Store:
     def manifest(self) -> dict[str, Any]:
         """The cohort's current generation: version, fingerprint, and the file of each table."""
         try:
-            manifest: dict[str, Any] = json.loads(self.manifest_path.read_text(encoding="utf-8"))
+            manifest: dict[str, Any] = read_object(self.manifest_path, self.root)
             version = int(manifest["version"])
             named = [manifest["fingerprint"], *(entry["file"] for entry in manifest["tables"].values())]
             if not all(isinstance(text, str) for text in named):
                 raise ValueError("it names no files")
+            outside = [text for text in named[1:] if ".." in Path(text).parts or Path(text).is_absolute()]
+            if outside:
+                raise ValueError(f"it names {outside[0]!r}, which is not in the store")
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise StoreError(f"{self.manifest_path} cannot be read ({error}): restore it from a backup") from error
+            why = f"it lacks {error}" if isinstance(error, KeyError) else error
+            first = "remove it, and " if isinstance(error, NotPlain) else ""
+            raise StoreError(f"{self.manifest_path} cannot be read ({why}): {first}restore it from a backup") from error
         if version > SCHEMA_VERSION:
             raise StoreError(
                 f"the store at {self.root} has version {version}, this milstore knows {SCHEMA_VERSION}: upgrade milstore"
@@ -130,7 +136,8 @@ def store_at(path: str | Path, *, verify: bool = True) -> tuple[Store, bool]:
         shown = root.encode(errors="backslashreplace").decode()
         raise StoreError(f"no store can lie at {shown}: the path is not UTF-8; rename that folder") from error
     try:
-        return store, store.manifest_path.is_file()
+        # Whatever stands there: reading it says what is wrong with it.
+        return store, store.manifest_path.is_file() or os.path.lexists(store.manifest_path)
     except OSError as error:
         raise StoreError(f"no store can be looked for at {path}: {error.strerror}") from error
 

@@ -6,10 +6,13 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from milstore.errors import StoreError, UsageError
+from milstore.errors import UsageError
+from milstore.schema.columns import columns
 from milstore.store.names import named, nearest
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
+from milstore.store.plain import read_object, unreadable
 
+_JSON_KINDS = {"VARCHAR": str, "INTEGER": int, "BIGINT": int}
 RUN_FILE = "run.json"
 WEIGHTS = "weights.safetensors"
 TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
@@ -133,8 +136,24 @@ def stored_facts(store: Store, run_id: str) -> dict[str, Any]:
     # Text, not a Path: of thousands of runs, making the paths takes longer than reading.
     path = f"{store.root}/runs/{RUN_FOLDER}{run_id}/{RUN_FILE}"
     try:
-        with open(path, "rb") as stream:  # noqa: PTH123
-            facts: dict[str, Any] = json.loads(stream.read())
+        facts = read_object(path, store.root)
+        _check_form(facts, run_id)
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+        raise unreadable(path, error) from error
     return facts
+
+
+def _check_form(facts: dict[str, Any], run_id: str) -> None:
+    """ValueError unless what `run.json` says has the form that every reader of it counts on."""
+    if facts.get("run_id") != run_id:
+        raise ValueError("it is not of this run, or lacks its id")
+    files = facts.get("files")
+    if not isinstance(files, dict) or not all(isinstance(entry, dict) for entry in files.values()):
+        raise ValueError("it does not name the files of the run")
+    for name, kind in columns("run")["runs"].items():
+        wanted = _JSON_KINDS.get(kind)
+        if wanted and name in facts and not isinstance(facts[name], (wanted, type(None))):
+            raise ValueError(f"its {name} is no {kind.lower()}")
+    missing = [name for name in ("experiment", "finished_at", "config") if not isinstance(facts.get(name), str)]
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")

@@ -21,6 +21,7 @@ from milstore.store.lease import TAKEN, is_gone, lease_file, read_lease, refuse_
 from milstore.store.locks import in_work
 from milstore.store.names import check_name
 from milstore.store.paths import Store, store_option
+from milstore.store.plain import parse_json, plain_bytes, read_object, unreadable
 from milstore.store.run_reader import RUN_ID, one_run_id
 
 _DRAFT_FILE = "draft.json"
@@ -91,7 +92,7 @@ class RunDraft:
         """The rows of the epochs that have ended, in order. StoreError if they cannot be read, or are not what was stored."""
         path = self.folder / EPOCHS_FILE
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = plain_bytes(path, self.store.root).decode().splitlines()
         except FileNotFoundError:
             return []
         except (OSError, ValueError) as error:
@@ -184,7 +185,7 @@ def line_of_epoch(row: dict[str, Any]) -> str:
 
 def epoch_of_line(line: str) -> dict[str, Any]:
     """The row of an epoch. ValueError if the line is none, or another than was written."""
-    row = json.loads(line)
+    row = parse_json(line)
     if not isinstance(row, dict) or "epoch" not in row:
         raise ValueError("it is no line of an epoch")
     crc = row.pop(_CRC, None)
@@ -321,13 +322,11 @@ def _read(store: Store, folder: Path) -> RunDraft | None:
     """The draft of a folder; None if there is none in it, or no folder."""
     path = folder / _DRAFT_FILE
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(facts, dict):
-            raise ValueError("it holds no facts")
+        facts = read_object(path, store.root)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+        raise unreadable(path, error) from error
     return RunDraft(store, run_id_of(folder), facts, folder)
 
 

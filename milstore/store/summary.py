@@ -1,5 +1,6 @@
 """What is in a store, at a glance."""
 
+from milstore.store.broken_files import reading
 from milstore.store.case_gaps import gaps
 from milstore.store.catalog import is_behind
 from milstore.store.derived import derived_runs
@@ -31,7 +32,12 @@ select
 
 
 def contents(store: Store) -> list[tuple[str, str]]:
-    """What is in a store, as pairs of a word and a text."""
+    """What is in a store, as pairs of a word and a text. StoreError if a file of it cannot be read."""
+    with reading(store):
+        return _contents(store)
+
+
+def _contents(store: Store) -> list[tuple[str, str]]:
     con = connect(store)
     counts = con.execute(_COUNTS).fetchall()[0]
     cases, classes, unlabelled, groups, grouped, stains, slices, patches, encoders, split_sets, runs, experiments = (

@@ -19,6 +19,7 @@ from typing import Any
 from milstore.errors import StoreError
 from milstore.store.io import temporary_sibling
 from milstore.store.paths import PACK, ROWS, Store
+from milstore.store.plain import check_plain, read_json, read_object, refuse_unless_plain, unreadable
 from milstore.store.run_reader import OWN_HASH, RUN_FILE, completed, stored_facts, with_own_hash
 
 _MOST = 200_000
@@ -38,7 +39,9 @@ class Expected:
 
 
 def verify(store: Store, files: Iterable[Expected], *, advice: str = ADVICE) -> list[str]:
-    """Compare files with what was stored, those that were not compared before. Nothing is done for `store.verify` False.
+    """Compare files with what was stored, those that were not compared before.
+
+    For `store.verify` False only their kind is looked at: no pipe, no device, nothing out of the store.
 
     Returns:
         A line that says how long it took, where that is more than a second.
@@ -47,6 +50,8 @@ def verify(store: Store, files: Iterable[Expected], *, advice: str = ADVICE) -> 
         StoreError: a file is another than was stored, or cannot be read; the first such is named.
     """
     if not store.verify:
+        for file in files:
+            refuse_unless_plain(file.path, store.root)
         return []
     begun, seen = time.monotonic(), _seen(store.root, cache_folder())
     try:
@@ -71,7 +76,11 @@ def files_of_cohort(store: Store, tables: Collection[str] | None = None) -> Iter
 
 def expected_of(store: Store, entry: Mapping[str, Any]) -> Expected:
     """The file that an entry of the cohort's manifest names. One that lacks its hash has no right content."""
-    return Expected(f"{store.root}/{entry['file']}", str(entry.get("sha256")))
+    return _of(f"{store.root}/{entry['file']}", entry)
+
+
+def _of(path: str, entry: Any) -> Expected:
+    return Expected(path, str(entry.get("sha256")) if isinstance(entry, dict) else "None")
 
 
 def files_of_runs(store: Store, run_ids: Iterable[str], tables: Collection[str]) -> Iterator[Expected]:
@@ -82,11 +91,15 @@ def files_of_runs(store: Store, run_ids: Iterable[str], tables: Collection[str])
     """
     names = [f"{table}.parquet" for table in tables if table != "runs"]
     for run_id in run_ids:
-        facts = verified_run(store, run_id)
+        files = verified_run(store, run_id).get("files")
+        if not isinstance(files, dict):
+            path = store.run_folder(run_id) / RUN_FILE
+            raise StoreError(
+                f"{path} does not name the files of the run: run milstore doctor, which says how to repair it"
+            )
         for name in names:
-            entry = facts.get("files", {}).get(name)
-            if entry is not None:
-                yield Expected(f"{store.run_folder(run_id)}/{name}", str(entry["sha256"]))
+            if name in files:
+                yield _of(f"{store.run_folder(run_id)}/{name}", files[name])
 
 
 def verified_run(store: Store, run_id: str) -> dict[str, Any]:
@@ -112,10 +125,10 @@ def files_of_packs(store: Store, folders: Iterable[str]) -> Iterator[Expected]:
     for folder in folders:
         path = store.root / folder / PACK
         try:
-            hashes = json.loads(path.read_bytes())["sha256"]
+            hashes = read_object(path, store.root)["sha256"]
             yield Expected(f"{store.root}/{folder}/{ROWS}", str(hashes[ROWS]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{path} cannot be read ({error}): run milstore doctor") from error
+            raise unreadable(path, error) from error
 
 
 def cache_folder() -> Path:
@@ -127,13 +140,14 @@ def cache_folder() -> Path:
 @lru_cache(maxsize=8)
 def _seen(root: Path, cache: Path) -> "_Seen":
     """What this process knows of a store's files."""
-    return _Seen(cache / f"verified-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json")
+    return _Seen(root, cache / f"verified-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json")
 
 
 class _Seen:
     """The files of a store that were compared before, by device and inode."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, root: Path, path: Path) -> None:
+        self._root = root
         self._path = path
         self._known = self._load()
         self._new: dict[str, list[Any]] = {}
@@ -145,10 +159,11 @@ class _Seen:
             key, facts = _key(before), _facts(before, file.sha256)
             if self._known.get(key) == facts:
                 return
+            check_plain(file.path, self._root)
             found = hash_now() if hash_now else _sha256(file.path)
             after = os.stat(file.path)  # noqa: PTH116
         except OSError as error:
-            raise StoreError(f"{file.path} cannot be read ({error.strerror or error}): run milstore doctor") from error
+            raise unreadable(file.path, error) from error
         if found != file.sha256:
             raise StoreError(f"{file.path} is not what was stored (its SHA-256 differs): {advice}")
         # One that changed meanwhile is looked at again the next time.
@@ -174,7 +189,7 @@ class _Seen:
 
     def _load(self) -> dict[str, list[Any]]:
         try:
-            known = json.loads(self._path.read_bytes())
+            known = read_json(self._path)
         except (OSError, ValueError):
             return {}
         return known if isinstance(known, dict) else {}

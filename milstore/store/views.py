@@ -14,7 +14,8 @@ import duckdb
 
 from milstore.schema import SCHEMA_VERSION
 from milstore.schema.columns import DERIVED, MACROS, Columns, columns, columns_of_version, derived_texts, view_text
-from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
+from milstore.store.paths import NO_RUN, ROWS, RUN_FOLDER, Store
+from milstore.store.plain import refuse_unless_plain
 from milstore.store.run_reader import FURTHER, RUN_FILE, RUN_ID, run_ids
 
 _MEANT = {("patches", "unit"): "case when x is not null then 'slice' end"}
@@ -162,8 +163,10 @@ def _listed(store: Store, run_ids: Sequence[str], table: str) -> str:
     """The files of a table of some runs; of a table that not every run has, those that are there."""
     if table in FURTHER:
         run_ids = [run_id for run_id in run_ids if (store.run_folder(run_id) / _file(table)).is_file()]
-    files = (path_literal(f"{store.run_folder(run_id)}/{_file(table)}") for run_id in run_ids)
-    return f"[{', '.join(files)}]"
+    paths = [f"{store.run_folder(run_id)}/{_file(table)}" for run_id in run_ids]
+    for path in paths:
+        refuse_unless_plain(path, store.root)
+    return f"[{', '.join(map(path_literal, paths))}]"
 
 
 def rows_of_runs(store: Store, run_ids: Sequence[str], table: str) -> str:
@@ -228,7 +231,10 @@ def feature_views(
     folders = pack_folders(con, store, manifest)
     if not folders:
         return [_view("features", of, _nothing(of), kind)]
-    files = ", ".join(path_literal(f"{store.root}/{folder}/rows.parquet") for folder in folders)
+    paths = [f"{store.root}/{folder}/{ROWS}" for folder in folders]
+    for path in paths:
+        refuse_unless_plain(path, store.root)
+    files = ", ".join(map(path_literal, paths))
     return [_view("features", of, f"read_parquet([{files}], hive_partitioning = false)", kind)]
 
 
@@ -270,6 +276,8 @@ def _file(table: str) -> str:
 
 def _all_runs(store: Store, table: str, of: Columns) -> str:
     """SQL for the rows of a table of every finished run, and of nothing else that lies among them."""
+    for run_id in (NO_RUN, *run_ids(store)):
+        refuse_unless_plain(f"{store.run_folder(run_id)}/{_file(table)}", store.root)
     files = [literal(f"{escape_glob(str(store.runs))}/{RUN_FOLDER}*/{_file(table)}")]
     placeholder = f"{store.run_folder(NO_RUN)}/{_file(table)}"
     if Path(placeholder).is_file():
@@ -333,6 +341,8 @@ def _view(name: str, of: Columns, source: str, kind: str = "view", version: int 
 
 
 def _parquet(store: Store, file: str) -> str:
+    # DuckDB opens whatever it is given, and would wait for a pipe.
+    refuse_unless_plain(f"{store.root}/{file}", store.root)
     return f"read_parquet({path_literal(f'{store.root}/{file}')}, hive_partitioning = false)"
 
 

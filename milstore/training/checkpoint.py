@@ -1,6 +1,7 @@
 """Checkpoints and weights on disk."""
 
 import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import torch
 
 from milstore.errors import StoreError
 from milstore.store.names import clip
+from milstore.store.plain import check_plain
 from milstore.store.run_writer import RunDraft
 from milstore.training.loop import Training
 
@@ -51,9 +53,10 @@ def read_checkpoint(draft: RunDraft, device: torch.device) -> dict[str, Any] | N
         StoreError: the file cannot be read, or a checksum in it does not fit.
     """
     path = draft.checkpoint_path
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
+        check_plain(path, draft.store.root)
         # torch.load does not look at the checksums of its own format.
         with zipfile.ZipFile(path) as archive:
             wrong = archive.testzip()
