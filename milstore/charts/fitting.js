@@ -6,7 +6,7 @@ const fitting = (() => {
   const LEAST = 0.4, MOST = 2.4; // how much narrower or wider a plot may be drawn than it is on paper
   // A chart may say that its plots need more (usermeta.least), such as those with words in cells.
   const CRAMPED = 0.62; // below this, what stands side by side is put below one another
-  const SMALLEST = 0.7, LARGEST = 1.5; // of the whole drawing: the smallest text stays at seven pixels
+  const SMALLEST = 0.75, LARGEST = 1.5; // of the whole drawing: the smallest text stays above seven pixels
   const ruler = document.createElement("canvas").getContext("2d");
 
   const copy = (spec) => ({ ...structuredClone({ ...spec, datasets: undefined }), datasets: spec.datasets });
@@ -117,9 +117,6 @@ const fitting = (() => {
     };
     const narrowest = spec.usermeta?.least ?? LEAST;
     for (let i = 0; i < 3 && factor() < Math.max(CRAMPED, narrowest) && stack(fitted, spec.datasets); i += 1) await again();
-    // Pictures cannot be drawn narrower: fewer of them stand side by side.
-    const pictures = !flexible(fitted, spec.datasets);
-    for (let i = 0; i < 3 && pictures && width() * SMALLEST > room && stack(fitted, spec.datasets); i += 1) await again();
     const wanted = Math.min(Math.max(factor(), narrowest), MOST);
     if (Math.abs(wanted - 1) > 0.02) {
       widen(fitted, wanted);
