@@ -290,7 +290,9 @@ def judged(place: Place, words: Words, capsys: pytest.CaptureFixture[str], *, ma
     assert (code, said.out) == (2, ""), said
     lines = said.err.splitlines()
     errors = [line for line in lines if line.startswith("error: ")]
-    assert lines == errors[-1:], said.err
+    # Under an error of SQL stands the place in the statement.
+    assert lines[:1] == errors[-1:], said.err
+    assert all(line.startswith("LINE ") or line.strip() == "^" for line in lines[1:]), said.err
     assert "fault of milstore" not in errors[0]
     assert len(errors[0]) <= 4100
     assert look(place.store) == before

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.formats.csv_table import file_size
-from milstore.formats.interface import TableFormat
+from milstore.formats.interface import TableFormat, reported
 from milstore.formats.registry import find_format, recognised
 from milstore.store.case_ids import whole_number_texts
 from milstore.store.names import clip, named
@@ -89,9 +89,10 @@ def _told(name: str, place: int) -> str:
 
 
 def columns_of(path: Path) -> list[str]:
-    """The names of a table's columns, as far as it is CSV or Parquet; to recognise it."""
+    """The names of a table's columns, as far as it is CSV or Parquet; to recognise it. DataError if it is damaged."""
     name = recognised("tables", [path]) or "csv"
-    columns: list[str] = find_format("tables", name).columns(path)
+    with reported(path):
+        columns: list[str] = find_format("tables", name).columns(path)
     return columns
 
 
