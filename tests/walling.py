@@ -10,7 +10,7 @@ from pathlib import Path
 
 import milstore.asking.ask
 from milstore.asking import wall
-from milstore.errors import UsageError
+from milstore.errors import MilstoreError
 from milstore.store import Store
 from tests.making import three_case_store
 
@@ -44,7 +44,7 @@ def ask(store: Store, sql: str) -> None:
     """Ask as `milstore sql` does, and let go of the answer, which closes the connection."""
     try:
         milstore.asking.ask.ask_sql(store, sql.replace("{root}", str(store.root)), timeout=20).rows()
-    except UsageError as error:
+    except MilstoreError as error:
         sys.stderr.write(f"{error}\n")
 
 
