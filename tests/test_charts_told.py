@@ -17,7 +17,7 @@ ANSWERS = {
     "recall": [
         "1 of 2 benign cases called right (50%, 95% interval 9% to 91%); 1 of 1 high-grade case called right "
         "(100%, 95% interval 21% to 100%).",
-        "Balanced accuracy 75%; AUC 1.00.",
+        "Accuracy 67% (2 of 3); balanced accuracy 75%; AUC 1.00.",
     ],
     "roc": ["AUC 1.00 pooled; undefined in each split; 1 high-grade case and 2 others."],
     "confusion": ["1 of 2 benign cases called wrong; 0 of 1 high-grade case called wrong."],

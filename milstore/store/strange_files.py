@@ -24,6 +24,9 @@ def strange_files(store: Store) -> Iterator[Finding]:
         # What stands in the place of milstore.duckdb is told with it.
         if where in linked_folders(store.root) or path == store.database:
             continue
+        # A file among the runs is no run, which is told with what else is none.
+        if path.parent == store.runs and not path.is_dir():
+            continue
         if path.is_dir():
             if is_inside(path, store.root):
                 continue
