@@ -131,12 +131,18 @@ def train(root: Path, config: TrainingConfig, experiment: str, **options: Any) -
 
 def command(root: Path, experiment: str, *words: str, config: TrainingConfig = LONG) -> Callable[[], int]:
     """`milstore train` on the first split of a store, to be forked."""
+    line = command_line(root, experiment, *words, config=config)
+    return lambda: milstore.cli.main.main(line)
+
+
+def command_line(root: Path, experiment: str, *words: str, config: TrainingConfig = LONG) -> list[str]:
+    """The words of that command, for a process of its own."""
     changed = [
         f"--{name.replace('_', '-')}={getattr(config, name)}"
         for name in ("hidden", "attention_dim", "epochs", "min_epochs", "lr")
     ]
     base = ["train", "--store", str(root), "--split", "1", "--threads", "1", "--experiment", experiment]
-    return lambda: milstore.cli.main.main([*base, *changed, *words])
+    return [*base, *changed, *words]
 
 
 def epochs_of(store: Store, experiment: str) -> int:
