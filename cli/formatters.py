@@ -117,10 +117,12 @@ def _write_rows(result: Result, texts: RowTexts, output: Path | None, view: View
         at = None if chosen is None else [names.index(name) for name in chosen]
 
         def write(put: Callable[[str], object]) -> None:
-            put(texts.begin(chosen or names))
+            # The first rows go with what stands before them: what is refused for them leaves nothing behind.
+            begun = texts.begin(chosen or names)
             for part in parts:
-                put(texts.rows(part if at is None else [tuple(row[i] for i in at) for row in part]))
-            put(texts.end())
+                put(begun + texts.rows(part if at is None else [tuple(row[i] for i in at) for row in part]))
+                begun = ""
+            put(begun + texts.end())
 
         if output is None:
             write(_put_data)

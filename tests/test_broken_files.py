@@ -105,7 +105,7 @@ from concurrent.futures import ProcessPoolExecutor
 from milstore import workers
 from tests.broken import *
 # Forked: what is started afresh could not import the libraries.
-workers.ProcessPoolExecutor = lambda jobs, mp_context: ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"))
+workers.ProcessPoolExecutor = lambda jobs, mp_context, **more: ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"))
 root = Path(sys.argv[1])
 store = open_store(root / "store")
 prepared = {}
