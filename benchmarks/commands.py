@@ -12,7 +12,7 @@ from milstore.store import Store
 from milstore.store.views import cohort_views, literal, mentions, rows_of_runs, value, with_variables
 from milstore.store.views import connect as lens_connect
 
-COHORT = ("cases", "stains")
+COHORT = ("cases", "stains", "slices")
 RUN = ("attention", "coverage", "predictions")
 
 

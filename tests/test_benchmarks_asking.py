@@ -1,5 +1,7 @@
 """The timings of asking run, at a size that proves nothing but that; no time is asserted."""
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from benchmarks.files import Rival, answer_of_rival, write_files
 from benchmarks.make_runs import Shape, make_runs
 from milstore.asking.ask import connect_locked
 from milstore.store import Store
-from milstore.store.run_reader import run_ids
+from milstore.store.run_reader import run_ids, with_own_hash
 from tests.making import three_case_store
 
 TOY = ["--runs", "10", "--patches", "600", "--cases", "15", "--small", "5", "--rival-runs", "2", "--window-runs", "2"]
@@ -22,7 +24,11 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Store:
     folder = tmp_path_factory.mktemp("asking")
     demo = three_case_store(folder / "demo")
     for number in (4, 5):
-        (demo.run_folder(f"exp-s{number}-0")).symlink_to(demo.run_folder("exp-s1-0"))
+        run_id = f"exp-s{number}-0"
+        shutil.copytree(demo.run_folder("exp-s1-0"), demo.run_folder(run_id))
+        path = demo.run_folder(run_id) / "run.json"
+        path.chmod(0o644)
+        path.write_text(json.dumps(with_own_hash({**json.loads(path.read_text()), "run_id": run_id})))
     return make_runs(folder / "large", Shape(runs=10, cases=15, patches=600))
 
 
