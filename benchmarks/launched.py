@@ -51,7 +51,7 @@ def seconds_to_first_epoch(store: Store, threads: int) -> float:
             said = []
             for line in process.stderr:
                 said.append(line)
-                if line.startswith("run ") and "training cases" in line:
+                if line.startswith("split ") and "training cases" in line:
                     seconds = time.perf_counter() - started
                     process.kill()
                     return seconds

@@ -23,6 +23,7 @@ from milstore.schema.columns import DERIVED, MACROS, columns, view_text
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort
 from milstore.store.engine import make_engine
+from milstore.store.run_reader import with_own_hash
 from milstore.store.views import connect, narrow, put_cohort, with_derived
 
 NAMED = [
@@ -239,7 +240,7 @@ def test_the_top_is_the_same_where_the_largest_case_is_not_known(three: Store) -
     facts = json.loads(path.read_text())
     del facts["files"]["attention.parquet"]["largest_case"]
     path.chmod(0o644)
-    path.write_text(json.dumps(facts))
+    path.write_text(json.dumps(with_own_hash(facts)))
     after = ask(three, "top-patches", Choice(run="exp-s2-0"), values).rows()
     assert after == before
     assert [row[8] for row in after] == [1, 0, 2]

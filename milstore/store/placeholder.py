@@ -12,6 +12,7 @@ from milstore.schema.arrow import empty
 from milstore.store.findings import DAMAGE, Finding
 from milstore.store.io import write_parquet, write_text, write_whole
 from milstore.store.paths import NO_RUN, Store, store_option
+from milstore.store.plain import check_plain
 from milstore.store.run_reader import FURTHER, RUN_FILE, TABLES
 
 _NOTHING = "[]\n"
@@ -54,6 +55,7 @@ def check_placeholder(store: Store) -> Iterator[Finding]:
 def _wrong(path: Path, name: str) -> str:
     """What is wrong with an empty table; nothing if it is one."""
     try:
+        check_plain(path, path.parents[2].resolve())
         # Wholly, for a damaged page of a file that says that it has no row is found by reading alone.
         table = pq.ParquetFile(path).read()
     except FileNotFoundError:
@@ -67,6 +69,7 @@ def _wrong(path: Path, name: str) -> str:
 
 def _wrong_facts(path: Path) -> str:
     try:
+        check_plain(path, path.parents[2].resolve())
         return "" if path.read_text(encoding="utf-8") == _NOTHING else "does not say that it holds no run"
     except FileNotFoundError:
         return "is missing"
