@@ -82,7 +82,7 @@ def test_names_that_do_not_parse_are_counted_shown_and_listed(tmp_path: Path) ->
         "  [red]x.tif: it does not begin as the pattern does",
         "  case_5_match_1_he.jpg: it names no patch",
         "  thumb.png: it does not begin as the pattern does",
-        f"  by the pattern {DEFAULT_PATTERN!r} in milstore.toml",
+        f"  by the default pattern, which reads case_052_match_1_he_patch164.png ('{DEFAULT_PATTERN}')",
         f"  all are listed in {report.skipped_list}",
     ]
 

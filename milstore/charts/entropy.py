@@ -99,7 +99,11 @@ def _scatter(frame: "pd.DataFrame", about: About) -> Any:
 
 def _bars(rows: "pd.DataFrame", of: int, about: About) -> Any:
     """The entropy of some cases, cut into its levels, with that of an even spread."""
-    names = list(rows["case_id"] + " (" + rows["true_class"] + ", " + rows["outcome"] + ")")
+    # A case without a label has neither class nor outcome.
+    said = rows["true_class"].fillna("no label") + rows["outcome"].map(
+        lambda each: f", {each}", na_action="ignore"
+    ).fillna("")
+    names = list(rows["case_id"] + " (" + said + ")")
     if rows["case_id"].duplicated().any():
         names = [f"{name} · {run_id[-6:]}" for name, run_id in zip(names, rows["run_id"], strict=True)]
     rows = rows.assign(row=names)
