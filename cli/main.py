@@ -123,6 +123,17 @@ def _unexpected(error: Exception) -> str:
     return f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where"
 
 
+def _unheard(closed: BaseException) -> int:
+    """The reader of a pipe, such as head, has seen enough: what is left goes nowhere, and all is well.
+
+    Typer makes an exit of it, if it meets it first; any other exit goes on.
+    """
+    if isinstance(closed, SystemExit) and not isinstance(closed.__context__, BrokenPipeError):
+        raise closed
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
 def _run(words: list[str], *, debug: bool) -> int:
     try:
         with leaving(_end_stuck):
@@ -147,10 +158,8 @@ def _run(words: list[str], *, debug: bool) -> int:
     except (typer.Abort, KeyboardInterrupt):
         report("stopped")
         return _CTRL_C
-    except BrokenPipeError:
-        # The reader of a pipe, such as head, has seen enough.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+    except (BrokenPipeError, SystemExit) as closed:
+        return _unheard(closed)
     except OSError as error:
         if debug:
             traceback.print_exc()
