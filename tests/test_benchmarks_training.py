@@ -26,7 +26,7 @@ def test_every_part_gives_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture
     training.main([str(tmp_path), *TOY])
     out, err = capsys.readouterr()
     rows = [line for line in out.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 14 + 2 * has_onednn() + 3 * torch.cuda.is_available()
+    assert len(rows) == 16 + 2 * has_onednn() + 3 * torch.cuda.is_available()
     assert all(line.count(" | ") == 4 for line in rows)
     assert torch.cuda.is_available() or "gpu: skipped, there is no GPU here" in err
 
