@@ -9,7 +9,7 @@ from milstore.asking.result import Result
 from milstore.cli.output import cell, line_width, say, show_table, write_lines
 from milstore.cli.tables import length
 from milstore.errors import UsageError
-from milstore.store.names import natural_key, nearest
+from milstore.store.names import nearest
 
 FIRST_ROWS = 20
 """Rows that a terminal shows unless all are asked for."""
@@ -32,12 +32,6 @@ _CAPTION = (
     *("split_set", "positive_class"),
 )
 """What need not stand in every row of a table for people, where it is the same in all."""
-_CORRELATION = ("rho", "rho_low", "rho_high", "p_value", "n", "n_cases", "pooled_rho", "pooled_low", "pooled_high")
-"""The columns of a class's rank correlation with the error, and of the pooled one."""
-_CORRELATED = ("top", "counted")
-"""What tells several such correlations of one answer apart."""
-_OF_ALL = ("rho", "p_value", "rho_relative", "p_value_relative", "n", "n_cases")
-"""A correlation and what goes with it, if there is but one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +78,7 @@ def show_answer(result: Result, view: View) -> None:
         wanted = columns if view.wide else _with_runs(result) if result.shown else columns
         names = [name for name in wanted if name in columns and name not in constant]
         write_lines(_caption(constant, result, short=not view.wide))
-        write_lines(_correlations(result))
+        write_lines(result.answer())
     first = rows if view.every or not sys.stdout.isatty() else rows[:FIRST_ROWS]
     at = [columns.index(name) for name in names]
     short = view.columns is None and not view.wide
@@ -100,33 +94,11 @@ def _constant(result: Result) -> dict[str, Any]:
     # Of one row nothing is repeated, and who writes SQL gets the columns that it names.
     if len(rows) < 2 or not result.title:
         return {}
-    same = {
+    return {
         name: rows[0][i]
         for i, name in enumerate(columns)
-        if name in (*_CAPTION, *_OF_ALL) and all(row[i] == rows[0][i] for row in rows)
+        if name in _CAPTION and all(row[i] == rows[0][i] for row in rows)
     }
-    return {name: value for name, value in same.items() if name in _CAPTION or "rho" in same}
-
-
-def _correlations(result: Result) -> list[str]:
-    """A line for each correlation with the error that stands in the rows: of a class, and of all classes together."""
-    columns = result.columns
-    if not {"true_class", *_CORRELATION} <= {*columns}:
-        return []
-    from milstore.analysis.correlation import pooled_sentence, sentence
-
-    of = next((name for name in _CORRELATED if name in columns), None)
-    lines: dict[tuple[Any, ...], str] = {}
-    for row in result.rows():
-        said = dict(zip(columns, row, strict=True))
-        what = "" if of is None else f"{said[of]}, "
-        lines.setdefault((what, said["true_class"]), f"{what}{said['true_class']}: {sentence(said)}")
-        if said["pooled_rho"] is not None:
-            lines.setdefault((what, None), f"{what}{pooled_sentence(said)}")
-    parts = [*dict.fromkeys(what for what, _ in lines)]
-    # What is pooled comes after the classes.
-    order = sorted(lines, key=lambda key: (parts.index(key[0]), key[1] is None, natural_key(key[1] or "")))
-    return [lines[key] for key in order]
 
 
 def _row(row: Sequence[Any], at: Sequence[int], columns: Sequence[str], result: Result, *, short: bool) -> list[Any]:

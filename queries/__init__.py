@@ -18,7 +18,8 @@ them. A parameter without a default must be given. `-- over: runs` says that the
 as its parameters `pct` or `top` say): of a run that knows attention of a part of the patches alone, the first is refused,
 and the second answers as far as that part goes. All other questions about attention say which part is known.
 Parameters of the type `run` name the runs themselves, in place of `--run` and `--experiment`. `-- then:
-module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, `-- told:
+module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, `-- answer:
+module.function` one that says the answer in sentences above a table, `-- told:
 module.function` one that gives what must be told with them, and `-- report: module.function` one that writes `--format
 report`.
 """

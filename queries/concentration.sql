@@ -10,6 +10,7 @@
 -- columns: top, case_id, true_class, outcome, error, top_patches, attention, subset, run_id
 -- shown: top, case_id, true_class, outcome, error, top_patches, attention
 -- then: concentration.with_correlation
+-- answer: correlation.answer
 -- report: concentration.report
 
 with cases_asked as (

@@ -102,6 +102,8 @@ class Query:
     """The columns of the answer that a table for people has; none means all."""
     then: str | None
     """Function of `milstore.analysis` that the rows go through."""
+    answer: str | None
+    """Function of `milstore.analysis` that says the answer in sentences; it is given the rows."""
     told: str | None
     """Function of `milstore.analysis` that says what must be told with the rows; it is given a function that gives columns."""
     report: str | None
@@ -154,7 +156,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         key, _, rest = line.partition(":")
         if line.startswith("param "):
             parameters.append(_parameter(line.removeprefix("param "), where))
-        elif key in ("grain", "over", "columns", "then", "told", "report", "attention", "needs", "shown"):
+        elif key in ("grain", "over", "columns", "then", "answer", "told", "report", "attention", "needs", "shown"):
             fields[key] = rest.strip()
         elif line:
             prose.append(line)
@@ -167,7 +169,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
     names = [parameter.name for parameter in parameters]
     if len(set(names)) < len(names):
         raise DataError(f"{where} declares a parameter twice: {', '.join(names)}")
-    if not built_in and not {"then", "told", "report"}.isdisjoint(fields):
+    if not built_in and not {"then", "answer", "told", "report"}.isdisjoint(fields):
         raise DataError(f"{where} names a function: a store's own questions are SQL alone")
     return Query(
         name=name,
@@ -182,6 +184,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         columns=_listed(fields["columns"]),
         shown=_shown(fields, where),
         then=fields.get("then"),
+        answer=fields.get("answer"),
         told=fields.get("told"),
         report=fields.get("report"),
         needs_attention=fields.get("attention") != "optional"

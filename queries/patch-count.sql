@@ -9,6 +9,7 @@
 -- columns: counted, case_id, true_class, outcome, error, patches, subset, run_id
 -- shown: counted, case_id, true_class, outcome, error, patches
 -- then: concentration.with_correlation_of_counts
+-- answer: correlation.answer
 -- report: concentration.report_of_counts
 
 with cases_asked as (

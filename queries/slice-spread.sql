@@ -13,6 +13,7 @@
 -- columns: case_id, true_class, pred_class, outcome, error, patches, top_patches, slices, touched_slices, tied_patches, ratio, slice_sizes, subset, split, run_id
 -- shown: case_id, true_class, outcome, error, top_patches, slices, touched_slices, relative_spread
 -- then: spread.spread
+-- answer: spread.answer
 -- told: spread.told
 
 with tops as (

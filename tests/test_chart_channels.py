@@ -135,10 +135,15 @@ EXPECTED = {
     "experiments": """
         Which experiment is better, and is that more than chance?
         panels: recall of benign; recall of high-grade; accuracy; balanced accuracy; AUC
-        rule: x=low (0 to 1), x2=high, y=experiment
+        rule: color=#0072B2, x=low, x2=high, y=experiment
+        point: color=#0072B2, x=value (0 to 1), y=experiment
         point: x=value (0 to 1), y=experiment
         tick: x=mean (0 to 1), y=experiment
-        text: text=words, x=148, y=experiment
+        text: text=words, x=width, y=experiment
+        rule: color=#D55E00, x=low, x2=high, y=experiment
+        point: color=#D55E00, x=value (0 to 1), y=experiment
+        rule: color=#6B7280, x=low, x2=high, y=experiment
+        point: color=#6B7280, x=value (0 to 1), y=experiment
         x says: recall of benign (%); recall of high-grade (%); accuracy (%); balanced accuracy (%); AUC
     """,
     "entropy": """

@@ -213,8 +213,12 @@ def test_a_correlation_is_told_by_class_above_the_table(
     assert main(["query", question, "--store", str(three.root)]) == 0
     before, _, _ = capsys.readouterr().out.partition("case_id")
     said = [line for line in before.splitlines() if "ρ" in line]
-    of = {"concentration": ["top 1", "top 2", "top 3", "top 4", "top 5%"], "patch-count": ["top 5%", "all"]}
-    parts = [f"{each}, " for each in of.get(question, [])] or [""]
+    of = {
+        "concentration": ["top 1", "top 2", "top 3", "top 4", "top 5%"],
+        "patch-count": ["top 5%", "all"],
+        "slice-spread": ["slices touched", "relative spread"],
+    }
+    parts = [f"{each}, " for each in of[question]]
     # Of three cases two are benign: they go one way or the other, or have the same count.
     told = [line.replace("ρ = −1.00", "ρ").replace("ρ = 1.00", "ρ").replace("ρ undefined", "ρ") for line in said]
     assert told == [f"{part}{each}" for part in parts for each in ("benign: ρ, 2 cases", "high-grade: ρ, 1 case")]

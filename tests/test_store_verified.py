@@ -168,3 +168,12 @@ def test_the_command_says_what_is_damaged_and_answers_only_when_told_to(
     assert f"{path} is not what was stored" in said.err and "--no-verify" in said.err
     assert main([*words, "--store", str(three.root), "--no-verify"]) == 0
     assert capsys.readouterr().out
+
+
+def test_a_table_that_the_run_does_not_name_is_no_part_of_it(three: Store) -> None:
+    """A file of a table's name that was put among a run's is told, and not read."""
+    folder = three.run_folder(run_ids(three)[-1])
+    folder.chmod(0o755)
+    shutil.copy(three.run_folder("_none") / "scores.parquet", folder / "scores.parquet")
+    with pytest.raises(StoreError, match=r"scores\.parquet is not what was stored"):
+        ask_sql(three, "select count(*) from scores").arrow()

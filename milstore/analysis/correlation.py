@@ -11,6 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from milstore.analysis.arrays import array
+from milstore.store.names import natural_key
 
 
 class RankCorrelation(NamedTuple):
@@ -188,6 +189,28 @@ def _numbers(found: RankCorrelation, n_cases: int, together: RankCorrelation | N
         "pooled_low": together.low if together and once else None,
         "pooled_high": together.high if together and once else None,
     }
+
+
+_PARTS = ("top", "counted")
+"""Columns that tell several correlations of one answer apart."""
+
+
+def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A sentence for the correlation of each class, and for the pooled one where there is one, in the order of the rows.
+
+    Args:
+        rows: true_class and the columns of COLUMNS, and perhaps one of `top` and `counted`.
+    """
+    lines: dict[tuple[str, str | None], str] = {}
+    for row in rows:
+        part = next((f"{row[name]}, " for name in _PARTS if name in row), "")
+        lines.setdefault((part, row["true_class"]), f"{part}{row['true_class'] or 'no label'}: {sentence(row)}")
+        if _known(row["pooled_rho"]) is not None:
+            lines.setdefault((part, ""), f"{part}{pooled_sentence(row)}")
+    parts = [*dict.fromkeys(part for part, _ in lines)]
+    # What is pooled comes after the classes.
+    order = sorted(lines, key=lambda key: (parts.index(key[0]), key[1] == "", natural_key(key[1] or "")))
+    return [lines[key] for key in order]
 
 
 def sentence(row: Mapping[Any, Any]) -> str:

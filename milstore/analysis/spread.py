@@ -1,15 +1,19 @@
 """How many slices a case's top patches touch, against what drawing by lot would touch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from milstore.analysis import correlation
 from milstore.analysis.correlation import COLUMNS, by_class
 from milstore.analysis.ties import Columns, cut_note, of_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+_RELATIVE = "_relative"
+"""Behind the names of what is said of the relative spread."""
 
 
 def expected_ratio(slice_sizes: Sequence[int], k: int) -> float:
@@ -36,6 +40,15 @@ def told(column: Columns) -> list[str]:
     """How many of a case's top patches tie with one left out."""
     tied = of_columns(column, "tied_patches", "top_patches")
     return cut_note(tied, "top patches", "Where these lie, and so how far they spread, is decided by their names.")
+
+
+def answer(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The correlations with the error by class: of the share of slices touched, and of the relative spread."""
+    relative = [{**row, **{name: row.get(f"{name}{_RELATIVE}", row[name]) for name in COLUMNS}} for row in rows]
+    named = [
+        {**row, "counted": what} for of, what in ((rows, "slices touched"), (relative, "relative spread")) for row in of
+    ]
+    return correlation.answer(named)
 
 
 def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
@@ -68,7 +81,7 @@ def spread(table: "pa.Table", **_bound: object) -> "pa.Table":
     # Rounded, because the same spread by two ways must be a tie and not a rank apart.
     found = {
         suffix: by_class(list(zip(np.round(values, 9).tolist(), error, cases, strict=True)), classes)
-        for suffix, values in (("", ratio), ("_relative", relative))
+        for suffix, values in (("", ratio), (_RELATIVE, relative))
     }
     columns: dict[str, Any] = {
         name: table[name]

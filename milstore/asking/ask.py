@@ -175,6 +175,7 @@ def _ask(
         _runner(store, con, with_derived(query.sql) if narrowed else query.sql, bound, timeout),
         analysis_function(query.then, bound) if query.then else None,
         analysis_function(query.told) if query.told else None,
+        analysis_function(query.answer) if query.answer else None,
         title=selection.title,
         notes=[*selection.notes, *told],
         run_names=selection.run_names,

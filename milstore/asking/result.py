@@ -28,6 +28,7 @@ class Result:
     _run: Callable[[Fetch], Any]
     _then: "Callable[[pa.Table], pa.Table] | None" = None
     _told: Callable[[Columns], list[str]] | None = None
+    _answer: Callable[[list[dict[str, Any]]], list[str]] | None = None
     title: str = ""
     """Which run or experiment answered."""
     notes: list[str] = field(default_factory=list)
@@ -91,6 +92,10 @@ class Result:
         """The rows as dictionaries."""
         return [dict(zip(self.columns, row, strict=True)) for row in self.rows()]
 
+    def answer(self) -> list[str]:
+        """The answer in sentences, where the question has more to say than its rows; none of a question without such."""
+        return self._answer(self.records()) if self._answer is not None else []
+
     @cached_property
     def _table(self) -> "pa.Table":
         table = self._run(fetch_table)
@@ -140,6 +145,10 @@ class _Part(Result):
         assert self._of is not None
         at = [self._of.columns.index(name) for name in self._names]
         return list(self._names), [tuple(row[i] for i in at) for row in self._of.rows()]
+
+    def answer(self) -> list[str]:
+        """The answer in sentences, where the question has more to say than its rows; none of a question without such."""
+        return self._answer(self.records()) if self._answer is not None else []
 
     @cached_property
     def _table(self) -> "pa.Table":

@@ -10,6 +10,7 @@ from milstore.analysis.recall import ACCURACY, AUC, RECALL
 from milstore.charts.answer_line import answered
 from milstore.charts.theme import ACCENT, CLASS_COLOURS, NEUTRAL, About, themed
 from milstore.charts.tooltips import told
+from milstore.charts.whiskers import beside, dots
 from milstore.charts.within import whose
 
 WITHIN_COHORT = True
@@ -92,19 +93,13 @@ def _panel(rows: pd.DataFrame, named: str, colour: str, *, with_names: bool) -> 
             "note:N",
         ),
     )
-    known = base.transform_filter("isValid(datum.low) && isValid(datum.value)")
-    whiskers = known.mark_rule(color=colour, strokeWidth=2).encode(
-        x=alt.X("low:Q", title=words, scale=scale, axis=x_axis), x2="high:Q"
-    )
-    dots = base.mark_point(filled=True, size=70, color=colour, opacity=1).encode(
-        x=alt.X("value:Q", title=words, scale=scale, axis=x_axis)
-    )
+    value = alt.X("value:Q", title=words, scale=scale, axis=x_axis)
     means = base.mark_tick(color=ACCENT, thickness=2, size=14).encode(
         x=alt.X("mean:Q", title=words, scale=scale, axis=x_axis)
     )
-    beside = base.mark_text(align="left", fontSize=11, color=ACCENT).encode(x=alt.value(_WIDTH + 8), text="words:N")
     title = alt.TitleParams(named, anchor="start", fontSize=12, offset=4)
-    return alt.layer(whiskers, dots, means, beside).properties(width=_WIDTH, height=alt.Step(26), title=title)
+    layers = [*dots(base, value=value, low="low", high="high", colour=colour), means, beside(base, "words")]
+    return alt.layer(*layers).properties(width=_WIDTH, height=alt.Step(26), title=title)
 
 
 def _words(row: Mapping[Any, Any]) -> str:

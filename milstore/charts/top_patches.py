@@ -172,11 +172,9 @@ def _tooltip() -> list[alt.Tooltip]:
     )
 
 
-def _overview(frame: pd.DataFrame, about: About) -> Any:
-    """Many cases: each stain's top patches over those of an even spread, by class, and the most concentrated cases."""
-    rows = frame.drop_duplicates(["run_id", "case_id", "stain"])
-    stains = [stain for stain in about.stains if stain in set(rows["stain"])]
-    tooltip = told(
+def _told_of_stain() -> list[Any]:
+    """What is told of a case's top patches of a stain."""
+    return told(
         "case_id:N",
         "stain:N",
         "true_class:N",
@@ -186,6 +184,13 @@ def _overview(frame: pd.DataFrame, about: About) -> Any:
         "stain_lift:Q",
         alt.Tooltip("stain_top_attention:Q", title="attention they hold", format=".1%"),
     )
+
+
+def _overview(frame: pd.DataFrame, about: About) -> Any:
+    """Many cases: each stain's top patches over those of an even spread, by class, and the most concentrated cases."""
+    rows = frame.drop_duplicates(["run_id", "case_id", "stain"])
+    stains = [stain for stain in about.stains if stain in set(rows["stain"])]
+    tooltip = _told_of_stain()
     kept = [
         "case_id", "run_id", "stain", "true_class", "outcome", "stain_top_patches", "case_top_patches", "stain_lift",
         "stain_top_attention",
@@ -245,16 +250,7 @@ def _concentrated(frame: pd.DataFrame, about: About) -> Any:
             y=alt.Y("name:N", sort=list(names.values()), title=None, axis=axis),
             color=stain_colour(about).legend(orient="bottom", direction="horizontal"),
             order="order:Q",
-            tooltip=told(
-                "case_id:N",
-                "stain:N",
-                "true_class:N",
-                "outcome:N",
-                "stain_top_patches:Q",
-                "case_top_patches:Q",
-                "stain_lift:Q",
-                alt.Tooltip("stain_top_attention:Q", title="attention they hold", format=".1%"),
-            ),
+            tooltip=_told_of_stain(),
         )
     )
     return bars.properties(width=520, height=alt.Step(max(13, row_step(len(shown)))), title=_small(words))

@@ -98,8 +98,10 @@ def files_of_runs(store: Store, run_ids: Iterable[str], tables: Collection[str])
                 f"{path} does not name the files of the run: run milstore doctor, which says how to repair it"
             )
         for name in names:
-            if name in files:
-                yield _of(f"{store.run_folder(run_id)}/{name}", files[name])
+            file = f"{store.run_folder(run_id)}/{name}"
+            # A file that the run does not name has no right content: somebody put it there.
+            if name in files or os.path.lexists(file):
+                yield _of(file, files.get(name))
 
 
 def verified_run(store: Store, run_id: str) -> dict[str, Any]:
