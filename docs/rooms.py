@@ -10,7 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "milstore"
 
-FOUNDATIONS = {"_version", "errors", "plugins", "processors", "progress", "userfile", "workers"}
+FOUNDATIONS = {"_version", "errors", "extras", "plugins", "processors", "progress", "userfile", "workers"}
 """Modules at the root that any room may use. They use no room."""
 LAYERS: tuple[set[str], ...] = (
     {"schema", "queries"},

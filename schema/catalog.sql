@@ -225,6 +225,7 @@ CREATE TABLE IF NOT EXISTS slides (
     slide_id VARCHAR NOT NULL,
     case_id VARCHAR NOT NULL,
     stain VARCHAR NOT NULL,
+    slice_name VARCHAR,
     block VARCHAR,
     mpp DOUBLE,
     magnification DOUBLE,
@@ -244,6 +245,8 @@ comment on column slides."slide_id" is 'the slide: the stem of its file''s name'
 comment on column slides."case_id" is 'the case it is of';
 
 comment on column slides."stain" is 'its stain';
+
+comment on column slides."slice_name" is 'name of the slice that it is; null where that is the slide''s id';
 
 comment on column slides."block" is 'the tissue block it was cut from; null if unknown';
 

@@ -127,6 +127,7 @@ SLIDES = Table(
     Column("slide_id", String, primary_key=True, comment="the slide: the stem of its file's name"),
     Column("case_id", String, ForeignKey("cases.case_id"), nullable=False, comment="the case it is of"),
     Column("stain", String, ForeignKey("stains.stain"), nullable=False, comment="its stain"),
+    Column("slice_name", String, comment="name of the slice that it is; null where that is the slide's id"),
     Column("block", String, comment="the tissue block it was cut from; null if unknown"),
     Column("mpp", Double, comment="micrometres a pixel of level 0; null if unknown"),
     Column("magnification", Double, comment="objective magnification of level 0, such as 40; null if unknown"),

@@ -98,8 +98,10 @@ def fork(folder: Path, work: Callable[[], int | None]) -> Child:
         stream = os.open(said, os.O_WRONLY | os.O_CREAT)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.default_int_handler)
+        # Whoever runs the tests may ignore some: nohup does SIGHUP, a shell in the background SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_DFL)
         code = work() or 0
     except MilstoreError as error:
         sys.stderr.write(f"error: {error}\n")

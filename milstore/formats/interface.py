@@ -69,6 +69,24 @@ class Layout:
     """Micrometres a pixel at which the encoder saw the patches."""
     slide: str | None = None
     """Name of the slide, where the file says it otherwise than by its own name."""
+    centred: bool = False
+    """Whether `xy` are the patches' centres and not their upper left corners."""
+    patch_um: float | None = None
+    """Edge of a patch in micrometres, where a file says it so."""
+    patch_px: int | None = None
+    """Edge of a patch at the encoder's input, in pixels."""
+    overlap: int | None = None
+    """Pixels that neighbours share at the encoder's input."""
+    tool: str | None = None
+    """What wrote the file, such as trident; with its version where the file names it: STAMP 2.5.0."""
+    encoder: str | None = None
+    """What made the vectors, as the file names it."""
+    slide_size: tuple[int, int] | None = None
+    """Width and height of the slide's level 0, in pixels."""
+    by_row: bool = False
+    """Whether `patch_idx` is nothing but the number of the row, since the file says nothing else of its patches."""
+    notes: tuple[str, ...] = ()
+    """What is to be told of the file, once for all that say the same."""
 
 
 class SliceFormat(Format, Protocol):
