@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from milstore.cli.options import StoreOption
+from milstore.cli.options import KeepOption, StoreOption, kept
 from milstore.cli.output import say, show_table
 from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
@@ -69,11 +69,12 @@ def labels(
     label_map: MapOption = None,
     missing: MissingOption = None,
     format: FormatOption = None,
+    keep: KeepOption = None,
     attribute: Annotated[
         list[str] | None,
         typer.Option(
             "--attribute",
-            help="A column to keep as an attribute of the cases, such as site; may be given several times.",
+            help="One such column, whatever its name; may be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -100,7 +101,7 @@ def labels(
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
         format=format,
-        attributes=attribute or (),
+        attributes=[*kept(keep), *(attribute or ())],
         group_column=group_column,
         replace=replace,
     )

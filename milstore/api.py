@@ -50,9 +50,10 @@ class OpenStore:
         split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
+        by: str | None = None,
         **values: Any,
     ) -> Result:
-        """Ask a question by its name.
+        """Ask a question by its name; with `by`, of each group of cases that has one value of this attribute.
 
         Returns:
             Its rows: `.arrow()`, `.df()` (pandas), `.pl()` (polars), `.rows()` (tuples) or `.records()` (dictionaries).
@@ -61,7 +62,12 @@ class OpenStore:
             UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
             StoreError: the store holds no finished run.
         """
-        return ask(self.store, name, _choice(case, run, experiment, split, seed, subset), values)
+        choice = _choice(case, run, experiment, split, seed, subset)
+        if by is None:
+            return ask(self.store, name, choice, values)
+        from milstore.asking.grouped import ask_by
+
+        return ask_by(self.store, name, by, choice, values)
 
     def plot(
         self,
@@ -73,16 +79,19 @@ class OpenStore:
         split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
+        by: str | None = None,
         chart: "Draw | None" = None,
         **values: Any,
     ) -> Any:
         """The chart of a question, as an Altair chart: its own, or what the function `chart(frame, about)` draws.
 
+        With `by` it is drawn for each group of cases that has one value of this attribute, one below the other.
+
         Errors are those of `query`; UsageError too if it has no chart, or yours cannot be drawn.
         """
         from milstore.charts.render import plot
 
-        return plot(self.store, name, _choice(case, run, experiment, split, seed, subset), values, chart=chart)
+        return plot(self.store, name, _choice(case, run, experiment, split, seed, subset), values, chart=chart, by=by)
 
     def sql(self, text: str) -> Result:
         """Ask one SQL statement that reads. UsageError for one that is wrong or does more."""

@@ -15,9 +15,25 @@ from milstore.asking.repeats import (
     trained_splits,
 )
 from milstore.errors import StoreError, UsageError
-from milstore.store.names import counted, named, natural_key, nearest
+from milstore.store.names import clip, counted, named, natural_key, nearest
 from milstore.store.paths import Store
 from milstore.store.run_reader import find_run_id, fitting_run_ids, run_ids
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The cases that have one value of an attribute."""
+
+    by: str
+    """Name of the attribute."""
+    value: str | None
+    """The value that they have, or the range of their values; None of those of which none is known."""
+    cases: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What it is called in titles, such as `site Leeds`."""
+        return f"{self.by} {'not known' if self.value is None else clip(self.value)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +52,8 @@ class Choice:
     """train, val, test or all; test unless said."""
     cases: tuple[str, ...] = ()
     """The cases asked for; none means all."""
+    group: Group | None = None
+    """The cases that alone may answer."""
 
 
 class Over(NamedTuple):

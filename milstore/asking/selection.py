@@ -23,10 +23,14 @@ from milstore.store.run_reader import (
 )
 from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
 
-__all__ = ["ALL", "Choice", "Selection", "known_cases", "select"]
+__all__ = ["ALL", "Choice", "NoCaseLeft", "Selection", "known_cases", "select"]
 
 ALL = "all"
 _SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test"}
+
+
+class NoCaseLeft(UsageError):  # noqa: N818 - what happened, as Interrupted is
+    """No case is left that could answer."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,7 @@ def select(
     subset = choice.subset or (ALL if over_runs else "test")
     cases = known_cases(con, store, choice.cases)
     predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
-    _fill(con, predictions, subset, cases)
+    _fill(con, predictions, subset, choice.group.cases if choice.group else cases)
     notes = newer
     notes += [] if over_repeats else further_sets(all_runs, runs, numbers)
     notes += left_out_repeats(all_runs, runs, numbers, choice.seed) if over_repeats else []
@@ -119,8 +123,9 @@ def select(
     if missing:
         title += f", {missing}"
         notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
+    title += f", {choice.group.label}" if choice.group else ""
     if not rows:
-        raise UsageError(f"{title}: no case is in it; choose another --subset")
+        raise NoCaseLeft(f"{title}: no case is in it; choose another --subset")
     notes += _unlabelled(con, predictions, title) if over_tests else []
     _set_largest(con, runs)
     answering = tuple(sorted(run_id for run_id, _ in rows))
@@ -178,7 +183,7 @@ def _unlabelled(con: duckdb.DuckDBPyConnection, predictions: str, title: str) ->
     ).fetchall()
     without = sorted((case_id for case_id, labelled in rows if not labelled), key=natural_key)
     if without and len(without) == len(rows):
-        raise UsageError(f"{title}: no case of it had a label when it was predicted, so there is nothing to count")
+        raise NoCaseLeft(f"{title}: no case of it had a label when it was predicted, so there is nothing to count")
     return [f"without a label, and not counted: {counted(len(without), 'case')} ({named(without)})"] if without else []
 
 
@@ -197,7 +202,7 @@ def _leave_out(con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str],
     one = f"run {whose[0]} has" if len(whose) == 1 else f"runs {named(whose)} have"
     said = f"{one} {what} of {counted(len(cases), 'case')} ({named(cases)})"
     if con.execute("select count(*) from selection").fetchall() == [(0,)]:
-        raise UsageError(f"{said}, so there is no answer to this question")
+        raise NoCaseLeft(f"{said}, so there is no answer to this question")
     return [f"{said}: not in this answer"]
 
 
