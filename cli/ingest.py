@@ -260,8 +260,9 @@ def splits(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), or CSV with "
-            "case_id,subset. Or one CSV file of all: split,case_id,subset, or test folds: repeat,fold,bag_id.",
+            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), CSV with "
+            "case_id,subset, or CLAM's splits_0.csv; or the folder that they lie in. Or one CSV file of all: "
+            "split,case_id,subset, or test folds: repeat,fold,bag_id.",
             show_default=False,
         ),
     ],
