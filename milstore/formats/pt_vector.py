@@ -31,6 +31,23 @@ def pickled(path: Path) -> bytes:
             return stream.read(_LOOKED_AT)
 
 
+INDEX = (".index.npz", ".index.npy")
+"""How the file with the centres of a slideflow bag's tiles ends, after the slide's name."""
+BAGS_CONFIG = "bags_config.json"
+"""slideflow's settings of the bags of a folder."""
+
+
+def index_of(path: Path) -> Path | None:
+    """The file with the centres of a bag's tiles; None if there is none beside it."""
+    found = (path.with_name(path.name[: -len(path.suffix)] + ending) for ending in INDEX)
+    return next((each for each in found if each.is_file()), None)
+
+
+def is_bag(path: Path) -> bool:
+    """Whether a `.pt` file is a bag of slideflow's, by the files beside it."""
+    return index_of(path) is not None or (path.parent / BAGS_CONFIG).is_file()
+
+
 def is_numpy(found: bytes) -> bool:
     """Whether what `pickled` gave is one NumPy array, and no tensor."""
     return bool(_NUMPY.search(found[:512]))
@@ -42,9 +59,10 @@ class PtVector:
     endings = ("pt",)
 
     def recognises(self, path: Path) -> bool:
-        """A file of torch's that is not one of a slice, and no NumPy array."""
+        """A file of torch's that is not one of a slice or slide, and no NumPy array."""
         found = pickled(path)
-        return bool(found) and not (b"features" in found and b"patch_idx" in found) and not is_numpy(found)
+        of_slice = (b"features" in found and b"patch_idx" in found) or is_numpy(found)
+        return bool(found) and not of_slice and not is_bag(path)
 
     def vector(self, path: Path) -> Vectors:
         """The vector (D,); bfloat16 comes as float32. Imports torch. DataError if there is none in it."""

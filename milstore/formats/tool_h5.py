@@ -32,7 +32,9 @@ class Declared:
 
 def found_in(file: Any) -> str:
     """The arrays of an open file, as text: features (5, 8), coords (5, 2)."""
-    parts = [f"{clip(name)} {tuple(each.shape)}" for name, each in file.items() if getattr(each, "shape", None) is not None]
+    parts = [
+        f"{clip(name)} {tuple(each.shape)}" for name, each in file.items() if getattr(each, "shape", None) is not None
+    ]
     return named(parts) or "no array"
 
 
