@@ -33,6 +33,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "split-table": "milstore.formats.split_table:SplitTable",
         "fold-table": "milstore.formats.fold_table:FoldTable",
         "subset-table": "milstore.formats.subset_table:SubsetTable",
+        "clam": "milstore.formats.clam_splits:ClamSplits",
     },
     "runs": {
         "tables": "milstore.formats.run_table:RunTable",

@@ -15,6 +15,8 @@ from milstore.formats.npy import is_bfloat16
 from milstore.formats.slice_arrays import LARGEST
 from milstore.store.names import clip, named
 
+_SHOWN = 5
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
@@ -31,11 +33,11 @@ class Declared:
 
 
 def found_in(file: Any) -> str:
-    """The arrays of an open file, as text: features (5, 8), coords (5, 2)."""
-    parts = [
-        f"{clip(name)} {tuple(each.shape)}" for name, each in file.items() if getattr(each, "shape", None) is not None
-    ]
-    return named(parts) or "no array"
+    """What an open file holds, as text: features (5, 8), coords (5, 2)."""
+    names = list(file)
+    # What a link leads to may be gone.
+    found = [(name, getattr(file.get(name), "shape", None)) for name in names[:_SHOWN]]
+    return named([clip(name) if shape is None else f"{clip(name)} {shape}" for name, shape in found], _SHOWN) or "nothing"
 
 
 def declared_features(file: Any, name: str, path: Path) -> Declared:

@@ -14,12 +14,14 @@ from milstore.formats.group_file import read_groups
 from milstore.formats.missing_marks import Marks
 from milstore.formats.split_file import Split, SplitFiles, TestFolds, read_split_files
 from milstore.ingest.groups import torn_splits
+from milstore.ingest.slide_splits import splits_of_cases
 from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of
 from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
 from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.names import check_name, clip, counted, named, natural_key
+from milstore.store.slides import Slides
 
 VAL_SHARE = 0.2
 """Share of what is not in test that validates, where it is drawn."""
@@ -99,7 +101,7 @@ def ingest_splits(
 
     Args:
         store: the store, which must know the cases.
-        files: one .npz file a split, or one table.
+        files: one .npz file a split, or one table, or a folder of such. What is said of slides is of their cases.
         split_set: name of the split set; the files' common name without its number if left out.
         seed: seed of validation subsets that are drawn.
         val_share: share of what is not in test that is drawn.
@@ -117,9 +119,10 @@ def ingest_splits(
         labels = _labels(edit)
         groups = stored_groups(edit.table("case_groups"))
         found = read_split_files(paths, labels, marks, format)
-        name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
+        name = check_name(split_set if split_set is not None else name_of_splits(paths), "split set")
         names = sorted((path.name for path in paths), key=natural_key)
         source = named(names, shown=len(names))
+        found = splits_of_cases(found, Slides(edit), labels, source)
         _check_known(found, labels, source)
         sets: dict[str, Mapping[int, Split]] = {} if found.folds else {name: found.splits}
         unlabelled: set[str] = set()
@@ -226,8 +229,10 @@ def _summaries(sets: Mapping[str, Mapping[int, Split]], origins: Mapping[int, st
     return tuple(found)
 
 
-def _common_name(paths: Sequence[Path]) -> str:
-    """What the names of the files have in common: `data_splits` of data_splits_01.npz and its like."""
+def name_of_splits(paths: Sequence[Path]) -> str:
+    """What the names of the files have in common: `data_splits` of data_splits_01.npz and its like; of a folder its name."""
+    if paths[0].is_dir():
+        return re.sub(r"[^a-z0-9_.-]+", "-", paths[0].resolve().name.lower()).strip("_.-")[:48] or "splits"
     stem = re.sub(r"[^a-z0-9_.-]+", "-", paths[0].stem.lower())
     return re.sub(r"[_.-]*\d*$", "", stem).strip("_.-")[:48] or "splits"
 
