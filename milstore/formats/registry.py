@@ -34,6 +34,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "fold-table": "milstore.formats.fold_table:FoldTable",
         "subset-table": "milstore.formats.subset_table:SubsetTable",
         "clam": "milstore.formats.clam_splits:ClamSplits",
+        "stamp": "milstore.formats.stamp_splits:StampSplits",
+        "slideflow": "milstore.formats.slideflow_splits:SlideflowSplits",
     },
     "runs": {
         "tables": "milstore.formats.run_table:RunTable",

@@ -74,7 +74,9 @@ def _plan(path: Path, place: int, plan: Any) -> tuple[str, dict[int, Split]]:
             for slide in parts[name]:
                 put_case(split, slide, subset, where, "slide")
         return strategy, {1: split}
-    raise DataError(f"{where} has the parts {named(map(clip, parts))}: it needs k-fold-1, k-fold-2, …, or training and validation")
+    raise DataError(
+        f"{where} has the parts {named(map(clip, parts))}: it needs k-fold-1, k-fold-2, …, or training and validation"
+    )
 
 
 def _folds(where: str, slides_of: Mapping[int, Sequence[str]]) -> dict[int, Split]:

@@ -22,7 +22,11 @@ class StampSplits:
     def recognises(self, path: Path) -> bool:
         """A JSON file that speaks of `train_patients` or `test_patients` near its beginning."""
         head = first_bytes(path, 4096).lstrip(b"\xef\xbb\xbf \r\n\t")
-        return head.startswith(b"{") and b'"splits"' in head and (b'"train_patients"' in head or b'"test_patients"' in head)
+        return (
+            head.startswith(b"{")
+            and b'"splits"' in head
+            and (b'"train_patients"' in head or b'"test_patients"' in head)
+        )
 
     def read(self, files: Sequence[Path], reading: SplitReading) -> SplitFiles:
         """The cases that train and are tested in each split, counted from 0 as STAMP's folders are."""
