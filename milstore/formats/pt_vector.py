@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 from milstore.formats.interface import Vectors, first_bytes
+from milstore.formats.pt_shapes import is_matrix
 
 _OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files begin that torch wrote before its files were zip files."""
@@ -37,6 +38,10 @@ BAGS_CONFIG = "bags_config.json"
 """slideflow's settings of the bags of a folder."""
 
 
+PT_FILES = "pt_files"
+"""CLAM's folder of tensors, one a slide, which may have one row."""
+
+
 def index_of(path: Path) -> Path | None:
     """The file with the centres of a bag's tiles; None if there is none beside it."""
     found = (path.with_name(path.name[: -len(path.suffix)] + ending) for ending in INDEX)
@@ -61,8 +66,8 @@ class PtVector:
     def recognises(self, path: Path) -> bool:
         """A file of torch's that is not one of a slice or slide, and no NumPy array."""
         found = pickled(path)
-        of_slice = (b"features" in found and b"patch_idx" in found) or is_numpy(found)
-        return bool(found) and not of_slice and not is_bag(path)
+        of_slice = (b"features" in found and b"patch_idx" in found) or is_numpy(found) or is_matrix(found)
+        return bool(found) and not of_slice and not is_bag(path) and path.parent.name != PT_FILES
 
     def vector(self, path: Path) -> Vectors:
         """The vector (D,); bfloat16 comes as float32. Imports torch. DataError if there is none in it."""

@@ -22,6 +22,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "parquet": "milstore.formats.parquet_slice:ParquetSlice",
         "stamp": "milstore.formats.stamp:StampSlice",
         "slideflow": "milstore.formats.slideflow:SlideflowBag",
+        "clam": "milstore.formats.clam:ClamSlice",
+        "clam-pt": "milstore.formats.clam:ClamPt",
     },
     "tables": {
         "parquet": "milstore.formats.parquet_table:ParquetTable",
@@ -53,7 +55,7 @@ METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
 """What a format of each kind can do, besides `recognises`: all of one of these."""
 ENTRY_POINTS = "milstore.formats"
 """Groups of entry points by which installed packages offer formats: this, a dot, and the kind, such as features."""
-APART = dict.fromkeys(("pt", "pt-slice", "trident-pt", "slideflow"), "milstore.formats.pt_load")
+APART = dict.fromkeys(("pt", "pt-slice", "trident-pt", "slideflow", "clam-pt"), "milstore.formats.pt_load")
 """Formats that are read in processes of their own, since it takes torch, and the module that these import."""
 
 
