@@ -281,17 +281,21 @@ def splits(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), or CSV with "
-            "case_id,subset. Or one CSV file of all: split,case_id,subset, or test folds: repeat,fold,bag_id.",
+            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), CSV with "
+            "case_id,subset, or CLAM's splits_0.csv; or the folder that they lie in. Or one file of all: CSV "
+            "with split,case_id,subset, or test folds: repeat,fold,bag_id; or splits.json of STAMP or slideflow.",
             show_default=False,
         ),
     ],
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Name (default: from the files' names).", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Test folds: seed of the validation subsets.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Test folds, STAMP, slideflow: seed of the validation subsets.")
+    ] = 0,
     val_share: Annotated[
-        float, typer.Option("--val-share", help="Test folds: share of what is not in test that validates.")
+        float,
+        typer.Option("--val-share", help="Test folds, STAMP, slideflow: share of what is not in test that validates."),
     ] = 0.2,
     missing: Annotated[
         str | None,
