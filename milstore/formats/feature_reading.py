@@ -131,10 +131,17 @@ class SliceIndex:
         return replace(self, patch_idx=numbers[order], order=order, coords=coords)
 
 
-def read_index(task: tuple[str, str]) -> SliceIndex:
-    """What a file says of its rows, given with its format. DataError if it says what cannot be."""
-    path, name = Path(task[0]), task[1]
+def slice_format(name: str, encoder: str) -> SliceFormat:
+    """The format of this name; one whose files hold the features of several encoders reads those of one."""
     fmt: SliceFormat = find_format("features", name)
+    of_encoder = getattr(fmt, "of_encoder", None)
+    return fmt if of_encoder is None else of_encoder(encoder)
+
+
+def read_index(task: tuple[str, str] | tuple[str, str, str]) -> SliceIndex:
+    """What a file says of its rows, given with its format and maybe the encoder. DataError if it says what cannot be."""
+    path, name = Path(task[0]), task[1]
+    fmt = slice_format(name, "".join(task[2:]))
     with reported(path):
         layout = fmt.layout(path)
     if not isinstance(layout, Layout):
@@ -181,6 +188,8 @@ class SliceTask:
     index: SliceIndex
     first_row: int
     target: PackTarget
+    encoder: str = ""
+    """Which one's, where the file holds the features of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +207,7 @@ class SliceDone:
 def pack_slice(task: SliceTask) -> SliceDone:
     """Write the vectors of a slice, by ascending patch_idx, a block at a time. DataError if they are not as declared."""
     path, index, target = Path(task.path), task.index, task.target
-    fmt: SliceFormat = find_format("features", task.format)
+    fmt = slice_format(task.format, task.encoder)
     with reported(path):
         vectors = fmt.vectors(path)
     if not isinstance(vectors, np.ndarray) or vectors.shape != (index.rows, index.width):

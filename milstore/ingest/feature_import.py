@@ -247,7 +247,7 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
         book = SliceBook()
         one_each = names.set_column(3, "patch_idx", pa.array(np.zeros(len(paths), np.int32)))
         sorted_side(book, book.ids_by_name(names), one_each)
-        asked = [(str(path), name) for path, name in zip(paths, formats, strict=True)]
+        asked = [(str(path), name, job.encoder) for path, name in zip(paths, formats, strict=True)]
         indices = list(crew.mapped(read_index, asked))
         _check_declared(job, names, paths, indices)
         table = _expanded(names, indices)
@@ -261,8 +261,8 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
         zeros: list[str] = []
         with _pack(job, placed, indices[0].width, dtype) as pack:
             tasks = [
-                SliceTask(path, name, index, first_row[file], pack.target)
-                for (path, name), index, file in zip(asked, indices, files, strict=True)
+                SliceTask(path, name, index, first_row[file], pack.target, encoder)
+                for (path, name, encoder), index, file in zip(asked, indices, files, strict=True)
             ]
             for done, (task, written) in enumerate(zip(tasks, crew.mapped(pack_slice, tasks), strict=True), start=1):
                 if done == 1:
