@@ -140,16 +140,16 @@ class SliceIndex:
 
 
 def slice_format(name: str, encoder: str) -> SliceFormat:
-    """The format of this name; one whose files hold the features of several encoders reads those of the one named."""
+    """The format of this name; one whose files hold the features of several encoders reads those of one."""
     fmt: SliceFormat = find_format("features", name)
     of_encoder = getattr(fmt, "of_encoder", None)
     return fmt if of_encoder is None else of_encoder(encoder)
 
 
-def read_index(task: tuple[str, str, str]) -> SliceIndex:
-    """What a file says of its rows, given with its format and the encoder. DataError if it says what cannot be."""
+def read_index(task: tuple[str, str] | tuple[str, str, str]) -> SliceIndex:
+    """What a file says of its rows, given with its format and maybe the encoder. DataError if it says what cannot be."""
     path, name = Path(task[0]), task[1]
-    fmt = slice_format(name, task[2])
+    fmt = slice_format(name, "".join(task[2:]))
     with reported(path):
         layout = fmt.layout(path)
     if not isinstance(layout, Layout):
@@ -193,10 +193,11 @@ class SliceTask:
 
     path: str
     format: str
-    encoder: str
     index: SliceIndex
     first_row: int
     target: PackTarget
+    encoder: str = ""
+    """Which one's, where the file holds the features of several."""
 
 
 @dataclass(frozen=True, slots=True)

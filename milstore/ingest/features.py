@@ -237,7 +237,7 @@ _FORMATS = FORMATS["features"]
 
 def _chosen(path: Path, name: str | None) -> _Chosen:
     """The files of features, and their formats."""
-    if path.is_file():
+    if path.is_file() or _is_folder_file(path, name):
         name = name or _FORMATS.recognised([path])
         if name is None or _is_of_patch(name):
             raise UsageError(
@@ -246,7 +246,8 @@ def _chosen(path: Path, name: str | None) -> _Chosen:
             )
         return _Chosen(Found(real_path(path).parent, [path.name], [path.stem]), {"": name}, one_patch=False)
     endings = _FORMATS.endings(None if name is None else [name])
-    found = find_files(path, endings, follow_links=True)
+    folders = _FORMATS.folders(None if name is None else [name])
+    found = find_files(path, endings, follow_links=True, as_files=folders)
     if not found.files:
         raise DataError(
             f"{path} holds no {_or([f'.{each}' for each in endings])} file: name the folder of the features"
@@ -262,6 +263,11 @@ def _chosen(path: Path, name: str | None) -> _Chosen:
         )
         raise DataError(f"{path} holds files of patches ({one}) and of slices ({other}): name a folder of one kind")
     return _Chosen(found, format_of, all(of_patch.values()))
+
+
+def _is_folder_file(path: Path, name: str | None) -> bool:
+    """Whether a folder is one slide's file, such as <slide>.zarr, and not a folder of files."""
+    return path.suffix[1:].lower() in _FORMATS.folders(None if name is None else [name]) and path.is_dir()
 
 
 def _is_of_patch(name: str) -> bool:

@@ -127,7 +127,7 @@ def _pack_all(
     zeros: list[str] = []
     with new_pack(job, placed, files[0].index.width, dtype) as pack:
         tasks = [
-            SliceTask(str(file.path), file.format, job.encoder, file.index, first_row[file.file], pack.target)
+            SliceTask(str(file.path), file.format, file.index, first_row[file.file], pack.target, job.encoder)
             for file in files
         ]
         for done, (task, written) in enumerate(zip(tasks, crew.mapped(pack_slice, tasks), strict=True), start=1):
