@@ -1,5 +1,6 @@
 """Split sets: from files, or drawn by chance."""
 
+import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
