@@ -11,7 +11,21 @@ import torch
 from milstore.errors import DataError
 from milstore.formats.registry import recognised
 from milstore.formats.slideflow import SlideflowBag
-from tests.tool_files import BAGS_CONFIG, SLIDES, numbers, slideflow_bags
+from milstore.ingest.splits import ingest_splits
+from milstore.store import Store, create_store
+from milstore.store.cohort import read_cohort
+from milstore.store.split_numbers import subsets_of
+from tests.ingesting import contents, milstore
+from tests.tool_files import (
+    BAGS_CONFIG,
+    SLIDES,
+    numbers,
+    slideflow_bags,
+    slideflow_plan,
+    slideflow_splits,
+    slides_of,
+    tool_store,
+)
 
 
 def test_a_bag_says_its_tiles_by_their_centres(tmp_path: Path) -> None:
@@ -119,3 +133,81 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     (bags / "bags_config.json").write_text("{")
     with pytest.raises(DataError, match=r"bags_config\.json is damaged, or no JSON"):
         SlideflowBag().layout(bags / "A1_HE.pt")
+
+
+# --- splits and tables ------------------------------------------------------------------------------------------------
+
+
+def subsets(store: Store, split_set: str, split: int) -> dict[str, str]:
+    """Subset of each case of a split."""
+    return dict(subsets_of(read_cohort(store), split_set, split))
+
+
+def held_out(store: Store, split_set: str) -> dict[int, str]:
+    """The test cases of each split, in one text."""
+    rows = [row for row in read_cohort(store).table("splits").to_pylist() if row["split_set"] == split_set]
+    numbers = sorted({row["split"] for row in rows})
+    return {
+        n: "".join(sorted(r["case_id"] for r in rows if r["split"] == n and r["subset"] == "test")) for n in numbers
+    }
+
+
+def test_a_fold_is_the_test_of_its_split(tmp_path: Path) -> None:
+    """A fold's slides are held out, as cases, under the fold's number; the rest trains, and validation is drawn of it."""
+    store = tool_store(tmp_path / "store")
+    thirds = {"k-fold-1": slides_of("A"), "k-fold-2": slides_of("B", "C"), "k-fold-3": slides_of("D")}
+    report = ingest_splits(store, [slideflow_splits(tmp_path, [slideflow_plan(thirds)])], split_set="sf")
+    assert held_out(store, "sf") == {1: "A", 2: "BC", 3: "D"}
+    assert subsets(store, "sf", 2) | {"A": "", "D": ""} == {"A": "", "B": "test", "C": "test", "D": ""}
+    assert sorted(subset for case, subset in subsets(store, "sf", 2).items() if case in "AD") == ["train", "val"]
+    assert report.source == "splits.json; validation 0.2 of train, drawn by seed 0"
+    assert "splits of slides: 5 slides of 4 cases" in report.notes
+
+
+def test_plans_of_two_parts_and_several_plans(tmp_path: Path) -> None:
+    """What such a plan validates on is the test; of several plans each becomes a split set, and that is told."""
+    store = tool_store(tmp_path / "store")
+    two = slideflow_plan({"training": slides_of("A", "B"), "validation": slides_of("C", "D")}, "fixed")
+    ingest_splits(store, [slideflow_splits(tmp_path, [two])], split_set="one", val_share=0)
+    assert subsets(store, "one", 1) == {"A": "train", "B": "train", "C": "test", "D": "test"}
+    folds = slideflow_plan({"k-fold-1": slides_of("A", "B"), "k-fold-2": slides_of("C", "D")})
+    report = ingest_splits(store, [slideflow_splits(tmp_path, [two, folds])], split_set="many")
+    assert report.split_sets == {"many-1": 1, "many-2": 2}
+    assert (held_out(store, "many-1"), held_out(store, "many-2")) == ({1: "CD"}, {1: "AB", 2: "CD"})
+    assert "splits.json has 2 plans, each a split set (plan 1: fixed, plan 2: k-fold, 2 folds)" in report.notes
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"k-fold-1": ["A1_HE", "B1_HE"], "k-fold-2": ["A1_SOX10", "C1_HE"]}, "tears case A over subsets"),
+        ({"k-fold-1": ["A1_HE", "B1_HE"], "k-fold-2": ["A1_HE"]}, "has slide A1_HE in folds 1 and 2"),
+        ({"training": ["A1_HE"], "validation": ["A1_HE"]}, "has slide A1_HE in train and in test: keep one"),
+        ({"k-fold-1": ["Z1_HE"], "k-fold-2": ["A1_HE"]}, "names 1 slide that the store does not know (Z1_HE)"),
+        ({"k-fold-1": ["A1_HE"]}, "has the parts k-fold-1: it needs k-fold-1, k-fold-2"),
+        ({}, "has no 'tfrecords' with the slides of its folds"),
+    ],
+)
+def test_splits_that_cannot_be_are_refused(
+    tmp_path: Path, parts: dict[str, list[str]], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A case torn over subsets, a slide in two, an unknown one, other parts: one line, exit 2, the store unchanged."""
+    store = tool_store(tmp_path / "store")
+    path = slideflow_splits(tmp_path, [slideflow_plan(parts)])
+    before = contents(store)
+    assert milstore(store, "ingest", "splits", path) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1 and contents(store) == before
+
+
+def test_annotations_say_slides_and_labels(tmp_path: Path) -> None:
+    """slideflow's table of patient, slide and outcomes says in one go which slide is of whom, and each case's class."""
+    (tmp_path / "annotations.csv").write_text("patient,slide,grade\nA,A1_HE,high\nA,A2_HE,high\nB,B1_HE,low\n")
+    store = create_store(tmp_path / "own")
+    told = ("--stain", "h&e", "--label-column", "grade")
+    assert milstore(store, "ingest", "slides", tmp_path / "annotations.csv", *told) == 0
+    cohort = read_cohort(store)
+    slides = cohort.table("slides").select(["slide_id", "case_id"]).to_pylist()
+    assert [tuple(row.values()) for row in slides] == [("A1_HE", "A"), ("A2_HE", "A"), ("B1_HE", "B")]
+    cases = cohort.table("cases").select(["case_id", "class_name"]).to_pylist()
+    assert [tuple(row.values()) for row in cases] == [("A", "high"), ("B", "low")]

@@ -11,7 +11,12 @@ import pytest
 from milstore.errors import DataError
 from milstore.formats.registry import recognised
 from milstore.formats.stamp import StampSlice
-from tests.tool_files import STAMP_SAYS, stamp_features, stamp_slide
+from milstore.ingest.splits import ingest_splits
+from milstore.store import Store, create_store
+from milstore.store.cohort import read_cohort
+from milstore.store.split_numbers import subsets_of
+from tests.ingesting import contents, milstore
+from tests.tool_files import STAMP_SAYS, stamp_features, stamp_slide, stamp_splits, tool_store
 
 FEATS = np.arange(6, dtype=np.float16).reshape(2, 3)
 OLD = {"extractor": "mini-vit"}
@@ -105,3 +110,85 @@ def test_feats_without_coords_are_no_tiles(tmp_path: Path) -> None:
 def test_every_file_of_a_folder_is_recognised(tmp_path: Path) -> None:
     """The files of a whole folder are all of the one format."""
     assert {recognised("features", [path]) for path in stamp_features(tmp_path).iterdir()} == {"stamp"}
+
+
+# --- splits and tables ------------------------------------------------------------------------------------------------
+
+
+def subsets(store: Store, split_set: str, split: int) -> dict[str, str]:
+    """Subset of each case of a split."""
+    return dict(subsets_of(read_cohort(store), split_set, split))
+
+
+def test_splits_keep_their_test_and_draw_validation_from_train(tmp_path: Path) -> None:
+    """Splits count from 0; of each class's two cases in train one validates; a class with one case only trains, and is named."""
+    store = tool_store(tmp_path / "store")
+    report = ingest_splits(store, [stamp_splits(tmp_path)], split_set="st")
+    for number, test, alone in ((0, "D", "A"), (1, "C", "B")):
+        found = subsets(store, "st", number)
+        assert (found[test], found[alone]) == ("test", "train")
+        assert sorted(found[case] for case in found if case not in (test, alone)) == ["train", "val"]
+    assert report.source == "splits.json; validation 0.2 of train, drawn by seed 0"
+    assert report.notes == (
+        "split 0: 1 case of a class with too few to train and to validate only train (A)",
+        "split 1: 1 case of a class with too few to train and to validate only train (B)",
+    )
+    assert not ingest_splits(store, [stamp_splits(tmp_path)], split_set="st").changed
+
+
+def test_the_seed_draws_the_validation(tmp_path: Path) -> None:
+    """Another seed draws others; a share of 0 leaves every case where STAMP had it."""
+    store = tool_store(tmp_path / "store")
+    path = stamp_splits(tmp_path)
+    for seed in range(6):
+        ingest_splits(store, [path], split_set=f"s{seed}", seed=seed)
+    assert {case for n in range(6) for case, subset in subsets(store, f"s{n}", 0).items() if subset == "val"} == {
+        "B",
+        "C",
+    }
+    report = ingest_splits(store, [path], split_set="none", val_share=0)
+    assert subsets(store, "none", 0) == {"A": "train", "B": "train", "C": "train", "D": "test"}
+    assert (report.source, report.notes) == ("splits.json", ())
+
+
+def test_cases_of_one_group_validate_together(tmp_path: Path) -> None:
+    """Cases of one group are drawn together, and a group that holds a class's only case trains as a whole."""
+    store = tool_store(tmp_path / "store")
+    (tmp_path / "groups.csv").write_text("case_id,group\nA,1\nB,1\nC,2\nD,3\n")
+    assert milstore(store, "ingest", "groups", tmp_path / "groups.csv") == 0
+    ingest_splits(store, [stamp_splits(tmp_path, [(["A", "B", "C"], ["D"])])], split_set="st")
+    assert subsets(store, "st", 0) == {"A": "train", "B": "train", "C": "train", "D": "test"}
+
+
+@pytest.mark.parametrize(
+    ("splits", "message"),
+    [
+        ([(["A", "B"], ["B", "C"])], "split 0, has case B in train and in test: keep one"),
+        ([(["A", "B"], ["Z"])], "names 1 cases that the store does not know (Z)"),
+        ([], "has no list 'splits' of splits"),
+    ],
+)
+def test_splits_that_cannot_be_are_refused(
+    tmp_path: Path, splits: list[Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A case torn over subsets, an unknown one, no split: one line, exit 2, the store unchanged."""
+    store = tool_store(tmp_path / "store")
+    path = stamp_splits(tmp_path, splits)
+    before = contents(store)
+    assert milstore(store, "ingest", "splits", path, "--format", "stamp") == 2
+    assert message in capsys.readouterr().err and contents(store) == before
+
+
+def test_the_users_own_tables_say_slides_and_labels(tmp_path: Path) -> None:
+    """STAMP's slide table with names of files and its clinical table say which slide is of whom, and each case's class."""
+    (tmp_path / "slide.csv").write_text("PATIENT,FILENAME\nA,A1_HE.h5\nA,A2_HE.h5\nB,B1_HE.h5\n")
+    (tmp_path / "clini.csv").write_text("PATIENT,GRADE\nA,high-grade\nB,benign\n")
+    store = create_store(tmp_path / "own")
+    assert milstore(store, "ingest", "slides", tmp_path / "slide.csv", "--stain", "h&e") == 0
+    told = ("--case-column", "PATIENT", "--label-column", "GRADE")
+    assert milstore(store, "ingest", "labels", tmp_path / "clini.csv", *told) == 0
+    cohort = read_cohort(store)
+    slides = cohort.table("slides").select(["slide_id", "case_id"]).to_pylist()
+    assert [tuple(row.values()) for row in slides] == [("A1_HE", "A"), ("A2_HE", "A"), ("B1_HE", "B")]
+    cases = cohort.table("cases").select(["case_id", "class_name"]).to_pylist()
+    assert [tuple(row.values()) for row in cases] == [("A", "high-grade"), ("B", "benign")]

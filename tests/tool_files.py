@@ -12,6 +12,10 @@ from typing import Any
 import h5py
 import numpy as np
 
+from milstore.ingest.slide_table import ingest_slides
+from milstore.store import Store, create_store
+from tests.making import MadeOnce
+
 SLIDES = {"A1_HE": "A", "A1_SOX10": "A", "B1_HE": "B", "C1_HE": "C", "D1_HE": "D"}
 """The case of each slide."""
 LABEL = {"A": "high-grade", "B": "benign", "C": "benign", "D": "high-grade"}
@@ -39,6 +43,14 @@ def slides_csv(folder: Path) -> Path:
     lines += [f"{slide},{case},{slide[3:]},{LABEL[case]},{MPP[slide]}" for slide, case in SLIDES.items()]
     path.write_text("\n".join(lines) + "\n")
     return path
+
+
+@MadeOnce
+def tool_store(folder: Path) -> Store:
+    """A store that knows the slides and labels of the group's table, and nothing else."""
+    store = create_store(folder)
+    ingest_slides(store, slides_csv(folder.parent))
+    return store
 
 
 def numbers(slide: str, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:

@@ -17,6 +17,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "pt-slice": "milstore.formats.pt_slice:PtSlice",
         "npz": "milstore.formats.npz_slice:NpzSlice",
         "h5": "milstore.formats.h5_slice:H5Slice",
+        "lazyslide": "milstore.formats.lazyslide:LazyslideSlice",
         "trident": "milstore.formats.trident:TridentSlice",
         "trident-pt": "milstore.formats.trident:TridentPt",
         "parquet": "milstore.formats.parquet_slice:ParquetSlice",
@@ -36,6 +37,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "fold-table": "milstore.formats.fold_table:FoldTable",
         "subset-table": "milstore.formats.subset_table:SubsetTable",
         "clam": "milstore.formats.clam_splits:ClamSplits",
+        "stamp": "milstore.formats.stamp_splits:StampSplits",
+        "slideflow": "milstore.formats.slideflow_splits:SlideflowSplits",
     },
     "runs": {
         "tables": "milstore.formats.run_table:RunTable",

@@ -42,6 +42,10 @@ class SplitFiles:
     """Where the numbers come from, in words."""
     left_out: tuple[str, ...] = ()
     """Rows that were left out, and what else is to be told, in words."""
+    families: dict[str, dict[int, Split]] = field(default_factory=dict)
+    """In the place of `splits`: those of several split sets, each by what is added to the name."""
+    draws_validation: bool = False
+    """Whether the tool knows no validation subset, so that it is to be drawn from train."""
     by_slide: bool = False
     """Whether `splits` are of slides, by their ids or the names of their files, and not of cases."""
 
@@ -141,7 +145,7 @@ def alone() -> UsageError:
     )
 
 
-def put_case(split: Split, case_id: str, subset: str, where: str) -> None:
-    """Note the subset of a case. DataError if it has another one."""
+def put_case(split: Split, case_id: str, subset: str, where: str, what: str = "case") -> None:
+    """Note the subset of a case, or of a slide. DataError if it has another one."""
     if split.setdefault(case_id, subset) != subset:
-        raise DataError(f"{where} has case {clip(case_id)} in {split[case_id]} and in {subset}: keep one")
+        raise DataError(f"{where} has {what} {clip(case_id)} in {split[case_id]} and in {subset}: keep one")

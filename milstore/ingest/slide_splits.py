@@ -27,7 +27,8 @@ def splits_of_cases(found: SplitFiles, slides: Slides, known: Iterable[str], sou
     cases = CaseIds(known)
     case_of: dict[str, str] = {}
     unknown: dict[str, None] = {}
-    for name in {name: None for split in found.splits.values() for name in split}:
+    families = {"": found.splits, **found.families}
+    for name in {name: None for splits in families.values() for split in splits.values() for name in split}:
         slide = slides.of_file(name)
         if slide is not None:
             case_of[name] = slide.case_id
@@ -40,13 +41,16 @@ def splits_of_cases(found: SplitFiles, slides: Slides, known: Iterable[str], sou
             f"{source} names {counted(len(unknown), 'slide')} that the store does not know "
             f"({named(map(clip, sorted(unknown, key=natural_key)), 5)}): take them in first by milstore ingest slides"
         )
-    splits = {
-        number: _of_cases(split, case_of, f"{found.origins.get(number, source)}, split {number},")
-        for number, split in found.splits.items()
+    read = {
+        family: {
+            number: _of_cases(split, case_of, f"{found.origins.get(number, source)}, split {number},")
+            for number, split in splits.items()
+        }
+        for family, splits in families.items()
     }
     n_slides, n_cases = len(case_of), len(set(case_of.values()))
     told = f"splits of slides: {counted(n_slides, 'slide')} of {counted(n_cases, 'case')}"
-    return replace(found, splits=splits, left_out=(*found.left_out, told), by_slide=False)
+    return replace(found, splits=read.pop(""), families=read, left_out=(*found.left_out, told), by_slide=False)
 
 
 def _of_cases(split: Split, case_of: dict[str, str], where: str) -> Split:
