@@ -215,6 +215,22 @@ def features(
             show_default=False,
         ),
     ] = None,
+    companion: Annotated[
+        Path | None,
+        typer.Option(
+            "--companion",
+            help="Folder of CLAM's patches/, which say how large a patch is (default: the one beside the features).",
+            show_default=False,
+        ),
+    ] = None,
+    only_mpp: Annotated[
+        float | None,
+        typer.Option(
+            "--only-mpp",
+            help="Only slides whose patches the encoder saw at these micrometres a pixel; the others are named.",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
@@ -243,6 +259,8 @@ def features(
             feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
             slide_mpp=slide_mpp,
+            companion=companion,
+            only_mpp=only_mpp,
             dry_run=dry_run,
             format=format,
             replace=replace,

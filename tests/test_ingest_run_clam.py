@@ -175,7 +175,7 @@ def test_questions_answer_and_say_whose_figures_they_are(
     said = capsys.readouterr()
     assert [(row["stain"], row["top_patches"]) for row in json.loads(said.out)] == [("h&e", 1), ("sox10", 0)]
     assert (
-        "is by CLAM, and its figures are of slides: a case's probability is the mean over its slides, and slides share its "
+        "is by CLAM, and what it says is of slides: a case's probability is the mean over its slides, and slides share its "
         "attention in proportion to their patches" in said.err
     )
     for question in ("stain-attention", "concentration", "recall", "provenance"):

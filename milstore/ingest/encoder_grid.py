@@ -86,7 +86,7 @@ def _mixed(cuts: Mapping[str, Cut]) -> DataError:
     words = "; ".join(f"{size}: {named(map(clip, names), 5)}" for size, names in groups.items())
     return DataError(
         f"the patches of one encoder must be of one size and resolution at its input, and these are of several ({words}): take "
-        "each in by an --encoder of its own"
+        "each in by an --encoder of its own (--only-mpp says which)"
     )
 
 
