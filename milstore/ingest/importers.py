@@ -14,7 +14,11 @@ from milstore.ingest.imported import RunReport
 from milstore.store import Store
 from milstore.store.names import clip, nearest
 
-BUILT_IN = {"study": "milstore.ingest.study_import:import_study_run"}
+BUILT_IN = {
+    "study": "milstore.ingest.study_import:import_study_run",
+    "stamp": "milstore.ingest.stamp_import:import_stamp_runs",
+    "slideflow": "milstore.ingest.slideflow_import:import_slideflow_runs",
+}
 """By the tool: module and function."""
 
 
