@@ -201,10 +201,23 @@ def features(
         ),
     ] = None,
     create_patches: Annotated[
-        bool, typer.Option("--create-patches", help="Make patches that the store does not know, from the names.")
+        bool,
+        typer.Option(
+            "--create-patches",
+            help="Make patches that the store does not know, from the names. Those of slides that it knows are made anyway.",
+        ),
     ] = False,
+    slide_mpp: Annotated[
+        float | None,
+        typer.Option(
+            "--slide-mpp",
+            help="Micrometres a pixel at full resolution of slides of which the store knows no resolution.",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     replace: ReplaceOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
     jobs: JobsOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -212,8 +225,10 @@ def features(
     from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.features import ingest_features
     from milstore.ingest.labels import parse_map
+    from milstore.store.paths import open_store
 
-    opened = open_current(store)
+    # Not open_current, which brings milstore.duckdb up to date.
+    opened = open_store(store) if dry_run else open_current(store)
     with telling() as progress:
         report = ingest_features(
             opened,
@@ -227,6 +242,8 @@ def features(
             stain=stain,
             feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
+            slide_mpp=slide_mpp,
+            dry_run=dry_run,
             format=format,
             replace=replace,
             jobs=jobs,

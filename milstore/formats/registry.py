@@ -17,6 +17,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "pt-slice": "milstore.formats.pt_slice:PtSlice",
         "npz": "milstore.formats.npz_slice:NpzSlice",
         "h5": "milstore.formats.h5_slice:H5Slice",
+        "lazyslide": "milstore.formats.lazyslide:LazyslideSlice",
         "trident": "milstore.formats.trident:TridentSlice",
         "trident-pt": "milstore.formats.trident:TridentPt",
         "parquet": "milstore.formats.parquet_slice:ParquetSlice",
