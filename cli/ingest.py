@@ -350,8 +350,8 @@ def run(
         str | None,
         typer.Option(
             "--from",
-            help="The tool that wrote the folder: study. Split, seed, settings and epochs are then its own, and need no "
-            "option.",
+            help="The tool that wrote the folder: study; or clam, stamp or slideflow (a run a fold). Splits and all that the folder says are then "
+            "its own, and need no option.",
             show_default=False,
         ),
     ] = None,
@@ -444,11 +444,28 @@ def run(
             help="Keep the run's own labels where the store has others. Every answer then says so.",
         ),
     ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            help="With --from clam: the class of each number, such as 0=benign,1=high-grade, where it is not the store's order.",
+            show_default=False,
+        ),
+    ] = None,
+    heat_maps_of: Annotated[
+        int | None,
+        typer.Option(
+            "--heat-maps-of",
+            help="With --from clam: the fold whose model made the heat maps (default: the one that gave the same "
+            "probabilities).",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     store: StoreOption = None,
 ) -> None:
     """Take a run in that was trained elsewhere: its predictions and its attention."""
-    from milstore.ingest.importers import FolderOptions, ingest_run_folder
+    from milstore.ingest.importers import FolderOptions, ingest_run_folder, parse_classes
     from milstore.ingest.runs import check_words, ingest_run, parse_columns, read_config
 
     further = {} if config is None else read_config(config)
@@ -459,7 +476,9 @@ def run(
             "--attention": attention, "--patches-by": patches_by, "--slices-by": slices_by, "--top-pct": top_pct,
             "--columns": columns, "--format": format, "--pooling": None if pooling == "hierarchical" else pooling,
         },
-        of_folders={"--weights": weights, "--log": log},
+        of_folders={
+            "--weights": weights, "--log": log, "--classes": classes, "--heat-maps-of": heat_maps_of,
+        },
     )  # fmt: skip
     opened = open_current(store)
     if tool is not None:
@@ -474,6 +493,8 @@ def run(
             code_version=code_version,
             config=further,
             labels_of_run=labels_of_run,
+            classes=None if classes is None else parse_classes(classes),
+            heat_maps_of=heat_maps_of,
         )
         _tell(ingest_run_folder(opened, predictions, tool, options).lines())
         return

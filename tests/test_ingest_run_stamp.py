@@ -87,7 +87,9 @@ def test_every_question_answers_or_says_that_there_is_no_attention(store: Store,
 def test_folders_by_which_it_may_be_named(store: Store, tmp_path: Path) -> None:
     """The folder above crossval/, that itself, or one split's: the same runs of one experiment."""
     crossval = stamp_crossval(tmp_path / "exp1")
+    assert taken(store, tmp_path / "exp1", "--split", "7") == 2 and not run_ids(store)
     assert taken(store, crossval / "split-1") == 0 and len(run_ids(store)) == 1
+    assert taken(store, tmp_path / "exp1", "--split", "1") == 0 and len(run_ids(store)) == 1
     assert taken(store, crossval) == 0 and len(run_ids(store)) == 2
     assert taken(store, tmp_path / "exp1") == 0 and len(run_ids(store)) == 2
     assert {read_run(store, run_id)["experiment"] for run_id in run_ids(store)} == {"stamp-exp1"}

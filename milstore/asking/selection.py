@@ -126,8 +126,8 @@ def select(
     answering = tuple(sorted(run_id for run_id, _ in rows))
     asked = [run for run in runs if run.run_id in answering]
     if needs_attention:
-        _require_attention(asked)
-        part = [run.run_id for run in asked if run.attention == PART_ATTENTION]
+        _require_attention(asked, compared=bool(compared))
+        part = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, part, "attention", "no attention")
     if needs_coverage:
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
@@ -158,10 +158,13 @@ def known_cases(con: duckdb.DuckDBPyConnection, store: Store, asked: tuple[str, 
     return asked_cases((case_id for (case_id,) in rows), asked)
 
 
-def _require_attention(runs: list[Run]) -> None:
-    """UsageError if there is a run without attention."""
+def _require_attention(runs: list[Run], *, compared: bool) -> None:
+    """UsageError if there is a run without attention. Of another tool's runs some may have been looked at and others not:
+    then the cases of these are left out, unless it is these runs that are compared.
+    """
     without = [run for run in runs if run.attention == NO_ATTENTION]
-    if without:
+    some = len(without) < len(runs) and all(run.by for run in without) and not compared
+    if without and not some:
         others = f", like {len(without) - 1} others" if len(without) > 1 else ""
         model = f" (model {without[0].model})" if without[0].model else ""
         by = without[0].by

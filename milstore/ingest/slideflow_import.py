@@ -27,7 +27,7 @@ from milstore.formats.slideflow_run import (
 )
 from milstore.formats.split_file import Split, SplitFiles, read_split_files
 from milstore.ingest.imported import RunReport
-from milstore.ingest.importers import FolderOptions
+from milstore.ingest.importers import FolderOptions, refuse_options
 from milstore.ingest.slide_runs import (
     CaseFigures,
     SlideAttention,
@@ -39,10 +39,10 @@ from milstore.ingest.slide_splits import splits_of_cases
 from milstore.ingest.tool_classes import labels_of_classes
 from milstore.ingest.tool_folder import (
     HeldOut,
+    chosen_split,
     experiment_name,
     features_named,
     find_held_out,
-    refuse_options,
     refuse_second,
     settings_of,
 )
@@ -73,7 +73,7 @@ class _Read:
 
 def import_slideflow_runs(store: Store, root: Path, options: FolderOptions) -> RunReport:
     """Take slideflow's models of an outcome in. See `milstore.ingest.importers.ingest_run_folder`."""
-    refuse_options(TOOL, options)
+    refuse_options(options, TOOL, ())
     folder = read_slideflow_folder(root)
     label, chosen, left_out = _one_label(folder, options)
     migrate(store)
@@ -127,6 +127,7 @@ def _one_label(folder: SlideflowFolder, options: FolderOptions) -> tuple[str, li
         raise UsageError(
             f"{folder.root} has several runs of one fold ({named(double)}): name the folder of one of them"
         )
+    chosen = list(chosen_split({run.fold: run for run in chosen}, options, folder.root).values())
     others = [run.folder.name for runs in of_label.values() for run in runs]
     return label, sorted(chosen, key=lambda run: run.fold), [f"not taken: {named(others)}"] if others else []
 

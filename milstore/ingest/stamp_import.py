@@ -12,15 +12,15 @@ from milstore.errors import DataError
 from milstore.formats.split_file import read_split_files
 from milstore.formats.stamp_run import StampPredictions, read_patient_predictions, read_stamp_folder
 from milstore.ingest.imported import RunReport
-from milstore.ingest.importers import FolderOptions
+from milstore.ingest.importers import FolderOptions, refuse_options
 from milstore.ingest.slide_runs import CaseFigures
 from milstore.ingest.tool_classes import labels_of_classes
 from milstore.ingest.tool_folder import (
     HeldOut,
+    chosen_split,
     experiment_name,
     features_named,
     find_held_out,
-    refuse_options,
     refuse_second,
     settings_of,
 )
@@ -35,11 +35,12 @@ TOOL = "STAMP"
 
 def import_stamp_runs(store: Store, root: Path, options: FolderOptions) -> RunReport:
     """Take a cross-validation of STAMP's in. See `milstore.ingest.importers.ingest_run_folder`."""
-    refuse_options("stamp", options)
+    refuse_options(options, "stamp", ())
     folder = read_stamp_folder(root)
     migrate(store)
     cohort = read_cohort(store)
-    said = {number: read_patient_predictions(path) for number, path in folder.predictions.items()}
+    paths = chosen_split(folder.predictions, options, folder.root)
+    said = {number: read_patient_predictions(path) for number, path in paths.items()}
     figures = {number: _figures(cohort, each) for number, each in said.items()}
     tested = {number: list(each.probability_of) for number, each in figures.items()}
     own = None
@@ -54,7 +55,7 @@ def import_stamp_runs(store: Store, root: Path, options: FolderOptions) -> RunRe
             f"{folder.root} has tables of several labels ({named(labels)}): they are of several experiments"
         )
     runs = [
-        ToolRun(split=number, seed=options.seed, figures=figures[number], files=[folder.predictions[number]])
+        ToolRun(split=number, seed=options.seed, figures=figures[number], files=[paths[number]])
         for number in figures
     ]
     left_out = f"not taken: {named(folder.unfinished)} without predictions" if folder.unfinished else ""

@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from milstore.errors import DataError, UsageError
 from milstore.formats.split_file import Split
@@ -41,12 +41,16 @@ def experiment_name(tool: str, folder: Path, options: FolderOptions, further: st
     return check_name(text, "experiment")
 
 
-def refuse_options(tool: str, options: FolderOptions) -> None:
-    """UsageError for an option that says nothing of these folders, where each run has its own place and no weights."""
-    given = {"--split": options.split, "--weights": options.weights, "--log": options.log}
-    lost = [name for name, value in given.items() if value is not None]
-    if lost:
-        raise UsageError(f"{lost[0]} says nothing with --from {tool}, whose folder says it of each run: leave it out")
+T = TypeVar("T")
+
+
+def chosen_split(of_number: Mapping[int, T], options: FolderOptions, folder: Path) -> dict[int, T]:
+    """What a folder has of each split, or of the one that the user names by --split. UsageError if that is not there."""
+    if options.split is None:
+        return dict(of_number)
+    if options.split not in of_number:
+        raise UsageError(f"--split {options.split}: {folder} has the splits {named(sorted(of_number))}")
+    return {options.split: of_number[options.split]}
 
 
 def settings_of(tool: str, options: FolderOptions, own: Mapping[str, Any], path: Path) -> dict[str, Any]:
