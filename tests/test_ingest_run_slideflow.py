@@ -10,6 +10,7 @@ import pytest
 
 import milstore
 from milstore.store import Store
+from milstore.store.cohort import edit_cohort
 from milstore.store.run_reader import run_ids
 from tests.ingesting import contents
 from tests.ingesting import milstore as command
@@ -61,7 +62,7 @@ def test_a_case_has_the_mean_of_its_slides_and_patches_their_share(
     assert taken(store, project) == 0
     told = capsys.readouterr().err
     assert "slideflow's validation slides are the test here" in told
-    assert "its epoch was chosen by these slides (save_monitor valid_loss)" in told
+    assert "slideflow chose each model's epoch by these slides (save_monitor valid_loss)" in told
     assert milstore.open(store.root).sql(f"{PREDICTED} where label = 1 order by all").rows() == [
         ("A", 1, 0.6, "test"),
         ("B", 1, 0.3, "test"),
@@ -150,6 +151,21 @@ def test_cases_without_whole_attention_are_named_and_predictions_alone_are_a_run
         path.unlink()
     assert taken(store, fold, "--experiment", "bare") == 0
     assert "predictions alone" in capsys.readouterr().err
+
+
+def test_patches_that_two_tools_cut_are_found_though_they_stand_under_two_grids(store: Store, project: Path) -> None:
+    """A patch that another tool cut at the same place keeps that tool's grid: attention finds it there all the same."""
+    with edit_cohort(store) as edit:
+        edit.replace(
+            "grids", pa.table({"grid": ["224px-0.57mpp", "256px-0.5mpp"], "edge": [224, 256], "mpp": [0.57, 0.5]})
+        )
+        patches = edit.table("patches").to_pylist()
+        rows = [{**row, "grid": "224px-0.57mpp" if row["patch_idx"] % 2 else "256px-0.5mpp"} for row in patches]
+        edit.replace("patches", pa.Table.from_pylist(rows, edit.table("patches").schema))
+    assert taken(store, project) == 0
+    found = attention(store)
+    assert {slide: found[slide, *corners(slide)[0]][1] for slide in ("B1_HE", "C1_HE")} == {"B1_HE": 0.4, "C1_HE": 0.9}
+    assert len(found) == sum(map(len, WEIGHTS.values()))
 
 
 def test_models_of_several_kinds_go_in_one_at_a_time(

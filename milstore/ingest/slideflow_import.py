@@ -98,7 +98,11 @@ def import_slideflow_runs(store: Store, root: Path, options: FolderOptions) -> R
         features=features,
         code_version=options.code_version,
         labels_of_run=options.labels_of_run,
-        understood=["slideflow's validation slides are the test here: no model trained on its own", *left_out],
+        understood=[
+            "slideflow's validation slides are the test here: those that a fold's model did not train on",
+            *_told_epoch(read[0].params),
+            *left_out,
+        ],
     )
     refuse_second(store, given, runs, options)
     return store_tool_runs(store, cohort, given)
@@ -246,7 +250,7 @@ def _run(
         files=[*own, *files],
         seed=options.seed,
         attention=table,
-        understood=[*told, *_told_epoch(read.params)],
+        understood=told,
     )
 
 
@@ -279,9 +283,11 @@ def _attention(
 
 
 def _told_epoch(params: Mapping[str, Any]) -> list[str]:
-    """That a model's epoch was chosen by the very slides that it is judged by."""
+    """That the models' epochs were chosen by the very slides that they are judged by."""
     settings = params.get("params")
     monitor = settings.get("save_monitor") if isinstance(settings, dict) else None
     if not isinstance(monitor, str) or not monitor.startswith("valid"):
         return []
-    return [f"its epoch was chosen by these slides (save_monitor {clip(monitor, 30)}): its figures may be too good"]
+    return [
+        f"slideflow chose each model's epoch by these slides (save_monitor {clip(monitor, 30)}): figures may be too good"
+    ]

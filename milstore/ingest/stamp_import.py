@@ -55,8 +55,7 @@ def import_stamp_runs(store: Store, root: Path, options: FolderOptions) -> RunRe
             f"{folder.root} has tables of several labels ({named(labels)}): they are of several experiments"
         )
     runs = [
-        ToolRun(split=number, seed=options.seed, figures=figures[number], files=[paths[number]])
-        for number in figures
+        ToolRun(split=number, seed=options.seed, figures=figures[number], files=[paths[number]]) for number in figures
     ]
     left_out = f"not taken: {named(folder.unfinished)} without predictions" if folder.unfinished else ""
     given = ToolFolder(
