@@ -79,13 +79,16 @@ class Tiled:
     vendor: str | None
 
 
-def tile_slide(path: str | Path, settings: TileSettings, *, mpp: float | None = None) -> Tiled:
+def tile_slide(
+    path: str | Path, settings: TileSettings, *, mpp: float | None = None, otherwise: float | None = None
+) -> Tiled:
     """Cut a slide into patches.
 
     Args:
         path: the slide's file.
         settings: how.
-        mpp: micrometres a pixel of level 0; it goes before what the file says, and is needed where that says nothing.
+        mpp: micrometres a pixel of level 0, as is known from elsewhere; it goes before what the file says.
+        otherwise: the same, where neither that nor the file says it.
 
     Raises:
         DataError: the slide cannot be read, or nothing says its resolution.
@@ -93,7 +96,7 @@ def tile_slide(path: str | Path, settings: TileSettings, *, mpp: float | None = 
     """
     slide = open_slide(path)
     try:
-        known = mpp or slide.mpp
+        known = mpp or slide.mpp or otherwise
         if known is None:
             raise DataError(
                 f"{clip(str(path), 300)} does not say its resolution: give it in the slides table, or by --slide-mpp"
