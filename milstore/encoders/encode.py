@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from milstore.encoders.interface import Encoder, Image, Vectors
 from milstore.encoders.registry import load_encoder, same_encoder
 from milstore.errors import ConflictError, DataError, MilstoreError, StoreError, in_a_line
-from milstore.pixels.image_file import SEEN, check_patch_size
-from milstore.pixels.interface import PixelFormat
+from milstore.pixels.image_file import SEEN
+from milstore.pixels.patch_source import read_image
 from milstore.pixels.registry import PIXELS
 from milstore.plugins import format_name
 from milstore.progress import Progress, silent
@@ -24,7 +24,6 @@ from milstore.store.cohort_stains import follow_settings
 from milstore.store.features import PLACE, FeaturePack, is_as_stored, open_features
 from milstore.store.names import clip
 from milstore.store.patch_root import edited_patch_root
-from milstore.store.paths import real_path
 from milstore.workers import mapped
 
 _CHUNK = 128
@@ -239,35 +238,3 @@ def _batches(task: _Task) -> Iterator[list[Image]]:
         pixels += size
     if batch:
         yield batch
-
-
-def read_image(root: Path, file: str, *, follow_links: bool = False, format: str = "image") -> Image:
-    """The pixels (height, width, 3) of a patch image, RGB, as it is seen.
-
-    Raises:
-        DataError: the file lies outside the folder, is missing, damaged, not of the format, or of a size that no patch
-            has.
-    """
-    path = root / file
-    shown = clip(str(path), 300)
-    if not _is_inside(root, file, follow_links=follow_links):
-        raise DataError(f"{shown} lies outside the patch folder {root}: remove it, or use --follow-links for links")
-    fmt: PixelFormat = PIXELS.find(format)
-    try:
-        pixels = fmt.pixels(path)
-    except MilstoreError:
-        raise
-    except Exception as error:
-        # Readers of users raise what they meet.
-        raise DataError(f"{shown} is damaged ({clip(in_a_line(error), 160)}): make it anew") from error
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        raise DataError(f"{shown}: format {format} gives no image (height, width, 3) of uint8 for it")
-    check_patch_size(path, pixels.shape[1], pixels.shape[0])
-    return pixels
-
-
-def _is_inside(root: Path, file: str, *, follow_links: bool) -> bool:
-    path = Path(file)
-    if path.is_absolute() or ".." in path.parts:
-        return False
-    return follow_links or real_path(root / path).is_relative_to(real_path(root))
