@@ -28,7 +28,9 @@ def write_toml(folder: Path, **changes: str | None) -> Path:
     return folder
 
 
-def save_onnx(path: Path, nodes: Any, *, inputs: Any = None, outputs: Any = None, constants: Any = (), **save: Any) -> None:
+def save_onnx(
+    path: Path, nodes: Any, *, inputs: Any = None, outputs: Any = None, constants: Any = (), **save: Any
+) -> None:
     """An ONNX file of these nodes, from `pixels` (N, 3, 16, 16) to `features`."""
     import onnx
     from onnx import TensorProto, helper
@@ -60,7 +62,9 @@ def by_hand(image: np.ndarray) -> np.ndarray:
     return np.asarray((image.mean(axis=(0, 1)) / 255 - np.array(MEAN)) / np.array(STD))
 
 
-def write_patches(folder: Path, *, cases: tuple[str, ...] = ("2", "10"), patches: int = 5, edge: int = SIZE) -> dict[str, np.ndarray]:
+def write_patches(
+    folder: Path, *, cases: tuple[str, ...] = ("2", "10"), patches: int = 5, edge: int = SIZE
+) -> dict[str, np.ndarray]:
     """Images of noise in a folder, two slices a case, by their names."""
     folder.mkdir(exist_ok=True)
     images = {}

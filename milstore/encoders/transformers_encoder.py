@@ -35,6 +35,7 @@ class TransformersNetwork:
         self._pooling = folder.settings.pooling
         model, found = self._load(library, folder)
         self._check_whole(found)
+        self._check_size(model, folder.settings.size)
         self._model: Any = model.eval().to(self._device, self._dtype)
 
     def run(self, batch: Prepared) -> Output:
@@ -76,6 +77,14 @@ class TransformersNetwork:
                 "copy it again, or export the model to ONNX (examples/export_to_onnx.py)"
             ) from error
         return model, found
+
+    def _check_size(self, model: Any, size: int) -> None:
+        """DataError if the model's patches leave a rest of the image, which it would pass over without a word."""
+        patch = getattr(model.config, "patch_size", None)
+        if isinstance(patch, int) and patch > 0 and size % patch:
+            raise DataError(
+                f"{self._shown}: size {size} in encoder.toml is no multiple of the model's patch_size {patch}: correct size"
+            )
 
     def _check_whole(self, found: dict[str, Any]) -> None:
         """DataError if weights are missing: transformers puts random numbers there and says so in passing."""
