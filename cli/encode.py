@@ -3,15 +3,20 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from milstore.cli.launching import check_launcher, slurm_options, take_slurm
+from milstore.cli.launching import check_launcher, read_slurm, slurm_options, take_slurm
 from milstore.cli.options import StoreOption
 from milstore.cli.output import say
 from milstore.cli.progress import telling
 from milstore.errors import UsageError
+
+if TYPE_CHECKING:
+    from milstore.encoders.encoder_folder import EncoderFolder
+    from milstore.encoders.encoding_plan import FolderOptions
+    from milstore.store import Store
 
 
 def _with_slurm(function: Callable[..., None]) -> Callable[..., None]:
@@ -146,7 +151,29 @@ def command(
             follow_links=follow_links,
             replace=replace,
         )
+        if launcher == "slurm":
+            submit(opened, folder, options, jobs, chosen)
+            return
         with telling(speed="patches/s") as progress:
-            report = encode_by_folder(opened, folder, options, progress=progress)
+            if launcher == "local":
+                from milstore.launching.encoding import JOBS, encode_side_by_side
+
+                report = encode_side_by_side(opened, folder, options, jobs or JOBS, progress=progress)
+            else:
+                report = encode_by_folder(opened, folder, options, progress=progress)
     for line in report.lines():
         say(line)
+
+
+def submit(store: "Store", folder: "EncoderFolder", options: "FolderOptions", jobs: int | None, slurm: Any) -> None:
+    """Submit the jobs, and say how to follow them."""
+    from milstore.launching.encoding import JOBS, submit_encoding
+
+    submitted = submit_encoding(store, folder, options, read_slurm(slurm, None), jobs or JOBS)
+    if submitted is None:
+        say(f"every patch has features of {folder.name}: nothing to do")
+        return
+    launch, ids = submitted
+    say(f"{folder.name}: submitted to SLURM as {', '.join(ids)}; the last that ends puts the features into the store")
+    say(f"logs:   {launch}")
+    say(f"stop:   scancel {ids[0].partition('_')[0]} (what was computed stays: the same command goes on)")
