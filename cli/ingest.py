@@ -1,17 +1,18 @@
-"""`milstore ingest`: labels, groups, patches, features and splits into the store."""
+"""`milstore ingest`: slides, labels, groups, patches, features and splits into the store."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from milstore.cli.ingest_slides import slides
 from milstore.cli.options import StoreOption
 from milstore.cli.output import say, show_table
 from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
 app = typer.Typer(
-    help="Take labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
+    help="Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -105,6 +106,9 @@ def labels(
         replace=replace,
     )
     _tell(report.lines())
+
+
+app.command()(slides)
 
 
 @app.command()

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from milstore.errors import DataError, in_a_line
+from milstore.errors import DataError, MilstoreError, in_a_line
 from milstore.formats.csv_table import TextTable
 from milstore.store.names import clip
 
@@ -156,7 +156,7 @@ def reported(path: Path) -> Iterator[None]:
     """Turn what the libraries raise over a damaged file into a DataError that names it."""
     try:
         yield
-    except DataError:
+    except MilstoreError:
         raise
     except PermissionError as error:
         raise DataError(f"{path} cannot be read: Permission denied") from error

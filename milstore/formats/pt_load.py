@@ -7,6 +7,7 @@ before its files were zip files have none: damage among their numbers cannot be 
 import io
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,17 @@ _SMALL = 1 << 20
 """Bytes up to which a file is read once and loaded from memory, which is faster than to map it."""
 
 
-def load(path: Path, largest: int, what: str) -> Any:
+def load(path: Path, largest: int, what: str, *, allowed: Sequence[tuple[Any, str]] = ()) -> Any:
     """What a `.pt` file holds: tensors, and dicts and lists of them. Those of a large zip file are mapped from it.
 
     Args:
         path: the file.
         largest: bytes that it may have.
         what: it is to hold, for messages.
+        allowed: what stands for further names that the file may call, each with its name.
 
     Raises:
-        DataError: it is too large, damaged, or holds more than tensors and plain values.
+        DataError: it is too large, damaged, or holds more than tensors, plain values and what is allowed.
     """
     try:
         size = path.stat().st_size
@@ -41,6 +43,11 @@ def load(path: Path, largest: int, what: str) -> Any:
         raise DataError(f"{clip(str(path), 300)} cannot be read: {error.strerror}") from error
     if size > largest:
         raise DataError(f"{clip(str(path), 300)} has {size} bytes: that is too large for {what}")
+    with torch.serialization.safe_globals(list(allowed)):
+        return _loaded(path, size)
+
+
+def _loaded(path: Path, size: int) -> Any:
     if size <= _SMALL:
         data = small_file(path)
         return _load(io.BytesIO(data), path, is_zip=data.startswith(b"PK"))

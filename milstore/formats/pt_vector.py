@@ -1,5 +1,6 @@
 """The vector of a patch in torch's .pt."""
 
+import re
 import zipfile
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from milstore.formats.interface import Vectors, first_bytes
 _OLD = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 """How files begin that torch wrote before its files were zip files."""
 _LOOKED_AT = 1 << 16
+_NUMPY = re.compile(rb"\x80.cnumpy\.(?:_core|core)\.multiarray\n_reconstruct\n", re.DOTALL)
+"""How a pickled array begins."""
 
 
 def pickled(path: Path) -> bytes:
@@ -28,15 +31,20 @@ def pickled(path: Path) -> bytes:
             return stream.read(_LOOKED_AT)
 
 
+def is_numpy(found: bytes) -> bool:
+    """Whether what `pickled` gave is one NumPy array, and no tensor."""
+    return bool(_NUMPY.search(found[:512]))
+
+
 class PtVector:
     """A patch a file: torch's .pt with one vector (D), alone or the one tensor of a dict."""
 
     endings = ("pt",)
 
     def recognises(self, path: Path) -> bool:
-        """A file of torch's that is not one of a slice."""
+        """A file of torch's that is not one of a slice, and no NumPy array."""
         found = pickled(path)
-        return bool(found) and not (b"features" in found and b"patch_idx" in found)
+        return bool(found) and not (b"features" in found and b"patch_idx" in found) and not is_numpy(found)
 
     def vector(self, path: Path) -> Vectors:
         """The vector (D,); bfloat16 comes as float32. Imports torch. DataError if there is none in it."""

@@ -17,6 +17,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "pt-slice": "milstore.formats.pt_slice:PtSlice",
         "npz": "milstore.formats.npz_slice:NpzSlice",
         "h5": "milstore.formats.h5_slice:H5Slice",
+        "trident": "milstore.formats.trident:TridentSlice",
+        "trident-pt": "milstore.formats.trident:TridentPt",
         "parquet": "milstore.formats.parquet_slice:ParquetSlice",
     },
     "tables": {
@@ -46,7 +48,7 @@ METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
 """What a format of each kind can do, besides `recognises`: all of one of these."""
 ENTRY_POINTS = "milstore.formats"
 """Groups of entry points by which installed packages offer formats: this, a dot, and the kind, such as features."""
-APART = {"pt": "milstore.formats.pt_load", "pt-slice": "milstore.formats.pt_load"}
+APART = dict.fromkeys(("pt", "pt-slice", "trident-pt"), "milstore.formats.pt_load")
 """Formats that are read in processes of their own, since it takes torch, and the module that these import."""
 
 

@@ -13,6 +13,9 @@ _SLICE = ("case_id", "stain", "slice_name")
 _NEAR = (0, -1, 1)
 """What coordinates may differ by and still be the same: tools round differently."""
 
+_AS_KNOWN = ("width", "height", "grid")
+"""What is the known patch's, where a patch is found by its place: grids of one size on the slide name the same patches."""
+
 Row = dict[str, Any]
 
 
@@ -106,7 +109,7 @@ def _number(key: tuple[str, ...], of_slice: list[Row], there: list[Row], followi
             at[row["x"], row["y"]].append(row)
         else:
             row.update({name: found[name] for name in ("patch_idx", "x", "y")})
-            row.update({name: found[name] for name in ("width", "height") if found[name] is not None})
+            row.update({name: found[name] for name in _AS_KNOWN if name in row and found[name] is not None})
         if row["patch_idx"] in taken:
             raise DataError(
                 f"{clip(taken[row['patch_idx']], 200)} and {clip(row['file'], 200)} lie at the same place of {where}: remove one"

@@ -18,8 +18,6 @@ from milstore.store.names import clip
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-ENDINGS = ("svs", "tif", "tiff", "ndpi", "mrxs", "scn", "vms", "vmu", "svslide", "bif", "czi", "dcm")
-"""Endings of files that may be slides, lower case, without the dot: by these they are found in a folder."""
 _OME = "<OME"
 
 
