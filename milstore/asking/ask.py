@@ -37,7 +37,7 @@ from milstore.store.views import (
 )
 
 T = TypeVar("T")
-_CHOICE = ("run", "experiment", "split", "seed", "subset")
+_CHOICE = ("run", "experiment", "split", "seed", "subset", "prediction")
 """What a choice says of the run that answers, beside its cases."""
 
 

@@ -1,6 +1,6 @@
 """Features: a vector a patch, from files of three kinds, packed into the store."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,6 +47,8 @@ class FeaturesReport:
     skipped: tuple[str, ...] = ()
     """Lines about the files whose names were not read and that were left out."""
     notes: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    """The cases that the source has vectors of, in natural order."""
 
     def lines(self) -> list[str]:
         """The report in words."""
@@ -90,6 +92,7 @@ def ingest_features(
     feature_columns: Sequence[str] = (),
     jobs: int | None = None,
     progress: Progress = silent,
+    heed: Callable[[list[str]], None] = lambda _: None,
 ) -> FeaturesReport:
     """Take feature vectors in, all of an encoder's at once.
 
@@ -118,6 +121,7 @@ def ingest_features(
         feature_columns: (c) columns that are taken as features, though they seem to know the label.
         jobs: processes.
         progress: is told how far it is.
+        heed: called with the cases before anything of them is stored; an error that it raises keeps all out.
 
     Raises:
         UsageError: options that do not go together.
@@ -142,7 +146,7 @@ def ingest_features(
         base,
         rebuilds=_rebuilt(base, create_patches or bag_column is not None, label_column) if replace else frozenset(),
     )
-    job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
+    job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress, heed=heed)
     follow_settings(plan)  # what the commit would refuse is told before long reading
     if bag_column is not None and index_column is not None:
         packed = pack_bags(
@@ -179,6 +183,7 @@ def ingest_features(
         zeros=packed.zeros,
         skipped=tuple(left_out(store.settings.name_pattern, packed.skipped, "file")),
         notes=(*job.notes, *packed.edit.notes),
+        cases=tuple(sorted(pc.unique(packed.patches["case_id"]).to_pylist(), key=natural_key)),
     )
 
 
