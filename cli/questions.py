@@ -16,6 +16,7 @@ from milstore.cli import completing
 from milstore.cli.options import (
     CaseOption,
     ExperimentOption,
+    PredictionOption,
     RunOption,
     SeedOption,
     SplitOption,
@@ -39,6 +40,7 @@ SELECTION_OPTIONS = [
     keyword("split", SplitOption, None),
     keyword("seed", SeedOption, None),
     keyword("subset", SubsetOption, None),
+    keyword("prediction", PredictionOption, None),
 ]
 """Which run answers. A question may have parameters of these names, which then are meant."""
 _COMMANDS_OWN = frozenset(

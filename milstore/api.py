@@ -84,7 +84,9 @@ class OpenStore:
         """
         from milstore.charts.render import plot
 
-        return plot(self.store, name, _choice(case, run, experiment, split, seed, subset, prediction), values, chart=chart)
+        return plot(
+            self.store, name, _choice(case, run, experiment, split, seed, subset, prediction), values, chart=chart
+        )
 
     def sql(self, text: str) -> Result:
         """Ask one SQL statement that reads. UsageError for one that is wrong or does more."""

@@ -16,9 +16,10 @@ NEW_LABELS = {"21": 1, "22": 0, "23": 1, "24": 0}
 
 @MadeOnce
 def trained_store(folder: Path) -> Store:
-    """The tiny cohort with experiment `tiny`: a run of each of its two splits."""
+    """The tiny cohort with experiment `tiny`: a run of each of its two splits by each of two seeds."""
     store = tiny_store.anew(folder)
-    train_all(store, SMALL, experiment=EXPERIMENT, threads=1)
+    for seed in (0, 1):
+        train_all(store, SMALL, experiment=EXPERIMENT, threads=1, seed=seed)
     return store
 
 

@@ -12,7 +12,7 @@ from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
 from milstore.store.lease import Lease, read_lease
 from milstore.store.paths import Store, store_option
-from milstore.store.run_reader import LEARNING, RECORDED, read_run, run_ids
+from milstore.store.run_reader import LEARNING, PREDICTION, RECORDED, read_run, run_ids
 from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
 
 State = Literal["waiting", "running", "interrupted", "failed", "done"]
@@ -58,6 +58,10 @@ class RunState:
     """Who trains it, what it waits for, how to go on, what went wrong, or that it learned nothing."""
     model: str | None = None
     """What model it is of; None where it does not say."""
+    kind: str | None = None
+    """training, recorded, imported or prediction; None of one that is not finished."""
+    source_run_id: str | None = None
+    """Of a prediction by one model: the run whose weights made it."""
 
     @property
     def goes_on(self) -> bool:
@@ -166,6 +170,8 @@ def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
         since=run["finished_at"],
         note=mark(run.get(LEARNING)),
         model=run.get("model"),
+        kind=run.get("kind"),
+        source_run_id=run.get("source_run_id"),
     )
 
 
@@ -255,6 +261,8 @@ def _judge(
             "interrupted",
             f"{why}recorded by another trainer: record(…) of the same experiment, split and seed goes on",
         )
+    if draft is not None and draft.facts.get("kind") == PREDICTION:
+        return "failed", f"milstore predict … --name {draft.facts.get('experiment')} makes it anew"
     at_work = _at_work(entry, queue) if entry is not None else None
     if at_work is not None:
         return at_work

@@ -28,7 +28,7 @@ from milstore.store.fingerprints import features_fingerprint
 from milstore.store.names import check_name, named, natural_key
 from milstore.store.paths import Store
 from milstore.store.prediction_runs import Prediction, members, predictions
-from milstore.store.run_reader import PREDICTED, read_run, run_ids
+from milstore.store.run_reader import NO_ATTENTION, PREDICTED, read_run, run_ids
 from milstore.store.training_lease import TrainingLease
 from milstore.store.verified import verified_run
 from milstore.store.write_run import Told
@@ -67,6 +67,14 @@ class Call:
     true_class: str | None
     """Its class as the store has it; None without a label."""
 
+    def row(self) -> tuple[Any, ...]:
+        """It as a row of a table with the columns CALL_COLUMNS."""
+        agree = f"{self.agreeing} of {self.models}"
+        return self.case_id, self.pred_class, self.probability, self.lowest, self.highest, agree, self.true_class
+
+
+CALL_COLUMNS = ("case_id", "pred_class", "probability", "lowest", "highest", "models_agree", "true_class")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PredictReport:
@@ -79,6 +87,8 @@ class PredictReport:
     computed: int
     """How many times a model was asked about a case; 0 where the store had everything."""
     models: int
+    attends: bool
+    """Whether the models have attention."""
     calls: tuple[Call, ...]
     """The cases that were asked about, in natural order."""
     notes: tuple[str, ...]
@@ -232,6 +242,7 @@ def _predict(work: _Work, arrived: Arrival) -> PredictReport:
         run_id=run_id,
         computed=computed,
         models=len(work.loaded),
+        attends=attention_kind(work.sources) != NO_ATTENTION,
         calls=calls,
         notes=tuple(notes),
     )
@@ -333,7 +344,7 @@ def _settle_mean(work: _Work, cohort: Cohort, cases: Sequence[str], told: Told) 
     chosen = [case for case in cases if case in common]
     if whole.means and set(members(store, whole.means[-1])) == set(runs) and _same_labels(store, whole.means[-1], told):
         return whole.means[-1]
-    tables = mean_tables(store, of_model, chosen, told, attends=attention_kind(work.sources) != "none")
+    tables = mean_tables(store, of_model, chosen, told, attends=attention_kind(work.sources) != NO_ATTENTION)
     packed = open_features(store, cohort, work.sources.encoder)
     return store_run(
         store,

@@ -4,13 +4,14 @@ A prediction grows: where further cases or models come to it, further runs are w
 further mean. Of the means the newest is of all its cases and models, and it is the one that answers.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from milstore.errors import ConflictError, StoreError, UsageError
+from milstore.store.findings import DAMAGE, NOTE, Finding
 from milstore.store.names import named, nearest
-from milstore.store.paths import Store
+from milstore.store.paths import RUN_FOLDER, Store, store_option
 from milstore.store.run_reader import PREDICTED, PREDICTION, read_run, run_ids
 
 Facts = Mapping[str, Any]
@@ -84,6 +85,32 @@ def find_prediction(store: Store, name: str, read: Read = read_run) -> Predictio
 def members(store: Store, mean: str, read: Read = read_run) -> tuple[str, ...]:
     """The runs that a mean is the mean of, each of one model and some of the cases."""
     return tuple((read(store, mean).get(PREDICTED) or {}).get("runs", ()))
+
+
+def check_predictions_of(store: Store) -> Iterator[Finding]:
+    """What predictions stand on and is no more: a run that a mean is of, or the run whose weights made one."""
+    there, where = set(run_ids(store)), store_option(store)
+    for prediction in predictions(store).values():
+        remove = f"remove it by milstore runs delete {prediction.name}{where}"
+        for run_id in prediction.run_ids:
+            facts = read_run(store, run_id)
+            source, said = facts.get("source_run_id"), facts.get(PREDICTED) or {}
+            place = f"{store.runs.name}/{RUN_FOLDER}{run_id}"
+            if missing := [each for each in said.get("runs", ()) if each not in there]:
+                what = f"the mean of runs that are gone ({named(missing)}): what its models say one by one is not known"
+                yield Finding(
+                    kind=DAMAGE, where=place, what=what, repair=f"{remove}, and milstore predict makes it again"
+                )
+            elif source and source not in there:
+                what = f"made by the weights of run {source}, which is gone"
+                yield Finding(
+                    kind=NOTE, where=place, what=what, repair=f"nothing is broken: restore that run, or {remove}"
+                )
+            elif source and read_run(store, source).get("weights_sha256") != said.get("weights_sha256"):
+                what = f"made by other weights than run {source} has"
+                yield Finding(
+                    kind=DAMAGE, where=place, what=what, repair=f"{remove}, and milstore predict makes it again"
+                )
 
 
 def refuse_parted(store: Store, run_ids: Collection[str]) -> None:
