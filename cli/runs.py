@@ -79,7 +79,7 @@ def list_runs(
     for run_id in listing.damaged:
         say(f"note: the predictions of run {run_id} cannot be read: milstore doctor says more")
     for row in (run.state for run in listing.runs):
-        if row.state in ("interrupted", "failed") or (row.state == "done" and row.note):
+        if row.state in ("interrupted", "failed") or (row.state == "done" and row.note and not row.is_mean):
             say(f"{row.state}: {_name(row)}: {row.note}")
 
 

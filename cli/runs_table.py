@@ -106,7 +106,7 @@ def _state(row: RunState) -> str:
     """How far a run is."""
     if row.state == "done" and row.kind == PREDICTION:
         model = (row.source_run_id or "").rpartition("-")[2]
-        return f"prediction by {model}" if model else "prediction: mean of its models"
+        return f"prediction by {model}" if model else f"prediction: {row.note or 'mean of its models'}"
     if row.state == "done":
         # What is done and has a note learned nothing: nobody is to read its numbers as a result.
         return f"done: {row.note}" if row.note else "done"

@@ -6,6 +6,8 @@ from milstore.analysis.recall import AUC, MEANS
 from milstore.analysis.roc import MEAN, POOLED
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import pyarrow as pa
 
 SCOPES = {"recall": "scope", "confusion": "scope", "roc": "curve"}
@@ -14,6 +16,11 @@ NEW_CASES, INTERNAL = "new cases", "internal test"
 """What the two scopes are called."""
 _WHOLE = (POOLED, "all splits pooled")
 """Scopes of all splits together."""
+
+
+def main_scope(scopes: "Sequence[str]") -> str:
+    """The scope that an answer is about: all splits pooled, new cases where internal ones stand beside them, else the last."""
+    return next((scope for scope in (POOLED, NEW_CASES) if scope in scopes), scopes[-1])
 
 
 def beside(question: str, new: "pa.Table", internal: "pa.Table") -> "pa.Table":
@@ -39,11 +46,11 @@ def beside(question: str, new: "pa.Table", internal: "pa.Table") -> "pa.Table":
         is_auc = pc.equal(rows["measure"], AUC)
         of_means = internal.filter(pc.and_(pc.equal(internal[column], mean), pc.equal(internal["measure"], AUC)))
         rows = pa.concat_tables([rows.filter(pc.invert(is_auc)), of_means])
-    parts = [_called(new, column, NEW_CASES), _called(rows, column, INTERNAL)]
+    parts = [called(new, column, NEW_CASES), called(rows, column, INTERNAL)]
     return pa.concat_tables([parts[0], parts[1].cast(parts[0].schema)])
 
 
-def _called(table: "pa.Table", column: str, name: str) -> "pa.Table":
+def called(table: "pa.Table", column: str, name: str) -> "pa.Table":
     """A table with one name in a column, but for the rows of a mean over splits of one run, which say nothing new."""
     import pyarrow as pa
     import pyarrow.compute as pc

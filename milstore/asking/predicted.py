@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from milstore.analysis.internal import SCOPES, beside
+from milstore.analysis.internal import NEW_CASES, SCOPES, beside, called
 from milstore.asking.result import Result
 from milstore.errors import MilstoreError
 from milstore.store.paths import Store
@@ -32,7 +32,9 @@ group by all
 """
 
 
-def of_prediction(store: Store, name: str, question: str, result: Result, ask: Callable[[str], Result]) -> Result:
+def of_prediction(
+    store: Store, name: str, question: str, result: Result, ask: Callable[[str], Result] | None
+) -> Result:
     """The answer with what a prediction has to say besides.
 
     Args:
@@ -40,10 +42,13 @@ def of_prediction(store: Store, name: str, question: str, result: Result, ask: C
         name: the prediction's.
         question: the question's.
         result: its answer.
-        ask: asks the same of an experiment, all its cases; its errors mean that there is no internal test.
+        ask: asks the same of an experiment, all its cases; its errors mean that there is no internal test. None where none
+            is wanted.
     """
     found = find_prediction(store, name, verified_run)
-    if question in SCOPES:
+    if question in SCOPES and ask is None:
+        return _after(result, lambda new: called(new, SCOPES[question], NEW_CASES))
+    if question in SCOPES and ask is not None:
         return _beside_internal(result, question, found.experiment, ask)
     ranges = _Ranges(store, found.answering)
     shown = result.shown

@@ -54,7 +54,7 @@ def choose_runs(
 ) -> tuple[list[Run], str, list[Run]]:
     """The runs that answer, how to call them, and all runs of their experiment. `newer` is given what to say of others."""
     if choice.prediction is not None:
-        return _predicted(store, choice.prediction)
+        return _predicted(store, choice.prediction, over)
     if choice.run is not None:
         run = _named_run(store, choice)
         return [run], f"run {run.run_id}", []
@@ -108,12 +108,15 @@ def _title(experiment: str, split: int | None, seed: int | None) -> str:
     return ", ".join(parts + ([] if seed is None else [f"seed {seed}"]))
 
 
-def _predicted(store: Store, name: str) -> tuple[list[Run], str, list[Run]]:
-    """The mean of a prediction's models."""
+def _predicted(store: Store, name: str, over: Over) -> tuple[list[Run], str, list[Run]]:
+    """The mean of a prediction's models; for a question about runs, those of each model."""
     found = find_prediction(store, name, verified_run)
-    run = finished_run(store, found.answering)
-    models = counted(len({_source(store, run_id) for run_id in members(store, run.run_id, verified_run)}), "model")
-    return [run], f"prediction {name}, mean of {models} of experiment {found.experiment}", []
+    mean = finished_run(store, found.answering)
+    runs = members(store, mean.run_id, verified_run)
+    models = f"{counted(len({_source(store, run_id) for run_id in runs}), 'model')} of experiment {found.experiment}"
+    if over.runs:
+        return [finished_run(store, run_id) for run_id in runs], f"prediction {name}, {models}", []
+    return [mean], f"prediction {name}, mean of {models}", []
 
 
 def _source(store: Store, run_id: str) -> str:

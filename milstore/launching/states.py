@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from milstore.analysis.learning import mark
@@ -64,6 +64,11 @@ class RunState:
     """Of a prediction by one model: the run whose weights made it."""
 
     @property
+    def is_mean(self) -> bool:
+        """Whether it is the mean of a prediction's models."""
+        return self.kind == PREDICTION and self.source_run_id is None
+
+    @property
     def goes_on(self) -> bool:
         """Whether something will become of it without anybody's doing."""
         return self.state in ("waiting", "running")
@@ -116,7 +121,7 @@ def states(store: Store, *, ask: Ask = ask_queue) -> list[RunState]:
     ]
     by_run = {entry.run_id: entry for entry in entries if entry.run_id}
     finished = set(run_ids(store))
-    done = [_finished(read_run(store, run_id), by_run.get(run_id)) for run_id in finished]
+    done = _superseded([_finished(read_run(store, run_id), by_run.get(run_id)) for run_id in finished])
     drafts = [draft for draft in list_drafts(store) if draft.run_id not in finished]
     unfinished_ids = {draft.run_id for draft in drafts}
     not_begun = _not_begun(entries, {(row.experiment, row.split_set, row.split, row.seed): row.since for row in done})
@@ -155,6 +160,18 @@ def _not_begun(entries: Iterable[_Entry], finished: dict[Key, str]) -> list[_Ent
         entry
         for key, entry in newest.items()
         if entry.run_id is None and finished.get(key, "") < entry.launch.facts["submitted_at"]
+    ]
+
+
+def _superseded(rows: list[RunState]) -> list[RunState]:
+    """The rows, with a note at the means of a prediction that a later mean has taken the place of."""
+    newest: dict[str, tuple[str, int, str]] = {}
+    for row in rows:
+        if row.is_mean:
+            newest[row.experiment] = max(newest.get(row.experiment, ("", 0, "")), _by_time(row))
+    return [
+        replace(row, note="an earlier mean") if row.is_mean and newest[row.experiment] != _by_time(row) else row
+        for row in rows
     ]
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from milstore.errors import ConflictError, UsageError
-from milstore.ingest.features import ingest_features
+from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.labels import ingest_labels
 from milstore.predicting.sources import Sources, refuse_trained_on
 from milstore.progress import Progress, silent
@@ -104,16 +104,7 @@ def take_in(
     notes: list[str] = []
     of_features: tuple[str, ...] = ()
     if given.features is not None:
-        report = ingest_features(
-            store,
-            given.features,
-            encoder=sources.encoder,
-            create_patches=True,
-            format=given.format,
-            jobs=given.jobs,
-            progress=progress,
-            heed=heed,
-        )
+        report = _take_features(store, given.features, given, packed, progress, heed)
         of_features = report.cases
         notes += _of_these(report.lines())
     if given.labels is not None:
@@ -126,6 +117,34 @@ def take_in(
         )
     cases = {*asked, *of_features, *(case for case in of_labels if case in there)}
     return Arrival(cases=tuple(sorted(cases, key=natural_key)), notes=tuple(notes))
+
+
+def _take_features(
+    store: Store,
+    folder: Path,
+    given: Given,
+    packed: PackedFeatures,
+    progress: Progress,
+    heed: Callable[[list[str]], None],
+) -> FeaturesReport:
+    try:
+        return ingest_features(
+            store,
+            folder,
+            encoder=packed.encoder,
+            create_patches=True,
+            format=given.format,
+            jobs=given.jobs,
+            progress=progress,
+            heed=heed,
+        )
+    except ConflictError as error:
+        if not str(error).startswith("the store has other features"):
+            raise
+        raise ConflictError(
+            f"{folder} holds no such features as the models know ({packed.encoder}: {packed.n_features} numbers each), or other "
+            "ones of patches that the store has: make them by the encoder that the models were trained on"
+        ) from error
 
 
 def _asked(store: Store, cases: Sequence[str], packed: PackedFeatures) -> list[str]:
