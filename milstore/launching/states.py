@@ -165,10 +165,10 @@ def _not_begun(entries: Iterable[_Entry], finished: dict[Key, str]) -> list[_Ent
 
 def _superseded(rows: list[RunState]) -> list[RunState]:
     """The rows, with a note at the means of a prediction that a later mean has taken the place of."""
-    newest: dict[str, tuple[str, int, str]] = {}
+    newest: dict[str, tuple[str, str, int]] = {}
     for row in rows:
         if row.is_mean:
-            newest[row.experiment] = max(newest.get(row.experiment, ("", 0, "")), _by_time(row))
+            newest[row.experiment] = max(newest.get(row.experiment, ("", "", 0)), _by_time(row))
     return [
         replace(row, note="an earlier mean") if row.is_mean and newest[row.experiment] != _by_time(row) else row
         for row in rows
