@@ -25,7 +25,7 @@ COMMANDS = {
     "doctor": Entry("doctor", "Check every promise the store makes, and say how to repair what is broken."),
     "ingest": Entry(
         "ingest",
-        "Take labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
+        "Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     ),
     "encode": Entry("encode", "Compute features from the patch images with an encoder."),
     "splits": Entry("splits", "Make, show, check and delete train/val/test splits."),
@@ -35,6 +35,7 @@ COMMANDS = {
     "query": Entry("query", "Ask a question of the runs: each .sql file is a subcommand."),
     "plot": Entry("plot", "Draw the answer to a question, as a page, a picture or Vega-Lite."),
     "report": Entry("report", "Write everything about an experiment or a run as one page."),
+    "export": Entry("export", "Write features, attention and places as files that other tools read."),
     "sql": Entry("sql", "Ask one SQL statement, read-only."),
     "shell": Entry("shell", "Ask SQL statement after statement, read-only."),
     "runs": Entry("runs", "List, follow, show, compare and delete runs."),

@@ -8,7 +8,7 @@ from typer.main import get_command
 
 from milstore import queries
 from milstore.charts import charted
-from milstore.cli.lazy import load_entry
+from milstore.cli.lazy import LazyGroup, load_entry
 from milstore.cli.main import COMMANDS, app
 from milstore.cli.questions import QuestionGroup
 
@@ -49,7 +49,8 @@ def _command(name: str, command: Any, parent: Any) -> list[str]:
     # The questions have a page of their own.
     if parent is not None and hasattr(command, "commands") and not isinstance(command, QuestionGroup):
         for child in command.list_commands(context):
-            blocks += _command(child, command.get_command(context, child), context)
+            own = load_entry(child, command.entries[child]) if isinstance(command, LazyGroup) else None
+            blocks += _command(child, own or command.get_command(context, child), context)
     return blocks
 
 

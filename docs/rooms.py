@@ -16,7 +16,7 @@ LAYERS: tuple[set[str], ...] = (
     {"schema", "queries"},
     {"store"},
     {"formats", "pixels", "encoders", "ingest", "recording", "models", "training", "evidence", "asking", "analysis"},
-    {"charts", "launching", "predicting"},
+    {"charts", "launching", "predicting", "exporting"},
     {"report", "viewer", "demo"},
     {"api"},
     {"cli"},

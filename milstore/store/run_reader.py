@@ -42,7 +42,10 @@ OWN_LABELS = "labels_of_run"
 PREDICTED = "predicted"
 """Entry of `run.json` of a run of kind prediction. `experiment`: whose models made it. `weights_sha256`: of the model's weights,
 where one model made it. `runs`: of the mean of several models, the runs that it is the mean of."""
-FURTHER_FACTS = (KNOWN, OWN_LABELS, PREDICTED)
+FIGURES = "figures"
+"""Entry of `run.json` of a run that another tool made. `by`: the tool. `said`: how its figures, which are of slides, became
+those of cases, in words; empty where they are of cases."""
+FURTHER_FACTS = (KNOWN, OWN_LABELS, PREDICTED, FIGURES)
 """Entries of `run.json` that only some runs have."""
 PREDICTION = "prediction"
 """The `kind` of a run that speaks of new cases, by the weights of another run or as the mean of several such. Its `experiment`
