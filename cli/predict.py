@@ -32,6 +32,15 @@ def command(
             show_default=False,
         ),
     ] = None,
+    slides: Annotated[
+        Path | None,
+        typer.Option(
+            "--slides",
+            help="Slides of new cases: a slides table with their files, or a folder whose names the pattern reads. They are cut "
+            "as the models' patches were, and encoded by the encoder that the runs name.",
+            show_default=False,
+        ),
+    ] = None,
     cohort: Annotated[
         Path | None,
         typer.Option(
@@ -64,11 +73,37 @@ def command(
     ] = None,
     label_map: Annotated[
         str | None,
-        typer.Option("--map", help="Class of each of its labels, as for milstore ingest labels.", show_default=False),
+        typer.Option(
+            "--map",
+            help="Class of each label of the cohort or the slides table, as for milstore ingest labels.",
+            show_default=False,
+        ),
     ] = None,
     missing: Annotated[
         str | None,
-        typer.Option("--missing", help="Its marks of an unknown label, as there.", show_default=False),
+        typer.Option("--missing", help="Marks of an unknown label there.", show_default=False),
+    ] = None,
+    stain: Annotated[
+        str | None, typer.Option("--stain", help="The stain of all slides, where nothing says it.", show_default=False)
+    ] = None,
+    tcga: Annotated[bool, typer.Option("--tcga", help="The slides' names are barcodes of TCGA.")] = False,
+    slide_mpp: Annotated[
+        float | None,
+        typer.Option(
+            "--slide-mpp",
+            help="Micrometres a pixel of level 0 of slides of which neither file nor table says it.",
+            show_default=False,
+        ),
+    ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            "--encoder", help="./file.py:Class of the runs' encoder, where it is your own.", show_default=False
+        ),
+    ] = None,
+    encoder_folder: Annotated[
+        Path | None,
+        typer.Option("--encoder-folder", help="The folder of the runs' encoder, where it is one.", show_default=False),
     ] = None,
     features_format: Annotated[
         str | None,
@@ -99,21 +134,43 @@ def command(
     from milstore.ingest.labels import parse_map
     from milstore.predicting.arrival import Given, Labels
     from milstore.predicting.predict import predict
+    from milstore.predicting.slides import SlidesGiven
 
-    if cohort is None and any(each is not None for each in (case_column, label_column, label_map, missing)):
-        raise UsageError("--case-column, --label-column, --map and --missing speak of --cohort: name its table")
+    if cohort is None and (case_column is not None or label_column is not None):
+        raise UsageError("--case-column and --label-column speak of --cohort: name its table")
+    if cohort is None and slides is None and (label_map is not None or missing is not None):
+        raise UsageError("--map and --missing speak of --cohort or of a slides table: name one")
     if features is None and features_format is not None:
         raise UsageError("--features-format speaks of --features: name their folder")
+    if slides is None and (tcga or any(each is not None for each in (stain, slide_mpp, encoder, encoder_folder))):
+        raise UsageError("--stain, --tcga, --slide-mpp, --encoder and --encoder-folder speak of --slides: name them")
+    classes = None if label_map is None else parse_map(label_map)
+    marks = None if missing is None else missing.split(",")
     labels = None
     if cohort is not None:
         labels = Labels(
-            file=cohort,
-            case_column=case_column,
-            label_column=label_column,
-            label_map=None if label_map is None else parse_map(label_map),
-            missing=None if missing is None else missing.split(","),
+            file=cohort, case_column=case_column, label_column=label_column, label_map=classes, missing=marks
         )
-    given = Given(cases=tuple(case or ()), features=features, labels=labels, format=features_format, jobs=jobs)
+    of_slides = None
+    if slides is not None:
+        of_slides = SlidesGiven(
+            path=slides,
+            stain=stain,
+            tcga=tcga,
+            slide_mpp=slide_mpp,
+            label_map=classes if cohort is None else None,
+            missing=marks if cohort is None else None,
+            encoder=encoder,
+            encoder_folder=encoder_folder,
+        )
+    given = Given(
+        cases=tuple(case or ()),
+        features=features,
+        slides=of_slides,
+        labels=labels,
+        format=features_format,
+        jobs=jobs,
+    )
     opened = open_current(store)
     with telling() as progress:
         report = predict(

@@ -11,6 +11,7 @@ from pathlib import Path
 from milstore.errors import ConflictError, UsageError
 from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.labels import ingest_labels
+from milstore.predicting.slides import SlidesGiven, take_slides, way_of, without_features
 from milstore.predicting.sources import Sources, refuse_trained_on
 from milstore.progress import Progress, silent
 from milstore.store.case_ids import asked_cases
@@ -40,6 +41,8 @@ class Given:
     """Cases that the store has, with features."""
     features: Path | None = None
     """Features of new cases: files as `ingest_features` takes them."""
+    slides: SlidesGiven | None = None
+    """Whole slides of new cases, and the encoder of the models."""
     labels: Labels | None = None
     """An external cohort. Its cases are predicted too, as far as they have features."""
     format: str | None = None
@@ -50,7 +53,7 @@ class Given:
     @property
     def is_empty(self) -> bool:
         """Whether no case is given."""
-        return not self.cases and self.features is None and self.labels is None
+        return not self.cases and self.features is None and self.slides is None and self.labels is None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +102,8 @@ def take_in(
     heed(asked)
     of_labels = _looked_at(store, given.labels) if given.labels is not None else []
     heed(of_labels)
-    if given.labels is not None and given.features is None:
+    way = None if given.slides is None else way_of(read_cohort(store), sources.encoder, given.slides)
+    if given.labels is not None and given.features is None and given.slides is None:
         _refuse_all_without(packed, of_labels, given.labels.file)
     notes: list[str] = []
     of_features: tuple[str, ...] = ()
@@ -107,6 +111,10 @@ def take_in(
         report = _take_features(store, given.features, given, packed, progress, heed)
         of_features = report.cases
         notes += _of_these(report.lines())
+    of_slides: list[str] = []
+    if given.slides is not None and way is not None:
+        of_slides, said = take_slides(store, given.slides, way, heed, given.jobs, progress)
+        notes += said
     if given.labels is not None:
         notes += _take_labels(store, given.labels)
     there = open_features(store, read_cohort(store), sources.encoder).case_rows
@@ -115,7 +123,8 @@ def take_in(
         notes.append(
             f"without features of {sources.encoder}, so not predicted: {counted(len(without), 'case')} ({named(without)})"
         )
-    cases = {*asked, *of_features, *(case for case in of_labels if case in there)}
+    notes += without_features(of_slides, there, sources.encoder)
+    cases = {*asked, *of_features, *(case for case in (*of_slides, *of_labels) if case in there)}
     return Arrival(cases=tuple(sorted(cases, key=natural_key)), notes=tuple(notes))
 
 

@@ -22,6 +22,7 @@ from milstore.predicting.storing import (
 )
 from milstore.progress import Progress, silent
 from milstore.schema.columns import NEW
+from milstore.store import predicted
 from milstore.store.cohort import Cohort, migrate, read_cohort
 from milstore.store.features import PackedFeatures, open_features
 from milstore.store.fingerprints import features_fingerprint
@@ -34,9 +35,8 @@ from milstore.store.verified import verified_run
 from milstore.store.write_run import Told
 from milstore.training.bags import coordinates
 from milstore.training.data_loading import open_bags
-from milstore.training.evaluation import attention_table, coverage_table, evaluate, prediction_tables, score_table
+from milstore.training.evaluation import attention_table, coverage_table, evaluate, score_table
 from milstore.training.job import utc_now
-from milstore.training.loop import SplitCases
 from milstore.training.memory import parse_memory
 from milstore.training.provenance import (
     code_version,
@@ -295,8 +295,12 @@ def _ask_model(
         bags = open_bags(packed, cases, work.device, most, coordinates(cohort, packed))
         results = evaluate(loaded.model, bags, cases, work.device)
     subset_of = dict.fromkeys(cases, NEW)
-    split_cases: Any = SplitCases(subset_of, {case: told.label_of[case] for case in cases})  # type: ignore[arg-type]
-    predictions_, probabilities = prediction_tables(results, split_cases)
+    predictions_, probabilities = predicted.prediction_tables(
+        cases,
+        [NEW] * len(cases),
+        [told.label_of[case] for case in cases],
+        np.array([result.probability_C for result in results]),
+    )
     facts = loaded.source.facts
     store_run(
         work.store,
