@@ -31,6 +31,7 @@ COMMANDS = {
     "encode": Entry("encode", "Compute features of the patches with an encoder, from images or slides."),
     "splits": Entry("splits", "Make, show, check and delete train/val/test splits."),
     "train": Entry("train", "Train a model on one split, or on all, and store the run."),
+    "predict": Entry("predict", "Let a trained experiment answer for new cases: each of its models, and their mean."),
     "models": Entry("models", "List the models, or a model's settings with their help and defaults."),
     "query": Entry("query", "Ask a question of the runs: each .sql file is a subcommand."),
     "plot": Entry("plot", "Draw the answer to a question, as a page, a picture or Vega-Lite."),

@@ -43,6 +43,14 @@ ExperimentOption = Annotated[
 SplitOption = Annotated[int | None, typer.Option("--split", help="The run of this split answers, in place of --run.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed, where the experiment has several.")]
 SubsetOption = Annotated[str | None, typer.Option("--subset", help="train, val, test or all (default: test).")]
+PredictionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prediction",
+        help="The prediction of new cases that answers, by the mean of its models; in place of --run and --experiment.",
+        autocompletion=completing.predictions,
+    ),
+]
 CaseOption = Annotated[
     list[str] | None,
     typer.Option("--case", help="A case; may be given several times.", autocompletion=completing.cases),

@@ -17,6 +17,7 @@ from milstore.cli.options import (
     ByOption,
     CaseOption,
     ExperimentOption,
+    PredictionOption,
     RunOption,
     SeedOption,
     SplitOption,
@@ -40,6 +41,7 @@ SELECTION_OPTIONS = [
     keyword("split", SplitOption, None),
     keyword("seed", SeedOption, None),
     keyword("subset", SubsetOption, None),
+    keyword("prediction", PredictionOption, None),
 ]
 """Which run answers. A question may have parameters of these names, which then are meant."""
 _COMMANDS_OWN = frozenset(

@@ -30,7 +30,7 @@ class OpenStore:
     """A store, and what can be asked of it. It holds no connection and no lock: any number may be open at once.
 
     Every question takes, beside its own parameters, the words that say which run answers: `run`, `experiment`, `split`,
-    `seed`, `subset` and `case` (one case, or several in a list), as the options of `milstore query` do.
+    `seed`, `subset`, `prediction` and `case` (one case, or several in a list), as the options of `milstore query` do.
     """
 
     store: Store
@@ -51,6 +51,7 @@ class OpenStore:
         seed: int | None = None,
         subset: str | None = None,
         by: str | None = None,
+        prediction: str | None = None,
         **values: Any,
     ) -> Result:
         """Ask a question by its name; with `by`, of each group of cases that has one value of this attribute.
@@ -62,7 +63,7 @@ class OpenStore:
             UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
             StoreError: the store holds no finished run.
         """
-        choice = _choice(case, run, experiment, split, seed, subset)
+        choice = _choice(case, run, experiment, split, seed, subset, prediction)
         if by is None:
             return ask(self.store, name, choice, values)
         from milstore.asking.grouped import ask_by
@@ -80,6 +81,7 @@ class OpenStore:
         seed: int | None = None,
         subset: str | None = None,
         by: str | None = None,
+        prediction: str | None = None,
         chart: "Draw | None" = None,
         **values: Any,
     ) -> Any:
@@ -91,7 +93,8 @@ class OpenStore:
         """
         from milstore.charts.render import plot
 
-        return plot(self.store, name, _choice(case, run, experiment, split, seed, subset), values, chart=chart, by=by)
+        choice = _choice(case, run, experiment, split, seed, subset, prediction)
+        return plot(self.store, name, choice, values, chart=chart, by=by)
 
     def sql(self, text: str) -> Result:
         """Ask one SQL statement that reads. UsageError for one that is wrong or does more."""
@@ -165,6 +168,7 @@ class OpenStore:
         split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
+        prediction: str | None = None,
     ) -> Path:
         """Write the report of a run or an experiment, as a page or (for a file ending in .md) as markdown.
 
@@ -176,6 +180,7 @@ class OpenStore:
             split: the split whose run answers.
             seed: the seed, where the experiment has several.
             subset: train, val, test or all; test unless said.
+            prediction: the prediction of new cases that answers, in place of run and experiment.
 
         Raises:
             UsageError: the run, experiment, seed, subset or case does not exist.
@@ -184,7 +189,7 @@ class OpenStore:
         """
         from milstore.report.writing import write_report
 
-        write_report(self.store, Path(path), _choice(case, run, experiment, split, seed, subset))
+        write_report(self.store, Path(path), _choice(case, run, experiment, split, seed, subset, prediction))
         return Path(path)
 
 
@@ -195,6 +200,7 @@ def _choice(
     split: int | None,
     seed: int | None,
     subset: str | None,
+    prediction: str | None,
 ) -> Choice:
     if case is None:
         cases: Sequence[str | int] = ()
@@ -208,6 +214,7 @@ def _choice(
         split=split,
         seed=seed,
         subset=subset,
+        prediction=prediction,
         cases=tuple(str(one) for one in cases),
     )
 

@@ -55,6 +55,10 @@ class SlidesReport:
     """Cases of each class, where the table has labels."""
     dry_run: bool = False
     notes: tuple[str, ...] = ()
+    case_of: Mapping[str, str] = field(default_factory=dict)
+    """The case of each slide."""
+    path_of: Mapping[str, str] = field(default_factory=dict)
+    """The file of each slide of which it is said."""
 
     def lines(self) -> list[str]:
         """The report in words."""
@@ -472,4 +476,6 @@ def _report(
         labels={name: labels[name] for name in found.wanted},
         dry_run=dry_run,
         notes=tuple(notes),
+        case_of={slide_id: row[CASE] for slide_id, row in found.rows.items()},
+        path_of={slide_id: row["path"] for slide_id, row in found.rows.items() if row.get("path")},
     )
