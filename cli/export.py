@@ -5,6 +5,10 @@ import typer
 from milstore.cli.lazy import Entry, LazyGroup
 
 EXPORTS = {
+    "qupath": Entry(
+        "export_qupath",
+        "Write the patches of cases as tiles for QuPath, with attention as their colour and measurements: a GeoJSON a slide.",
+    ),
     "slide-vectors": Entry(
         "export_slide_vectors", "Write a folder of slide-level vectors, as TRIDENT makes them, as one table."
     ),

@@ -115,7 +115,19 @@ def ask(
         UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
         StoreError: the store holds no finished run.
     """
-    query = queries.load(name, store.queries)
+    return ask_query(store, queries.load(name, store.queries), choice, values, timeout=timeout, con=con)
+
+
+def ask_query(
+    store: Store,
+    query: queries.Query,
+    choice: Choice | None = None,
+    values: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    con: duckdb.DuckDBPyConnection | None = None,
+) -> Result:
+    """Ask a question that was read, such as one of an export, which has no name. Arguments and errors are those of `ask`."""
     with reading(store):
         return _ask(store, query, choice or Choice(), values, timeout, con)
 

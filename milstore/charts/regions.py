@@ -1,5 +1,6 @@
 """`regions`: how many times its even share of attention each annotated region gets, by class, and in the cases asked for."""
 
+import textwrap
 from typing import Any
 
 import altair as alt
@@ -45,7 +46,9 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
         scale=alt.Scale(type="log", nice=False, padding=14),
         axis=alt.Axis(format="~g", tickCount=6),
     )
-    strip = strips(points, about, groups=regions, y=y, tooltip=_tooltip(), width=WIDTH, height=300)
+    # Long names are broken, so that they do not run into each other.
+    labels = [textwrap.wrap(name, max(8, 64 // len(regions)))[:3] for name in regions]
+    strip = strips(points, about, groups=regions, labels=labels, y=y, tooltip=_tooltip(), width=WIDTH, height=300)
     even = alt.Chart(pd.DataFrame({"even": [1.0]})).mark_rule(color=NEUTRAL, strokeDash=[5, 4], strokeWidth=1.2)
     title = answered(about, _answer(frame, about), ["Dashed: attention as even as the patches.", NOTE, *notes])
     return themed(alt.layer(even.encode(y="even:Q"), strip).properties(title=title))
