@@ -17,7 +17,7 @@ import pyarrow as pa
 from milstore.ingest.cohort_update import put_patches
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, with_case_order
-from tests.making import levels, make_run, make_splits
+from tests.making import MadeOnce, levels, make_run, make_splits
 
 EDGE = 256
 SLIDES: dict[str, dict[str, Any]] = {
@@ -28,6 +28,7 @@ SLIDES: dict[str, dict[str, Any]] = {
 """S3_HE has no patches."""
 
 
+@MadeOnce
 def slide_store(folder: Path, **of_slide: Any) -> Store:
     """The store; `of_slide` are further columns of the table of slides."""
     store = create_store(folder)

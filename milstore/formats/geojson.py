@@ -117,11 +117,11 @@ def _take(found: Drawing, feature: Mapping[str, Any], where: str) -> None:
     polygons = []
     for rings in _polygons(feature.get("geometry"), where):
         outlines = [_ring(ring, where) for ring in rings]
-        found.unclosed += sum(not closed for _, closed in outlines)
-        kept = [ring for ring, _ in outlines if len(np.unique(ring, axis=0)) > 2]
+        kept = [(ring, closed) for ring, closed in outlines if len(np.unique(ring, axis=0)) > 2]
         # A hole in nothing is none.
-        if kept and kept[0] is outlines[0][0]:
-            polygons.append(tuple(kept))
+        if kept and kept[0][0] is outlines[0][0]:
+            polygons.append(tuple(ring for ring, _ in kept))
+            found.unclosed += sum(not closed for _, closed in kept)
     if not polygons:
         found.without_area += 1
         return

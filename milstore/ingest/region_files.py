@@ -133,7 +133,8 @@ def patches_of(patches: pa.Table, files: Sequence[Placed]) -> list[PlacedPatches
 
 
 def _with_centres(rows: pa.Table, unit: str) -> PlacedPatches:
-    there = pc.fill_null(pc.equal(rows["unit"], unit), False)
+    # Coordinates of which nothing else is said count pixels of the slice.
+    there = pc.equal(pc.fill_null(rows["unit"], "slice"), unit)
     for name in ("x", "y", "width", "height"):
         there = pc.and_(there, pc.is_valid(rows[name]))
     placed = rows.filter(there)

@@ -21,7 +21,7 @@ from milstore.pixels.slide_bounds import Begin
 from milstore.schema.arrow import arrow_schema
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, edit_cohort
-from milstore.store.names import clip, counted, natural_key
+from milstore.store.names import clip, natural_key
 from milstore.store.patch_index import PLACE
 from milstore.store.slice_files import FileNames
 from milstore.store.slides import Slides
@@ -213,8 +213,8 @@ def _keys(rows: Collection[tuple[Any, ...]], columns: Sequence[str]) -> pa.Table
 
 def _refuse(lost: pa.Table) -> None:
     row = lost.sort_by([(name, "ascending") for name in (*PLACE, "region")]).slice(0, 1).to_pylist()[0]
+    lies = "patch lies" if lost.num_rows == 1 else "patches lie"
     raise ConflictError(
-        f"{counted(lost.num_rows, 'patch', 'patches')} of the store {'is' if lost.num_rows == 1 else 'are'} not in the region any "
-        f"more that {'it is' if lost.num_rows == 1 else 'they are'} in there (such as patch {row['patch_idx']} of case "
+        f"{lost.num_rows} {lies} in a region by the store and outside it by these files (such as patch {row['patch_idx']} of case "
         f"{clip(row['case_id'])}, {row['stain']}: {clip(row['region'])}): use --replace to take the regions of these slides anew"
     )
