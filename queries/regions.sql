@@ -1,4 +1,4 @@
--- Which annotated regions attention falls in, against how much of the tissue they are.
+-- Which annotated regions attention falls in.
 -- Regions are those that milstore ingest regions put on the patches; what lies in none is the row outside (annotated is then
 -- false). Only slices that have a region count: their patches are annotated_patches, and what they hold of the case's
 -- attention is annotated_attention. A patch in several regions counts in each, so shares of a case may sum to more than 1.

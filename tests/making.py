@@ -223,9 +223,9 @@ _THREE_WEIGHTS: dict[Patch, float] = {
 """Effective attention in twentieths (case 2), fortieths (case 10) and quarters (case 46)."""
 THREE_REGIONS: dict[str, list[Patch]] = {
     "tumour": [*(("2", "h&e", 0, i) for i in (0, 1)), ("10", "h&e", 0, 0), *(("10", "sox10", 0, i) for i in (0, 1))],
-    "ulcer": [("10", "h&e", 0, i) for i in (0, 1)],
+    "ulcer": [*(("10", "h&e", 0, i) for i in (0, 1)), ("46", "h&e", 0, 5)],
 }
-"""Case 2 has regions in one of its two slices, case 10 in two of three, case 46 in none; a patch of case 10 is in both."""
+"""Case 2 has regions in one of its two slices, case 10 in two of three, case 46 in its one; a patch of case 10 is in both."""
 
 
 @MadeOnce

@@ -82,6 +82,14 @@ def add_run(store: Store) -> None:
     make_run(store, "exp-s1-0", subsets, {"1": 0, "2": 1}, chances, levels(WEIGHTS), split_set="one")
 
 
+@MadeOnce
+def attended_slides(folder: Path) -> Store:
+    """The store with a run; the slides' maker is one whose slides have no bounds."""
+    store = slide_store.anew(folder, vendor="aperio")
+    add_run(store)
+    return store
+
+
 def rectangle(left: float, top: float, right: float, bottom: float) -> list[list[float]]:
     """A closed ring."""
     return [[left, top], [right, top], [right, bottom], [left, bottom], [left, top]]

@@ -25,10 +25,17 @@ def test_three_cases(three: Store) -> None:
         ("10", "benign", "tumour", True, 3, near(25 / 40), near(25 / 34), near(3 / 7), near(175 / 102), 7, near(0.85), 1),
         ("10", "benign", "ulcer", True, 2, near(11 / 40), near(11 / 34), near(2 / 7), near(77 / 68), 7, near(0.85), 1),
         ("10", "benign", "outside", False, 3, near(8 / 40), near(8 / 34), near(3 / 7), near(56 / 102), 7, near(0.85), 1),
+        # Quarters: 1, 2, 1.
+        ("46", "benign", "ulcer", True, 1, near(0.5), near(0.5), near(1 / 3), near(1.5), 3, near(1.0), 0),
+        ("46", "benign", "outside", False, 2, near(0.5), near(0.5), near(2 / 3), near(0.75), 3, near(1.0), 0),
     ]  # fmt: skip
-    assert {(row["region_cases"], row["class_cases"], row["other_cases"]) for row in found.records()} == {(1, 1, 1)}
+    classes = [(row["true_class"], row["region"], row["region_cases"], row["class_cases"]) for row in found.records()]
+    assert classes == [
+        ("high-grade", "tumour", 1, 1), ("high-grade", "outside", 1, 1), ("benign", "tumour", 1, 2), ("benign", "ulcer", 2, 2),
+        ("benign", "outside", 2, 2), ("benign", "ulcer", 2, 2), ("benign", "outside", 2, 2),
+    ]  # fmt: skip
+    assert found.records()[3]["class_times_even"] == near((77 / 68 + 1.5) / 2)
     assert found.notes == [
-        "without an annotated region, and not in this answer: 1 case",
         "1 patch in several regions: counted in each",
         "in 2 cases attention lies on slices without a region too: shares are of the annotated slices alone, which hold 50% "
         "of a case's attention or more",
@@ -41,6 +48,7 @@ def test_a_region_called_outside_is_not_what_lies_in_none(three: Store) -> None:
     found = ask(three, "regions")
     rows = [(row["region"], row["annotated"], row["region_patches"], row["attention_share"]) for row in found.records()]
     assert rows == [("outside", True, 1, pytest.approx(0.5)), ("outside", False, 2, pytest.approx(0.5))]
+    assert found.notes == ["without an annotated region, and not in this answer: 2 cases"]
     marks = {row["group"] for rows in drawn(three, "regions")["datasets"].values() for row in rows if "group" in row}
     assert marks == {"outside (a region)", "outside"}
 
@@ -84,8 +92,12 @@ def test_as_pandas_finds(attended: Attended) -> None:
 def test_its_charts(three: Store) -> None:
     """All cases are drawn, and one that is asked for is said with its regions."""
     spec = drawn(three, "regions")
-    assert {row["case_id"] for rows in spec["datasets"].values() for row in rows if "case_id" in row} == {"2", "10"}
-    assert "benign, times the even share (median): tumour ×1.7 (1 of 1 cases), ulcer ×1.1" in subtitle_of(spec)
+    assert {row["case_id"] for rows in spec["datasets"].values() for row in rows if "case_id" in row} == {
+        "2",
+        "10",
+        "46",
+    }
+    assert "benign, times the even share (median): tumour ×1.7 (1 of 2 cases), ulcer ×1.3" in subtitle_of(spec)
     spec = drawn(three, "regions", Choice(cases=("2",)))
     said = "Case 2 (high-grade, called right): tumour 70% of attention on 50% of patches; outside 30% of attention on 50% of"
     assert said in subtitle_of(spec)

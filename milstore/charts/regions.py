@@ -42,7 +42,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
         notes = [f"Ringed and named: {whose(about)}; the others are paler.", *notes]
     y = alt.Y(
         "value:Q",
-        title="share of attention over share of patches",
+        title="share of attention over share of patches (log scale)",
         scale=alt.Scale(type="log", nice=False, padding=14),
         axis=alt.Axis(format="~g", tickCount=6),
     )

@@ -1,5 +1,4 @@
 -- What a run's attention gave to each patch, and where the patch lies.
--- needs: top
 -- grain: one row per run, case and patch, the most attended first
 -- param pct double = 100 [0, 100]: only the most attended patches of each case, in percent
 -- columns: run_id, case_id, stain, slice_idx, slice_name, slide_id, patch_idx, x, y, width, height, unit, stain_attention, slice_attention, patch_attention, effective_attention, times_even, rank, n_patches
