@@ -1,4 +1,4 @@
-"""`milstore ingest`: labels, groups, patches, regions, features and splits into the store."""
+"""`milstore ingest`: slides, labels, groups, patches, regions, features and splits into the store."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,13 +6,14 @@ from typing import Annotated
 import typer
 
 from milstore.cli import ingest_regions
+from milstore.cli.ingest_slides import slides
 from milstore.cli.options import StoreOption
 from milstore.cli.output import say, show_table
 from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
 app = typer.Typer(
-    help="Take labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
+    help="Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -108,6 +109,9 @@ def labels(
     _tell(report.lines())
 
 
+app.command()(slides)
+
+
 @app.command()
 def patches(
     folder: Annotated[
@@ -198,10 +202,23 @@ def features(
         ),
     ] = None,
     create_patches: Annotated[
-        bool, typer.Option("--create-patches", help="Make patches that the store does not know, from the names.")
+        bool,
+        typer.Option(
+            "--create-patches",
+            help="Make patches that the store does not know, from the names. Those of slides that it knows are made anyway.",
+        ),
     ] = False,
+    slide_mpp: Annotated[
+        float | None,
+        typer.Option(
+            "--slide-mpp",
+            help="Micrometres a pixel at full resolution of slides of which the store knows no resolution.",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     replace: ReplaceOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
     jobs: JobsOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -209,8 +226,10 @@ def features(
     from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.features import ingest_features
     from milstore.ingest.labels import parse_map
+    from milstore.store.paths import open_store
 
-    opened = open_current(store)
+    # Not open_current, which brings milstore.duckdb up to date.
+    opened = open_store(store) if dry_run else open_current(store)
     with telling() as progress:
         report = ingest_features(
             opened,
@@ -224,6 +243,8 @@ def features(
             stain=stain,
             feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
+            slide_mpp=slide_mpp,
+            dry_run=dry_run,
             format=format,
             replace=replace,
             jobs=jobs,
@@ -264,17 +285,21 @@ def splits(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), or CSV with "
-            "case_id,subset. Or one CSV file of all: split,case_id,subset, or test folds: repeat,fold,bag_id.",
+            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), CSV with "
+            "case_id,subset, or CLAM's splits_0.csv; or the folder that they lie in. Or one file of all: CSV "
+            "with split,case_id,subset, or test folds: repeat,fold,bag_id; or splits.json of STAMP or slideflow.",
             show_default=False,
         ),
     ],
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Name (default: from the files' names).", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Test folds: seed of the validation subsets.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Test folds, STAMP, slideflow: seed of the validation subsets.")
+    ] = 0,
     val_share: Annotated[
-        float, typer.Option("--val-share", help="Test folds: share of what is not in test that validates.")
+        float,
+        typer.Option("--val-share", help="Test folds, STAMP, slideflow: share of what is not in test that validates."),
     ] = 0.2,
     missing: Annotated[
         str | None,

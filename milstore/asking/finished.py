@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from milstore.errors import StoreError
 from milstore.store.paths import Store
-from milstore.store.run_reader import KNOWN, OWN_LABELS, run_ids
+from milstore.store.run_reader import FIGURES, KNOWN, OWN_LABELS, run_ids
 from milstore.store.verified import verified_run
 
 
@@ -31,6 +31,10 @@ class Run(NamedTuple):
     """What it knows of attention, where that is a part of its cases' patches."""
     own_labels: tuple[str, ...]
     """Cases of which it keeps labels that the store contradicts."""
+    by: str = ""
+    """The tool that made it, where that is another's."""
+    figures: str = ""
+    """How that tool's figures of slides became those of cases, in words; empty where they are of cases."""
 
 
 _OF_RUN = ("run_id", "experiment", "split_set", "split", "n_splits", "seed", "finished_at")
@@ -48,6 +52,8 @@ def finished_run(store: Store, run_id: str) -> Run:
             attention=facts.get("attention") or "levels",
             known=facts.get(KNOWN),
             own_labels=tuple(facts.get(OWN_LABELS) or ()),
+            by=(facts.get(FIGURES) or {}).get("by", ""),
+            figures=(facts.get(FIGURES) or {}).get("said", ""),
         )
         return run._replace(finished_at=_in_utc(run.finished_at))
     except (KeyError, TypeError, ValueError) as error:

@@ -95,3 +95,32 @@ def label_notes(runs: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
         for run_id, cases in runs
         if cases
     ]
+
+
+class ToolsRun(Protocol):
+    """What of a run that another tool made is looked at."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+
+    @property
+    def by(self) -> str:
+        """The tool; empty for a run of milstore's."""
+
+    @property
+    def figures(self) -> str:
+        """How its figures of slides became those of cases, in words."""
+
+
+def tool_notes(runs: Sequence[ToolsRun]) -> list[str]:
+    """What is said of runs that other tools made, once for all that say the same."""
+    said: dict[tuple[str, str], list[str]] = {}
+    for run in runs:
+        if run.by:
+            said.setdefault((run.by, run.figures), []).append(run.run_id)
+    return [
+        f"{f'run {ids[0]} is' if len(ids) == 1 else f'the runs {named(ids)} are'} by {tool}"
+        + (f", and {figures}" if figures else "")
+        for (tool, figures), ids in said.items()
+    ]

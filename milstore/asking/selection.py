@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import duckdb
 
 from milstore.asking.finished import Run, finished_run
-from milstore.asking.partial import Needs, label_notes, part_notes
+from milstore.asking.partial import Needs, label_notes, part_notes, tool_notes
 from milstore.asking.repeats import Numbers, further_sets, left_out_repeats, missing_splits
 from milstore.asking.run_choice import Choice, Over, choose_runs, every_experiment
 from milstore.errors import UsageError
@@ -133,7 +133,7 @@ def select(
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
     said, hidden = part_notes(asked, needs or Needs())
-    notes += said + label_notes([(run.run_id, run.own_labels) for run in asked])
+    notes += said + label_notes([(run.run_id, run.own_labels) for run in asked]) + tool_notes(asked)
     return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes, _run_names(runs), hidden)
 
 

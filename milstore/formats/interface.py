@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from milstore.errors import DataError, in_a_line
+from milstore.errors import DataError, MilstoreError, in_a_line
 from milstore.formats.csv_table import TextTable
 from milstore.store.names import clip
 
@@ -90,7 +90,11 @@ class Layout:
 
 
 class SliceFormat(Format, Protocol):
-    """Features, a file a slice or slide. Which one it is of, the file's name says."""
+    """Features, a file a slice or slide. Which one it is of, the file's name says.
+
+    Where a "file" is a folder, the class says `is_folder = True`. A class whose files hold the features of several encoders has
+    `of_encoder(name)`, which gives the format that reads those of one.
+    """
 
     def layout(self, path: Path) -> Layout:
         """What the file says of its vectors: checked before they are read, so no array of theirs should be made."""
@@ -156,7 +160,7 @@ def reported(path: Path) -> Iterator[None]:
     """Turn what the libraries raise over a damaged file into a DataError that names it."""
     try:
         yield
-    except DataError:
+    except MilstoreError:
         raise
     except PermissionError as error:
         raise DataError(f"{path} cannot be read: Permission denied") from error

@@ -7,6 +7,7 @@ before its files were zip files have none: damage among their numbers cannot be 
 import io
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,16 +25,17 @@ _SMALL = 1 << 20
 """Bytes up to which a file is read once and loaded from memory, which is faster than to map it."""
 
 
-def load(path: Path, largest: int, what: str) -> Any:
+def load(path: Path, largest: int, what: str, *, allowed: Sequence[tuple[Any, str]] = ()) -> Any:
     """What a `.pt` file holds: tensors, and dicts and lists of them. Those of a large zip file are mapped from it.
 
     Args:
         path: the file.
         largest: bytes that it may have.
         what: it is to hold, for messages.
+        allowed: what stands for further names that the file may call, each with its name.
 
     Raises:
-        DataError: it is too large, damaged, or holds more than tensors and plain values.
+        DataError: it is too large, damaged, or holds more than tensors, plain values and what is allowed.
     """
     try:
         size = path.stat().st_size
@@ -41,6 +43,11 @@ def load(path: Path, largest: int, what: str) -> Any:
         raise DataError(f"{clip(str(path), 300)} cannot be read: {error.strerror}") from error
     if size > largest:
         raise DataError(f"{clip(str(path), 300)} has {size} bytes: that is too large for {what}")
+    with torch.serialization.safe_globals(list(allowed)):
+        return _loaded(path, size)
+
+
+def _loaded(path: Path, size: int) -> Any:
     if size <= _SMALL:
         data = small_file(path)
         return _load(io.BytesIO(data), path, is_zip=data.startswith(b"PK"))
@@ -104,6 +111,26 @@ def load_vector(path: Path) -> Vectors:
         tensor = tensor.float()
     vector: Vectors = tensor.reshape(-1).numpy()
     return vector
+
+
+def load_matrix(path: Path) -> Array:
+    """The one tensor (N, D) of a `.pt` file, mapped from it if that is large; bfloat16 as two bytes without meaning.
+
+    N may be 0. A leading axis of one bag, (1, N, D), is taken away.
+
+    Raises:
+        DataError: the file is damaged, holds more than one tensor, or one that is no matrix of floats.
+    """
+    loaded, name = load(path, LARGEST, "the features of one slide"), clip(str(path), 300)
+    if not isinstance(loaded, torch.Tensor):
+        raise DataError(f"{name} holds a {type(loaded).__name__}, not one tensor (N, D): save the features alone")
+    if not loaded.is_floating_point():
+        raise DataError(f"{name} holds {loaded.dtype}, not floats: save it as float16, float32, float64 or bfloat16")
+    array = _array(loaded, path)
+    array = array[0] if array.ndim == 3 and len(array) == 1 else array
+    if array.ndim != 2 or not array.shape[1]:
+        raise DataError(f"{name} has shape {tuple(loaded.shape)}: the features of a slide are (N, D)")
+    return array
 
 
 def _plain(tensor: torch.Tensor, path: Path, otherwise: str) -> torch.Tensor:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from milstore.store.names import natural_key
+from milstore.store.slides import Slides
 
 Ids = npt.NDArray[np.int64]
 SliceKey = tuple[str, str, str]
@@ -89,3 +90,16 @@ class SliceBook:
                 "n_patches": pa.array(counts[kept], pa.int32()),
             }
         )
+
+
+def with_slides(slices: pa.Table, slides: Slides) -> pa.Table:
+    """The table `slices` where each one that a slide is says so: by case, stain and name. What is said already stays."""
+    of_key = {(slide.case_id, slide.stain, slide.slice_name): slide.slide_id for slide in slides.values()}
+    names = ("case_id", "stain", "slice_name")
+    keys = zip(*(slices[name].to_pylist() for name in names), strict=True)
+    known = slices["slide_id"].to_pylist() if "slide_id" in slices.column_names else [None] * slices.num_rows
+    found = [own if own is not None else of_key.get(key) for own, key in zip(known, keys, strict=True)]
+    column = pa.array(found, pa.string())
+    if "slide_id" in slices.column_names:
+        return slices.set_column(slices.column_names.index("slide_id"), "slide_id", column)
+    return slices.append_column("slide_id", column)

@@ -1,6 +1,5 @@
 """Split sets: from files, or drawn by chance."""
 
-import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +12,16 @@ from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.group_file import read_groups
 from milstore.formats.missing_marks import Marks
 from milstore.formats.split_file import Split, SplitFiles, TestFolds, read_split_files
+from milstore.ingest.drawn_validation import with_drawn_validation
 from milstore.ingest.groups import torn_splits
-from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of
+from milstore.ingest.slide_splits import splits_of_cases
+from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of, seed_of
 from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
 from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.names import check_name, clip, counted, named, natural_key
+from milstore.store.slides import Slides
 
 VAL_SHARE = 0.2
 """Share of what is not in test that validates, where it is drawn."""
@@ -96,10 +98,11 @@ def ingest_splits(
     Each split keeps its number: that in the file's name, or in the column split or fold. Where there is none, they are
     counted from 1. A table of test folds (repeat, fold, bag_id) becomes a split set `<split_set>-r<repeat>` for each
     repeat; its validation subsets are drawn from the rest, stratified, by `seed`, and cases without a label are left out.
+    Where a tool knows no validation subset (STAMP, slideflow), a share of train is drawn likewise.
 
     Args:
         store: the store, which must know the cases.
-        files: one .npz file a split, or one table.
+        files: one .npz file a split, or one table, or a folder of such. What is said of slides is of their cases.
         split_set: name of the split set; the files' common name without its number if left out.
         seed: seed of validation subsets that are drawn.
         val_share: share of what is not in test that is drawn.
@@ -117,16 +120,25 @@ def ingest_splits(
         labels = _labels(edit)
         groups = stored_groups(edit.table("case_groups"))
         found = read_split_files(paths, labels, marks, format)
-        name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
+        name = check_name(split_set if split_set is not None else name_of_splits(paths), "split set")
         names = sorted((path.name for path in paths), key=natural_key)
         source = named(names, shown=len(names))
+        found = splits_of_cases(found, Slides(edit), labels, source)
         _check_known(found, labels, source)
-        sets: dict[str, Mapping[int, Split]] = {} if found.folds else {name: found.splits}
+        sets: dict[str, Mapping[int, Split]] = {} if found.folds or found.families else {name: found.splits}
+        sets |= {check_name(f"{name}-{each}", "split set"): splits for each, splits in found.families.items()}
         unlabelled: set[str] = set()
         for each in found.folds:
             repeat = check_name(f"{name}-r{each.repeat.lower()}", "split set")
             sets[repeat], without = _with_validation(each, labels, groups, seed, val_share)
             unlabelled |= without
+        drawn: list[str] = []
+        for each, splits in sets.items() if found.draws_validation else ():
+            own = with_drawn_validation(splits, labels, groups, seed=seed, val_share=val_share)
+            sets[each] = own.splits
+            drawn += own.told if len(sets) == 1 else (f"{each}, {line}" for line in own.told)
+        if found.draws_validation and val_share:
+            source += f"; validation {val_share:g} of train, drawn by seed {seed}"
         if found.folds:
             source += f"; validation {val_share:g} of the rest, drawn by seed {seed}"
         _put(edit, sets, source, replace=replace)
@@ -139,7 +151,7 @@ def ingest_splits(
         left_out=tuple(sorted(unlabelled, key=natural_key)),
         splits=_summaries(sets, found.origins),
         numbered=found.numbered,
-        notes=(*found.left_out, *torn, *edit.notes),
+        notes=(*found.left_out, *drawn, *torn, *edit.notes),
     )
 
 
@@ -226,8 +238,10 @@ def _summaries(sets: Mapping[str, Mapping[int, Split]], origins: Mapping[int, st
     return tuple(found)
 
 
-def _common_name(paths: Sequence[Path]) -> str:
-    """What the names of the files have in common: `data_splits` of data_splits_01.npz and its like."""
+def name_of_splits(paths: Sequence[Path]) -> str:
+    """What the names of the files have in common: `data_splits` of data_splits_01.npz and its like; of a folder its name."""
+    if paths[0].is_dir():
+        return re.sub(r"[^a-z0-9_.-]+", "-", paths[0].resolve().name.lower()).strip("_.-")[:48] or "splits"
     stem = re.sub(r"[^a-z0-9_.-]+", "-", paths[0].stem.lower())
     return re.sub(r"[_.-]*\d*$", "", stem).strip("_.-")[:48] or "splits"
 
@@ -238,7 +252,10 @@ def _labels(edit: CohortEdit) -> dict[str, int | None]:
 
 
 def _check_known(found: SplitFiles, labels: Mapping[str, object], source: str) -> None:
-    named_cases = set().union(*found.splits.values(), *(test for each in found.folds for test in each.tests.values()))
+    families = [split for splits in found.families.values() for split in splits.values()]
+    named_cases = set().union(
+        *found.splits.values(), *families, *(test for each in found.folds for test in each.tests.values())
+    )
     unknown = sorted(named_cases - set(labels), key=natural_key)
     if unknown:
         raise DataError(
@@ -259,14 +276,9 @@ def _with_validation(
     for number, test in folds.tests.items():
         rest = {case: label for case, label in labels.items() if case in cases - test and label is not None}
         groups = group_of if rest.keys() & group_of.keys() else None
-        drawn = draw_validation(pool_of(rest, groups), seed=_seed_of(seed, folds.repeat, number), val_share=val_share)
+        drawn = draw_validation(pool_of(rest, groups), seed=seed_of(seed, folds.repeat, number), val_share=val_share)
         splits[number] = drawn | dict.fromkeys(test - unlabelled, "test")
     return splits, unlabelled
-
-
-def _seed_of(seed: int, repeat: str, number: int) -> int:
-    """A seed of its own for the validation subset of each repeat and fold, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{repeat}/{number}".encode()).digest()[:4], "big")
 
 
 def _put(edit: CohortEdit, sets: Mapping[str, Mapping[int, Split]], source: str, *, replace: bool) -> None:

@@ -39,7 +39,10 @@ KNOWN = "attention_known"
 attended patches, in percent, that this surely is; null where it is no top. `said`: what there is of it, in words."""
 OWN_LABELS = "labels_of_run"
 """Entry of `run.json` of a run that keeps labels that the store contradicted: the cases."""
-FURTHER_FACTS = (KNOWN, OWN_LABELS)
+FIGURES = "figures"
+"""Entry of `run.json` of a run that another tool made. `by`: the tool. `said`: how its figures, which are of slides, became
+those of cases, in words; empty where they are of cases."""
+FURTHER_FACTS = (KNOWN, OWN_LABELS, FIGURES)
 """Entries of `run.json` that only some runs have."""
 RECORDED = "recorded"
 """The `kind` of a run, and of an unfinished one, that another trainer writes."""
