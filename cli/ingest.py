@@ -1,10 +1,11 @@
-"""`milstore ingest`: slides, labels, groups, patches, features and splits into the store."""
+"""`milstore ingest`: slides, labels, groups, patches, regions, features and splits into the store."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from milstore.cli import ingest_regions
 from milstore.cli.ingest_slides import slides
 from milstore.cli.options import KeepOption, StoreOption, kept
 from milstore.cli.output import say, show_table
@@ -301,6 +302,9 @@ def groups(
 
     report = ingest_groups(open_current(store), file, missing=parse_missing(missing), replace=replace)
     _tell(report.lines())
+
+
+app.command("regions")(ingest_regions.command)
 
 
 @app.command()

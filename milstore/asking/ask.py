@@ -116,8 +116,20 @@ def ask(
         UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
         StoreError: the store holds no finished run.
     """
-    query = queries.load(name, store.queries)
-    choice = choice or Choice()
+    return ask_query(store, queries.load(name, store.queries), choice, values, timeout=timeout, con=con)
+
+
+def ask_query(
+    store: Store,
+    query: queries.Query,
+    choice: Choice | None = None,
+    values: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    con: duckdb.DuckDBPyConnection | None = None,
+) -> Result:
+    """Ask a question that was read, such as one of an export, which has no name. Arguments and errors are those of `ask`."""
+    choice, name = choice or Choice(), query.name
     with reading(store):
         result = _ask(store, query, choice, values, timeout, con)
         own_word = "prediction" in [parameter.name for parameter in query.parameters]

@@ -13,7 +13,7 @@ from milstore.report.answers import Answer, Answerer
 from milstore.report.findings import EVERY_MARGIN, Finding, findings
 from milstore.report.heading import day, settings
 from milstore.report.overview import Overview, overview
-from milstore.report.plan import CLOSING, OPENING, Chapter
+from milstore.report.plan import CLOSING, Chapter, opening
 from milstore.report.studies import Study
 from milstore.report.work import CaseRow, Unstudied, begin
 from milstore.store.case_ids import asked_cases
@@ -99,7 +99,8 @@ def build_report(
     # A study shows where attention lies.
     most = len(wrong) if answerer.cases else IN_MARKDOWN if for_markdown else MOST_STUDIES
     shown = [] if unattending else wrong[:most]
-    chapters = [*OPENING, *CLOSING]
+    before = opening(annotated=bool(read_cohort(store).table("patch_regions").num_rows))
+    chapters = [*before, *CLOSING]
     work = begin(
         answerer,
         [
@@ -122,7 +123,7 @@ def build_report(
         findings=found,
         notes=[*predictions.notes, *_learning_notes(store, run_ids)],
         headlines=headlines(recall),
-        opening=answered[: len(OPENING)],
+        opening=answered[: len(before)],
         overview=linked,
         overview_words=linked_words,
         studies=[outcome for outcome in outcomes if isinstance(outcome, Study)],
@@ -134,7 +135,7 @@ def build_report(
                 *(outcome.words for outcome in outcomes if isinstance(outcome, Unstudied)),
             ]
         ),
-        closing=answered[len(OPENING) :],
+        closing=answered[len(before) :],
     )
 
 

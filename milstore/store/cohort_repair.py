@@ -70,6 +70,7 @@ def way_to_repair(store: Store, manifest: Mapping[str, Any], name: str) -> str:
         "cases": labels if tables.get("classes", {}).get("rows", 0) else patches,
         "stains": f"{labels}, or any other ingest with --replace",
         **dict.fromkeys(("slices", "patches", "patch_roots"), patches),
+        "patch_regions": f"milstore ingest regions FILES --replace{where}",
         **dict.fromkeys(("splits", "split_sets"), splits),
         **dict.fromkeys(("encoders", "packs", "pack_cases"), features),
     }
