@@ -8,6 +8,7 @@ import typer
 from milstore.cli.options import (
     CaseOption,
     ExperimentOption,
+    PredictionOption,
     RunOption,
     SeedOption,
     SplitOption,
@@ -47,6 +48,7 @@ def command(
     split: SplitOption = None,
     seed: SeedOption = None,
     subset: SubsetOption = None,
+    prediction: PredictionOption = None,
     store: StoreOption = None,
 ) -> None:
     """Write the patches of cases as tiles for QuPath, with attention as their colour and measurements: a GeoJSON a slide.
@@ -59,7 +61,15 @@ def command(
     from milstore.cli.ingest_regions import begin_from
     from milstore.exporting.qupath import Colour, QupathOptions, export_qupath
 
-    choice = Choice(run=run, experiment=experiment, split=split, seed=seed, subset=subset, cases=tuple(case or ()))
+    choice = Choice(
+        run=run,
+        experiment=experiment,
+        split=split,
+        seed=seed,
+        subset=subset,
+        prediction=prediction,
+        cases=tuple(case or ()),
+    )
     options = QupathOptions(colour=cast(Colour, colour), top=top, begin=None if offset is None else begin_from(offset))
     for line in export_qupath(open_current(store), output, choice, options).lines():
         say(line)

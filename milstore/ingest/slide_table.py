@@ -235,7 +235,9 @@ class _Reader:
             }
             rows[slide_id] = {name: value for name, value in row.items() if value is not None}
         notes = [*table.repeats_told(), *numbers.notes(), *self._ids.told(), *_told_files(rows)]
-        notes += _told_barcodes(rows) if self._tcga else self._told_strangers(path, rows)
+        notes += _told_barcodes(rows) if self._tcga else []
+        # A table that labels its cases itself need not wait for labels.
+        notes += self._told_strangers(path, rows) if LABEL not in columns.of and not self._tcga else []
         given = _Given(rows, columns, notes=notes)
         return given if LABEL not in columns.of else self._with_labels(given, table, label_map, line_of)
 
