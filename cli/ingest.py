@@ -223,14 +223,13 @@ def features(
             show_default=False,
         ),
     ] = None,
-    only_mpp: Annotated[
-        float | None,
+    mixed: Annotated[
+        bool,
         typer.Option(
-            "--only-mpp",
-            help="Only slides whose patches the encoder saw at these micrometres a pixel; the others are named.",
-            show_default=False,
+            "--mixed",
+            help="Take patches of several sizes or resolutions under one encoder: a model may learn the scanner by them.",
         ),
-    ] = None,
+    ] = False,
     format: FormatOption = None,
     replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
@@ -260,7 +259,7 @@ def features(
             create_patches=create_patches,
             slide_mpp=slide_mpp,
             companion=companion,
-            only_mpp=only_mpp,
+            mixed=mixed,
             dry_run=dry_run,
             format=format,
             replace=replace,

@@ -20,7 +20,7 @@ from milstore.formats.feature_reading import (
 )
 from milstore.formats.interface import Layout
 from milstore.formats.registry import APART
-from milstore.ingest.encoder_grid import EncoderGrid, one_grid, put_grid
+from milstore.ingest.encoder_grid import EncoderGrid, one_grid, put_grids
 from milstore.ingest.feature_import import (
     Job,
     Packed,
@@ -37,7 +37,7 @@ from milstore.ingest.file_discovery import Found
 from milstore.ingest.place_numbers import numbered_by_row
 from milstore.ingest.row_numbers import refuse_unknown_rows
 from milstore.ingest.slide_facts import put_slide_facts
-from milstore.ingest.slide_geometry import CLOSE, LEVEL0, Placement, place
+from milstore.ingest.slide_geometry import LEVEL0, Placement, place
 from milstore.ingest.understood import Understood
 from milstore.plugins import format_name
 from milstore.store.cohort import CohortEdit
@@ -86,26 +86,22 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
         _check_widths(full)
         _check_counts(job, full)
         places = [place(file.path, file.index, file.slide, job.slide_mpp) for file in full]
-        full, places, left_out = _at_mpp(full, places, job.only_mpp)
         grid = one_grid(
-            {file.called: each.cut for file, each in zip(full, places, strict=True)},
-            *_made_by(file.index.layout for file in full),
+            {file.file: each.cut for file, each in zip(full, places, strict=True)},
+            {file.file: file.called for file in full},
+            _tool(file.index.layout for file in full),
+            mixed=job.mixed,
         )
         table = _table(full, places)
         refuse_unknown_rows(job, full)
         if table["patch_idx"].null_count:
             table = numbered_by_row(table, job.plan.table("patches"), job.plan.table("slices"))
         full = _numbered(full, table)
-        files = [file for file in files if file.called not in left_out]
         understood = _understood(files, full, places, grid)
-        if left_out:
-            job.notes.append(
-                f"not at {job.only_mpp:g} mpp, left out: {counted(len(left_out), 'slide')} ({named(left_out)})"
-            )
 
         def put(edit: CohortEdit) -> Placed:
             put_slide_facts(edit, [(file.slide, file.index.layout.slide_size) for file in files], job.slide_mpp)
-            own, name = put_grid(edit, grid, job.encoder, table, replace=job.replace)
+            own, name = put_grids(edit, grid, job.encoder, table, replace=job.replace)
             return dataclasses.replace(placed_in(job, edit, own), grid=name, seen=grid)
 
         placed = put(job.plan)
@@ -245,19 +241,6 @@ def _check_counts(job: Job, files: Sequence[SliceFile]) -> None:
             )
 
 
-def _at_mpp(
-    files: Sequence[SliceFile], places: Sequence[Placement], wanted: float | None
-) -> tuple[list[SliceFile], list[Placement], list[str]]:
-    """The files whose patches the encoder saw at a resolution, and the names of the others. DataError if there are none."""
-    fits = [
-        wanted is None or (each.cut.mpp is not None and abs(each.cut.mpp - wanted) <= CLOSE * wanted) for each in places
-    ]
-    kept = [pair for pair, fit in zip(zip(files, places, strict=True), fits, strict=True) if fit]
-    if not kept:
-        raise DataError(f"--only-mpp {wanted:g}: no file has patches that the encoder saw at this resolution")
-    return [f for f, _ in kept], [p for _, p in kept], [f.called for f, fit in zip(files, fits, strict=True) if not fit]
-
-
 # --- their patches ----------------------------------------------------------------------------------------------------
 
 
@@ -317,11 +300,10 @@ def _first_rows(rows: pa.Table) -> dict[str, int]:
 # --- what is said of it -----------------------------------------------------------------------------------------------
 
 
-def _made_by(layouts: Iterable[Layout]) -> tuple[str | None, str | None]:
-    """The tool and the encoder that files name; None where they do not, or name several."""
-    found = list(layouts)
-    tools, encoders = {each.tool for each in found}, {each.encoder for each in found}
-    return tools.pop() if len(tools) == 1 else None, encoders.pop() if len(encoders) == 1 else None
+def _tool(layouts: Iterable[Layout]) -> str | None:
+    """The tool that files name; None where they do not, or name several."""
+    tools = {each.tool for each in layouts}
+    return tools.pop() if len(tools) == 1 else None
 
 
 def _understood(
@@ -356,9 +338,11 @@ def _uncertain(
         said.append(f"without patches: {counted(len(empty), 'slide')} ({named(empty)})")
     beyond = {file.called: each.beyond for file, each in zip(full, places, strict=True) if each.beyond}
     if beyond:
-        words = named(f"{clip(name)} {count}" for name, count in beyond.items())
-        said.append(f"{counted(sum(beyond.values()), 'patch', 'patches')} reach beyond their slides ({words})")
-    return [*said, *grid.notes]
+        outside = sum(each.outside for each in places)
+        wholly = f", {outside} of them wholly" if outside else ""
+        words = named(f"{clip(name)} {count}" for name, count in sorted(beyond.items()))
+        said.append(f"{counted(sum(beyond.values()), 'patch', 'patches')} reach beyond their slides{wholly} ({words})")
+    return list(dict.fromkeys([*said, *grid.notes]))
 
 
 def _which(some: Sequence[SliceFile], all_of_them: Sequence[SliceFile]) -> str:
