@@ -367,7 +367,7 @@ def run(
         str | None,
         typer.Option(
             "--from",
-            help="The tool that wrote the folder: study, or clam (a run a fold). Splits and all that the folder says are then "
+            help="The tool that wrote the folder: study; or clam, stamp or slideflow (a run a fold). Splits and all that the folder says are then "
             "its own, and need no option.",
             show_default=False,
         ),

@@ -167,8 +167,10 @@ def _require_attention(runs: list[Run], *, compared: bool) -> None:
     if without and not some:
         others = f", like {len(without) - 1} others" if len(without) > 1 else ""
         model = f" (model {without[0].model})" if without[0].model else ""
+        by = without[0].by
+        why = f"{by} left none where its run was taken from" if by else "no patch was weighed"
         raise UsageError(
-            f"run {without[0].run_id}{model}{others} has no attention: no patch was weighed, so there "
+            f"run {without[0].run_id}{model}{others} has no attention: {why}, so there "
             "is no answer to this question; ask of a run of a model that attends (milstore models)"
         )
 

@@ -17,6 +17,8 @@ from milstore.store.names import clip, nearest
 BUILT_IN = {
     "study": "milstore.ingest.study_import:import_study_run",
     "clam": "milstore.ingest.clam_import:import_clam_runs",
+    "stamp": "milstore.ingest.stamp_import:import_stamp_runs",
+    "slideflow": "milstore.ingest.slideflow_import:import_slideflow_runs",
 }
 """By the tool: module and function."""
 
