@@ -376,3 +376,15 @@ def test_the_groups_own_folder_of_clam(shared_data: Path, tmp_path: Path) -> Non
     assert {(row["x"], row["y"]): row["effective_attention"] for row in joined.arrow().to_pylist()} == pytest.approx(
         wanted, abs=1e-6
     )
+
+
+def test_the_same_evaluation_with_other_heat_maps_is_no_repeat(store: Store, clam: Path) -> None:
+    """Files that changed since are not taken for a further run of the experiment, unless the user names one."""
+    take(store, clam)
+    heat_map(clam, "A_sox", scores=[2.0])
+    with pytest.raises(
+        UsageError, match=r"has a run of split 0 from other files already .*: name this one by --experiment"
+    ):
+        take(store, clam)
+    take(store, clam, experiment="again")
+    assert len(run_ids(store)) == 4

@@ -31,11 +31,12 @@ from milstore.ingest.slide_runs import (
 )
 from milstore.ingest.slide_splits import splits_of_cases
 from milstore.ingest.splits import ingest_splits, name_of_splits
+from milstore.ingest.tool_folder import features_named, refuse_second
 from milstore.ingest.tool_runs import ToolFolder, ToolRun, lines_of_gaps, store_tool_runs
 from milstore.ingest.tool_splits import FoundSplits, OwnSplits, find_splits
 from milstore.store import Store
 from milstore.store.cohort import Cohort, migrate, read_cohort
-from milstore.store.features import PackedFeatures, open_features
+from milstore.store.features import PackedFeatures
 from milstore.store.names import check_name, clip, counted, named, natural_key
 from milstore.store.slides import Slides
 from milstore.store.write_run import class_names
@@ -50,7 +51,7 @@ def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunRep
     experiment = check_name(options.experiment or _experiment(folder), "experiment")
     migrate(store)
     cohort = read_cohort(store)
-    features = _features(store, cohort, options.encoder)
+    features = features_named(store, cohort, options)
     names = class_names(cohort)
     slides = Slides(cohort)
     chosen = _chosen(folder, options)
@@ -62,36 +63,25 @@ def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunRep
     runs = [_run(folder, cohort, each, features, options) for each in read]
     settings = {**options.config, "imported": True, "trainer": "clam", "evaluation": folder.code}
     numbered = ", ".join(f"{number} is {names[label]}" for number, label in enumerate(label_of_number))
-    return store_tool_runs(
-        store,
-        cohort,
-        ToolFolder(
-            tool=TOOL,
-            root=folder.root,
-            experiment=experiment,
-            settings=settings,
-            splits=splits,
-            runs=runs,
-            encoder=options.encoder,
-            features=features,
-            code_version=options.code_version,
-            labels_of_run=options.labels_of_run,
-            understood=(f"classes: {numbered}", *told),
-        ),
+    taken = ToolFolder(
+        tool=TOOL,
+        root=folder.root,
+        experiment=experiment,
+        settings=settings,
+        splits=splits,
+        runs=runs,
+        encoder=options.encoder,
+        features=features,
+        code_version=options.code_version,
+        labels_of_run=options.labels_of_run,
+        understood=(f"classes: {numbered}", *told),
     )
+    refuse_second(store, taken, runs, options)
+    return store_tool_runs(store, cohort, taken)
 
 
 def _experiment(folder: ClamFolder) -> str:
     return f"clam-{re.sub(r'[^a-z0-9_.-]+', '-', folder.code.lower())}".strip("-_.")[:64]
-
-
-def _features(store: Store, cohort: Cohort, encoder: str | None) -> PackedFeatures | None:
-    """The store's features of an encoder that is named; None where none is, or the store has none by it."""
-    if encoder is None:
-        return None
-    check_name(encoder, "encoder")
-    there = any(row["encoder"] == encoder for row in cohort.table("encoders").to_pylist())
-    return open_features(store, cohort, encoder) if there else None
 
 
 def _chosen(folder: ClamFolder, options: FolderOptions) -> Mapping[int, Path]:
