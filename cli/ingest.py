@@ -232,14 +232,6 @@ def features(
             show_default=False,
         ),
     ] = None,
-    only_mpp: Annotated[
-        float | None,
-        typer.Option(
-            "--only-mpp",
-            help="Only slides whose patches the encoder saw at these micrometres a pixel; the others are named.",
-            show_default=False,
-        ),
-    ] = None,
     format: FormatOption = None,
     replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
@@ -270,7 +262,6 @@ def features(
             slide_mpp=slide_mpp,
             mixed=mixed,
             companion=companion,
-            only_mpp=only_mpp,
             dry_run=dry_run,
             format=format,
             replace=replace,

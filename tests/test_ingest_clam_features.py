@@ -76,31 +76,29 @@ def test_options_of_slides_are_refused_where_they_say_nothing(store: Store, tmp_
         ingest_features(store, features, encoder="resnet", companion=tmp_path / "some")
     table = tmp_path / "bags.csv"
     table.write_text("bag,i,f\n1,0,0.5\n")
-    with pytest.raises(UsageError, match="--only-mpp is for files of slides"):
-        ingest_features(store, table, encoder="x", bag_column="bag", index_column="i", only_mpp=0.5)
+    with pytest.raises(UsageError, match="--companion is for files of slides"):
+        ingest_features(store, table, encoder="x", bag_column="bag", index_column="i", companion=tmp_path)
     np.savez(tmp_path / "A_he.npz", features=np.ones((3, 2), np.float32), patch_idx=np.arange(3))
     with pytest.raises(UsageError, match="--companion says nothing of files of format npz"):
         ingest_features(store, tmp_path / "A_he.npz", encoder="x", companion=tmp_path / "some")
     assert contents(store) == before
 
 
-def test_slides_of_two_resolutions_go_in_one_by_one(
+def test_slides_of_two_resolutions_are_refused_or_mixed(
     store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """CLAM cuts a size in pixels whatever the scan: mixed it is refused with the slides, and --only-mpp takes those of one."""
+    """CLAM cuts a size in pixels whatever the scan: mixed it is refused with the slides, and taken where the user says so."""
     features = clam_features(tmp_path)
     clam_patches(tmp_path / "patches", slides=["A_he", "A_sox", "B_he"])
     # Half as many pixels of a level that is half as fine: 128 px at 1 mpp.
     clam_patches(tmp_path / "patches", slides=["C_he"], size=128, downsample=2.0)
-    with pytest.raises(DataError, match=r"256 px at 0.5 mpp: .*; 128 px at 1 mpp: C_he\).*--only-mpp says which"):
-        ingest_features(store, features, encoder="resnet")
-    words = ["ingest", "features", features, "--encoder"]
-    assert milstore(store, *words, "resnet", "--only-mpp", "0.5") == 0
-    assert "not at 0.5 mpp, left out: 1 slide (C_he)" in capsys.readouterr().err
-    assert milstore(store, *words, "coarse", "--only-mpp", "1") == 0
-    assert "clam: 1 slide of 1 case, 2 patches of 128 px at 1 mpp" in capsys.readouterr().err
-    assert milstore(store, *words, "none", "--only-mpp", "3") == 2
-    assert "no file has patches that the encoder saw at this resolution" in capsys.readouterr().err
+    words = ["ingest", "features", features, "--encoder", "resnet"]
+    assert milstore(store, *words) == 2
+    said = capsys.readouterr().err
+    assert "128 px at 1 mpp" in said
+    assert "C_he" in said
+    assert milstore(store, *words, "--mixed") == 0
+    assert "clam: 4 slides of 3 cases, 8 patches" in capsys.readouterr().err
 
 
 def test_a_run_is_of_the_features_that_are_named(store: Store, tmp_path: Path) -> None:

@@ -344,7 +344,7 @@ def test_patches_of_no_slide_are_named(store: Store, clam: Path) -> None:
 def test_the_groups_own_folder_of_clam(shared_data: Path, tmp_path: Path) -> None:
     """CLAM's own files, from slides to attention: each fold's mean over slides, and each patch's softmax within its slide.
 
-    One slide was scanned at twice the resolution, so its patches are another encoder's.
+    One slide was scanned at twice the resolution, and CLAM cut it into patches of as many pixels: that must be said.
     """
     theirs = shared_data / "interop" / "clam"
     if not theirs.is_dir():
@@ -354,10 +354,9 @@ def test_the_groups_own_folder_of_clam(shared_data: Path, tmp_path: Path) -> Non
     toml.write_text(toml.read_text().replace('"melana"', '"melana", "MelanA"'))
     ingest_slides(store, theirs.parent / "slides.csv")
     features = theirs / "FEATURES_DIRECTORY" / "h5_files"
-    with pytest.raises(DataError, match=r"256 px at 0.25 mpp: S23-0118_B2_HE\)"):
+    with pytest.raises(DataError, match=r"S23-0118_B2_HE"):
         ingest_features(store, features, encoder="resnet")
-    ingest_features(store, features, encoder="resnet", only_mpp=0.5)
-    ingest_features(store, features, encoder="finer", only_mpp=0.25)
+    ingest_features(store, features, encoder="resnet", mixed=True)
     said = take(store, theirs, encoder="resnet")
     assert "heat maps: 4 of 10 are of a fold's own model" in said
     run_id = runs(store)[0]
@@ -377,3 +376,15 @@ def test_the_groups_own_folder_of_clam(shared_data: Path, tmp_path: Path) -> Non
     assert {(row["x"], row["y"]): row["effective_attention"] for row in joined.arrow().to_pylist()} == pytest.approx(
         wanted, abs=1e-6
     )
+
+
+def test_the_same_evaluation_with_other_heat_maps_is_no_repeat(store: Store, clam: Path) -> None:
+    """Files that changed since are not taken for a further run of the experiment, unless the user names one."""
+    take(store, clam)
+    heat_map(clam, "A_sox", scores=[2.0])
+    with pytest.raises(
+        UsageError, match=r"has a run of split 0 from other files already .*: name this one by --experiment"
+    ):
+        take(store, clam)
+    take(store, clam, experiment="again")
+    assert len(run_ids(store)) == 4

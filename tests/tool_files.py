@@ -16,7 +16,9 @@ import pyarrow.parquet as pq
 
 from milstore.ingest.slide_table import ingest_slides
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.feature_reader import open_features
+from milstore.store.patch_index import PLACE
 from milstore.store.slides import Slides
 from tests.making import MadeOnce
 
@@ -75,6 +77,21 @@ def placed_store(folder: Path) -> Store:
         edit.replace("slices", pa.Table.from_pylist(slices))
         edit.replace("patches", pa.Table.from_pylist(patches))
     return store
+
+
+def stored(store: Store, encoder: str) -> dict[tuple[str, int, int], tuple[int, list[float]]]:
+    """By slide and place: the edge of each patch that has features of an encoder, and these."""
+    cohort = read_cohort(store)
+    features = open_features(store, cohort, encoder)
+    places = {tuple(row[name] for name in PLACE): row for row in cohort.table("patches").to_pylist()}
+    names = {tuple(row[name] for name in PLACE[:3]): row["slice_name"] for row in cohort.table("slices").to_pylist()}
+    found = {}
+    for case, (first, last) in features.case_rows.items():
+        rows = features.patches.slice(first, last - first).to_pylist()
+        for row, vector in zip(rows, features.read(case).tolist(), strict=True):
+            key = tuple(row[name] for name in PLACE)
+            found[names[key[:3]], places[key]["x"], places[key]["y"]] = (places[key]["width"], vector)
+    return found
 
 
 def numbers(slide: str, width: int) -> np.ndarray[Any, np.dtype[np.float32]]:

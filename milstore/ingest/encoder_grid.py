@@ -70,7 +70,7 @@ def one_grid(
         if not mixed:
             raise DataError(
                 f"the patches of one encoder must be of one size and resolution at its input, and these are of several ({words}): "
-                "take each in by an --encoder of its own (--only-mpp says which), or all of them as they are by --mixed"
+                "take each in by an --encoder of its own, or all of them as they are by --mixed"
             )
         own = {file: _grid(cut, cut.mpp, tool) for file, cut in cuts.items()}
         return EncoderGrid(

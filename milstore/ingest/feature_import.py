@@ -78,8 +78,6 @@ class Job:
     """Whether nothing is to be read beyond what is said of it, and nothing written."""
     companion: Path | None = None
     """Folder of the files that say how large patches are, where it does not lie beside the features."""
-    only_mpp: float | None = None
-    """Micrometres a pixel at the encoder's input of the slides to take; None for all."""
     notes: list[str] = field(default_factory=list)
     """What is to be told of what was read."""
     heed: Callable[[list[str]], None] = lambda _: None

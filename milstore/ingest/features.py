@@ -106,7 +106,6 @@ def ingest_features(
     slide_mpp: float | None = None,
     mixed: bool = False,
     companion: str | Path | None = None,
-    only_mpp: float | None = None,
     dry_run: bool = False,
     jobs: int | None = None,
     progress: Progress = silent,
@@ -141,7 +140,6 @@ def ingest_features(
         slide_mpp: (b) micrometres a pixel of level 0 of slides that the store knows no resolution of; it becomes theirs.
         mixed: (b) take patches of several sizes or resolutions at the encoder's input under one name.
         companion: (b) folder of the files that say how large patches are (CLAM's patches), where it does not lie beside.
-        only_mpp: (b) take only slides whose patches the encoder saw at these micrometres a pixel.
         dry_run: say what is understood, and write nothing.
         jobs: processes.
         progress: is told how far it is.
@@ -174,12 +172,8 @@ def ingest_features(
         raise UsageError(
             f"--slide-mpp {slide_mpp:g} is no resolution of a slide: give micrometres a pixel, such as 0.25"
         )
-    if only_mpp is not None and not 0 < only_mpp <= 100:
-        raise UsageError(f"--only-mpp {only_mpp:g} is no resolution: give micrometres a pixel, such as 0.5")
-    of_slices = {"--slide-mpp": slide_mpp, "--companion": companion, "--only-mpp": only_mpp}
-    lost = [flag for flag, value in of_slices.items() if value is not None]
-    if lost and (chosen is None or chosen.one_patch):
-        raise UsageError(f"{lost[0]} is for files of slides: leave it out")
+    if companion is not None and (chosen is None or chosen.one_patch):
+        raise UsageError("--companion is for files of slides: leave it out")
     job = Job(
         store,
         plan,
@@ -193,7 +187,6 @@ def ingest_features(
         mixed=mixed,
         dry_run=dry_run,
         companion=None if companion is None else real_path(companion),
-        only_mpp=only_mpp,
         heed=heed,
     )
     follow_settings(plan)  # what the commit would refuse is told before long reading

@@ -37,7 +37,7 @@ from milstore.ingest.file_discovery import Found
 from milstore.ingest.place_numbers import numbered_by_row
 from milstore.ingest.row_numbers import refuse_unknown_rows
 from milstore.ingest.slide_facts import put_slide_facts
-from milstore.ingest.slide_geometry import CLOSE, LEVEL0, Placement, place
+from milstore.ingest.slide_geometry import LEVEL0, Placement, place
 from milstore.ingest.understood import Understood
 from milstore.plugins import format_name
 from milstore.store.cohort import CohortEdit
@@ -86,7 +86,6 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
         _check_widths(full)
         _check_counts(job, full)
         places = [place(file.path, file.index, file.slide, job.slide_mpp) for file in full]
-        full, places, left_out = _at_mpp(full, places, job.only_mpp)
         grid = one_grid(
             {file.file: each.cut for file, each in zip(full, places, strict=True)},
             {file.file: file.called for file in full},
@@ -98,12 +97,7 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
         if table["patch_idx"].null_count:
             table = numbered_by_row(table, job.plan.table("patches"), job.plan.table("slices"))
         full = _numbered(full, table)
-        files = [file for file in files if file.called not in left_out]
         understood = _understood(files, full, places, grid)
-        if left_out:
-            job.notes.append(
-                f"not at {job.only_mpp:g} mpp, left out: {counted(len(left_out), 'slide')} ({named(left_out)})"
-            )
 
         def put(edit: CohortEdit) -> Placed:
             put_slide_facts(edit, [(file.slide, file.index.layout.slide_size) for file in files], job.slide_mpp)
@@ -247,19 +241,6 @@ def _check_counts(job: Job, files: Sequence[SliceFile]) -> None:
                 "ingest the patches first, or use --create-patches where there are no images; of slides, say first "
                 "which is of whom by milstore ingest slides"
             )
-
-
-def _at_mpp(
-    files: Sequence[SliceFile], places: Sequence[Placement], wanted: float | None
-) -> tuple[list[SliceFile], list[Placement], list[str]]:
-    """The files whose patches the encoder saw at a resolution, and the names of the others. DataError if there are none."""
-    fits = [
-        wanted is None or (each.cut.mpp is not None and abs(each.cut.mpp - wanted) <= CLOSE * wanted) for each in places
-    ]
-    kept = [pair for pair, fit in zip(zip(files, places, strict=True), fits, strict=True) if fit]
-    if not kept:
-        raise DataError(f"--only-mpp {wanted:g}: no file has patches that the encoder saw at this resolution")
-    return [f for f, _ in kept], [p for _, p in kept], [f.called for f, fit in zip(files, fits, strict=True) if not fit]
 
 
 # --- their patches ----------------------------------------------------------------------------------------------------
