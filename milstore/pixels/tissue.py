@@ -14,6 +14,8 @@ import numpy.typing as npt
 from milstore.errors import UsageError
 from milstore.pixels.interface import Pixels, WholeSlide
 
+Channel = npt.NDArray[np.uint8]
+"""(height, width): hue (255 is the full circle), saturation or brightness."""
 Mask = npt.NDArray[np.bool_]
 """(height, width) of a thumbnail."""
 Places = npt.NDArray[np.int64]
@@ -167,14 +169,19 @@ def tissue_of(pixels: Pixels, um: float, settings: TissueSettings) -> tuple[Mask
         um: micrometres a pixel.
         settings: what counts as tissue.
     """
-    from scipy import ndimage
+    from PIL import Image
+    from skimage.filters import rank
 
-    smooth = np.stack([ndimage.median_filter(pixels[..., i], size=_odd(_MEDIAN_UM / um)) for i in range(3)], axis=-1)
-    hue, saturation, brightness = _hsv(smooth)
+    hue, saturation, brightness = (np.array(each) for each in Image.fromarray(pixels).convert("HSV").split())
+    width = _odd(_MEDIAN_UM / um)
+    around = np.ones((width, width), np.uint8)
     ink = _ink(hue, saturation, brightness)
     if ink.any():
+        # The median of yes and no.
+        ink = np.asarray(rank.median(ink.astype(np.uint8), around) > 0)
+    if ink.any():
         ink = _grown(_without_small(ink, settings.smallest / 4, um), _INK_SPREADS_UM / um)
-    found = saturation >= settings.saturation
+    found = rank.median(saturation, around) >= settings.saturation * 255
     if not settings.keep_ink:
         found &= ~ink
     found = _closed(found, _CLOSE_UM / um)
@@ -189,21 +196,12 @@ def _odd(pixels: float) -> int:
     return min(max(3, 2 * (int(pixels) // 2) + 1), _LARGEST_MEDIAN)
 
 
-def _hsv(pixels: Pixels) -> tuple[npt.NDArray[np.float32], ...]:
-    """Hue in degrees, saturation and brightness from 0 to 1."""
-    from skimage.color import rgb2hsv
-
-    found = rgb2hsv(pixels).astype(np.float32)
-    return found[..., 0] * 360, found[..., 1], found[..., 2]
-
-
-def _ink(
-    hue: npt.NDArray[np.float32], saturation: npt.NDArray[np.float32], brightness: npt.NDArray[np.float32]
-) -> Mask:
+def _ink(hue: Channel, saturation: Channel, brightness: Channel) -> Mask:
     """Where the colour is a pen's: green and teal, a blue purer than haematoxylin's, and black without colour."""
-    green = (hue >= _GREEN[0]) & (hue <= _GREEN[1]) & (saturation >= _PURE_GREEN)
-    blue = (hue >= _BLUE[0]) & (hue <= _BLUE[1]) & (saturation >= _PURE_BLUE)
-    black = (brightness < _BLACK) & (saturation * brightness < _COLOURLESS)
+    degrees, purity, light = hue * np.float32(360 / 255), saturation / np.float32(255), brightness / np.float32(255)
+    green = (degrees >= _GREEN[0]) & (degrees <= _GREEN[1]) & (purity >= _PURE_GREEN)
+    blue = (degrees >= _BLUE[0]) & (degrees <= _BLUE[1]) & (purity >= _PURE_BLUE)
+    black = (light < _BLACK) & (purity * light < _COLOURLESS)
     return np.asarray(green | blue | black)
 
 
