@@ -61,7 +61,7 @@ class Plan:
     @property
     def missing(self) -> list[Shard]:
         """Shards that nobody has computed yet."""
-        return [shard for shard in self.shards if shard.read() is None]
+        return [shard for shard in self.shards if not shard.is_done]
 
 
 def plan_encoding(store: Store, folder: EncoderFolder, options: FolderOptions) -> Plan:

@@ -40,10 +40,15 @@ class Shard:
         for first in range(0, len(self.places), size):
             yield first, min(first + size, len(self.places))
 
+    @property
+    def is_done(self) -> bool:
+        """Whether its vectors are there, whole; they are not read."""
+        return self.read() is not None
+
     def read(self, n_features: int | None = None) -> Vectors | None:
-        """Its vectors (N, D); None where they are not there, or not whole."""
+        """Its vectors (N, D), mapped from the file; None where they are not there, or not whole."""
         try:
-            found: Vectors = np.load(self.path, allow_pickle=False)
+            found: Vectors = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
         fits = found.ndim == 2 and len(found) == len(self.places) and found.dtype == np.float32
