@@ -128,7 +128,7 @@ def ask(
             return _ask(store, query, Choice(experiment=experiment), values, timeout, None)
 
         # Beside some cases that are asked for, a whole internal test says nothing.
-        return of_prediction(store, choice.prediction, name, result, None if choice.cases else internal)
+        return of_prediction(store, choice.prediction, query, result, None if choice.cases else internal)
 
 
 def _ask(
