@@ -215,6 +215,13 @@ def features(
             show_default=False,
         ),
     ] = None,
+    mixed: Annotated[
+        bool,
+        typer.Option(
+            "--mixed",
+            help="Take patches of several sizes or resolutions under one encoder: a model may learn the scanner by them.",
+        ),
+    ] = False,
     format: FormatOption = None,
     replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
@@ -243,6 +250,7 @@ def features(
             feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
             slide_mpp=slide_mpp,
+            mixed=mixed,
             dry_run=dry_run,
             format=format,
             replace=replace,

@@ -20,6 +20,7 @@ class SlideflowBag:
     """slideflow, a slide a file: torch's .pt with a tensor (N, D), and the centres of its tiles in .index.npz."""
 
     endings = ("pt",)
+    beside = INDEX
 
     def recognises(self, path: Path) -> bool:
         """A file of torch's beside which there are its tiles' centres, or slideflow's settings of the bags."""

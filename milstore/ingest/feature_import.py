@@ -72,6 +72,8 @@ class Job:
     progress: Progress
     slide_mpp: float | None = None
     """Micrometres a pixel of level 0 of slides that the store knows no resolution of."""
+    mixed: bool = False
+    """Whether patches of several sizes or resolutions may be one encoder's."""
     dry_run: bool = False
     """Whether nothing is to be read beyond what is said of it, and nothing written."""
     notes: list[str] = field(default_factory=list)

@@ -104,6 +104,7 @@ def ingest_features(
     format: str | None = None,
     feature_columns: Sequence[str] = (),
     slide_mpp: float | None = None,
+    mixed: bool = False,
     dry_run: bool = False,
     jobs: int | None = None,
     progress: Progress = silent,
@@ -136,6 +137,7 @@ def ingest_features(
         format: name of the files' format, or ./file.py:Class; found by their content if left out.
         feature_columns: (c) columns that are taken as features, though they seem to know the label.
         slide_mpp: (b) micrometres a pixel of level 0 of slides that the store knows no resolution of; it becomes theirs.
+        mixed: (b) take patches of several sizes or resolutions at the encoder's input under one name.
         dry_run: say what is understood, and write nothing.
         jobs: processes.
         progress: is told how far it is.
@@ -170,7 +172,7 @@ def ingest_features(
         )
     source = str(real_path(path))
     job = Job(
-        store, plan, encoder, source, create_patches, replace, jobs, progress, slide_mpp, dry_run=dry_run, heed=heed
+        store, plan, encoder, source, create_patches, replace, jobs, progress, slide_mpp, mixed, dry_run, heed=heed
     )
     follow_settings(plan)  # what the commit would refuse is told before long reading
     if bag_column is not None and index_column is not None:
@@ -255,7 +257,7 @@ def _chosen(path: Path, name: str | None) -> _Chosen:
         return _Chosen(Found(real_path(path).parent, [path.name], [path.stem]), {"": name}, one_patch=False)
     endings = _FORMATS.endings(None if name is None else [name])
     folders = _FORMATS.folders(None if name is None else [name])
-    found = find_files(path, endings, follow_links=True, as_files=folders)
+    found = _without_companions(find_files(path, endings, follow_links=True, as_files=folders))
     if not found.files:
         raise DataError(
             f"{path} holds no {_or([f'.{each}' for each in endings])} file: name the folder of the features"
@@ -271,6 +273,15 @@ def _chosen(path: Path, name: str | None) -> _Chosen:
         )
         raise DataError(f"{path} holds files of patches ({one}) and of slices ({other}): name a folder of one kind")
     return _Chosen(found, format_of, all(of_patch.values()))
+
+
+def _without_companions(found: Found) -> Found:
+    """What was found, without the files that a format reads beside its own."""
+    ends = tuple(end for name in BUILT_IN["features"] for end in getattr(_FORMATS.find(name), "beside", ()))
+    own = [i for i, file in enumerate(found.files) if not file.lower().endswith(ends)]
+    if not ends or len(own) == len(found.files):
+        return found
+    return Found(found.root, [found.files[i] for i in own], [found.stems[i] for i in own], found.links_out)
 
 
 def _is_folder_file(path: Path, name: str | None) -> bool:

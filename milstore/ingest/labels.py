@@ -13,6 +13,7 @@ from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
 from milstore.formats.registry import find_format, recognised
 from milstore.ingest.case_facts import put_case_facts
 from milstore.ingest.label_columns import CASE, LABEL, Asked, columns_of_labels
+from milstore.ingest.slide_cases import by_slides
 from milstore.store import Store
 from milstore.store.case_gaps import Gaps, gaps_of
 from milstore.store.case_ids import CaseIds
@@ -144,6 +145,9 @@ def ingest_labels(
 
     `heed` is called with the cases before anything is stored; an error that it raises keeps all out.
 
+    A column of cases may hold slides, by their ids or the names of their files: each stands for its case (see
+    `milstore.ingest.slide_table`).
+
     Columns of `attributes` are kept as attributes of the cases, and `group_column` says which cases belong together, such
     as those of one patient (see `milstore.ingest.case_facts`).
 
@@ -171,6 +175,7 @@ def ingest_labels(
     table.column(case_column)
     labels = list(zip(table.column(label_column), table.lines, strict=True))
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
+        table, by_slide = by_slides(table, case_column, edit)
         if label_map is None:
             marks.refuse(table.path, label_column, table.column(label_column), table.lines, LABEL_ADVICE)
             label_map = as_classes(edit, table.path, label_column, labels, marks)
@@ -198,7 +203,7 @@ def ingest_labels(
         left_out={label: tuple(dict.fromkeys(cases)) for label, cases in sorted(labelled.left_out.items())},
         unknown=put.unknown,
         kept=put.kept,
-        notes=(*labelled.notes, *_told_gaps(missing_of, labelled), *edit.notes),
+        notes=(*by_slide, *labelled.notes, *_told_gaps(missing_of, labelled), *edit.notes),
     )
 
 

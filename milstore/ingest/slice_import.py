@@ -20,7 +20,7 @@ from milstore.formats.feature_reading import (
 )
 from milstore.formats.interface import Layout
 from milstore.formats.registry import APART
-from milstore.ingest.encoder_grid import EncoderGrid, one_grid, put_grid
+from milstore.ingest.encoder_grid import EncoderGrid, one_grid, put_grids
 from milstore.ingest.feature_import import (
     Job,
     Packed,
@@ -41,7 +41,7 @@ from milstore.ingest.slide_geometry import LEVEL0, Placement, place
 from milstore.ingest.understood import Understood
 from milstore.plugins import format_name
 from milstore.store.cohort import CohortEdit
-from milstore.store.names import clip, counted, named
+from milstore.store.names import clip, counted, named, natural_key
 from milstore.store.slides import Slide, Slides
 from milstore.workers import Crew
 
@@ -87,8 +87,10 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
         _check_counts(job, full)
         places = [place(file.path, file.index, file.slide, job.slide_mpp) for file in full]
         grid = one_grid(
-            {file.called: each.cut for file, each in zip(full, places, strict=True)},
-            *_made_by(file.index.layout for file in full),
+            {file.file: each.cut for file, each in zip(full, places, strict=True)},
+            {file.file: file.called for file in full},
+            _tool(file.index.layout for file in full),
+            mixed=job.mixed,
         )
         table = _table(full, places)
         refuse_unknown_rows(job, full)
@@ -99,7 +101,7 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
 
         def put(edit: CohortEdit) -> Placed:
             put_slide_facts(edit, [(file.slide, file.index.layout.slide_size) for file in files], job.slide_mpp)
-            own, name = put_grid(edit, grid, job.encoder, table, replace=job.replace)
+            own, name = put_grids(edit, grid, job.encoder, table, replace=job.replace)
             return dataclasses.replace(placed_in(job, edit, own), grid=name, seen=grid)
 
         placed = put(job.plan)
@@ -148,6 +150,8 @@ def _pack_all(
 def _files(job: Job, found: Found, format_of: FormatOf, crew: Crew) -> tuple[list[SliceFile], list[tuple[str, str]]]:
     """The files with what they say of their rows; and those, with the reason, whose slice nobody knows."""
     slides = Slides(job.plan)
+    order = sorted(range(len(found.files)), key=lambda i: natural_key(found.files[i]))
+    found = Found(found.root, [found.files[i] for i in order], [found.stems[i] for i in order])
     by_slide = {file: slide for file in found.files if (slide := slides.of_file(file)) is not None}
     rest = [i for i, file in enumerate(found.files) if file not in by_slide]
     named_inside: dict[str, tuple[Slide, SliceIndex]] = {}
@@ -297,11 +301,10 @@ def _first_rows(rows: pa.Table) -> dict[str, int]:
 # --- what is said of it -----------------------------------------------------------------------------------------------
 
 
-def _made_by(layouts: Iterable[Layout]) -> tuple[str | None, str | None]:
-    """The tool and the encoder that files name; None where they do not, or name several."""
-    found = list(layouts)
-    tools, encoders = {each.tool for each in found}, {each.encoder for each in found}
-    return tools.pop() if len(tools) == 1 else None, encoders.pop() if len(encoders) == 1 else None
+def _tool(layouts: Iterable[Layout]) -> str | None:
+    """The tool that files name; None where they do not, or name several."""
+    tools = {each.tool for each in layouts}
+    return tools.pop() if len(tools) == 1 else None
 
 
 def _understood(
@@ -336,9 +339,11 @@ def _uncertain(
         said.append(f"without patches: {counted(len(empty), 'slide')} ({named(empty)})")
     beyond = {file.called: each.beyond for file, each in zip(full, places, strict=True) if each.beyond}
     if beyond:
-        words = named(f"{clip(name)} {count}" for name, count in beyond.items())
-        said.append(f"{counted(sum(beyond.values()), 'patch', 'patches')} reach beyond their slides ({words})")
-    return [*said, *grid.notes]
+        outside = sum(each.outside for each in places)
+        wholly = f", {outside} of them wholly" if outside else ""
+        words = named(f"{clip(name)} {count}" for name, count in sorted(beyond.items()))
+        said.append(f"{counted(sum(beyond.values()), 'patch', 'patches')} reach beyond their slides{wholly} ({words})")
+    return list(dict.fromkeys([*said, *grid.notes]))
 
 
 def _which(some: Sequence[SliceFile], all_of_them: Sequence[SliceFile]) -> str:

@@ -2,7 +2,7 @@
 slice where the file counts in these. What a patch was at the encoder's input is reckoned beside it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +45,9 @@ class Placement:
     """level0 or slice; None without places."""
     cut: Cut
     beyond: int = 0
-    """Patches that reach beyond the slide."""
+    """Patches that reach beyond the slide, in part or wholly."""
+    outside: int = 0
+    """Those of them that lie wholly outside."""
 
 
 def place(path: Path, index: SliceIndex, slide: Slide | None, slide_mpp: float | None) -> Placement:
@@ -78,8 +80,8 @@ def place(path: Path, index: SliceIndex, slide: Slide | None, slide_mpp: float |
     edge = _edge(layout, own_mpp) if edge is None else edge
     _check_edge(path, layout, edge, slide)
     placed = _whole(path, index, index.coords / scale, edge, LEVEL0, _cut(layout, edge, own_mpp))
-    beyond = _beyond(path, placed, _size(path, layout, slide))
-    return Placement(xy=placed.xy, edge=placed.edge, unit=LEVEL0, cut=placed.cut, beyond=beyond)
+    beyond, outside = _beyond(path, placed, _size(path, layout, slide))
+    return replace(placed, beyond=beyond, outside=outside)
 
 
 def resolution(slide: Slide | None, slide_mpp: float | None) -> float | None:
@@ -161,23 +163,24 @@ def _size(path: Path, layout: Layout, slide: Slide | None) -> tuple[int, int] | 
     return known or layout.slide_size
 
 
-def _beyond(path: Path, placed: Placement, size: tuple[int, int] | None) -> int:
-    """How many patches reach beyond the slide. DataError if one lies outside it altogether."""
+def _beyond(path: Path, placed: Placement, size: tuple[int, int] | None) -> tuple[int, int]:
+    """How many patches reach beyond the slide, and how many of them lie wholly outside.
+
+    DataError if that is so of most, or one lies before the slide's beginning: then these are no places on this slide.
+    """
     assert placed.xy is not None
-    if not len(placed.xy):
-        return 0
     edge = placed.edge or 0
     x, y = placed.xy.T
-    outside = (x + edge < 0) | (y + edge < 0)
-    reach = (x < 0) | (y < 0)
+    before = (x + edge < 0) | (y + edge < 0)
+    outside, reach = before, (x < 0) | (y < 0)
     if size is not None:
-        outside |= (x >= size[0]) | (y >= size[1])
-        reach |= (x + edge > size[0]) | (y + edge > size[1])
-    if outside.any():
-        row = int(np.argmax(outside))
+        outside = outside | (x >= size[0]) | (y >= size[1])
+        reach = reach | (x + edge > size[0]) | (y + edge > size[1])
+    if before.any() or outside.sum() * 2 > len(x):
+        row = int(np.argmax(before if before.any() else outside))
         of = f" of {size[0]} x {size[1]} pixels" if size is not None else ""
         raise DataError(
-            f"{path} has {counted(int(outside.sum()), 'patch', 'patches')} outside its slide{of}, such as at x {x[row]}, y {y[row]}: "
-            "its coordinates are of another slide, or in another unit"
+            f"{path} has {outside.sum()} of {counted(len(x), 'patch', 'patches')} outside its slide{of}, such as at x {x[row]}, "
+            f"y {y[row]}: its coordinates are of another slide, or in another unit"
         )
-    return int(reach.sum())
+    return int((reach | outside).sum()), int(outside.sum())

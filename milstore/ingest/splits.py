@@ -1,5 +1,6 @@
 """Split sets: from files, or drawn by chance."""
 
+import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,11 +15,13 @@ from milstore.formats.missing_marks import Marks
 from milstore.formats.split_file import Split, SplitFiles, TestFolds, read_split_files
 from milstore.ingest.drawn_validation import with_drawn_validation
 from milstore.ingest.groups import torn_splits
+from milstore.ingest.slide_cases import are_slides
 from milstore.ingest.slide_splits import splits_of_cases
 from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of, seed_of
 from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
+from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import CohortEdit, edit_cohort
 from milstore.store.names import check_name, clip, counted, named, natural_key
 from milstore.store.slides import Slides
@@ -123,6 +126,7 @@ def ingest_splits(
         name = check_name(split_set if split_set is not None else name_of_splits(paths), "split set")
         names = sorted((path.name for path in paths), key=natural_key)
         source = named(names, shown=len(names))
+        found = dataclasses.replace(found, by_slide=found.by_slide or _are_of_slides(found, edit))
         found = splits_of_cases(found, Slides(edit), labels, source)
         _check_known(found, labels, source)
         sets: dict[str, Mapping[int, Split]] = {} if found.folds or found.families else {name: found.splits}
@@ -249,6 +253,12 @@ def name_of_splits(paths: Sequence[Path]) -> str:
 def _labels(edit: CohortEdit) -> dict[str, int | None]:
     cases = edit.table("cases")
     return dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
+
+
+def _are_of_slides(found: SplitFiles, edit: CohortEdit) -> bool:
+    """Whether splits of a table or of arrays name slides and not cases."""
+    slides = Slides(edit)
+    return bool(len(slides)) and are_slides(slides, CaseIds.of(edit), set().union(*found.splits.values()))
 
 
 def _check_known(found: SplitFiles, labels: Mapping[str, object], source: str) -> None:

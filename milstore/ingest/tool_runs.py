@@ -163,7 +163,7 @@ def _made(store: Store, cohort: Cohort, folder: ToolFolder, run: ToolRun) -> _Ma
         "predictions": said,
         "probabilities": probabilities,
         "attention": attention,
-        "coverage": coverage_table(cohort, attention, subset_of, encoded),
+        "coverage": coverage_table(cohort, attention, subset_of, encoded, encoder=folder.encoder),
     }
     report = RunReport(
         changed=known is None,
