@@ -28,7 +28,7 @@ COMMANDS = {
         "Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
     ),
     "tile": Entry("tile", "Cut slides into patches on their tissue. Their places are stored, and no image is written."),
-    "encode": Entry("encode", "Compute features from the patch images with an encoder."),
+    "encode": Entry("encode", "Compute features of the patches with an encoder, from images or slides."),
     "splits": Entry("splits", "Make, show, check and delete train/val/test splits."),
     "train": Entry("train", "Train a model on one split, or on all, and store the run."),
     "predict": Entry("predict", "Let a trained experiment answer for new cases: each of its models, and their mean."),

@@ -1,7 +1,7 @@
 """Running a network over the shards that are missing, while pixels are read ahead for it."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, suppress
 from queue import Empty, Full, Queue
 from threading import Event, Thread
@@ -58,7 +58,7 @@ def compute(plan: Plan, *, part: tuple[int, int] = (0, 1), progress: Progress = 
     return Spent(sum(len(shard.places) for shard in missing), loading, computing, waiting)
 
 
-def _batches(plan: Plan, shards: Sequence[Shard]) -> Iterator[Prepared]:
+def _batches(plan: Plan, shards: Sequence[Shard]) -> Generator[Prepared, None, None]:
     """What the network is given, batch after batch."""
     settings, options = plan.folder.settings, plan.options
     places = [place for shard in shards for place in shard.places]
@@ -74,7 +74,7 @@ def _batches(plan: Plan, shards: Sequence[Shard]) -> Iterator[Prepared]:
             yield prepared(batch, settings)
 
 
-def _ahead(batches: Iterator[Prepared]) -> Iterator[Prepared]:
+def _ahead(batches: Generator[Prepared, None, None]) -> Generator[Prepared, None, None]:
     """The same, made by a thread while whoever takes them works on those of before."""
     ready: Queue[Any] = Queue(_AHEAD)
     stopped = Event()
@@ -98,9 +98,7 @@ def _ahead(batches: Iterator[Prepared]) -> Iterator[Prepared]:
         except BaseException as error:
             put(error)
         finally:
-            close = getattr(batches, "close", None)
-            if close is not None:
-                close()
+            batches.close()
 
     thread = Thread(target=work, daemon=True, name="pixels")
     thread.start()

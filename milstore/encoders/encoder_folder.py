@@ -7,7 +7,7 @@ docs/encoders.md says what stands in `encoder.toml`.
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -129,7 +129,7 @@ def read_settings(path: Path) -> EncoderSettings:
         ) from None
     except OSError as error:
         raise DataError(f"{clip(str(path), 300)} cannot be read: {error.strerror or error}") from error
-    known = {
+    known: dict[str, Callable[[Any], Any]] = {
         "name": _text, "licence": _text, "size": _side, "mean": _three, "std": _three_positive, "pooling": _pooling,
         "resize": _side, "interpolation": _interpolation, "registers": _count, "output": _text, "mpp": _positive,
         "source": _text,
@@ -142,7 +142,7 @@ def read_settings(path: Path) -> EncoderSettings:
     for key, hint in _REQUIRED.items():
         if key not in said:
             raise DataError(f"{clip(str(path), 300)}: {key} is missing: {hint}")
-    read = {}
+    read: dict[str, Any] = {}
     for key, value in said.items():
         try:
             read[key] = known[key](value)

@@ -14,7 +14,7 @@ from milstore.store.names import clip
 
 _CUDA = "CUDAExecutionProvider"
 _CPU = "CPUExecutionProvider"
-_PRECISIONS = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
+_PRECISIONS: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(float16)": np.dtype(np.float16)}
 _QUIET = 4
 """onnxruntime says on stderr what it also raises."""
 
@@ -90,7 +90,7 @@ class OnnxNetwork:
             raise DataError(
                 f"{self._shown} takes {first} patches at once, always: export it with a first axis of any length"
             )
-        return only.name, dtype, first if isinstance(first, int) else None
+        return str(only.name), dtype, first if isinstance(first, int) else None
 
     def _choose_output(self, wanted: str | None) -> str:
         names = [each.name for each in self._session.get_outputs()]

@@ -52,7 +52,9 @@ def size_refused(settings: EncoderSettings, width: int, height: int) -> str | No
 def _table(mean: tuple[float, float, float], std: tuple[float, float, float]) -> npt.NDArray[np.float32]:
     """(3, 256): each channel's 256 values, normalised."""
     light = np.arange(256, dtype=np.float32) / np.float32(255)
-    return ((light[None] - np.float32(mean)[:, None]) / np.float32(std)[:, None]).astype(np.float32)
+    subtracted, divided = (np.array(values, np.float32)[:, None] for values in (mean, std))
+    table: npt.NDArray[np.float32] = (light[None] - subtracted) / divided
+    return table
 
 
 def _fitted(image: Image, settings: EncoderSettings) -> Image:

@@ -22,9 +22,7 @@ from milstore.pixels.patch_source import PatchPlace
 from milstore.store import Store
 from milstore.store.features import PLACE
 from milstore.store.io import write_whole
-
-ENDING = ".shards"
-"""What the names of their folders end with, beside the features in a store."""
+from milstore.store.paths import SHARDS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,7 +65,7 @@ class Shard:
 
 def shard_folder(store: Store, encoder: str, identity: str) -> Path:
     """Where the shards of an encoder lie until all are there."""
-    return store.root / "features" / f".{encoder}.{identity[:16]}{ENDING}"
+    return store.root / "features" / f".{encoder}.{identity[:16]}{SHARDS}"
 
 
 def shards_of(store: Store, encoder: str, identity: str, choice: Choice, *, batch: int) -> list[Shard]:
