@@ -310,7 +310,7 @@ def _ask_model(
             "predictions": predictions_,
             "probabilities": probabilities,
             "attention": attention_table(results),
-            "coverage": coverage_table(patch_counts(cohort, cases), results, subset_of, 0),
+            "coverage": coverage_table(patch_counts(cohort, packed.encoder, cases), results, subset_of, 0),
             "scores": score_table(results),
         },
         told,
