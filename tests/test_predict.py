@@ -405,7 +405,7 @@ def test_the_command_tells_calls_and_what_to_ask_next(
     assert main([*words, *where]) == 0
     assert "nothing was computed anew" in capsys.readouterr().err
     assert main(["predict", EXPERIMENT, "--map", "1=benign", *where]) == 2
-    assert "name its table" in capsys.readouterr().err
+    assert "--map and --missing speak of --cohort or of a slides table: name one" in capsys.readouterr().err
     assert main(["runs", "list", *where, "-f", "csv"]) == 0
     assert capsys.readouterr().out.count("prediction") == 5
 
