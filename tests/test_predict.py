@@ -14,7 +14,7 @@ from milstore.errors import ConflictError, DataError, StoreError, UsageError
 from milstore.ingest.labels import ingest_labels
 from milstore.predicting.arrival import Given, Labels
 from milstore.predicting.predict import predict
-from milstore.store import Store
+from milstore.store import Store, open_store
 from milstore.store.cohort import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.prediction_runs import members, predictions, refuse_parted
@@ -405,6 +405,22 @@ def test_the_command_tells_calls_and_what_to_ask_next(
     assert main([*words, *where]) == 0
     assert "nothing was computed anew" in capsys.readouterr().err
     assert main(["predict", EXPERIMENT, "--map", "1=benign", *where]) == 2
-    assert "name its table" in capsys.readouterr().err
+    assert "--map and --missing speak of --cohort or of a slides table: name one" in capsys.readouterr().err
     assert main(["runs", "list", *where, "-f", "csv"]) == 0
     assert capsys.readouterr().out.count("prediction") == 5
+
+
+def test_models_of_the_first_version_answer(tmp_path: Path) -> None:
+    """Weights that milstore 0.1 wrote say of their cases what their runs stored, and the store is brought to this version."""
+    shutil.copytree(Path(__file__).parent / "stores" / "version-1-trained", tmp_path / "store")
+    for path in (tmp_path / "store").rglob("*"):
+        path.chmod(path.stat().st_mode | 0o200)
+    store = open_store(tmp_path / "store")
+    case = next(
+        row["case_id"] for row in rows(store, run_ids(store)[-1], "predictions").to_pylist() if row["subset"] == "test"
+    )
+    report = predict(store, "whole", given=Given(cases=(case,)), name="new", also_trained_on=True, threads=1)
+    assert report.notes[0].startswith("the store was brought from")
+    for source, (run_id,) in predictions(store)["new"].of_model.items():
+        then, now = (of_case(rows(store, run, "probabilities"), case) for run in (source, run_id))
+        assert [row["probability"] for row in now] == pytest.approx([row["probability"] for row in then], abs=1e-6)

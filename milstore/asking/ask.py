@@ -13,7 +13,6 @@ from milstore import queries
 from milstore.asking.asked import Asked
 from milstore.asking.checking import check_foreign, first_line, sql_error
 from milstore.asking.partial import Needs
-from milstore.asking.predicted import of_prediction
 from milstore.asking.result import Result
 from milstore.asking.sandbox import lock_down
 from milstore.asking.selection import Choice, Selection, known_cases, select
@@ -135,12 +134,14 @@ def ask_query(
         own_word = "prediction" in [parameter.name for parameter in query.parameters]
         if choice.prediction is None or own_word:
             return result
+        # It imports numpy, which no other answer needs.
+        from milstore.asking.predicted import of_prediction
 
         def internal(experiment: str) -> Result:
             return _ask(store, query, Choice(experiment=experiment), values, timeout, None)
 
         # Beside some cases that are asked for, a whole internal test says nothing.
-        return of_prediction(store, choice.prediction, name, result, None if choice.cases else internal)
+        return of_prediction(store, choice.prediction, query, result, None if choice.cases else internal)
 
 
 def _ask(

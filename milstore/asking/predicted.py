@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from milstore.analysis.internal import NEW_CASES, SCOPES, beside, called
 from milstore.asking.result import Result
 from milstore.errors import MilstoreError
+from milstore.queries import Query
 from milstore.store.paths import Store
 from milstore.store.prediction_runs import find_prediction, members
 from milstore.store.verified import verified_run
@@ -32,24 +33,24 @@ group by all
 """
 
 
-def of_prediction(
-    store: Store, name: str, question: str, result: Result, ask: Callable[[str], Result] | None
-) -> Result:
+def of_prediction(store: Store, name: str, query: Query, result: Result, ask: Callable[[str], Result] | None) -> Result:
     """The answer with what a prediction has to say besides.
 
     Args:
         store: the store.
         name: the prediction's.
-        question: the question's.
+        query: the question.
         result: its answer.
         ask: asks the same of an experiment, all its cases; its errors mean that there is no internal test. None where none
             is wanted.
     """
     found = find_prediction(store, name, verified_run)
-    if question in SCOPES and ask is None:
-        return _after(result, lambda new: called(new, SCOPES[question], NEW_CASES))
-    if question in SCOPES and ask is not None:
-        return _beside_internal(result, question, found.experiment, ask)
+    if query.name in SCOPES and ask is None:
+        return _after(result, lambda new: called(new, SCOPES[query.name], NEW_CASES))
+    if query.name in SCOPES and ask is not None:
+        return _beside_internal(result, query.name, found.experiment, ask)
+    if query.then is not None or not {*_SHOWS} & {*query.columns}:
+        return result
     ranges = _Ranges(store, found.answering)
     shown = result.shown
     if at := [column for column in shown if column in _SHOWS]:

@@ -143,9 +143,10 @@ def ingest_labels(
     The columns are case_id and label where none are named. Where these are not there, all that the file does not say is
     told at once, with the line to use.
 
+    `heed` is called with the cases before anything is stored; an error that it raises keeps all out.
+
     A column of cases may hold slides, by their ids or the names of their files: each stands for its case (see
     `milstore.ingest.slide_table`).
-    `heed` is called with the cases before anything is stored; an error that it raises keeps all out.
 
     Columns of `attributes` are kept as attributes of the cases, and `group_column` says which cases belong together, such
     as those of one patient (see `milstore.ingest.case_facts`).

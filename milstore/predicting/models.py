@@ -62,7 +62,7 @@ def load_run(store: Store, source: Source, given: str | None, device: torch.devi
         model = Standardised(
             chosen.build(n_features, len(names), stains), n_features, standardise=chosen.config.standardise == "train"
         )
-        model.load_state_dict(load(content))
+        model.load_state_dict(_named_as_now(load(content)))
     except MilstoreError:
         raise
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
@@ -77,3 +77,20 @@ def _metadata(content: bytes) -> Mapping[str, Any]:
     header = json.loads(content[8 : 8 + size])
     found: Mapping[str, Any] = json.loads(header["__metadata__"]["milstore"])
     return found
+
+
+_OF_VERSION_1 = {"project": "inner.project.linear", "classify": "inner.classify.1"} | {
+    f"{level}_pool": f"inner.{level}_pool.score" for level in ("stain", "slice", "patch")
+}
+"""What the parts of the one model of 0.1 are called now."""
+
+
+def _named_as_now(weights: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Weights by the names that they have now; those of 0.1 clipped nothing."""
+    if any(name.startswith("inner.") for name in weights):
+        return weights
+    named = {}
+    for name, value in weights.items():
+        part, _, rest = name.partition(".")
+        named[f"{_OF_VERSION_1.get(part, part)}.{rest}"] = value
+    return named | ({"standardise.clip": torch.tensor(torch.inf)} if "standardise.shift_D" in named else {})

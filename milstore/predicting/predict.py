@@ -144,7 +144,7 @@ def predict(
         StoreError: weights cannot be read, or the disk refuses.
     """
     given = given or Given()
-    migrate(store)
+    steps = [f"the store was brought from {step}" for step in migrate(store)]
     sources = find_sources(store, experiment)
     name = _free_name(store, name or f"{experiment}-new", experiment)
     if given.is_empty and name not in predictions(store):
@@ -167,7 +167,7 @@ def predict(
     try:
         lease = TrainingLease(store, {"experiment": name})
         with lease:
-            return _predict(work, arrived)
+            return _predict(work, arrived, steps)
     except ConflictError as error:
         if "is being trained by" in str(error):
             raise ConflictError(
@@ -211,7 +211,7 @@ def _features(work: _Work, cohort: Cohort) -> PackedFeatures:
     return packed
 
 
-def _predict(work: _Work, arrived: Arrival) -> PredictReport:
+def _predict(work: _Work, arrived: Arrival, notes: list[str]) -> PredictReport:
     store = work.store
     remove_begun(store, work.name)
     cohort = read_cohort(store)
@@ -220,7 +220,7 @@ def _predict(work: _Work, arrived: Arrival) -> PredictReport:
     done = cases_of(store, [run_id for own in known.of_model.values() for run_id in own])
     spoken_of = sorted({case for cases in done.values() for case in cases}, key=natural_key)
     asked = list(arrived.cases) or spoken_of
-    notes = [*work.sources.notes, *arrived.notes, *_trained_on(work.sources, asked)]
+    notes = [*notes, *work.sources.notes, *arrived.notes, *_trained_on(work.sources, asked)]
     notes += _related(work.sources, cohort, asked)
     wanted = sorted({*asked, *(case for case in spoken_of if case in packed.case_rows)}, key=natural_key)
     told, said = _told(cohort, work.loaded[0].class_names, wanted)

@@ -25,6 +25,8 @@ from milstore.store.run_writer import begin_run, list_drafts, mint_run_id
 from milstore.store.views import connect_bare, literal, rows_of_runs
 from milstore.store.write_run import Told, write_run
 
+_AT_ONCE = 8
+"""Cases whose attention by all models is in memory at a time."""
 Floats = npt.NDArray[np.float64]
 _OF_CONFIGURATION = ("encoder", "pooling", "config", "config_hash", "config_version", "n_parameters", "model")
 """Facts of a run that are those of the experiment that made it."""
@@ -157,6 +159,15 @@ def _no_attention() -> pa.Table:
 
 def _mean_attention(store: Store, members: Sequence[str], cases: Sequence[str], n_models: int) -> pa.Table:
     """The mean of what models gave to each patch, as the table `attention` without ranks."""
+    # A few cases at a time: many models of many patches are more than memory holds.
+    parts = [
+        _mean_of_few(store, members, cases[first : first + _AT_ONCE], n_models)
+        for first in range(0, len(cases), _AT_ONCE)
+    ]
+    return pa.concat_tables(parts) if parts else _no_attention()
+
+
+def _mean_of_few(store: Store, members: Sequence[str], cases: Sequence[str], n_models: int) -> pa.Table:
     rows = _of_cases(store, members, "attention", cases).select([*PLACE, "effective_attention"])
     weights = rows["effective_attention"].cast(pa.float64())
     rows = rows.set_column(rows.column_names.index("effective_attention"), "effective_attention", weights)
