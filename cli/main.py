@@ -25,7 +25,7 @@ COMMANDS = {
     "doctor": Entry("doctor", "Check every promise the store makes, and say how to repair what is broken."),
     "ingest": Entry(
         "ingest",
-        "Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
+        "Take slides, labels, groups, patches, regions, features, splits and runs into the store. A second time changes nothing.",
     ),
     "encode": Entry("encode", "Compute features from the patch images with an encoder."),
     "splits": Entry("splits", "Make, show, check and delete train/val/test splits."),
