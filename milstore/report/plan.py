@@ -93,7 +93,8 @@ OPENING = (
 )
 
 WITH_REGIONS = Asked(
-    name="regions", lead="Of the slices that have annotated regions, against what an even spread over their patches would give."
+    name="regions",
+    lead="Of the slices that have annotated regions, against what an even spread over their patches would give.",
 )
 """Asked in the chapter `where` of a store that has annotated regions."""
 
