@@ -25,7 +25,7 @@ COMMANDS = {
     "doctor": Entry("doctor", "Check every promise the store makes, and say how to repair what is broken."),
     "ingest": Entry(
         "ingest",
-        "Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
+        "Take slides, labels, groups, patches, regions, features, splits and runs into the store. A second time changes nothing.",
     ),
     "tile": Entry("tile", "Cut slides into patches on their tissue. Their places are stored, and no image is written."),
     "encode": Entry("encode", "Compute features of the patches with an encoder, from images or slides."),

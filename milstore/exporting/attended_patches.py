@@ -14,7 +14,7 @@ from milstore.store.names import clip, named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Attended:
+class AttendedPatches:
     """Patches of cases, each case by one run."""
 
     rows: list[dict[str, Any]]
@@ -24,7 +24,7 @@ class Attended:
     notes: list[str]
 
 
-def attended_patches(store: Store, choice: Choice, values: Mapping[str, Any] | None = None) -> Attended:
+def attended_patches(store: Store, choice: Choice, values: Mapping[str, Any] | None = None) -> AttendedPatches:
     """What the runs of a choice gave to the patches of its cases.
 
     Args:
@@ -46,4 +46,4 @@ def attended_patches(store: Store, choice: Choice, values: Mapping[str, Any] | N
             raise UsageError(
                 f"{len(of_case)} runs answer for case {clip(case_id)} ({named(sorted(of_case), 3)}): choose one by --run"
             )
-    return Attended(rows=rows, title=result.title, notes=list(result.notes))
+    return AttendedPatches(rows=rows, title=result.title, notes=list(result.notes))

@@ -135,7 +135,7 @@ def export_qupath(
         )
     texts = {}
     for target, rows in sorted(by_target.items(), key=lambda each: natural_key(each[0].stem)):
-        begin = options.begin or (Begin() if target.slide is None else begin_of(target.slide))
+        begin = options.begin or (Begin() if target.slide is None else begin_of(target.slide, store.root))
         name = f"{target.stem}.geojson"
         report.tiles[name] = len(rows)
         report.of_slices += [] if target.slide else [name]
@@ -198,9 +198,10 @@ def _is_ours(path: Path) -> bool:
 
 
 def _text(rows: Sequence[Mapping[str, Any]], begin: Begin, options: QupathOptions, target: _Target) -> str:
+    cases: set[str] = {row["case_id"] for row in rows}
     said = {
         "runs": sorted({row["run_id"] for row in rows}),
-        "cases": sorted({row["case_id"] for row in rows}, key=natural_key),
+        "cases": sorted(cases, key=natural_key),
         "top": options.top,
         "unit": "level0" if target.slide else "slice",
         "begin": [begin.x, begin.y],

@@ -69,7 +69,12 @@ class PlacedPatches:
 
 
 def place(
-    file: RegionFile, names: FileNames, slices: Sequence[Mapping[str, Any]], slide: str | None, begin: Begin | None
+    file: RegionFile,
+    names: FileNames,
+    slices: Sequence[Mapping[str, Any]],
+    slide: str | None,
+    begin: Begin | None,
+    root: Path,
 ) -> Placed | None:
     """Find what a file is about; None if it is no slide of the store.
 
@@ -79,6 +84,7 @@ def place(
         slices: rows of the table `slices`.
         slide: what the user says that it is about.
         begin: what the user says of where its pixels begin.
+        root: the store, which paths of slides may be below.
     """
     found = names.find(file.path) if slide is None else names.named(slide)
     if found is None:
@@ -96,7 +102,7 @@ def place(
             slices=tuple(_number(row) for row in on_it),
             unit="level0",
             size=(found.width or 0, found.height or 0) if known else None,
-            begin=begin or (begin_of(found) if file.drawing.by_qupath else Begin()),
+            begin=begin or (begin_of(found, root) if file.drawing.by_qupath else Begin()),
         )
     return Placed(
         path=file.path,

@@ -70,9 +70,10 @@ def ingest_regions(
     read = [RegionFile(path=file, drawing=read_drawing(file)) for file in files]
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
         names = _file_names(edit)
+        slices = edit.table("slices").to_pylist()
         placed, strangers = [], []
         for file in read:
-            found = place(file, names, edit.table("slices").to_pylist(), options.slide, options.begin)
+            found = place(file, names, slices, options.slide, options.begin, store.root)
             placed += [] if found is None else [found]
             strangers += [] if found else [file.path.name]
         if not placed:

@@ -25,9 +25,14 @@ class Begin:
     """False where the slide's file could not be opened, and its maker is not known to scan without bounds: then 0, 0."""
 
 
-def begin_of(slide: Slide) -> Begin:
-    """Where QuPath begins to count on a slide: read from its file, where that can be opened. Nothing is raised."""
-    found = None if slide.path is None else _read(Path(slide.path))
+def begin_of(slide: Slide, root: Path) -> Begin:
+    """Where QuPath begins to count on a slide: read from its file, where that can be opened. Nothing is raised.
+
+    Args:
+        slide: the slide, whose path is absolute or below the store.
+        root: the store.
+    """
+    found = _read(root / slide.path) if slide.path else None
     if found is not None:
         return found
     return Begin(known=(slide.vendor or "").lower() in _UNBOUNDED)
