@@ -128,7 +128,7 @@ def ask_query(
     con: duckdb.DuckDBPyConnection | None = None,
 ) -> Result:
     """Ask a question that was read, such as one of an export, which has no name. Arguments and errors are those of `ask`."""
-    choice, name = choice or Choice(), query.name
+    choice = choice or Choice()
     with reading(store):
         result = _ask(store, query, choice, values, timeout, con)
         own_word = "prediction" in [parameter.name for parameter in query.parameters]

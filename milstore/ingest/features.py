@@ -189,7 +189,6 @@ def ingest_features(
         companion=None if companion is None else real_path(companion),
         heed=heed,
     )
-    )
     follow_settings(plan)  # what the commit would refuse is told before long reading
     if bag_column is not None and index_column is not None:
         packed = pack_bags(
