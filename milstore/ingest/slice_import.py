@@ -171,7 +171,8 @@ def _files(job: Job, found: Found, format_of: FormatOf, crew: Crew) -> tuple[lis
         names = (read.table[name].to_pylist() for name in ("case_id", "stain", "slice_name"))
         known |= dict(zip(read.table["file"].to_pylist(), zip(*names, strict=True), strict=True))
     files = [file for file in found.files if file in known]
-    asked = [(str(found.root / file), format_name(format_of, file), job.encoder) for file in files]
+    companion = "" if job.companion is None else str(job.companion)
+    asked = [(str(found.root / file), format_name(format_of, file), job.encoder, companion) for file in files]
     new = [task for task, file in zip(asked, files, strict=True) if file not in named_inside]
     indices = iter(list(crew.mapped(read_index, new)))
     return [
@@ -185,7 +186,7 @@ def _files(job: Job, found: Found, format_of: FormatOf, crew: Crew) -> tuple[lis
             slide=by_slide.get(file),
             index=named_inside[file][1] if file in named_inside else next(indices),
         )
-        for file, (path, name, _) in zip(files, asked, strict=True)
+        for file, (path, name, _, _) in zip(files, asked, strict=True)
     ], unread
 
 

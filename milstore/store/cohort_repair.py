@@ -71,6 +71,7 @@ def way_to_repair(store: Store, manifest: Mapping[str, Any], name: str) -> str:
         "stains": f"{labels}, or any other ingest with --replace",
         "slides": f"milstore ingest slides FILE --replace{where}",
         **dict.fromkeys(("slices", "patches", "patch_roots"), patches),
+        "patch_regions": f"milstore ingest regions FILES --replace{where}",
         **dict.fromkeys(("splits", "split_sets"), splits),
         **dict.fromkeys(("encoders", "packs", "pack_cases"), features),
     }
