@@ -215,6 +215,14 @@ def features(
             show_default=False,
         ),
     ] = None,
+    companion: Annotated[
+        Path | None,
+        typer.Option(
+            "--companion",
+            help="Folder of CLAM's patches/, which say how large a patch is (default: the one beside the features).",
+            show_default=False,
+        ),
+    ] = None,
     mixed: Annotated[
         bool,
         typer.Option(
@@ -250,6 +258,7 @@ def features(
             feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
             slide_mpp=slide_mpp,
+            companion=companion,
             mixed=mixed,
             dry_run=dry_run,
             format=format,

@@ -11,9 +11,11 @@ import pytest
 
 from milstore import open as open_facade
 from milstore.errors import ConflictError, DataError, UsageError
+from milstore.ingest.features import ingest_features
 from milstore.ingest.importers import FolderOptions, ingest_run_folder
+from milstore.ingest.slide_table import ingest_slides
 from milstore.ingest.splits import ingest_splits
-from milstore.store import Store
+from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.split_numbers import subsets_of
@@ -175,7 +177,7 @@ def test_questions_answer_and_say_whose_figures_they_are(
     said = capsys.readouterr()
     assert [(row["stain"], row["top_patches"]) for row in json.loads(said.out)] == [("h&e", 1), ("sox10", 0)]
     assert (
-        "is by CLAM, and its figures are of slides: a case's probability is the mean over its slides, and slides share its "
+        "is by CLAM, and what it says is of slides: a case's probability is the mean over its slides, and slides share its "
         "attention in proportion to their patches" in said.err
     )
     for question in ("stain-attention", "concentration", "recall", "provenance"):
@@ -336,3 +338,53 @@ def test_patches_of_no_slide_are_named(store: Store, clam: Path) -> None:
         edit.replace("patches", table.set_column(at, "unit", pa.array(["slice"] * table.num_rows)))
     with pytest.raises(DataError, match="no patches of slide A_he in pixels of level 0, only in pixels of its slices"):
         take(store, clam)
+
+
+@pytest.mark.shared
+def test_the_groups_own_folder_of_clam(shared_data: Path, tmp_path: Path) -> None:
+    """CLAM's own files, from slides to attention: each fold's mean over slides, and each patch's softmax within its slide.
+
+    One slide was scanned at twice the resolution, and CLAM cut it into patches of as many pixels: that must be said.
+    """
+    theirs = shared_data / "interop" / "clam"
+    if not theirs.is_dir():
+        pytest.skip("the group's files of CLAM are not on this machine")
+    store = create_store(tmp_path / "lab")
+    toml = store.root / "milstore.toml"
+    toml.write_text(toml.read_text().replace('"melana"', '"melana", "MelanA"'))
+    ingest_slides(store, theirs.parent / "slides.csv")
+    features = theirs / "FEATURES_DIRECTORY" / "h5_files"
+    with pytest.raises(DataError, match=r"S23-0118_B2_HE"):
+        ingest_features(store, features, encoder="resnet")
+    ingest_features(store, features, encoder="resnet", mixed=True)
+    said = take(store, theirs, encoder="resnet")
+    assert "heat maps: 4 of 10 are of a fold's own model" in said
+    run_id = runs(store)[0]
+    folds = np.genfromtxt(theirs / "eval_results/EVAL_exp/fold_0.csv", delimiter=",", skip_header=1, usecols=(3, 4))
+    found = {row["case_id"]: row["p_true"] for row in rows(store, run_id, "predictions")}
+    assert found == pytest.approx({"S23-0104": folds[:2, 1].mean(), "S23-0145": folds[2:, 0].mean()})
+    path = next(theirs.rglob("S23-0145_A2_HE_blockmap.h5"))
+    with h5py.File(path) as file:
+        weights = np.exp(file["attention_scores"][:, 0].astype(float))
+        places = [tuple(each) for each in file["coords"][:].tolist()]
+    wanted = dict(zip(places, weights / weights.sum() * 21 / 32, strict=True))
+    con = open_facade(store.root)
+    joined = con.sql(
+        "select x, y, effective_attention from attention join patches using (case_id, stain, slice_idx, patch_idx) "
+        f"join slices using (case_id, stain, slice_idx) where run_id = '{run_id}' and slice_name = 'S23-0145_A2_HE'"
+    )
+    assert {(row["x"], row["y"]): row["effective_attention"] for row in joined.arrow().to_pylist()} == pytest.approx(
+        wanted, abs=1e-6
+    )
+
+
+def test_the_same_evaluation_with_other_heat_maps_is_no_repeat(store: Store, clam: Path) -> None:
+    """Files that changed since are not taken for a further run of the experiment, unless the user names one."""
+    take(store, clam)
+    heat_map(clam, "A_sox", scores=[2.0])
+    with pytest.raises(
+        UsageError, match=r"has a run of split 0 from other files already .*: name this one by --experiment"
+    ):
+        take(store, clam)
+    take(store, clam, experiment="again")
+    assert len(run_ids(store)) == 4

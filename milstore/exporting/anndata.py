@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore._version import __version__
-from milstore.errors import UsageError
+from milstore.errors import StoreError, UsageError
 from milstore.exporting.attended import COLUMNS, Attended, attention_of
 from milstore.exporting.encoded_patches import EncodedPatches, encoded_patches
 from milstore.extras import needed
@@ -100,7 +100,12 @@ def export_anndata(
     if path.suffix != ".h5ad":
         raise UsageError(f"{path} must end in .h5ad, by which AnnData's readers know it")
     anndata = needed("anndata", extra="anndata", why="writing .h5ad")
-    frame = patch_frame(store, encoder=encoder, cases=cases, choice=choice)
+    try:
+        frame = patch_frame(store, encoder=encoder, cases=cases, choice=choice)
+    except StoreError as error:
+        if choice is not None:
+            error.add_note("without attention: milstore export anndata --no-attention")
+        raise
     obs = frame.obs.to_pandas()
     obs.index = frame.names
     made: Any = anndata.AnnData(X=frame.features, obs=obs, uns={"milstore": frame.about})

@@ -1,6 +1,6 @@
 """Features and coordinates as TRIDENT lays them out, which CLAM reads too: an HDF5 file a slide."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,27 @@ class _Geometry:
     @property
     def folder(self) -> str:
         """Name of the folder that TRIDENT makes for patches that were cut so."""
-        return f"{self.target_magnification:g}x_{self.patch_size}px_{self.overlap}px_overlap"
+        return f"{self.target_magnification:.3g}x_{self.patch_size}px_{self.overlap}px_overlap"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What an encoder saw: as its own row says, else as the grid that the patches lie on."""
+
+    encoder: Mapping[str, Any]
+    grids: Mapping[str | None, Mapping[str, Any]]
+
+    @classmethod
+    def of(cls, chosen: EncodedPatches) -> "_Seen":
+        rows = chosen.cohort.table("encoders").to_pylist()
+        encoder = next(row for row in rows if row["encoder"] == chosen.features.encoder)
+        return cls(encoder, {row["grid"]: row for row in chosen.cohort.table("grids").to_pylist()})
+
+    def on(self, grid: str | None) -> tuple[int | None, float | None, int]:
+        """Edge in pixels, micrometres a pixel and overlap of patches on a grid: encoders may see one place at several sizes."""
+        cut = self.grids.get(self.encoder["grid"]) or self.grids.get(grid) or {}
+        px, mpp = self.encoder["patch_px"] or cut.get("edge"), self.encoder["mpp"] or cut.get("mpp")
+        return px, mpp, cut.get("overlap") or 0
 
 
 def export_trident(
@@ -85,10 +105,8 @@ def export_trident(
     chosen = encoded_patches(store, encoder, cases)
     _refuse_unplaced(chosen)
     slides = Slides(chosen.cohort)
-    geometry = {
-        slide_id: _geometry(chosen.cohort.table("grids").to_pylist(), slides[slide_id], rows)
-        for slide_id, rows in _by_slide(chosen.table)
-    }
+    seen = _Seen.of(chosen)
+    geometry = {slide_id: _geometry(seen, slides[slide_id], rows) for slide_id, rows in _by_slide(chosen.table)}
     folders = {each.folder for each in geometry.values()}
     if len(folders) > 1:
         raise DataError(
@@ -144,22 +162,21 @@ def _by_slide(table: pa.Table) -> list[tuple[str, pa.Table]]:
     ]
 
 
-def _geometry(grids: list[dict[str, Any]], slide: Slide, rows: pa.Table) -> _Geometry:
+def _geometry(seen: "_Seen", slide: Slide, rows: pa.Table) -> _Geometry:
     """How the patches of one slide were cut. DataError if nothing says it, or they were cut in several ways."""
     names, widths = (pc.unique(rows[column]).to_pylist() for column in ("grid", "width"))
     if len(names) > 1 or len(widths) > 1 or not pc.all(pc.equal(rows["width"], rows["height"])).as_py():
         raise DataError(
             f"slide {slide.slide_id} has patches of several sizes ({named(map(str, names))}): TRIDENT has one a file"
         )
-    grid = next((each for each in grids if each["grid"] == names[0]), None)
-    mpp = None if grid is None else grid["mpp"]
-    if grid is None or grid["edge"] is None or mpp is None or widths[0] is None:
+    px, mpp, overlap = seen.on(names[0])
+    if px is None or mpp is None or widths[0] is None:
         raise DataError(
             f"slide {slide.slide_id} has patches of which the store does not know the size and the micrometres a pixel at which they "
             "were cut, which a file of TRIDENT says: ingest their features again from files that say it"
         )
-    level0 = slide.magnification or 10 / (slide.mpp or mpp * grid["edge"] / widths[0])
-    return _Geometry(grid["edge"], widths[0], _whole(10 / mpp), _whole(level0), grid["overlap"] or 0)
+    level0 = slide.magnification or 10 / (slide.mpp or mpp * px / widths[0])
+    return _Geometry(px, widths[0], _whole(10 / mpp), _whole(level0), overlap)
 
 
 def _whole(magnification: float) -> float:

@@ -129,9 +129,10 @@ def _read_state(path: Path) -> SlideState:
     meta = content.get("meta")
     mpp = meta.get("mpp") if isinstance(meta, dict) else None
     version = content.get("trident_version")
-    known = isinstance(mpp, int | float) and not isinstance(mpp, bool) and 0 < mpp < 1000
+    if not isinstance(mpp, int | float) or isinstance(mpp, bool) or not 0 < mpp < 1000:
+        mpp = None
     return SlideState(
-        mpp=float(mpp) if known else None,
+        mpp=mpp,
         version=clip(version, 20) if isinstance(version, str) and version not in ("", "unknown") else None,
     )
 

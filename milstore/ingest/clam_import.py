@@ -6,26 +6,23 @@ the same probability. A map by another model may come from one that trained on t
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from milstore.errors import DataError, UsageError
 from milstore.formats.clam_run import (
     ClamFolder,
     Fold,
-    HeatMap,
     read_clam_folder,
     read_fold,
     read_heat_map,
-    read_heat_map_table,
 )
 from milstore.formats.missing_marks import plain
 from milstore.formats.split_file import SplitFiles, read_split_files
+from milstore.ingest.clam_maps import FoldAtStore, give_maps
 from milstore.ingest.imported import RunReport
 from milstore.ingest.importers import FolderOptions, refuse_options
 from milstore.ingest.slide_runs import (
     CaseAttention,
-    CaseFigures,
     SlideAttention,
     attention_of_slides,
     figures_of_slides,
@@ -34,31 +31,17 @@ from milstore.ingest.slide_runs import (
 )
 from milstore.ingest.slide_splits import splits_of_cases
 from milstore.ingest.splits import ingest_splits, name_of_splits
+from milstore.ingest.tool_folder import features_named, refuse_second
 from milstore.ingest.tool_runs import ToolFolder, ToolRun, lines_of_gaps, store_tool_runs
 from milstore.ingest.tool_splits import FoundSplits, OwnSplits, find_splits
 from milstore.store import Store
 from milstore.store.cohort import Cohort, migrate, read_cohort
-from milstore.store.features import PackedFeatures, open_features
+from milstore.store.features import PackedFeatures
 from milstore.store.names import check_name, clip, counted, named, natural_key
-from milstore.store.slides import Slide, Slides
+from milstore.store.slides import Slides
 from milstore.store.write_run import class_names
 
 TOOL = "CLAM"
-SAME = 1e-4
-"""How far two probabilities may be apart and still be what one model said: they are written in another precision."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Read:
-    """A fold beside the store."""
-
-    number: int
-    fold: Fold
-    slides: Mapping[str, Slide]
-    """The store's slide of each name in its file."""
-    figures: CaseFigures
-    maps: dict[str, HeatMap] = field(default_factory=dict)
-    """By slide of the store: the heat map that is of this fold's model."""
 
 
 def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunReport:
@@ -68,7 +51,7 @@ def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunRep
     experiment = check_name(options.experiment or _experiment(folder), "experiment")
     migrate(store)
     cohort = read_cohort(store)
-    features = _features(store, cohort, options.encoder)
+    features = features_named(store, cohort, options)
     names = class_names(cohort)
     slides = Slides(cohort)
     chosen = _chosen(folder, options)
@@ -76,40 +59,29 @@ def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunRep
     label_of_number = _classes(folds, slides, cohort, names, options)
     read = [_beside(number, fold, slides, label_of_number) for number, fold in folds.items()]
     splits = _splits(folder, cohort, slides, read, options)
-    told = _give_maps(folder, read, slides, [names[label] for label in label_of_number], options)
+    told = give_maps(folder, read, slides, [names[label] for label in label_of_number], options.heat_maps_of)
     runs = [_run(folder, cohort, each, features, options) for each in read]
     settings = {**options.config, "imported": True, "trainer": "clam", "evaluation": folder.code}
     numbered = ", ".join(f"{number} is {names[label]}" for number, label in enumerate(label_of_number))
-    return store_tool_runs(
-        store,
-        cohort,
-        ToolFolder(
-            tool=TOOL,
-            root=folder.root,
-            experiment=experiment,
-            settings=settings,
-            splits=splits,
-            runs=runs,
-            encoder=options.encoder,
-            features=features,
-            code_version=options.code_version,
-            labels_of_run=options.labels_of_run,
-            understood=(f"classes: {numbered}", *told),
-        ),
+    taken = ToolFolder(
+        tool=TOOL,
+        root=folder.root,
+        experiment=experiment,
+        settings=settings,
+        splits=splits,
+        runs=runs,
+        encoder=options.encoder,
+        features=features,
+        code_version=options.code_version,
+        labels_of_run=options.labels_of_run,
+        understood=(f"classes: {numbered}", *told),
     )
+    refuse_second(store, taken, runs, options)
+    return store_tool_runs(store, cohort, taken)
 
 
 def _experiment(folder: ClamFolder) -> str:
     return f"clam-{re.sub(r'[^a-z0-9_.-]+', '-', folder.code.lower())}".strip("-_.")[:64]
-
-
-def _features(store: Store, cohort: Cohort, encoder: str | None) -> PackedFeatures | None:
-    """The store's features of an encoder that is named; None where none is, or the store has none by it."""
-    if encoder is None:
-        return None
-    check_name(encoder, "encoder")
-    there = any(row["encoder"] == encoder for row in cohort.table("encoders").to_pylist())
-    return open_features(store, cohort, encoder) if there else None
 
 
 def _chosen(folder: ClamFolder, options: FolderOptions) -> Mapping[int, Path]:
@@ -174,7 +146,7 @@ def _given_classes(given: Mapping[str, str], names: Sequence[str]) -> list[int]:
     return [label_of[plain(given[str(number)])] for number in range(len(names))]
 
 
-def _beside(number: int, fold: Fold, slides: Slides, label_of_number: Sequence[int]) -> _Read:
+def _beside(number: int, fold: Fold, slides: Slides, label_of_number: Sequence[int]) -> FoldAtStore:
     found = slides_named(fold.path, slides, fold.probability_of)
     order = sorted(range(len(label_of_number)), key=label_of_number.__getitem__)
     figures = figures_of_slides(
@@ -183,14 +155,14 @@ def _beside(number: int, fold: Fold, slides: Slides, label_of_number: Sequence[i
         {name: [own[i] for i in order] for name, own in fold.probability_of.items()},
         {name: label_of_number[own] for name, own in fold.class_of.items()},
     )
-    return _Read(number=number, fold=fold, slides=found, figures=figures)
+    return FoldAtStore(number=number, fold=fold, slides=found, figures=figures)
 
 
 # --- splits -------------------------------------------------------------------------------------------------------------
 
 
 def _splits(
-    folder: ClamFolder, cohort: Cohort, slides: Slides, read: Sequence[_Read], options: FolderOptions
+    folder: ClamFolder, cohort: Cohort, slides: Slides, read: Sequence[FoldAtStore], options: FolderOptions
 ) -> FoundSplits:
     """The split set of the runs: the store's, or made from the folder's own."""
     tested = {each.number: set(each.figures.probability_of) for each in read}
@@ -235,90 +207,11 @@ def _contradict(one: SplitFiles, other: SplitFiles) -> bool:
     return any(one.splits[number] != other.splits[number] for number in one.splits.keys() & other.splits.keys())
 
 
-# --- heat maps ----------------------------------------------------------------------------------------------------------
-
-
-def _give_maps(
-    folder: ClamFolder, read: Sequence[_Read], slides: Slides, names: Sequence[str], options: FolderOptions
-) -> list[str]:
-    """Give each heat map to the fold that it is of; those that are left out, in words.
-
-    `names` are the store's names of CLAM's classes, by CLAM's numbers.
-    """
-    if not folder.heat_maps:
-        return ["no heat maps (heatmaps/heatmap_raw_results/…_blockmap.h5): the runs have no attention"]
-    said = {code: _by_slide(read_heat_map_table(path), slides) for code, path in folder.tables.items()}
-    others: dict[str, list[str]] = {}
-    n_given, n_other = 0, 0
-    for each in folder.heat_maps:
-        slide = slides.of_file(each.slide)
-        chances = said.get(each.code, {}).get(slide.slide_id) if slide is not None else None
-        fits = [one for one in read if slide is not None and _predicted(one, slide) is not None]
-        if slide is None:
-            others.setdefault("of slides that the store does not have", []).append(each.slide)
-            continue
-        if options.heat_maps_of is not None:
-            fits = [one for one in fits if one.number == options.heat_maps_of]
-            n_other += sum(chances is not None and not _same(one, slide, chances, names) for one in fits)
-            why = f"of slides that fold {options.heat_maps_of} did not hold out"
-        elif not fits:
-            why = "of slides that no fold held out, which its model may have trained on"
-        elif chances is None:
-            fits, why = [], "whose model's probabilities are not in heatmaps/results (--heat-maps-of K says its fold)"
-        else:
-            fits = [one for one in fits if _same(one, slide, chances, names)]
-            why = "by the model of another fold, which may have trained on the slide"
-        if len(fits) > 1:
-            fits, why = (
-                [],
-                f"that may be of several folds ({named(one.number for one in fits)}; --heat-maps-of K says it)",
-            )
-        if not fits:
-            others.setdefault(why, []).append(each.slide)
-            continue
-        before = fits[0].maps.setdefault(slide.slide_id, each)
-        if before is not each:
-            raise DataError(
-                f"{before.path} and {each.path} are both of slide {clip(each.slide)} and fold {fits[0].number}: keep one"
-            )
-        n_given += 1
-    lines = [f"heat maps: {n_given} of {len(folder.heat_maps)} are of a fold's own model"]
-    lines += [
-        f"left out: {counted(len(own), 'heat map')} {why} ({named(map(clip, own))})" for why, own in others.items()
-    ]
-    if n_other:
-        lines.append(
-            f"by --heat-maps-of {options.heat_maps_of}, though {counted(n_other, 'heat map')} came with other probabilities than "
-            "that fold's"
-        )
-    return lines
-
-
-def _by_slide(said: Mapping[str, Mapping[str, float]], slides: Slides) -> dict[str, Mapping[str, float]]:
-    found = {name: slides.of_file(name) for name in said}
-    return {slide.slide_id: said[name] for name, slide in found.items() if slide is not None}
-
-
-def _predicted(read: _Read, slide: Slide) -> tuple[float, ...] | None:
-    """What a fold said of a slide."""
-    name = next((name for name, own in read.slides.items() if own.slide_id == slide.slide_id), None)
-    return None if name is None else read.fold.probability_of[name]
-
-
-def _same(read: _Read, slide: Slide, chances: Mapping[str, float], names: Sequence[str]) -> bool:
-    """Whether a fold's model gave a slide these probabilities, by the names of classes where these are the store's."""
-    said = _predicted(read, slide)
-    assert said is not None
-    by_name = {plain(name): value for name, value in chances.items()}
-    if by_name.keys() == {plain(name) for name in names}:
-        other = [by_name[plain(name)] for name in names]
-    else:
-        said, other = tuple(sorted(said)), sorted(chances.values())
-    return len(said) == len(other) and all(abs(a - b) <= SAME for a, b in zip(said, other, strict=True))
+# --- runs -------------------------------------------------------------------------------------------------------------
 
 
 def _run(
-    folder: ClamFolder, cohort: Cohort, read: _Read, features: PackedFeatures | None, options: FolderOptions
+    folder: ClamFolder, cohort: Cohort, read: FoldAtStore, features: PackedFeatures | None, options: FolderOptions
 ) -> ToolRun:
     attention = _attention(cohort, read, features)
     files = [read.fold.path, *(each.path for each in read.maps.values())]
@@ -339,7 +232,7 @@ def _run(
     )
 
 
-def _attention(cohort: Cohort, read: _Read, features: PackedFeatures | None) -> CaseAttention:
+def _attention(cohort: Cohort, read: FoldAtStore, features: PackedFeatures | None) -> CaseAttention:
     given: dict[str, SlideAttention] = {}
     for slide_id, each in read.maps.items():
         scores, xy = read_heat_map(each.path)

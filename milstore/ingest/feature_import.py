@@ -76,6 +76,8 @@ class Job:
     """Whether patches of several sizes or resolutions may be one encoder's."""
     dry_run: bool = False
     """Whether nothing is to be read beyond what is said of it, and nothing written."""
+    companion: Path | None = None
+    """Folder of the files that say how large patches are, where it does not lie beside the features."""
     notes: list[str] = field(default_factory=list)
     """What is to be told of what was read."""
 

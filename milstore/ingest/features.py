@@ -103,6 +103,7 @@ def ingest_features(
     feature_columns: Sequence[str] = (),
     slide_mpp: float | None = None,
     mixed: bool = False,
+    companion: str | Path | None = None,
     dry_run: bool = False,
     jobs: int | None = None,
     progress: Progress = silent,
@@ -135,6 +136,7 @@ def ingest_features(
         feature_columns: (c) columns that are taken as features, though they seem to know the label.
         slide_mpp: (b) micrometres a pixel of level 0 of slides that the store knows no resolution of; it becomes theirs.
         mixed: (b) take patches of several sizes or resolutions at the encoder's input under one name.
+        companion: (b) folder of the files that say how large patches are (CLAM's patches), where it does not lie beside.
         dry_run: say what is understood, and write nothing.
         jobs: processes.
         progress: is told how far it is.
@@ -166,9 +168,12 @@ def ingest_features(
         raise UsageError(
             f"--slide-mpp {slide_mpp:g} is no resolution of a slide: give micrometres a pixel, such as 0.25"
         )
+    if companion is not None and (chosen is None or chosen.one_patch):
+        raise UsageError("--companion is for files of slides: leave it out")
     job = Job(
-        store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress, slide_mpp, mixed, dry_run
-    )
+        store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress, slide_mpp, mixed, dry_run,
+        None if companion is None else real_path(companion),
+    )  # fmt: skip
     follow_settings(plan)  # what the commit would refuse is told before long reading
     if bag_column is not None and index_column is not None:
         packed = pack_bags(

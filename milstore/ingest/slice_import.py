@@ -41,7 +41,7 @@ from milstore.ingest.slide_geometry import LEVEL0, Placement, place
 from milstore.ingest.understood import Understood
 from milstore.plugins import format_name
 from milstore.store.cohort import CohortEdit
-from milstore.store.names import clip, counted, named
+from milstore.store.names import clip, counted, named, natural_key
 from milstore.store.slides import Slide, Slides
 from milstore.workers import Crew
 
@@ -150,6 +150,8 @@ def _pack_all(
 def _files(job: Job, found: Found, format_of: FormatOf, crew: Crew) -> tuple[list[SliceFile], list[tuple[str, str]]]:
     """The files with what they say of their rows; and those, with the reason, whose slice nobody knows."""
     slides = Slides(job.plan)
+    order = sorted(range(len(found.files)), key=lambda i: natural_key(found.files[i]))
+    found = Found(found.root, [found.files[i] for i in order], [found.stems[i] for i in order])
     by_slide = {file: slide for file in found.files if (slide := slides.of_file(file)) is not None}
     rest = [i for i, file in enumerate(found.files) if file not in by_slide]
     named_inside: dict[str, tuple[Slide, SliceIndex]] = {}
@@ -168,7 +170,8 @@ def _files(job: Job, found: Found, format_of: FormatOf, crew: Crew) -> tuple[lis
         names = (read.table[name].to_pylist() for name in ("case_id", "stain", "slice_name"))
         known |= dict(zip(read.table["file"].to_pylist(), zip(*names, strict=True), strict=True))
     files = [file for file in found.files if file in known]
-    asked = [(str(found.root / file), format_name(format_of, file), job.encoder) for file in files]
+    companion = "" if job.companion is None else str(job.companion)
+    asked = [(str(found.root / file), format_name(format_of, file), job.encoder, companion) for file in files]
     new = [task for task, file in zip(asked, files, strict=True) if file not in named_inside]
     indices = iter(list(crew.mapped(read_index, new)))
     return [
@@ -182,7 +185,7 @@ def _files(job: Job, found: Found, format_of: FormatOf, crew: Crew) -> tuple[lis
             slide=by_slide.get(file),
             index=named_inside[file][1] if file in named_inside else next(indices),
         )
-        for file, (path, name, _) in zip(files, asked, strict=True)
+        for file, (path, name, _, _) in zip(files, asked, strict=True)
     ], unread
 
 

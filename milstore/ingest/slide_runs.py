@@ -230,7 +230,7 @@ class SlidePatches:
             patches = patches.filter(pa.array(rows_in(patches, encoded, PLACE) >= 0))
         self._of_encoder = encoded is not None
         number = {slide: i for i, slide in enumerate(slide_ids)}
-        slide_of_slice = np.array([number.get(each, -1) for each in _slides_of_slices(slices, slides)], np.int64)
+        slide_of_slice = np.array([number.get(each or "", -1) for each in _slides_of_slices(slices, slides)], np.int64)
         slide_N = slide_of_slice[rows_in(patches, slices, _SLICE)] if patches.num_rows else np.empty(0, np.int64)
         self._rows = {slide: np.flatnonzero(slide_N == i) for slide, i in number.items()}
         self._at = {name: np.asarray(patches[name].fill_null(0), np.int64) for name in ("x", "y", "width", "height")}

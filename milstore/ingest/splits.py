@@ -137,10 +137,10 @@ def ingest_splits(
             sets[repeat], without = _with_validation(each, labels, groups, seed, val_share)
             unlabelled |= without
         drawn: list[str] = []
-        for own_name, splits in sets.items() if found.draws_validation else ():
+        for family, splits in sets.items() if found.draws_validation else ():
             own = with_drawn_validation(splits, labels, groups, seed=seed, val_share=val_share)
-            sets[own_name] = own.splits
-            drawn += own.told if len(sets) == 1 else (f"{own_name}, {line}" for line in own.told)
+            sets[family] = own.splits
+            drawn += own.told if len(sets) == 1 else (f"{family}, {line}" for line in own.told)
         if found.draws_validation and val_share:
             source += f"; validation {val_share:g} of train, drawn by seed {seed}"
         if found.folds:
