@@ -194,7 +194,7 @@ def test_what_an_encoder_saw_must_be_one(store: Store) -> None:
         "not certain: patches of several sizes or resolutions (256 px at 0.5 mpp: S1; 256 px at 0.25 mpp: S2)"
     )
     assert [patches(store)[0][-1], patches(store, stain="sox10")[0][-1]] == ["256px-0.5mpp", "256px-0.25mpp"]
-    with pytest.raises(DataError, match=r"of several \(224 px at 0.5 mpp: S2; 256 px at 0.5 mpp: S1\)"):
+    with pytest.raises(DataError, match=r"of several \(256 px at 0.5 mpp: S1; 224 px at 0.5 mpp: S2\)"):
         give(store, {"S1": files["S1"], "S2": {**LEVEL0, "patch_size": 448, "patch_px": 224, "xy": [[0, 0]]}}, "f")
 
 
