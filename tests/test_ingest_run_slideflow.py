@@ -172,10 +172,10 @@ def test_models_of_several_kinds_go_in_one_at_a_time(
     store: Store, project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Which model and outcome is meant is asked for; two runs of one fold are told apart by naming a folder."""
-    slideflow_run(project / "mil", 1, label="clam_sb-grade")
+    slideflow_run(project / "mil", 1, label="CLAM_SB-grade")
     assert taken(store, project) == 2
     error = capsys.readouterr().err
-    assert "models of several kinds: attention_mil-grade (2 runs), clam_sb-grade (1 run)" in error
+    assert "models of several kinds: attention_mil-grade (2 runs), CLAM_SB-grade (1 run)" in error
     assert taken(store, project, "--experiment", "clam_sb-grade") == 0 and len(run_ids(store)) == 1
     again = slideflow_run(project / "mil", 1)
     assert taken(store, project, "--experiment", "attention_mil-grade") == 2

@@ -140,6 +140,14 @@ def test_classes_are_those_of_the_store_by_name(tmp_path: Path) -> None:
     assert rows == [("C", 0, 0.6), ("D", 1, 0.7)]
 
 
+def test_a_patient_column_may_begin_as_the_label_does(store: Store, tmp_path: Path) -> None:
+    """GRADE_ID stands first and is the patient, though the columns of the label's classes begin as it does."""
+    crossval = stamp_crossval(tmp_path / "exp", {0: STAMP_SAID[0]})
+    path = crossval / "split-0" / "patient-preds.csv"
+    path.write_text(path.read_text().replace("PATIENT", "GRADE_ID"))
+    assert taken(store, crossval) == 0 and len(run_ids(store)) == 1
+
+
 HEAD = "PATIENT,GRADE,pred,GRADE_benign,GRADE_high-grade,loss\n"
 
 

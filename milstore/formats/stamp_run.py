@@ -117,9 +117,8 @@ def read_patient_predictions(path: Path) -> StampPredictions:
 def _label_column(table: TextTable) -> tuple[str, list[str]]:
     """The column of the label, by those of its classes' probabilities that begin with its name; and the classes."""
     names = list(table.columns)
-    of = {
-        name: [other.removeprefix(f"{name}_") for other in names if other.startswith(f"{name}_")] for name in names[1:]
-    }
+    others = names[1:]
+    of = {name: [each.removeprefix(f"{name}_") for each in others if each.startswith(f"{name}_")] for name in others}
     fitting = {name: classes for name, classes in of.items() if len(classes) > 1}
     if "pred" not in names or len(fitting) != 1:
         raise DataError(

@@ -39,6 +39,7 @@ from milstore.ingest.slide_splits import splits_of_cases
 from milstore.ingest.tool_classes import labels_of_classes
 from milstore.ingest.tool_folder import (
     HeldOut,
+    as_name,
     chosen_split,
     experiment_name,
     features_named,
@@ -116,12 +117,12 @@ def _one_label(folder: SlideflowFolder, options: FolderOptions) -> tuple[str, li
     of_label: dict[str, list[SlideflowRun]] = {}
     for run in folder.runs:
         of_label.setdefault(run.label, []).append(run)
-    wanted = options.experiment if options.experiment in of_label else None
+    wanted = next((label for label in of_label if as_name(label) == options.experiment), None)
     if len(of_label) > 1 and wanted is None:
         several = named(f"{clip(label)} ({counted(len(runs), 'run')})" for label, runs in of_label.items())
         raise UsageError(
             f"{folder.root} has models of several kinds: {several}; say which one goes in by --experiment, such as "
-            f"--experiment {next(iter(of_label))}"
+            f"--experiment {as_name(next(iter(of_label)))}"
         )
     label = wanted if wanted is not None else next(iter(of_label))
     chosen = of_label.pop(label)

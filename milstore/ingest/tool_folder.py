@@ -37,8 +37,12 @@ def experiment_name(tool: str, folder: Path, options: FolderOptions, further: st
         place = place.parent
     own = "" if place.name.lower().startswith(tool) and not further else tool
     words = [word for word in (own, place.name if not further else "", further) if word]
-    text = re.sub(r"[^a-z0-9_.-]+", "-", "-".join(words).lower())[:64].strip("-_.")
-    return check_name(text, "experiment")
+    return check_name(as_name("-".join(words)), "experiment")
+
+
+def as_name(text: str) -> str:
+    """A text as an experiment may be called: a tool's names may have capitals and blanks."""
+    return re.sub(r"[^a-z0-9_.-]+", "-", text.lower())[:64].strip("-_.")
 
 
 T = TypeVar("T")
