@@ -209,11 +209,22 @@ def test_a_slice_on_no_slide_is_called_as_it_is_exported(tmp_path: Path) -> None
 
 
 def test_patches_without_a_place_are_counted(store: Store, tmp_path: Path) -> None:
-    """And so are those whose coordinates are pixels of the slice."""
-    odd = [{"case_id": "1", "stain": "h&e", "slice_name": "S1_HE", "patch_idx": 90}]
-    odd.append({**odd[0], "patch_idx": 91, "x": 0, "y": 0, "width": 9, "height": 9, "unit": "slice"})
-    add_patches(store, odd)
-    report = ingest_regions(store, write(tmp_path / "S1_HE.geojson", annotation("Tumor", LEFT)))
+    """They lie in no region; where a slice has coordinates of its own pixels, none of it does."""
+    unplaced = {"case_id": "1", "stain": "h&e", "slice_name": "S1_HE", "patch_idx": 90}
+    on_slice = {
+        "case_id": "2",
+        "stain": "h&e",
+        "slice_name": "S3_HE",
+        "patch_idx": 0,
+        "x": 0,
+        "y": 0,
+        "width": 9,
+        "height": 9,
+    }
+    add_patches(store, [unplaced, {**on_slice, "unit": "slice"}])
+    for slide in ("S1_HE", "S3_HE"):
+        write(tmp_path / "a" / f"{slide}.geojson", annotation("Tumor", LEFT))
+    report = ingest_regions(store, tmp_path / "a")
     assert regions(store) == {"1": {"Tumor": [0, 4, 8]}}
     assert "in no region: 2 patches whose place on the slide is not known" in report.lines()
 
