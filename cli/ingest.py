@@ -1,18 +1,19 @@
-"""`milstore ingest`: slides, labels, groups, patches, features and splits into the store."""
+"""`milstore ingest`: slides, labels, groups, patches, regions, features and splits into the store."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from milstore.cli import ingest_regions
 from milstore.cli.ingest_slides import slides
-from milstore.cli.options import StoreOption
+from milstore.cli.options import KeepOption, StoreOption, kept
 from milstore.cli.output import say, show_table
 from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
 app = typer.Typer(
-    help="Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
+    help="Take slides, labels, groups, patches, regions, features, splits and runs into the store. A second time changes nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -70,11 +71,12 @@ def labels(
     label_map: MapOption = None,
     missing: MissingOption = None,
     format: FormatOption = None,
+    keep: KeepOption = None,
     attribute: Annotated[
         list[str] | None,
         typer.Option(
             "--attribute",
-            help="A column to keep as an attribute of the cases, such as site; may be given several times.",
+            help="One such column, whatever its name; may be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -101,7 +103,7 @@ def labels(
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
         format=format,
-        attributes=attribute or (),
+        attributes=[*kept(keep), *(attribute or ())],
         group_column=group_column,
         replace=replace,
     )
@@ -222,6 +224,14 @@ def features(
             help="Take patches of several sizes or resolutions under one encoder: a model may learn the scanner by them.",
         ),
     ] = False,
+    companion: Annotated[
+        Path | None,
+        typer.Option(
+            "--companion",
+            help="Folder of CLAM's patches/, which say how large a patch is (default: the one beside the features).",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
@@ -251,6 +261,7 @@ def features(
             create_patches=create_patches,
             slide_mpp=slide_mpp,
             mixed=mixed,
+            companion=companion,
             dry_run=dry_run,
             format=format,
             replace=replace,
@@ -282,6 +293,9 @@ def groups(
 
     report = ingest_groups(open_current(store), file, missing=parse_missing(missing), replace=replace)
     _tell(report.lines())
+
+
+app.command("regions")(ingest_regions.command)
 
 
 @app.command()
@@ -358,8 +372,8 @@ def run(
         str | None,
         typer.Option(
             "--from",
-            help="The tool that wrote the folder: study. Split, seed, settings and epochs are then its own, and need no "
-            "option.",
+            help="The tool that wrote the folder: study; or clam, stamp or slideflow (a run a fold). Splits and all that the folder says are then "
+            "its own, and need no option.",
             show_default=False,
         ),
     ] = None,
@@ -452,11 +466,28 @@ def run(
             help="Keep the run's own labels where the store has others. Every answer then says so.",
         ),
     ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            help="With --from clam: the class of each number, such as 0=benign,1=high-grade, where it is not the store's order.",
+            show_default=False,
+        ),
+    ] = None,
+    heat_maps_of: Annotated[
+        int | None,
+        typer.Option(
+            "--heat-maps-of",
+            help="With --from clam: the fold whose model made the heat maps (default: the one that gave the same "
+            "probabilities).",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     store: StoreOption = None,
 ) -> None:
     """Take a run in that was trained elsewhere: its predictions and its attention."""
-    from milstore.ingest.importers import FolderOptions, ingest_run_folder
+    from milstore.ingest.importers import FolderOptions, ingest_run_folder, parse_classes
     from milstore.ingest.runs import check_words, ingest_run, parse_columns, read_config
 
     further = {} if config is None else read_config(config)
@@ -467,7 +498,9 @@ def run(
             "--attention": attention, "--patches-by": patches_by, "--slices-by": slices_by, "--top-pct": top_pct,
             "--columns": columns, "--format": format, "--pooling": None if pooling == "hierarchical" else pooling,
         },
-        of_folders={"--weights": weights, "--log": log},
+        of_folders={
+            "--weights": weights, "--log": log, "--classes": classes, "--heat-maps-of": heat_maps_of,
+        },
     )  # fmt: skip
     opened = open_current(store)
     if tool is not None:
@@ -482,6 +515,8 @@ def run(
             code_version=code_version,
             config=further,
             labels_of_run=labels_of_run,
+            classes=None if classes is None else parse_classes(classes),
+            heat_maps_of=heat_maps_of,
         )
         _tell(ingest_run_folder(opened, predictions, tool, options).lines())
         return

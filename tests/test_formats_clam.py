@@ -58,10 +58,10 @@ def test_without_patches_the_edge_is_unknown_and_that_is_said(tmp_path: Path) ->
     assert (layout.patch_size, layout.patch_px) == (None, None)
     assert [note for note in layout.notes if "how large a patch is is not known" in note]
     elsewhere = clam_patches(tmp_path / "elsewhere" / "patches")
-    assert said(ClamSlice().layout(path, elsewhere)) == OF_LEVEL_0
-    assert said(ClamSlice().layout(path, elsewhere.parent)) == OF_LEVEL_0
+    assert said(ClamSlice(elsewhere).layout(path)) == OF_LEVEL_0
+    assert said(ClamSlice(elsewhere.parent).layout(path)) == OF_LEVEL_0
     with pytest.raises(UsageError, match=r"has no A_he.h5: name CLAM's folder patches/"):
-        ClamSlice().layout(path, tmp_path)
+        ClamSlice(tmp_path).layout(path)
 
 
 def test_a_tensor_has_the_places_of_the_files_beside_it(tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def folder(tmp_path: Path) -> Path:
         (found / f"splits_{number}.csv").write_text(text)
         (found / f"splits_{number}_bool.csv").write_text(BOOL)
         (found / f"splits_{number}_descriptor.csv").write_text(COUNTS)
+    (found / "summary.csv").write_text(",folds,test_auc\n0,0,0.5\n")
     return found
 
 
@@ -43,8 +44,8 @@ def splits(store: Store, name: str) -> dict[int, dict[str, str]]:
 
 
 def test_a_folder_is_one_split_set_by_its_name(store: Store, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """`ingest splits DIR`: slides are read as cases, files by their numbers from 0, each split once; a second time changes
-    nothing.
+    """`ingest splits DIR`: slides are read as cases, files by their numbers from 0, each split once, and a summary
+    beside them not; a second time changes nothing.
     """
     assert milstore(store, "ingest", "splits", folder) == 0
     said = capsys.readouterr().err

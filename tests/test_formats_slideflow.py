@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import milstore as face
 from milstore.errors import DataError
 from milstore.formats.registry import recognised
 from milstore.formats.slideflow import SlideflowBag
@@ -18,12 +19,16 @@ from milstore.store.split_numbers import subsets_of
 from tests.ingesting import contents, milstore
 from tests.tool_files import (
     BAGS_CONFIG,
+    MPP,
     SLIDES,
+    corners,
     numbers,
     slideflow_bags,
     slideflow_plan,
     slideflow_splits,
     slides_of,
+    stamp_features,
+    stored,
     tool_store,
 )
 
@@ -133,6 +138,75 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     (bags / "bags_config.json").write_text("{")
     with pytest.raises(DataError, match=r"bags_config\.json is damaged, or no JSON"):
         SlideflowBag().layout(bags / "A1_HE.pt")
+
+
+# --- into a store -----------------------------------------------------------------------------------------------------
+
+
+def test_centres_land_on_the_corners_that_another_tool_has(
+    tmp_path: Path, warm_processes: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Corners are centres less half of a tile, on slides of 0.5 and of 0.25 µm a pixel; they are the patches that STAMP's
+    micrometres made, and each vector lies at its own."""
+    store = tool_store(tmp_path / "store")
+    assert milstore(store, "ingest", "features", stamp_features(tmp_path), "--encoder", "vit") == 0
+    assert milstore(store, "ingest", "features", slideflow_bags(tmp_path), "--encoder", "sf") == 0
+    said = capsys.readouterr().err
+    assert "slideflow: 5 slides of 4 cases, 12 patches of 256 px at 0.5 mpp, 4 numbers each" in said
+    assert read_cohort(store).table("patches").num_rows == 12
+    assert stored(store, "sf") == {
+        (slide, *corner): (round(128 / MPP[slide]), vector)
+        for slide in SLIDES
+        for corner, vector in zip(corners(slide), numbers(slide, 4).tolist(), strict=True)
+    }
+
+
+def test_bags_of_other_lengths_leave_the_store_as_it_is(
+    tmp_path: Path, warm_processes: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Centres of another number of tiles than the bag has: one line with both counts, exit 2."""
+    store, bags = tool_store(tmp_path / "store"), slideflow_bags(tmp_path)
+    np.savez(bags / "C1_HE.index.npz", np.array([[128, 128]]))
+    before = contents(store)
+    assert milstore(store, "ingest", "features", bags, "--encoder", "sf") == 2
+    error = capsys.readouterr().err
+    assert "has the centres of 1 tiles, and C1_HE.pt has 2" in error and error.count("\n") == 1
+    assert contents(store) == before
+
+
+@pytest.mark.shared
+def test_files_of_the_tool_land_on_the_patches_of_another(
+    tmp_path: Path, warm_processes: None, shared_data: Path
+) -> None:
+    """Of ten slides, every tile of slideflow's that lies on tissue for TRIDENT too is the same patch, to the pixel; and the
+    attention of each slide lies where the tool has it."""
+    folder = shared_data / "interop"
+    if not folder.is_dir():
+        pytest.skip("files of other tools are not on this machine")
+    store = create_store(tmp_path / "store")
+    assert milstore(store, "ingest", "slides", folder / "slides.csv") == 0
+    job = folder / "trident" / "20x_256px_0px_overlap"
+    assert milstore(store, "ingest", "features", job / "features_resnet-mini", "--encoder", "tri") == 0
+    before = {place: edge for place, (edge, _) in stored(store, "tri").items()}
+    assert milstore(store, "ingest", "features", folder / "slideflow" / "bags", "--encoder", "sf") == 0
+    found = {place: edge for place, (edge, _) in stored(store, "sf").items()}
+    assert len(before.keys() & found.keys()) == 146
+    assert read_cohort(store).table("patches").num_rows == len(before.keys() | found.keys())
+    assert milstore(store, "ingest", "run", folder / "slideflow", "--from", "slideflow") == 0
+    own: dict[tuple[str, int, int], float] = {}
+    for path in (folder / "slideflow" / "mil").glob("*/attention/*_att.npz"):
+        slide = path.name.removesuffix("_att.npz")
+        centres = np.load(folder / "slideflow" / "bags" / f"{slide}.index.npz")["arr_0"]
+        edge = next(edge for place, edge in found.items() if place[0] == slide)
+        own |= {
+            (slide, x - edge // 2, y - edge // 2): w
+            for (x, y), w in zip(centres.tolist(), np.load(path)["arr_0"], strict=True)
+        }
+    rows = face.open(store.root).sql(
+        "select slice_name, x, y, patch_attention from attention join slices using (case_id, stain, slice_idx) "
+        "join patches using (case_id, stain, slice_idx, patch_idx)"
+    )
+    assert {tuple(place): weight for *place, weight in rows.rows()} == pytest.approx(own, rel=1e-4)
 
 
 # --- splits and tables ------------------------------------------------------------------------------------------------

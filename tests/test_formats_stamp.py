@@ -16,7 +16,18 @@ from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
 from milstore.store.split_numbers import subsets_of
 from tests.ingesting import contents, milstore
-from tests.tool_files import STAMP_SAYS, stamp_features, stamp_slide, stamp_splits, tool_store
+from tests.tool_files import (
+    MPP,
+    SLIDES,
+    STAMP_SAYS,
+    corners,
+    numbers,
+    stamp_features,
+    stamp_slide,
+    stamp_splits,
+    stored,
+    tool_store,
+)
 
 FEATS = np.arange(6, dtype=np.float16).reshape(2, 3)
 OLD = {"extractor": "mini-vit"}
@@ -112,6 +123,67 @@ def test_every_file_of_a_folder_is_recognised(tmp_path: Path) -> None:
     assert {recognised("features", [path]) for path in stamp_features(tmp_path).iterdir()} == {"stamp"}
 
 
+# --- into a store -----------------------------------------------------------------------------------------------------
+
+
+def test_micrometres_land_on_the_pixels_of_each_slide(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """128 µm are 256 pixels of a slide at 0.5 µm a pixel and 512 of one at 0.25; each vector lies at its tile's corner."""
+    store = tool_store(tmp_path / "store")
+    assert milstore(store, "ingest", "features", stamp_features(tmp_path), "--encoder", "vit") == 0
+    assert (
+        "STAMP 2.5.0: 5 slides of 4 cases, 12 patches of 256 px at 0.5 mpp, 3 numbers each" in capsys.readouterr().err
+    )
+    assert stored(store, "vit") == {
+        (slide, *corner): (round(128 / MPP[slide]), vector)
+        for slide in SLIDES
+        for corner, vector in zip(corners(slide), numbers(slide, 3).tolist(), strict=True)
+    }
+
+
+def test_without_a_resolution_the_option_that_gives_it_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A slide of unknown resolution: refused with the option, the store unchanged; with it the same pixels."""
+    store = create_store(tmp_path / "own")
+    (tmp_path / "slide.csv").write_text("slide,case\nA1_HE,A\n")
+    assert milstore(store, "ingest", "slides", tmp_path / "slide.csv", "--stain", "h&e") == 0
+    folder = stamp_features(tmp_path)
+    for path in folder.glob("[!A]*"):
+        path.unlink()
+    (folder / "A1_SOX10.h5").unlink()
+    before = contents(store)
+    assert milstore(store, "ingest", "features", folder, "--encoder", "vit") == 2
+    error = capsys.readouterr().err
+    assert "has coordinates in micrometres" in error and "--slide-mpp 0.25" in error and contents(store) == before
+    assert milstore(store, "ingest", "features", folder, "--encoder", "vit", "--slide-mpp", "0.25") == 0
+    assert {place[1:]: edge for place, (edge, _) in stored(store, "vit").items()} == {
+        (512, 0): 512,
+        (0, 0): 512,
+        (1024, 512): 512,
+    }
+
+
+@pytest.mark.shared
+def test_files_of_the_tool_land_on_the_patches_of_another(tmp_path: Path, shared_data: Path) -> None:
+    """Every tile that STAMP made of ten slides lies, to the pixel, where TRIDENT has a patch of that slide."""
+    folder = shared_data / "interop"
+    if not folder.is_dir():
+        pytest.skip("files of other tools are not on this machine")
+    store = create_store(tmp_path / "store")
+    assert milstore(store, "ingest", "slides", folder / "slides.csv") == 0
+    assert milstore(store, "ingest", "features", next((folder / "stamp").glob("mini-vit-*")), "--encoder", "vit") == 0
+    places: set[tuple[str, int, int]] = set()
+    edges: dict[str, int] = {}
+    for path in (folder / "trident").glob("*/patches/*_patches.h5"):
+        with h5py.File(path) as file:
+            slide = path.stem.removesuffix("_patches")
+            places |= {(slide, *corner) for corner in file["coords"][:].tolist()}
+            edges[slide] = int(file["coords"].attrs["patch_size_level0"])
+    found = {place: edge for place, (edge, _) in stored(store, "vit").items()}
+    assert len(found) == 201 and found.keys() <= places
+    assert found == {place: edges[place[0]] for place in found}
+
+
 # --- splits and tables ------------------------------------------------------------------------------------------------
 
 
@@ -140,9 +212,9 @@ def test_the_seed_draws_the_validation(tmp_path: Path) -> None:
     """Another seed draws others; a share of 0 leaves every case where STAMP had it."""
     store = tool_store(tmp_path / "store")
     path = stamp_splits(tmp_path)
-    for seed in range(6):
+    for seed in range(3):
         ingest_splits(store, [path], split_set=f"s{seed}", seed=seed)
-    assert {case for n in range(6) for case, subset in subsets(store, f"s{n}", 0).items() if subset == "val"} == {
+    assert {case for n in range(3) for case, subset in subsets(store, f"s{n}", 0).items() if subset == "val"} == {
         "B",
         "C",
     }

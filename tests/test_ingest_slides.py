@@ -17,7 +17,7 @@ from milstore.store.doctor import check
 from milstore.store.settings import FILE
 from milstore.store.slides import Slides
 from milstore.store.summary import contents as summary
-from tests.ingesting import contents, milstore, new_store
+from tests.ingesting import contents, make_images, milstore, new_store
 
 TABLE = """slide_id,case_id,stain,block,label,mpp_level0,width_level0,height_level0
 A_he,A,HE,1,high-grade,0.5,2048,1536
@@ -292,3 +292,28 @@ def test_ids_of_columns_of_a_table() -> None:
     assert parse_columns("patient=case_id,um=mpp") == {"case_id": "patient", "mpp": "um"}
     with pytest.raises(UsageError, match="--columns has 'um=size'"):
         parse_columns("um=size")
+
+
+def test_images_of_a_slide_s_patches(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Images whose names begin with a slide's id, or lie in its folder, are its patches: by QuPath's brackets, by x and y, or
+    by a number; their places count pixels of level 0. Two bare numbers are not guessed at."""
+    give(store, "slide,case,stain\nS1,A,he\nS2,B,he\n")
+    folder = make_images(
+        tmp_path / "tiles", ("S1 [d=2,x=0,y=512,w=256,h=256]", "S1 [d=2,x=256,y=0,w=256,h=256]", "S1_3_4")
+    )
+    make_images(folder / "S2", ("x10_y20", "x0_y20"))
+    assert milstore(store, "ingest", "patches", folder) == 0
+    said = capsys.readouterr().err
+    assert "4 patches of 2 cases in 2 slices, 4 of them new" in said
+    assert "S1_3_4.png: its two numbers may be pixels or columns and rows of a grid" in said
+    names = ("case_id", "patch_idx", "x", "y", "width", "unit", "file")
+    found = read_cohort(store).table("patches").to_pylist()
+    assert [tuple(row[name] for name in names) for row in found] == [
+        ("A", 0, 256, 0, 256, "level0", "S1 [d=2,x=256,y=0,w=256,h=256].png"),
+        ("A", 1, 0, 512, 256, "level0", "S1 [d=2,x=0,y=512,w=256,h=256].png"),
+        ("B", 0, 0, 20, None, "level0", "S2/x0_y20.png"),
+        ("B", 1, 10, 20, None, "level0", "S2/x10_y20.png"),
+    ]
+    assert [row["slide_id"] for row in read_cohort(store).table("slices").to_pylist()] == ["S1", "S2"]
+    assert milstore(store, "ingest", "patches", folder) == 0
+    assert "nothing changed" in capsys.readouterr().err

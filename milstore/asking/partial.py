@@ -114,13 +114,15 @@ class ToolsRun(Protocol):
 
 
 def tool_notes(runs: Sequence[ToolsRun]) -> list[str]:
-    """What is said of runs that other tools made, once for all that say the same."""
-    said: dict[tuple[str, str], list[str]] = {}
+    """What is said of runs that other tools made, once a tool: of several what says most, as one may lack attention."""
+    said: dict[str, list[ToolsRun]] = {}
     for run in runs:
         if run.by:
-            said.setdefault((run.by, run.figures), []).append(run.run_id)
-    return [
-        f"{f'run {ids[0]} is' if len(ids) == 1 else f'the runs {named(ids)} are'} by {tool}"
-        + (f", and {figures}" if figures else "")
-        for (tool, figures), ids in said.items()
-    ]
+            said.setdefault(run.by, []).append(run)
+    notes = []
+    for tool, own in said.items():
+        ids = [run.run_id for run in own]
+        which = f"run {ids[0]} is" if len(ids) == 1 else f"the runs {named(ids)} are"
+        how = max((run.figures for run in own), key=len)
+        notes.append(f"{which} by {tool}" + (f", and {how}" if how else ""))
+    return notes

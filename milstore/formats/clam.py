@@ -54,12 +54,20 @@ class ClamSlice:
                 len(each.attrs) for each in (file, file["features"], file["coords"])
             )
 
-    def layout(self, path: Path, companion: Path | None = None) -> Layout:
-        """What a file says, and what CLAM's file of its patches does, which lies beside it or in `companion`.
+    def __init__(self, companion: Path | None = None) -> None:
+        """A reader that takes how large patches are from the file beside, or from that in a folder."""
+        self._companion = companion
+
+    def with_companion(self, folder: Path) -> "ClamSlice":
+        """The reader that takes it from this folder."""
+        return ClamSlice(folder)
+
+    def layout(self, path: Path) -> Layout:
+        """What a file says, and what CLAM's file of its patches does.
 
         Raises:
             DataError: one is damaged or of another tool, or the two are not of the same patches.
-            UsageError: `companion` is no folder, or has no file of this slide.
+            UsageError: the companion's folder has no file of this slide.
         """
         if not file_size(path, "a file of features"):
             raise DataError(f"{path} is empty: make it anew")
@@ -70,7 +78,7 @@ class ClamSlice:
                 )
             declared = declared_features(file, "features", path)
             xy = read_coords(file, "coords", path, declared.rows)
-        found = patches_file(path, companion)
+        found = patches_file(path, self._companion)
         patches = None if found is None else read_patches(found)
         if patches is not None and not _same_places(xy, patches.xy):
             raise DataError(
@@ -94,12 +102,20 @@ class ClamPt:
         """A file of torch's that is one tensor (N, D); of one row in a folder `pt_files` alone."""
         return not is_bag(path) and is_matrix(pickled(path), one_row=path.parent.name == PT_FILES)
 
-    def layout(self, path: Path, companion: Path | None = None) -> Layout:
+    def __init__(self, companion: Path | None = None) -> None:
+        """A reader that takes places and how large patches are from files beside, or from those in a folder."""
+        self._companion = companion
+
+    def with_companion(self, folder: Path) -> "ClamPt":
+        """The reader that takes them from this folder."""
+        return ClamPt(folder)
+
+    def layout(self, path: Path) -> Layout:
         """What a file says, and those that have the places of its rows. Imports torch.
 
         Raises:
             DataError: one is damaged, or of another tool.
-            UsageError: `companion` is no folder, or has no file of this slide.
+            UsageError: the companion's folder has no file of this slide.
         """
         vectors = self.vectors(path)
         declared = Declared(vectors.shape[0], vectors.shape[1], vectors.dtype)
@@ -108,11 +124,11 @@ class ClamPt:
             with reported(beside), opened_hdf5(beside) as file:
                 xy = read_coords(file, "coords", beside) if "coords" in file else None
             if xy is not None and len(xy) == declared.rows:
-                found = patches_file(path, companion)
+                found = patches_file(path, self._companion)
                 patches = None if found is None else read_patches(found)
                 same = patches is not None and _same_places(xy, patches.xy)
                 return _layout(declared, xy, patches if same else None, path)
-        found = patches_file(path, companion)
+        found = patches_file(path, self._companion)
         patches = None if found is None else read_patches(found)
         if patches is not None and len(patches.xy) == declared.rows:
             return _layout(declared, patches.xy, patches, path)

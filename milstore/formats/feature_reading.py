@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from milstore.errors import DataError
+from milstore.errors import DataError, UsageError
 from milstore.formats.interface import Layout, SliceFormat, VectorFormat, Vectors, is_array, reported
 from milstore.formats.npy import from_bfloat16, is_bfloat16
 from milstore.formats.registry import find_format
@@ -146,10 +146,20 @@ def slice_format(name: str, encoder: str) -> SliceFormat:
     return fmt if of_encoder is None else of_encoder(encoder)
 
 
-def read_index(task: tuple[str, str] | tuple[str, str, str]) -> SliceIndex:
-    """What a file says of its rows, given with its format and maybe the encoder. DataError if it says what cannot be."""
-    path, name = Path(task[0]), task[1]
-    fmt = slice_format(name, "".join(task[2:]))
+def read_index(task: tuple[str, ...]) -> SliceIndex:
+    """What a file says of its rows, given with its format, and maybe the encoder and the folder of its companion files.
+
+    Raises:
+        DataError: it says what cannot be.
+        UsageError: its format has no use for a folder of companions.
+    """
+    path, name, encoder, companion = Path(task[0]), *(*task[1:], "", "")[:3]
+    fmt = slice_format(name, encoder)
+    if companion:
+        with_companion = getattr(fmt, "with_companion", None)
+        if with_companion is None:
+            raise UsageError(f"--companion says nothing of files of format {name}: leave it out")
+        fmt = with_companion(Path(companion))
     with reported(path):
         layout = fmt.layout(path)
     if not isinstance(layout, Layout):

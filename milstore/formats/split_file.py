@@ -8,7 +8,8 @@ from pathlib import Path
 from milstore.errors import DataError, UsageError
 from milstore.formats.interface import SplitFormat, reported
 from milstore.formats.missing_marks import UNSAID, Marks
-from milstore.formats.registry import FORMATS, find_format, recognised
+from milstore.formats.registry import BUILT_IN, FORMATS, find_format, recognised
+from milstore.plugins import recognises
 from milstore.schema.columns import SUBSETS
 from milstore.store.case_ids import CaseIds
 from milstore.store.names import clip, named, natural_key
@@ -108,7 +109,8 @@ def read_split_files(
 
 
 def split_files_in(paths: Iterable[Path]) -> list[Path]:
-    """The files of splits that paths stand for: each itself, or those that lie in a folder, in natural order.
+    """The files of splits that paths stand for: each itself, or those that lie in a folder, in natural order, but for what is
+    plainly something else.
 
     DataError for a folder without any.
     """
@@ -120,12 +122,19 @@ def split_files_in(paths: Iterable[Path]) -> list[Path]:
         endings = FORMATS["splits"].endings()
         inside = sorted(path.iterdir(), key=lambda each: natural_key(each.name))
         own = [each for each in inside if each.suffix[1:].lower() in endings and each.is_file()]
+        # Summaries and the like may lie beside splits.
+        own = [each for each in own if _is_of_splits(each)] or own
         if not own:
             folders = [each.name for each in inside if each.is_dir()]
             advice = f"name one of its folders ({named(folders)})" if folders else "name the files of the splits"
             raise DataError(f"{path} holds no file of splits: {advice}")
         files += own
     return files
+
+
+def _is_of_splits(path: Path) -> bool:
+    formats = FORMATS["splits"]
+    return any(recognises(formats.find(name), path) for name in BUILT_IN["splits"])
 
 
 def subset_of(text: str) -> str | None:

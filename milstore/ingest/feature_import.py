@@ -76,8 +76,12 @@ class Job:
     """Whether patches of several sizes or resolutions may be one encoder's."""
     dry_run: bool = False
     """Whether nothing is to be read beyond what is said of it, and nothing written."""
+    companion: Path | None = None
+    """Folder of the files that say how large patches are, where it does not lie beside the features."""
     notes: list[str] = field(default_factory=list)
     """What is to be told of what was read."""
+    heed: Callable[[list[str]], None] = lambda _: None
+    """Called with the cases before anything of them is stored; raises where they are not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +264,7 @@ def commit(job: Job, pack: FeaturePack, put: Put, placed: Placed) -> Packed:
 
     `placed` is what `put` gave for the cohort as it was. Others wait for the lock, so what holds still is not asked anew.
     """
+    job.heed(pc.unique(placed.rows["case_id"]).to_pylist())
     job.progress("storing", 0, 1)
     pack.finish()
     with edit_cohort(job.store, rebuild=job.plan.rebuilds) as edit:

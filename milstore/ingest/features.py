@@ -1,6 +1,6 @@
 """Features: a vector a patch, from files of three kinds, packed into the store."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class FeaturesReport:
     """The grid that the encoder's patches lie on, within which `without` counts; None where all of the store's count."""
     dry_run: bool = False
     notes: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    """The cases that the source has vectors of, in natural order."""
 
     def lines(self) -> list[str]:
         """The report in words."""
@@ -103,9 +105,11 @@ def ingest_features(
     feature_columns: Sequence[str] = (),
     slide_mpp: float | None = None,
     mixed: bool = False,
+    companion: str | Path | None = None,
     dry_run: bool = False,
     jobs: int | None = None,
     progress: Progress = silent,
+    heed: Callable[[list[str]], None] = lambda _: None,
 ) -> FeaturesReport:
     """Take feature vectors in, all of an encoder's at once.
 
@@ -135,9 +139,11 @@ def ingest_features(
         feature_columns: (c) columns that are taken as features, though they seem to know the label.
         slide_mpp: (b) micrometres a pixel of level 0 of slides that the store knows no resolution of; it becomes theirs.
         mixed: (b) take patches of several sizes or resolutions at the encoder's input under one name.
+        companion: (b) folder of the files that say how large patches are (CLAM's patches), where it does not lie beside.
         dry_run: say what is understood, and write nothing.
         jobs: processes.
         progress: is told how far it is.
+        heed: called with the cases before anything of them is stored; an error that it raises keeps all out.
 
     Raises:
         UsageError: options that do not go together.
@@ -166,8 +172,22 @@ def ingest_features(
         raise UsageError(
             f"--slide-mpp {slide_mpp:g} is no resolution of a slide: give micrometres a pixel, such as 0.25"
         )
+    if companion is not None and (chosen is None or chosen.one_patch):
+        raise UsageError("--companion is for files of slides: leave it out")
     job = Job(
-        store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress, slide_mpp, mixed, dry_run
+        store,
+        plan,
+        encoder,
+        str(real_path(path)),
+        create_patches,
+        replace,
+        jobs,
+        progress,
+        slide_mpp=slide_mpp,
+        mixed=mixed,
+        dry_run=dry_run,
+        companion=None if companion is None else real_path(companion),
+        heed=heed,
     )
     follow_settings(plan)  # what the commit would refuse is told before long reading
     if bag_column is not None and index_column is not None:
@@ -211,6 +231,7 @@ def ingest_features(
         grid=grid,
         dry_run=dry_run,
         notes=(*job.notes, *packed.edit.notes),
+        cases=tuple(sorted(pc.unique(packed.patches["case_id"]).to_pylist(), key=natural_key)),
     )
 
 

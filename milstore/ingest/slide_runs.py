@@ -230,7 +230,7 @@ class SlidePatches:
             patches = patches.filter(pa.array(rows_in(patches, encoded, PLACE) >= 0))
         self._of_encoder = encoded is not None
         number = {slide: i for i, slide in enumerate(slide_ids)}
-        slide_of_slice = np.array([number.get(each, -1) for each in _slides_of_slices(slices, slides)], np.int64)
+        slide_of_slice = np.array([number.get(each or "", -1) for each in _slides_of_slices(slices, slides)], np.int64)
         slide_N = slide_of_slice[rows_in(patches, slices, _SLICE)] if patches.num_rows else np.empty(0, np.int64)
         self._rows = {slide: np.flatnonzero(slide_N == i) for slide, i in number.items()}
         self._at = {name: np.asarray(patches[name].fill_null(0), np.int64) for name in ("x", "y", "width", "height")}
@@ -253,6 +253,8 @@ class SlidePatches:
         }
         whole = {grid: each for grid, each in found.items() if (each >= 0).all()}
         if not whole:
+            whole = self._of_all_grids(rows, attention)
+        if not whole:
             best = max(found.values(), key=lambda each: int((each >= 0).sum()))
             x, y = np.rint(attention.xy[int(np.argmin(best))]).astype(int).tolist()
             raise DataError(
@@ -270,6 +272,24 @@ class SlidePatches:
         if len(np.unique(placed)) < len(placed):
             raise DataError(f"{path} has two rows at one patch of slide {clip(slide_id)}: make it anew")
         return placed
+
+    def _of_all_grids(self, rows: Ints, attention: SlideAttention) -> dict[str, Ints]:
+        """The row of each place among all patches of a slide; nothing where one has none.
+
+        A patch that two tools cut at one place stands under the grid of the first. UsageError if places are those of several.
+        """
+        placed = self._placed(rows, attention)
+        if (placed < 0).any():
+            return {}
+        keys = _keys(np.stack([self._at["x"][rows], self._at["y"][rows]], axis=1))
+        _, inverse, counts = np.unique(keys, return_inverse=True, return_counts=True)
+        several = rows[counts[inverse] > 1]
+        if not attention.centred and np.isin(placed, several).any():
+            raise UsageError(
+                f"{attention.path}: at some of its places there are patches of several sizes: say by --encoder which features it "
+                "is of"
+            )
+        return {"": placed}
 
     def _why_none(self) -> str:
         if self._of_encoder:

@@ -22,7 +22,7 @@ from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import CohortEdit, edit_cohort
+from milstore.store.cohort import Cohort, CohortEdit, edit_cohort
 from milstore.store.names import check_name, clip, counted, named, natural_key
 from milstore.store.slides import Slides
 
@@ -120,7 +120,7 @@ def ingest_splits(
     paths = [Path(file) for file in files]
     marks = Marks.of(missing)
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
-        labels = _labels(edit)
+        labels = labels_of_cohort(edit)
         groups = stored_groups(edit.table("case_groups"))
         found = read_split_files(paths, labels, marks, format)
         name = check_name(split_set if split_set is not None else name_of_splits(paths), "split set")
@@ -137,10 +137,10 @@ def ingest_splits(
             sets[repeat], without = _with_validation(each, labels, groups, seed, val_share)
             unlabelled |= without
         drawn: list[str] = []
-        for each, splits in sets.items() if found.draws_validation else ():
+        for family, splits in sets.items() if found.draws_validation else ():
             own = with_drawn_validation(splits, labels, groups, seed=seed, val_share=val_share)
-            sets[each] = own.splits
-            drawn += own.told if len(sets) == 1 else (f"{each}, {line}" for line in own.told)
+            sets[family] = own.splits
+            drawn += own.told if len(sets) == 1 else (f"{family}, {line}" for line in own.told)
         if found.draws_validation and val_share:
             source += f"; validation {val_share:g} of train, drawn by seed {seed}"
         if found.folds:
@@ -194,7 +194,7 @@ def make_splits(
         raise UsageError("--group-by and --ungrouped exclude each other: give one")
     source = f"drawn in {folds} folds by seed {seed}, validation {val_share:g} of the rest"
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
-        labels = _labels(edit)
+        labels = labels_of_cohort(edit)
         known = {case: label for case, label in labels.items() if label is not None}
         if not known:
             raise DataError("no case of the store has a label: run milstore ingest labels first")
@@ -250,8 +250,9 @@ def name_of_splits(paths: Sequence[Path]) -> str:
     return re.sub(r"[_.-]*\d*$", "", stem).strip("_.-")[:48] or "splits"
 
 
-def _labels(edit: CohortEdit) -> dict[str, int | None]:
-    cases = edit.table("cases")
+def labels_of_cohort(cohort: Cohort | CohortEdit) -> dict[str, int | None]:
+    """The label of each case; None where it is not known."""
+    cases = cohort.table("cases")
     return dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
 
 
@@ -313,6 +314,16 @@ def _put(edit: CohortEdit, sets: Mapping[str, Mapping[int, Split]], source: str,
     if rows:
         edit.replace("split_sets", pa.concat_tables([known, pa.Table.from_pylist(rows, known.schema)]))
         edit.replace("splits", splits)
+
+
+def store_splits(store: Store, name: str, splits: Mapping[int, Split], source: str) -> None:
+    """Take splits of known cases in as a split set that is not there yet.
+
+    Raises:
+        ConflictError: a split set of this name has other splits.
+    """
+    with edit_cohort(store) as edit:
+        _put(edit, {name: splits}, source, replace=False)
 
 
 def _table(name: str, splits: Mapping[int, Split]) -> pa.Table:

@@ -215,7 +215,7 @@ def _how(figures: CaseFigures, *, has_attention: bool) -> str:
     if not figures.slides_of:
         return ""
     shared = ", and slides share its attention in proportion to their patches" if has_attention else ""
-    return f"its figures are of slides: a case's probability is the mean over its slides{shared}"
+    return f"what it says is of slides: a case's probability is the mean over its slides{shared}"
 
 
 def lines_of_gaps(without: Sequence[str], n_cases: int, why: str) -> list[str]:
