@@ -159,6 +159,42 @@ def test_an_export_does_not_write_over_files(placed: Store, tmp_path: Path, caps
     assert recognised("features", [path]) == "trident"
 
 
+def test_encoders_share_coordinates(placed: Store, tmp_path: Path) -> None:
+    """A second encoder of the same patches goes beside the first; other coordinates are not written over."""
+    put_features(placed, "conch")
+    words = ("export", "features", tmp_path / "job", "--all", "--encoder")
+    assert milstore(placed, *words, "uni") == 0 and milstore(placed, *words, "conch") == 0
+    folders = sorted(path.name for path in (tmp_path / "job" / JOB).iterdir())
+    assert folders == ["features_conch", "features_uni", "patches"]
+    with h5py.File(tmp_path / "job" / JOB / "patches" / "A1_patches.h5", "a") as file:
+        file["coords"][0] = 7
+    for path in (tmp_path / "job" / JOB / "features_conch").iterdir():
+        path.unlink()
+    assert milstore(placed, *words, "conch") == 2
+    assert not list((tmp_path / "job" / JOB / "features_conch").iterdir())
+
+
+def test_patches_that_were_cut_in_two_ways_go_into_two_folders(
+    placed: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Slides that an encoder saw at several resolutions lie apart, as TRIDENT would lay them; grids that say the same are one."""
+    with edit_cohort(placed) as edit:
+        grids = edit.table("grids").to_pylist()
+        edit.replace(
+            "grids", pa.Table.from_pylist([*grids, {**grids[0], "grid": "same"}, {**grids[0], "grid": "h", "mpp": 1.0}])
+        )
+        patches = edit.table("patches").to_pylist()
+        for row in patches:
+            row["grid"] = "h" if row["case_id"] == "10" else "same" if row["patch_idx"] == 1 else "g"
+        edit.replace("patches", pa.Table.from_pylist(patches, edit.table("patches").schema))
+    assert milstore(placed, "export", "features", tmp_path / "job", "--all") == 0
+    other = "10x_256px_32px_overlap"
+    assert sorted(path.name for path in (tmp_path / "job").iterdir()) == [other, JOB]
+    assert [path.name for path in (tmp_path / "job" / other / "features_uni").iterdir()] == ["B.1.h5"]
+    said = capsys.readouterr().err
+    assert f"{other}/features_uni" in said and f"{JOB}/features_uni: 3 slides, 6 patches" in said
+
+
 NOWHERE: dict[str, tuple[dict[str, Any], str]] = {
     "pixels of the slice": (
         {"unit": "slice"},

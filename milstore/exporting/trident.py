@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError, UsageError
 from milstore.exporting.encoded_patches import EncodedPatches, encoded_patches
+from milstore.formats.hdf5 import opened_hdf5
 from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.features import Vectors
@@ -28,8 +29,8 @@ _CHUNK = 256
 class ExportReport:
     """What `export_trident` wrote."""
 
-    folder: Path
-    """With the features."""
+    folders: tuple[Path, ...]
+    """With the features: one for each way in which patches were cut."""
     encoder: str
     slides: int
     patches: int
@@ -39,7 +40,8 @@ class ExportReport:
     def lines(self) -> list[str]:
         """The report in words."""
         what = f"{counted(self.slides, 'slide')}, {counted(self.patches, 'patch', 'patches')}"
-        return [f"{self.folder}: {what}, {self.n_features} numbers each (encoder {self.encoder})", *self.notes]
+        where = ", ".join(map(str, self.folders))
+        return [f"{where}: {what}, {self.n_features} numbers each (encoder {self.encoder})", *self.notes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +58,23 @@ class _Geometry:
     def folder(self) -> str:
         """Name of the folder that TRIDENT makes for patches that were cut so."""
         return f"{self.target_magnification:.3g}x_{self.patch_size}px_{self.overlap}px_overlap"
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The files of a slide."""
+
+    top: Path
+    encoder: str
+    features: Path
+    """With their coordinates."""
+    coords: Path
+    """Coordinates alone."""
+
+    @classmethod
+    def of(cls, top: Path, encoder: str, slide_id: str) -> "_Files":
+        features = top / f"features_{encoder}" / f"{slide_id}.h5"
+        return cls(top, encoder, features, top / "patches" / f"{slide_id}_patches.h5")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,45 +117,59 @@ def export_trident(
         progress: is told how far it is.
 
     Raises:
-        UsageError: a case does not exist or has no features.
+        UsageError: a case does not exist or has no features, or a file is there already.
         DataError: patches lie on no slide, have no coordinates in pixels of level 0, or nothing says at which resolution they were
-            cut; or a file is there already. Nothing is written then.
+            cut. Nothing is written then.
     """
     chosen = encoded_patches(store, encoder, cases)
     _refuse_unplaced(chosen)
     slides = Slides(chosen.cohort)
     seen = _Seen.of(chosen)
     geometry = {slide_id: _geometry(seen, slides[slide_id], rows) for slide_id, rows in _by_slide(chosen.table)}
-    folders = {each.folder for each in geometry.values()}
-    if len(folders) > 1:
-        raise DataError(
-            f"the patches of encoder {chosen.features.encoder} were cut in several ways ({named(sorted(folders))})"
-        )
-    top = folder / folders.pop()
-    features = top / f"features_{chosen.features.encoder}"
-    there = [path for slide_id in geometry for path in _paths(top, features, slide_id) if path.exists()]
-    if there and not replace:
-        raise UsageError(f"{there[0]} is there already: name another folder, or use --replace to write over it")
-    for path in (features, top / "patches"):
-        path.mkdir(parents=True, exist_ok=True)
+    tops = {slide_id: folder / each.folder for slide_id, each in geometry.items()}
+    files = {slide_id: _Files.of(top, chosen.features.encoder, slide_id) for slide_id, top in tops.items()}
+    if not replace:
+        _refuse_there(files, chosen.table)
     done = 0
     for case_id in chosen.cases:
         rows, vectors = chosen.of_case(case_id)
         numbered = rows.append_column("row", pa.array(np.arange(rows.num_rows)))
         for slide_id, of_slide in _by_slide(numbered):
-            _write_slide(
-                top, features, slides[slide_id], geometry[slide_id], of_slide, vectors, chosen.features.encoder
-            )
+            own = vectors[np.asarray(of_slide["row"])]
+            _write_slide(files[slide_id], slides[slide_id], geometry[slide_id], of_slide, own)
             done += 1
             progress("writing slides", done, len(geometry))
     return ExportReport(
-        folder=features,
+        folders=tuple(sorted({each.features.parent for each in files.values()})),
         encoder=chosen.features.encoder,
         slides=done,
         patches=chosen.table.num_rows,
         n_features=chosen.features.n_features,
         notes=tuple(_notes(slides, geometry)),
     )
+
+
+def _refuse_there(files: Mapping[str, "_Files"], table: pa.Table) -> None:
+    """UsageError if a file is there already. Coordinates may be, if they are the same: encoders share them."""
+    for slide_id, rows in _by_slide(table):
+        own = files[slide_id]
+        for path in (own.features, own.coords):
+            if path.exists() and not (path == own.coords and _holds(path, _corners(rows))):
+                raise UsageError(f"{path} is there already: name another folder, or use --replace to write over it")
+
+
+def _holds(path: Path, corners: npt.NDArray[np.int64]) -> bool:
+    """Whether a file has these coordinates, in this order."""
+    try:
+        with opened_hdf5(path) as file:
+            return np.array_equal(file["coords"][()], corners)
+    except (OSError, KeyError, TypeError, DataError):
+        return False
+
+
+def _corners(rows: pa.Table) -> npt.NDArray[np.int64]:
+    """(N, 2): upper left corners."""
+    return np.stack([np.asarray(rows["x"], np.int64), np.asarray(rows["y"], np.int64)], axis=1)
 
 
 def _refuse_unplaced(chosen: EncodedPatches) -> None:
@@ -164,12 +197,14 @@ def _by_slide(table: pa.Table) -> list[tuple[str, pa.Table]]:
 
 def _geometry(seen: "_Seen", slide: Slide, rows: pa.Table) -> _Geometry:
     """How the patches of one slide were cut. DataError if nothing says it, or they were cut in several ways."""
-    names, widths = (pc.unique(rows[column]).to_pylist() for column in ("grid", "width"))
-    if len(names) > 1 or len(widths) > 1 or not pc.all(pc.equal(rows["width"], rows["height"])).as_py():
+    grids, widths = (pc.unique(rows[column]).to_pylist() for column in ("grid", "width"))
+    # Grids of two names may say the same: a place keeps the name of the one that it was first found on.
+    cuts = {seen.on(grid) for grid in grids}
+    if len(cuts) > 1 or len(widths) > 1 or not pc.all(pc.equal(rows["width"], rows["height"])).as_py():
         raise DataError(
-            f"slide {slide.slide_id} has patches of several sizes ({named(map(str, names))}): TRIDENT has one a file"
+            f"slide {slide.slide_id} has patches of several sizes ({named(map(str, grids))}): TRIDENT has one a file"
         )
-    px, mpp, overlap = seen.on(names[0])
+    px, mpp, overlap = cuts.pop()
     if px is None or mpp is None or widths[0] is None:
         raise DataError(
             f"slide {slide.slide_id} has patches of which the store does not know the size and the micrometres a pixel at which they "
@@ -185,15 +220,8 @@ def _whole(magnification: float) -> float:
     return near if near and abs(near - magnification) <= _NEAR * near else magnification
 
 
-def _paths(top: Path, features: Path, slide_id: str) -> tuple[Path, Path]:
-    """The files of a slide: its features, and its coordinates alone."""
-    return features / f"{slide_id}.h5", top / "patches" / f"{slide_id}_patches.h5"
-
-
-def _write_slide(
-    top: Path, features: Path, slide: Slide, geometry: _Geometry, rows: pa.Table, vectors: Vectors, encoder: str
-) -> None:
-    coords = np.stack([np.asarray(rows["x"], np.int64), np.asarray(rows["y"], np.int64)], axis=1)
+def _write_slide(files: "_Files", slide: Slide, geometry: _Geometry, rows: pa.Table, vectors: Vectors) -> None:
+    coords = _corners(rows)
     known = {
         "patch_size": geometry.patch_size,
         "patch_size_level0": geometry.patch_size_level0,
@@ -201,16 +229,20 @@ def _write_slide(
         "target_magnification": geometry.target_magnification,
         "overlap": geometry.overlap,
         "name": slide.slide_id,
-        "savetodir": top.name,
+        "savetodir": files.top.name,
         "level0_width": slide.width,
         "level0_height": slide.height,
     }
     attributes = {name: _plain(value) for name, value in known.items() if value is not None}
-    of_features = {"name": slide.slide_id, "savetodir": f"{top.name}/{features.name}", "encoder": encoder}
-    own = vectors[np.asarray(rows["row"])]
-    with_features, alone = _paths(top, features, slide.slide_id)
-    _write(with_features, {"features": (own, of_features), "coords": (coords, attributes)})
-    _write(alone, {"coords": (coords, attributes)})
+    of_features = {
+        "name": slide.slide_id,
+        "savetodir": f"{files.top.name}/{files.features.parent.name}",
+        "encoder": files.encoder,
+    }
+    for path in (files.features, files.coords):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _write(files.features, {"features": (vectors, of_features), "coords": (coords, attributes)})
+    _write(files.coords, {"coords": (coords, attributes)})
 
 
 def _plain(value: Any) -> Any:
