@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.parts import add_only
 
-PARTS = ("training", "storing", "asking", "encoding")
+PARTS = ("training", "storing", "asking", "slides", "encoding")
 
 
 def main() -> None:

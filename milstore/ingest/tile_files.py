@@ -6,7 +6,6 @@ They lie below `tiles/` in the store, a folder a slide; all can be made anew, so
 import hashlib
 import io
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,15 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from milstore.errors import StoreError
+from milstore.pixels.slide_cache import THUMBNAIL, thumbnail_jpeg
 from milstore.pixels.slide_pictures import jpeg, overview
 from milstore.pixels.tiling import Tiled, TileSettings
 from milstore.pixels.tissue import Places
-from milstore.store import Store
 from milstore.store.io import write_whole
 
-_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.+=@-]{0,120}")
-_THUMBNAIL = 1600
-"""Pixels of the longer side of the thumbnail that charts put below attention."""
 _VERSION = 1
 """Of what is kept, and of how slides are cut: a higher one cuts them again."""
 
@@ -40,23 +36,15 @@ class Cut:
     """width, height, file_mpp, mpp, magnification, vendor, tissue and ink (square millimetres)."""
 
 
-def folder_of(store: Store, slide_id: str) -> Path:
-    """The folder of a slide's files; it need not exist."""
-    name = slide_id
-    if not _SAFE.fullmatch(slide_id):
-        plain = re.sub(r"[^A-Za-z0-9_.-]", "_", slide_id)[:60].lstrip(".") or "slide"
-        name = f"{plain}-{hashlib.sha256(slide_id.encode()).hexdigest()[:10]}"
-    return store.root / "tiles" / name
+def overview_of(folder: Path, file: Path) -> Path:
+    """The picture to check a cut by, which is kept in a file."""
+    return folder / f"overview-{file.stem.removeprefix('cut-')}.jpg"
 
 
-def thumbnail_of(store: Store, slide_id: str) -> Path:
-    """The file of a slide's thumbnail; it need not exist."""
-    return folder_of(store, slide_id) / "thumbnail.jpg"
-
-
-def overview_of(folder: Path) -> Path:
-    """The picture to check a slide by."""
-    return folder / "overview.jpg"
+def last_overview(folder: Path) -> Path | None:
+    """The newest picture of a slide; None if there is none."""
+    found = sorted(folder.glob("overview-*.jpg"), key=lambda path: path.stat().st_mtime_ns)
+    return found[-1] if found else None
 
 
 def made_folder(folder: Path) -> Path:
@@ -94,17 +82,13 @@ def read_cut(file: Path) -> Cut | None:
 
 def keep(folder: Path, pictures: Path, file: Path, tiled: Tiled) -> Cut:
     """Keep a cut and its pictures."""
-    from PIL import Image
-
     facts: dict[str, Any] = {
         "width": tiled.width, "height": tiled.height, "file_mpp": tiled.file_mpp, "mpp": tiled.mpp,
         "magnification": tiled.magnification, "vendor": tiled.vendor, "tissue": round(tiled.tissue.area, 4),
         "ink": round(tiled.tissue.ink_area, 4),
     }  # fmt: skip
-    small = Image.fromarray(tiled.tissue.thumbnail)
-    small.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
-    _put(folder / "thumbnail.jpg", jpeg(small))
-    _put(overview_of(pictures), jpeg(overview(tiled)))
+    _put(folder / THUMBNAIL, thumbnail_jpeg(tiled.tissue.thumbnail))
+    _put(overview_of(pictures, file), jpeg(overview(tiled)))
     stream = io.BytesIO()
     text = np.frombuffer(json.dumps(facts).encode("utf-8"), np.uint8)
     np.savez_compressed(stream, places=tiled.places.astype(np.int32), pieces=tiled.pieces.astype(np.int32), facts=text)

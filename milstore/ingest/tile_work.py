@@ -42,6 +42,8 @@ class Outcome:
 
     slide_id: str
     cut: Cut | None = None
+    picture: Path | None = None
+    """The picture to check it by."""
     was_cut: bool = False
     """Whether it was cut now, and not found as it had been cut before."""
     problem: str = ""
@@ -68,7 +70,8 @@ def cut_slide(task: Task) -> Outcome:
 
 def _cut(task: Task) -> Outcome:
     file = cut_file(task.folder, task.path, task.settings)
-    cut = read_cut(file) if overview_of(task.pictures).is_file() else None
+    picture = overview_of(task.pictures, file)
+    cut = read_cut(file) if picture.is_file() else None
     if cut is not None and cut.facts["mpp"] != (task.mpp or cut.facts["file_mpp"] or task.otherwise):
         # It is now known to be of another resolution.
         cut = None
@@ -82,7 +85,7 @@ def _cut(task: Task) -> Outcome:
         return Outcome(slide_id=task.slide_id, problem=problem)
     if task.write is not None:
         _write_images(task, cut)
-    return Outcome(slide_id=task.slide_id, cut=cut, was_cut=was_cut)
+    return Outcome(slide_id=task.slide_id, cut=cut, picture=picture, was_cut=was_cut)
 
 
 def _of_another(task: Task, width: int, height: int) -> str:

@@ -10,10 +10,11 @@ import pyarrow as pa
 
 from milstore.errors import DataError, StoreError, UsageError
 from milstore.ingest.slide_names import IMAGES, ending_of, slide_of_text
-from milstore.ingest.tile_files import Cut, folder_of, made_folder, overview_of
+from milstore.ingest.tile_files import Cut, last_overview, made_folder
 from milstore.ingest.tile_put import put_cuts
 from milstore.ingest.tile_work import Outcome, Task, cut_slide
 from milstore.pixels.patch_source import slide_path
+from milstore.pixels.slide_cache import folder_of
 from milstore.pixels.slide_pictures import OnSheet, contact_sheet
 from milstore.pixels.tiling import TileSettings
 from milstore.progress import Progress, silent
@@ -177,7 +178,8 @@ def tile_slides(
     counts: Counter[str] = Counter()
     for row in edit.table("slices").to_pylist():
         counts[row["slide_id"] or ""] += row["n_patches"]
-    sheet = _write_sheet(store, shown, cuts, failed, counts)
+    drawn = {each.slide_id: each.picture for each in good}
+    sheet = _write_sheet(store, shown, cuts, drawn, failed, counts)
     return TilesReport(
         changed=edit.changed,
         grid=settings.grid.name,
@@ -320,7 +322,12 @@ def _put_facts(
 
 
 def _write_sheet(
-    store: Store, folder: Path, cuts: Mapping[str, Cut], failed: Mapping[str, str], counts: Mapping[str, int]
+    store: Store,
+    folder: Path,
+    cuts: Mapping[str, Cut],
+    drawn: Mapping[str, Path | None],
+    failed: Mapping[str, str],
+    counts: Mapping[str, int],
 ) -> Path:
     """The contact sheet of every slide of the store that was cut, by case and slide."""
     known = Slides(read_cohort(store))
@@ -330,8 +337,8 @@ def _write_sheet(
 
     on_sheet = []
     for slide_id in sorted(known, key=order):
-        picture = overview_of(folder / folder_of(store, slide_id).name)
-        if slide_id in failed or not picture.is_file():
+        picture = drawn.get(slide_id) or last_overview(folder / folder_of(store, slide_id).name)
+        if slide_id in failed or picture is None:
             continue
         words = [f"case {known[slide_id].case_id}, {known[slide_id].stain}"]
         words.append(counted(counts.get(slide_id, 0), "patch", "patches"))

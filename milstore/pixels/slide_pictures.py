@@ -15,7 +15,7 @@ from milstore.pixels.tiling import Tiled
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_EDGE = 1400
+_EDGE = 1200
 """Pixels of the longer side of a slide's picture."""
 _SHEET_EDGE = 340
 _OUTLINE, _GRID, _INK = (17, 94, 89), (0, 90, 255), (230, 30, 30)
@@ -29,7 +29,7 @@ def overview(tiled: Tiled) -> "Image":
     tissue = tiled.tissue
     factor = _EDGE / max(tissue.thumbnail.shape[:2])
     size = tuple(max(1, round(side * factor)) for side in tissue.thumbnail.shape[1::-1])
-    image = Image.fromarray(tissue.thumbnail).resize(size, Image.Resampling.LANCZOS)
+    image = Image.fromarray(tissue.thumbnail).resize(size, Image.Resampling.BICUBIC)
     drawn = np.array(image)
     for mask, colour, width in ((tissue.mask, _OUTLINE, 2), (tissue.ink, _INK, 2)):
         large = np.asarray(Image.fromarray(mask).resize(size, Image.Resampling.NEAREST))

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from milstore.errors import UsageError
 from milstore.pixels.interface import Pixels, WholeSlide
 
+Channel = npt.NDArray[np.uint8]
+"""(height, width): hue (255 is the full circle), saturation or brightness."""
 Mask = npt.NDArray[np.bool_]
 """(height, width) of a thumbnail."""
 Places = npt.NDArray[np.int64]
@@ -30,6 +32,8 @@ _CLOSE_UM = 24.0
 """Gaps up to twice this wide are closed, such as those between cells of loose tissue."""
 _APART_UM = 250.0
 """Pieces of tissue nearer than twice this are one piece: fragments of one section."""
+_COARSE = 8
+"""Pixels that such a distance has where pieces are told apart: a finer picture would tell no more."""
 _GREEN = (85.0, 200.0)
 """Hues in degrees: green and teal ink. No stain in use has them."""
 _BLUE = (200.0, 250.0)
@@ -101,8 +105,7 @@ class Tissue:
         """The piece of tissue that each patch (N,) lies on, from 0, in the order of their upper left corners, by (y, x)."""
         from scipy import ndimage
 
-        height, width = self.mask.shape
-        label = self._labels
+        label, step = self._labels
         if not label.max():
             return np.full(len(places), -1, np.int64)
         corners = [(part[0].start, part[1].start, i) for i, part in enumerate(ndimage.find_objects(label))]
@@ -111,7 +114,8 @@ class Tissue:
         # The middle of a patch may lie on glass: the nearest tissue is its own.
         rows, columns = ndimage.distance_transform_edt(label == 0, return_distances=False, return_indices=True)
         x0, y0, x1, y1 = self._corners(places)
-        x, y = np.clip((x0 + x1) // 2, 0, width - 1), np.clip((y0 + y1) // 2, 0, height - 1)
+        x = np.clip((x0 + x1) // 2 // step, 0, label.shape[1] - 1)
+        y = np.clip((y0 + y1) // 2 // step, 0, label.shape[0] - 1)
         return np.asarray(number[label[rows[y, x], columns[y, x]] - 1])
 
     def _corners(self, places: Places) -> tuple[Places, ...]:
@@ -132,12 +136,14 @@ class Tissue:
         return np.pad(self.mask.astype(np.int64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
 
     @cached_property
-    def _labels(self) -> npt.NDArray[np.int32]:
-        """The number of the piece of each pixel of tissue, from 1; 0 elsewhere."""
-        from skimage.measure import label
+    def _labels(self) -> tuple[npt.NDArray[np.int32], int]:
+        """The number of the piece of tissue in each square of so many pixels of the thumbnail, from 1; 0 where is none."""
+        from skimage.measure import block_reduce, label
 
-        joined = label(_closed(self.mask, _APART_UM / self.um), connectivity=2)
-        return np.where(self.mask, joined, 0).astype(np.int32)
+        step = max(1, int(_APART_UM / self.um / _COARSE))
+        there = block_reduce(self.mask, (step, step), np.max)
+        joined = label(_closed(there, _APART_UM / self.um / step), connectivity=2)
+        return np.where(there, joined, 0).astype(np.int32), step
 
 
 def find_tissue(slide: WholeSlide, mpp: float, settings: TissueSettings) -> Tissue:
@@ -167,14 +173,19 @@ def tissue_of(pixels: Pixels, um: float, settings: TissueSettings) -> tuple[Mask
         um: micrometres a pixel.
         settings: what counts as tissue.
     """
-    from scipy import ndimage
+    from PIL import Image
+    from skimage.filters import rank
 
-    smooth = np.stack([ndimage.median_filter(pixels[..., i], size=_odd(_MEDIAN_UM / um)) for i in range(3)], axis=-1)
-    hue, saturation, brightness = _hsv(smooth)
+    hue, saturation, brightness = (np.array(each) for each in Image.fromarray(pixels).convert("HSV").split())
+    width = _odd(_MEDIAN_UM / um)
+    around = np.ones((width, width), np.uint8)
     ink = _ink(hue, saturation, brightness)
     if ink.any():
+        # The median of yes and no.
+        ink = np.asarray(rank.median(ink.astype(np.uint8), around) > 0)
+    if ink.any():
         ink = _grown(_without_small(ink, settings.smallest / 4, um), _INK_SPREADS_UM / um)
-    found = saturation >= settings.saturation
+    found = rank.median(saturation, around) >= settings.saturation * 255
     if not settings.keep_ink:
         found &= ~ink
     found = _closed(found, _CLOSE_UM / um)
@@ -189,21 +200,12 @@ def _odd(pixels: float) -> int:
     return min(max(3, 2 * (int(pixels) // 2) + 1), _LARGEST_MEDIAN)
 
 
-def _hsv(pixels: Pixels) -> tuple[npt.NDArray[np.float32], ...]:
-    """Hue in degrees, saturation and brightness from 0 to 1."""
-    from skimage.color import rgb2hsv
-
-    found = rgb2hsv(pixels).astype(np.float32)
-    return found[..., 0] * 360, found[..., 1], found[..., 2]
-
-
-def _ink(
-    hue: npt.NDArray[np.float32], saturation: npt.NDArray[np.float32], brightness: npt.NDArray[np.float32]
-) -> Mask:
+def _ink(hue: Channel, saturation: Channel, brightness: Channel) -> Mask:
     """Where the colour is a pen's: green and teal, a blue purer than haematoxylin's, and black without colour."""
-    green = (hue >= _GREEN[0]) & (hue <= _GREEN[1]) & (saturation >= _PURE_GREEN)
-    blue = (hue >= _BLUE[0]) & (hue <= _BLUE[1]) & (saturation >= _PURE_BLUE)
-    black = (brightness < _BLACK) & (saturation * brightness < _COLOURLESS)
+    degrees, purity, light = hue * np.float32(360 / 255), saturation / np.float32(255), brightness / np.float32(255)
+    green = (degrees >= _GREEN[0]) & (degrees <= _GREEN[1]) & (purity >= _PURE_GREEN)
+    blue = (degrees >= _BLUE[0]) & (degrees <= _BLUE[1]) & (purity >= _PURE_BLUE)
+    black = (light < _BLACK) & (purity * light < _COLOURLESS)
     return np.asarray(green | blue | black)
 
 
