@@ -134,6 +134,7 @@ def test_patches_that_come_later_are_a_further_pack(tmp_path: Path, store: Store
     ingest_patches(store, tmp_path / "images")
     report = encode_by_folder(store, folder)
     assert (report.patches, report.spent.patches) == (30, 10)  # type: ignore[union-attr]
+    assert report.lines()[0].startswith("tiny: 3 features of 30 patches, 10 of them now, in ")
     assert before.items() <= _files(store).items()
     assert read_cohort(store).table("packs")["n_patches"].to_pylist() == [20, 10]
     for name, image in more.items():
