@@ -11,7 +11,7 @@ from milstore.cli.output import say
 from milstore.cli.progress import telling
 
 if TYPE_CHECKING:
-    from milstore.predicting.predict import PredictReport
+    from milstore.predicting.calls import PredictReport
 
 
 def command(
@@ -193,7 +193,7 @@ def _show(report: "PredictReport", format_: str, output: Path | None, *, every: 
     from milstore.asking.given_rows import answer_of
     from milstore.cli.formatters import write_answer
     from milstore.cli.showing import View
-    from milstore.predicting.predict import CALL_COLUMNS
+    from milstore.predicting.calls import CALL_COLUMNS
     from milstore.store.names import counted
     from milstore.store.paths import store_option
 

@@ -12,7 +12,8 @@ from milstore.encoders.encode_folder import encode_by_folder
 from milstore.encoders.encoder_folder import read_encoder_folder
 from milstore.errors import ConflictError, DataError, MilstoreError, UsageError
 from milstore.predicting.arrival import Given
-from milstore.predicting.predict import PredictReport, predict
+from milstore.predicting.calls import PredictReport
+from milstore.predicting.predict import predict
 from milstore.predicting.slides import SlidesGiven
 from milstore.store import Store
 from milstore.store.cohort import edit_cohort, read_cohort

@@ -12,7 +12,8 @@ from milstore.api import OpenStore
 from milstore.asking.selection import Choice
 from milstore.errors import MilstoreError, UsageError
 from milstore.predicting.arrival import Given, Labels
-from milstore.predicting.predict import PredictReport, predict
+from milstore.predicting.calls import PredictReport
+from milstore.predicting.predict import predict
 from milstore.report.building import build_report
 from milstore.store import Store
 from milstore.store.run_reader import read_run, run_ids
