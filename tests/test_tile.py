@@ -259,7 +259,18 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
         write_slide(tmp_path / f"S{i}.tif", drawn(1024 + 256 * i, 1024, [(0, 0, 512, 512, HE)]))
         rows.append(f"S{i},{i},h&e")
     add(store, tmp_path, *rows)
-    command = [sys.executable, "-c", "from milstore.cli.main import main; main()", "tile", "--mpp", "1", "--jobs", "1", "--store", str(store.root)]
+    command = [
+        sys.executable,
+        "-c",
+        "from milstore.cli.main import main; main()",
+        "tile",
+        "--mpp",
+        "1",
+        "--jobs",
+        "1",
+        "--store",
+        str(store.root),
+    ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
     end = time.monotonic() + 60
     while not list(store.root.glob("tiles/*/cut-*.npz")) and process.poll() is None and time.monotonic() < end:
