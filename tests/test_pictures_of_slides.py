@@ -172,3 +172,21 @@ def test_openslide_is_imported_only_for_a_patch_of_a_slide(three: Store) -> None
     finally:
         if before is not None:
             sys.modules["openslide"] = before
+
+
+def test_slides_of_two_resolutions_are_drawn_in_one_scale(tmp_path: Path) -> None:
+    """A slide scanned at half the micrometres has twice the pixels, and its tissue is drawn as large as the other's."""
+    store = create_store(tmp_path / "store")
+    for name, mpp, edge in (("fine", 0.5, 1024), ("coarse", 1.0, 512)):
+        write_slide(tmp_path / f"{name}.tif", drawn(edge, edge, [(0, 0, edge, edge, HE)]), mpp=mpp)
+    (tmp_path / "slides.csv").write_text(
+        "slide_id,case_id,stain,label,path\nfine,1,h&e,benign,fine.tif\ncoarse,1,h&e,benign,coarse.tif\n"
+    )
+    ingest_slides(store, tmp_path / "slides.csv")
+    tile_slides(store, (), TileSettings(mpp=1.0, patch=256), jobs=1)
+    weights = {("1", "h&e", s, i): 1.0 for s in range(2) for i in range(4)}
+    make_run(store, "one", {"1": "test"}, {"1": 0}, {"1": (1.0,)}, levels(weights))
+    spec = drawing(store, "slice-map", CHOICE).chart.to_dict()
+    sizes = {(panel["width"], panel["height"]) for panel in spec["concat"]}
+    assert len(spec["concat"]) == 2
+    assert len(sizes) == 1

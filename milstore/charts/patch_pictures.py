@@ -32,7 +32,7 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
 
 def why_missing(frame: pd.DataFrame) -> list[str]:
     """What hinders pictures of slides, a sentence each; nothing where nothing does."""
-    problems = frame["problem"].unique() if "problem" in frame else []
+    problems: list[str] = list(frame["problem"].unique()) if "problem" in frame else []
     return [f"{WHY[problem][:1].upper()}{WHY[problem][1:]}." for problem in problems if problem in WHY]
 
 

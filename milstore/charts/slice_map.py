@@ -43,10 +43,11 @@ def prepare(frame: pd.DataFrame, about: About) -> pd.DataFrame:
     if about.store is None:
         return frame
     folder = PatchFolder.of(about.store)
+    frame = frame.assign(um=_um(frame, folder))
     slices = [rows for _, rows in frame.groupby(_SLICE, sort=False) if not _placeless(rows)]
     slices.sort(key=lambda rows: -float(rows["slice_effective_attention"].iloc[0]))
     sized = [_with_sizes(rows) for rows in slices]
-    largest = max((max(_extent(rows)) for rows in sized), default=1.0)
+    largest = max((max(_extent(rows)) * _um_of(rows) for rows in sized), default=1.0)
     empty = pd.Series(index=frame.index, dtype=object)
     frame = frame.assign(slice_picture=empty, slice_faint=empty, missing_pictures=0, picture_problem="")
     read = 0
@@ -55,7 +56,7 @@ def prepare(frame: pd.DataFrame, about: About) -> pd.DataFrame:
             frame.loc[rows.index, "missing_pictures"] = len(rows)
             continue
         read += len(rows)
-        picture, missing, problem = _picture(rows, folder, _PIXELS / largest)
+        picture, missing, problem = _picture(rows, folder, _PIXELS / largest * _um_of(rows))
         frame.loc[rows.index, "missing_pictures"] = missing
         frame.loc[rows.index, "picture_problem"] = problem
         if picture is None:
@@ -86,11 +87,14 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     without = [str(rows["slice"].iloc[0]) for rows in slices if _placeless(rows)]
     columns = min(_MOST_COLUMNS, len(placed)) if len(placed) > 1 else 2
     side = (_WIDTH - _GAP * (columns - 1)) / columns
-    scale = side / max(max(_extent(rows)) for rows in placed)
+    scale = side / max(max(_extent(rows)) * _um_of(rows) for rows in placed)
     each = [_coarser(rows, _MOST_ROWS * len(rows) // sum(map(len, placed))) for rows in placed]
-    panels = [_painted(shown, _Space(rows, scale), about) for rows, (shown, _) in zip(placed, each, strict=True)]
+    panels = [
+        _painted(shown, _Space(rows, scale * _um_of(rows)), about)
+        for rows, (shown, _) in zip(placed, each, strict=True)
+    ]
     if len(placed) == 1:
-        panels.insert(0, _plain(each[0][0], _Space(placed[0], scale)))
+        panels.insert(0, _plain(each[0][0], _Space(placed[0], scale * _um_of(placed[0]))))
     notes = [*_how(frame, about), *(note for _, note in each if note)][:4]
     if without:
         notes.append(f"Not drawn, for their patches have no places: {', '.join(without)}.")
@@ -185,6 +189,19 @@ class _Space:
         x = alt.X("x:Q", scale=alt.Scale(domain=[self.left, x_end], nice=False, zero=False), axis=quiet)
         y = alt.Y("y:Q", scale=alt.Scale(domain=[y_end, self.upper], nice=False, zero=False), axis=quiet)
         return x, y
+
+
+def _um(frame: pd.DataFrame, folder: PatchFolder) -> "pd.Series[float]":
+    """Micrometres a pixel of each row's slice, so that slides of several resolutions are drawn in one scale; 1 where that of
+    any is unknown."""
+    known = {} if folder.slides is None else folder.slides.resolutions()
+    keys = zip(frame["case_id"], frame["stain"], frame["slice_idx"], strict=True)
+    found = [known.get((case_id, stain, int(slice_idx))) for case_id, stain, slice_idx in keys]
+    return pd.Series([1.0 if None in found else value for value in found], index=frame.index, dtype=float)
+
+
+def _um_of(rows: pd.DataFrame) -> float:
+    return float(rows["um"].iloc[0]) if "um" in rows else 1.0
 
 
 def _picture(frame: pd.DataFrame, folder: PatchFolder, scale: float) -> tuple["Image | None", int, str]:

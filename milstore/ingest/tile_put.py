@@ -124,7 +124,7 @@ def _known(edit: CohortEdit, slides: Mapping[str, Slide]) -> dict[str, list[Row]
     owner: dict[tuple[str, str, int], tuple[str, str]] = {}
     for row in edit.table("slices").to_pylist():
         slide_id = row["slide_id"] or of_name.get((row["case_id"], row["stain"], row["slice_name"]))
-        if slide_id in slides:
+        if slide_id is not None and slide_id in slides:
             owner[row["case_id"], row["stain"], row["slice_idx"]] = (slide_id, row["slice_name"])
     found: dict[str, list[Row]] = {slide_id: [] for slide_id in slides}
     if not owner:

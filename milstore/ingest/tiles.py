@@ -245,15 +245,15 @@ def _asked(store: Store, known: Slides, slides: Sequence[str | Path]) -> tuple[d
                 failed[text] = (
                     f"{clip(text, 300)} is no slide of the store: add it to the slides table ({_near(text, known)})"
                 )
-            elif path is None and paths[slide.slide_id] is None:
+                continue
+            given = path or paths[slide.slide_id]
+            if given is None:
                 failed[slide.slide_id] = "its path is not known: name its file"
-            else:
-                given = path or paths[slide.slide_id]
-                if found.setdefault(slide.slide_id, given) != given:
-                    raise UsageError(
-                        f"{clip(str(found[slide.slide_id]), 200)} and {clip(str(given), 200)} are both slide "
-                        f"{clip(slide.slide_id)}: name one of them"
-                    )
+            elif found.setdefault(slide.slide_id, given) != given:
+                raise UsageError(
+                    f"{clip(str(found[slide.slide_id]), 200)} and {clip(str(given), 200)} are both slide "
+                    f"{clip(slide.slide_id)}: name one of them"
+                )
     if not found:
         raise DataError(next(iter(failed.values())) if failed else f"there is no slide in {named(slides)}")
     return found, failed

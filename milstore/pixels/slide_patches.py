@@ -77,6 +77,10 @@ class SlidePatches:
             for slides in opened:
                 slides.close()
 
+    def resolutions(self) -> dict[Key, float]:
+        """Micrometres a pixel of level 0 of each slice that lies on a slide of which it is known."""
+        return {key: slide.mpp for key, slide in self._slide_of.items() if slide.mpp}
+
     def ground(
         self, case_id: str, stain: str, slice_idx: int, box: tuple[float, float, float, float], size: tuple[int, int]
     ) -> "tuple[Image | None, str]":
@@ -142,7 +146,7 @@ class SlidePatches:
     @cached_property
     def _idx_of(self) -> dict[tuple[str, str, str], int]:
         names = ("case_id", "stain", "slice_name")
-        return {tuple(row[name] for name in names): row["slice_idx"] for row in self.cohort.table("slices").to_pylist()}  # type: ignore[misc]
+        return {tuple(row[name] for name in names): row["slice_idx"] for row in self.cohort.table("slices").to_pylist()}
 
     def _path(self, slide: Slide) -> Path | None:
         return slide_path(self.cohort.store.root, slide)
@@ -154,7 +158,7 @@ class SlidePatches:
     def _is_level0(self, case_id: str, stain: str, slice_idx: int) -> bool:
         rows = self._of_cases({case_id})
         of_slice = rows.filter((pc.field("stain") == stain) & (pc.field("slice_idx") == slice_idx))
-        return of_slice["unit"].unique().to_pylist() == [LEVEL0]
+        return bool(of_slice["unit"].unique().to_pylist() == [LEVEL0])
 
     def _places(self, rows: Sequence[Mapping[str, Any]]) -> list[OnSlide | None]:
         """Where each patch lies; None for one that lies on no slide."""

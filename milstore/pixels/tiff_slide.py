@@ -158,9 +158,9 @@ def _rgb(page: Any, part: Any) -> Pixels:
     """Pixels (height, width, samples) of a page in RGB; transparent ones white."""
     if part.shape[2] == 1:
         grey = 255 - part if int(page.photometric) == 0 else part
-        return np.repeat(grey, 3, axis=2)
+        return np.asarray(np.repeat(grey, 3, axis=2), np.uint8)
     if part.shape[2] == 3:
-        return part  # type: ignore[no-any-return]
+        return np.asarray(part, np.uint8)
     opacity = part[..., 3:4].astype(np.float32) / 255
     return np.rint(part[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
 
