@@ -1,5 +1,6 @@
 """Encoding by a network in ONNX: the right vectors, the same bits after a kill, and one clear line for what is wrong."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from milstore.ingest.patches import ingest_patches
 from milstore.store import Store, create_store
 from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.features import open_features
+from milstore.store.findings import NOTE
+from milstore.store.leftovers import find_leftovers, repair
 from tests.networks import SIZE, by_hand, mean_colour, save_onnx, write_patches, write_toml
 
 pytest.importorskip("onnx")
@@ -102,6 +105,20 @@ def test_what_was_killed_goes_on_to_the_same_bits(
     ingest_patches(other, tmp_path / "images")
     encode_by_folder(other, folder, options)
     assert _row(other)["fingerprint"] == interrupted[0]
+
+
+def test_doctor_keeps_what_a_stopped_encoding_computed_for_a_week(tmp_path: Path, store: Store) -> None:
+    """It is named with what to do; only after a week is it left over, and removed by --repair."""
+    compute(plan_encoding(store, read_encoder_folder(mean_colour(tmp_path / "tiny")), FolderOptions()), part=(0, 2))
+    (folder,) = (store.root / "features").glob(".*.shards")
+    assert [(found.kind, found.where) for found in find_leftovers(store, young=0)] == [
+        (NOTE, f"features/{folder.name}")
+    ]
+    assert repair(store, list(find_leftovers(store, young=0))) == []
+    for path in [folder, *folder.iterdir()]:
+        os.utime(path, (0, 0))
+    assert [found.where for found in repair(store, list(find_leftovers(store, young=0)))] == [f"features/{folder.name}"]
+    assert not folder.exists()
 
 
 def test_an_image_that_was_changed_meanwhile_is_read_again(tmp_path: Path, store: Store) -> None:
