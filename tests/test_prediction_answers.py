@@ -69,9 +69,10 @@ def test_unasked_nothing_of_it_shows(predicted: Predicted) -> None:
 
 
 def test_every_question_answers_of_it(predicted: Predicted) -> None:
-    """All questions but that of the course of a training have rows, from the run of the mean or from those of its models."""
+    """All questions have rows, from the mean or from the run of each model; none that of the course of a training, and that
+    of regions, which nobody drew here."""
     found = answers(predicted.opened, ("21",), prediction="ext")
-    assert found.pop("loss-curves") == []
+    assert (found.pop("loss-curves"), found.pop("regions")) == ([], [])
     models = {run_id for run_id in run_ids(predicted.store) if read_run(predicted.store, run_id)["source_run_id"]}
     for name, rows in found.items():
         assert isinstance(rows, list), (name, rows)
