@@ -1,6 +1,6 @@
 """`make bench`: every timing, one after another, into docs/performance.md.
 
-    python -m benchmarks [FOLDER] [--only training,storing,asking]
+    python -m benchmarks [FOLDER] [--only training,storing,asking,encoding]
 
 FOLDER keeps the data that is timed (some 15 GB) from one time to the next.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.parts import add_only
 
-PARTS = ("training", "storing", "asking")
+PARTS = ("training", "storing", "asking", "slides", "encoding")
 
 
 def main() -> None:

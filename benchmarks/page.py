@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
-SECTIONS = ("Training", "Storing", "Asking")
+SECTIONS = ("Training", "Storing", "Asking", "Slides", "Encoding")
 HEAD = "| what | measured | wanted | reached | seconds |\n| --- | --- | --- | --- | --- |"
 OPENING = """# Performance
 

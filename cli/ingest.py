@@ -1,18 +1,19 @@
-"""`milstore ingest`: slides, labels, groups, patches, features and splits into the store."""
+"""`milstore ingest`: slides, labels, groups, patches, regions, features and splits into the store."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from milstore.cli import ingest_regions
 from milstore.cli.ingest_slides import slides
-from milstore.cli.options import StoreOption
+from milstore.cli.options import KeepOption, StoreOption, kept
 from milstore.cli.output import say, show_table
 from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
 app = typer.Typer(
-    help="Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
+    help="Take slides, labels, groups, patches, regions, features, splits and runs into the store. A second time changes nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -70,11 +71,12 @@ def labels(
     label_map: MapOption = None,
     missing: MissingOption = None,
     format: FormatOption = None,
+    keep: KeepOption = None,
     attribute: Annotated[
         list[str] | None,
         typer.Option(
             "--attribute",
-            help="A column to keep as an attribute of the cases, such as site; may be given several times.",
+            help="One such column, whatever its name; may be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -101,7 +103,7 @@ def labels(
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
         format=format,
-        attributes=attribute or (),
+        attributes=[*kept(keep), *(attribute or ())],
         group_column=group_column,
         replace=replace,
     )
@@ -215,6 +217,13 @@ def features(
             show_default=False,
         ),
     ] = None,
+    mixed: Annotated[
+        bool,
+        typer.Option(
+            "--mixed",
+            help="Take patches of several sizes or resolutions under one encoder: a model may learn the scanner by them.",
+        ),
+    ] = False,
     companion: Annotated[
         Path | None,
         typer.Option(
@@ -223,13 +232,6 @@ def features(
             show_default=False,
         ),
     ] = None,
-    mixed: Annotated[
-        bool,
-        typer.Option(
-            "--mixed",
-            help="Take patches of several sizes or resolutions under one encoder: a model may learn the scanner by them.",
-        ),
-    ] = False,
     format: FormatOption = None,
     replace: ReplaceOption = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
@@ -258,8 +260,8 @@ def features(
             feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
             slide_mpp=slide_mpp,
-            companion=companion,
             mixed=mixed,
+            companion=companion,
             dry_run=dry_run,
             format=format,
             replace=replace,
@@ -291,6 +293,9 @@ def groups(
 
     report = ingest_groups(open_current(store), file, missing=parse_missing(missing), replace=replace)
     _tell(report.lines())
+
+
+app.command("regions")(ingest_regions.command)
 
 
 @app.command()

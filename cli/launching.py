@@ -93,7 +93,7 @@ def launch(
         say(f"note: {NO_LOCKS}")
         jobs = 1
     # What is asked of SLURM is checked before anything is written.
-    chosen = _slurm(slurm, jobs) if launcher == "slurm" else None
+    chosen = read_slurm(slurm, jobs) if launcher == "slurm" else None
     if launcher == "local":
         jobs = jobs or 2
         options["threads"] = options["threads"] or threads_each(jobs)
@@ -119,7 +119,8 @@ def launch(
         show_experiment(store, experiment)
 
 
-def _slurm(given: dict[str, Any], jobs: int | None) -> Any:
+def read_slurm(given: dict[str, Any], jobs: int | None) -> Any:
+    """The options of SLURM that were given; `jobs` is how many run at once. UsageError for what does not fit."""
     from milstore.launching.slurm import SlurmOptions, check_slurm, minutes_of, setting
 
     # As on sbatch's own command line, the more particular wins over the general.

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
     from rich.table import Table
+    from rich.text import Text
 
 _state = {"quiet": False}
 _WIDEST = 100_000
@@ -206,21 +207,33 @@ def cell(value: Any) -> str:
     return printable(people_read(value))
 
 
-def progress() -> "Progress":
-    """Progress bars on stderr; none where stderr is no terminal, or with --quiet."""
+def progress(speed: str | None = None) -> "Progress":
+    """Progress bars on stderr; none where stderr is no terminal, or with --quiet. `speed` is the unit to say it in."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
 
+    class Speed(ProgressColumn):
+        """How fast it goes."""
+
+        def render(self, task: Task) -> "Text":
+            from rich.text import Text
+
+            found = task.finished_speed or task.speed
+            return Text("" if found is None else f"{found:,.0f} {speed}")
+
     return Progress(
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        *([Speed()] if speed else []),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console(stderr=True),

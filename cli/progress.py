@@ -13,14 +13,18 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def telling() -> "Iterator[Progress]":
-    """What a library call may tell its progress to: one bar for each thing that it does, on stderr."""
-    with bars() as shown:
+def telling(speed: str | None = None) -> "Iterator[Progress]":
+    """What a library call may tell its progress to: one bar for each thing that it does, on stderr.
+
+    speed: say how fast it goes, too, in this unit, such as patches/s.
+    """
+    with bars(speed) as shown:
         tasks: dict[str, TaskID] = {}
 
         def tell(what: str, done: int, total: int) -> None:
             if what not in tasks:
-                tasks[what] = shown.add_task(what, total=total)
+                # What was done before counts for no speed.
+                tasks[what] = shown.add_task(what, total=total, completed=done)
             shown.update(tasks[what], completed=done, total=total)
 
         yield tell

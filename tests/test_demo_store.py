@@ -13,9 +13,9 @@ from milstore.cli.main import main
 from milstore.demo import cohort as demo
 from milstore.demo.cohort import DemoReport, build_demo
 from milstore.demo.plan import CohortPlan, plan_cohort
-from milstore.encoders.encode import read_image
 from milstore.encoders.hed import HedEncoder
 from milstore.errors import ConflictError, StoreError
+from milstore.pixels.patch_source import read_image
 from milstore.store import Store, create_store, open_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features

@@ -7,12 +7,13 @@ import pytest
 from PIL import Image
 
 from milstore.cli.main import main
-from milstore.encoders.encode import encode_patches, read_image
+from milstore.encoders.encode import encode_patches
 from milstore.encoders.hed import HedEncoder
 from milstore.encoders.interface import Encoder
 from milstore.encoders.registry import BUILT_IN
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest.patches import ingest_patches
+from milstore.pixels.patch_source import read_image
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features

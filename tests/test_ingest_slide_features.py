@@ -6,6 +6,7 @@ from typing import Any
 
 import h5py
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from milstore.errors import ConflictError, DataError, UsageError
@@ -13,7 +14,7 @@ from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.slide_table import ingest_slides
 from milstore.store import Store, create_store
 from milstore.store.catalog import refresh
-from milstore.store.cohort import read_cohort
+from milstore.store.cohort import edit_cohort, read_cohort
 from milstore.store.doctor import check
 from milstore.store.features import open_features
 from milstore.store.summary import contents as summary
@@ -426,3 +427,31 @@ def test_a_tool_s_file_that_cannot_be(
     assert message in said
     assert "S1.h5" in said
     assert contents(store) == before
+
+
+def test_a_slide_in_parts(store: Store) -> None:
+    """Features of a whole slide are not guessed onto the slices that its tissue was split into."""
+    give(store, {"S1": {**LEVEL0, "xy": TWO}})
+    with edit_cohort(store) as edit:
+        rows = edit.table("slices").to_pylist()
+        edit.replace("slices", pa.Table.from_pylist([{**row, "slice_name": "S1_t1"} for row in rows]))
+    with pytest.raises(
+        DataError, match=r"S1.json has the features of a whole slide, and the store has slide S1 in parts \(S1_t1\)"
+    ):
+        give(store, {"S1": {**LEVEL0, "xy": TWO}}, "f")
+
+
+def test_a_lost_table_of_slides(store: Store) -> None:
+    """Where its file is damaged, the doctor says what gives it again; that line makes it what it was."""
+    give(store, {"S1": {**LEVEL0, "xy": TWO}})
+    before = read_cohort(store).table("slides").to_pylist()
+    path = store.root / read_cohort(store).manifest["tables"]["slides"]["file"]
+    path.write_bytes(b"x")
+    (finding,) = check(Store(store.root))
+    assert "milstore ingest slides FILE --replace" in finding.repair
+    table = store.root.parent / "slides.csv"
+    table.write_text(SLIDES)
+    report = ingest_slides(Store(store.root), table, replace=True)
+    assert any(line.startswith("repaired: ") for line in report.lines())
+    assert read_cohort(Store(store.root)).table("slides").to_pylist() == before
+    assert check(Store(store.root)) == []

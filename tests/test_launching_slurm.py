@@ -310,7 +310,7 @@ def test_a_refused_job_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPa
         def submit(self, task: object) -> None:
             """Takes it."""
 
-    monkeypatch.setattr(launcher, "_executor", lambda *_: Executor())
+    monkeypatch.setattr(launcher, "slurm_executor", lambda *_: Executor())
     planned = plan_launch(store, LONG, [1], launcher="slurm")
     assert planned is not None
     with pytest.raises(UsageError, match="SLURM refuses the job: no"):

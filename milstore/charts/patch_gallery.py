@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, called, one_run, slice_names, times_even
-from milstore.charts.patch_pictures import checked, with_pictures
+from milstore.charts.patch_pictures import checked, why_missing, with_pictures
 from milstore.charts.theme import NEUTRAL, About, stain_colour, themed
 from milstore.charts.tooltips import PATCH, told
 
@@ -46,6 +46,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     notes = ["Under each: slice, patch and its rank in the case, effective attention (times the even share)."]
     if missing:
         notes.append(f"{missing} of {len(frame)} pictures cannot be shown: the grey fields say why.")
+        notes += why_missing(frame)
     return themed(alt.vconcat(*grids, spacing=16).properties(title=answered(about, _answer(frame), notes)))
 
 

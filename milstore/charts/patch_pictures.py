@@ -8,6 +8,7 @@ import pandas as pd
 
 from milstore.charts.theme import About
 from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
+from milstore.pixels.slide_patches import WHY
 
 
 def with_pictures(frame: pd.DataFrame, about: About, pixels: int) -> pd.DataFrame:
@@ -27,6 +28,12 @@ def checked(frame: pd.DataFrame) -> pd.DataFrame:
         return frame.assign(picture=None, problem="not read")
     shown = frame["picture"].map(is_data_uri)
     return frame.assign(picture=frame["picture"].where(shown, None), problem=frame["problem"].where(~shown, ""))
+
+
+def why_missing(frame: pd.DataFrame) -> list[str]:
+    """What hinders pictures of slides, a sentence each; nothing where nothing does."""
+    problems = frame["problem"].unique() if "problem" in frame else []
+    return [f"{WHY[problem][:1].upper()}{WHY[problem][1:]}." for problem in problems if problem in WHY]
 
 
 def thumbnails(base: Any, y: Any, side: float, tooltip: list[alt.Tooltip]) -> Any:

@@ -14,6 +14,7 @@ from milstore.charts.theme import NEUTRAL, About, themed
 from milstore.charts.tooltips import PATCH, PLACE, told
 from milstore.errors import UsageError
 from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
+from milstore.pixels.slide_patches import WHY
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -47,15 +48,16 @@ def prepare(frame: pd.DataFrame, about: About) -> pd.DataFrame:
     sized = [_with_sizes(rows) for rows in slices]
     largest = max((max(_extent(rows)) for rows in sized), default=1.0)
     empty = pd.Series(index=frame.index, dtype=object)
-    frame = frame.assign(slice_picture=empty, slice_faint=empty, missing_pictures=0)
+    frame = frame.assign(slice_picture=empty, slice_faint=empty, missing_pictures=0, picture_problem="")
     read = 0
     for rows in sized:
         if read and read + len(rows) > _MOST_PICTURES:
             frame.loc[rows.index, "missing_pictures"] = len(rows)
             continue
         read += len(rows)
-        picture, missing = _mosaic(rows, folder, _PIXELS / largest)
+        picture, missing, problem = _picture(rows, folder, _PIXELS / largest)
         frame.loc[rows.index, "missing_pictures"] = missing
+        frame.loc[rows.index, "picture_problem"] = problem
         if picture is None:
             continue
         # A text, which loc would take for a list.
@@ -127,10 +129,12 @@ def _how(frame: pd.DataFrame, about: About) -> list[str]:
     missing = (
         int(frame.groupby(_SLICE)["missing_pictures"].first().sum()) if "missing_pictures" in frame else len(frame)
     )
+    problems = [word for word in frame.get("picture_problem", pd.Series(dtype=object)).unique() if word]
+    why = f": {problems[0]}" if problems else ""
     lacking = (
         ""
         if not missing
-        else " No pictures are shown."
+        else f" No pictures are shown{why}."
         if missing == len(frame)
         else f" {missing} pictures are missing: grey."
     )
@@ -181,6 +185,23 @@ class _Space:
         x = alt.X("x:Q", scale=alt.Scale(domain=[self.left, x_end], nice=False, zero=False), axis=quiet)
         y = alt.Y("y:Q", scale=alt.Scale(domain=[y_end, self.upper], nice=False, zero=False), axis=quiet)
         return x, y
+
+
+def _picture(frame: pd.DataFrame, folder: PatchFolder, scale: float) -> tuple["Image | None", int, str]:
+    """The slice's picture, how many patches have none in it, and why the slide that they lie on cannot be shown.
+
+    It is put together from the patches' own pictures; where they have no files it is the part of the slide that they cover.
+    """
+    if folder.slides is None or frame["file"].notna().any():
+        return *_mosaic(frame, folder, scale), ""
+    first = frame.iloc[0]
+    wide, high = _extent(frame)
+    box = float(frame["x"].min()), float(frame["y"].min()), wide, high
+    size = max(1, round(wide * scale)), max(1, round(high * scale))
+    picture, problem = folder.slides.ground(
+        str(first["case_id"]), str(first["stain"]), int(first["slice_idx"]), box, size
+    )
+    return picture, len(frame) if picture is None else 0, WHY.get(problem, "")
 
 
 def _mosaic(frame: pd.DataFrame, folder: PatchFolder, scale: float) -> tuple["Image | None", int]:
@@ -280,7 +301,8 @@ def _plain(frame: pd.DataFrame, space: _Space) -> Any:
     if "slice_picture" not in frame or frame["slice_picture"].isna().all():
         words = alt.Chart(pd.DataFrame({"words": ["no pictures"]})).mark_text(color=NEUTRAL, fontSize=12)
         panel += words.encode(x=alt.value(space.width / 2), y=alt.value(space.height / 2), text="words:N")
-    return panel.properties(title=_head("the tissue", "put together from its patches' pictures"))
+    words = "as on the slide" if frame["file"].isna().all() else "put together from its patches' pictures"
+    return panel.properties(title=_head("the tissue", words))
 
 
 def _painted(frame: pd.DataFrame, space: _Space, about: About) -> Any:

@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, called, case_names, patch_names, times_even
-from milstore.charts.patch_pictures import checked, thumbnails, with_pictures
+from milstore.charts.patch_pictures import checked, thumbnails, why_missing, with_pictures
 from milstore.charts.strips import classes_of
 from milstore.charts.theme import ACCENT, NEUTRAL, About, stain_colour, themed
 from milstore.charts.tooltips import PATCH, told
@@ -53,6 +53,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
         return _overview(frame, about, bottom=bottom)
     answer = [_case_answer(rows, bottom=bottom) for _, rows in cases]
     notes = [f"{missing} of {len(frame)} pictures cannot be shown."] if 0 < missing < len(frame) else []
+    notes += why_missing(frame)
     panels = [_case(rows, about, pictured=missing < len(frame), several=cases.ngroups > 1) for _, rows in cases]
     return themed(alt.vconcat(*panels, spacing=24).properties(title=answered(about, answer, notes)))
 

@@ -1,1 +1,1 @@
-"""From pixels to features: the built-in encoders."""
+"""From pixels to features: hed, networks in folders, and classes of your own."""

@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import ConflictError
+from milstore.ingest.kept_regions import keep_regions
 from milstore.ingest.labels import write_cases
 from milstore.ingest.patch_reconcile import Merged, common_root, merged, rooted, sorted_side
 from milstore.ingest.place_numbers import with_numbers
@@ -150,5 +151,7 @@ def _write(edit: CohortEdit, result: Merged) -> None:
     new = [case_id for case_id in pc.unique(result.slices["case_id"]).to_pylist() if case_id not in cases]
     if new:
         write_cases(edit, cases | {case_id: {"case_id": case_id} for case_id in new})
+    before = edit.table("patches")
     edit.replace("slices", with_slides(result.slices, Slides(edit)))
     edit.replace("patches", result.patches)
+    keep_regions(edit, before)

@@ -80,6 +80,8 @@ class Job:
     """Folder of the files that say how large patches are, where it does not lie beside the features."""
     notes: list[str] = field(default_factory=list)
     """What is to be told of what was read."""
+    heed: Callable[[list[str]], None] = lambda _: None
+    """Called with the cases before anything of them is stored; raises where they are not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,6 +264,7 @@ def commit(job: Job, pack: FeaturePack, put: Put, placed: Placed) -> Packed:
 
     `placed` is what `put` gave for the cohort as it was. Others wait for the lock, so what holds still is not asked anew.
     """
+    job.heed(pc.unique(placed.rows["case_id"]).to_pylist())
     job.progress("storing", 0, 1)
     pack.finish()
     with edit_cohort(job.store, rebuild=job.plan.rebuilds) as edit:

@@ -1,6 +1,6 @@
 """Features: a vector a patch, from files of three kinds, packed into the store."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,6 +54,8 @@ class FeaturesReport:
     """The grid that the encoder's patches lie on, within which `without` counts; None where all of the store's count."""
     dry_run: bool = False
     notes: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    """The cases that the source has vectors of, in natural order."""
 
     def lines(self) -> list[str]:
         """The report in words."""
@@ -107,6 +109,7 @@ def ingest_features(
     dry_run: bool = False,
     jobs: int | None = None,
     progress: Progress = silent,
+    heed: Callable[[list[str]], None] = lambda _: None,
 ) -> FeaturesReport:
     """Take feature vectors in, all of an encoder's at once.
 
@@ -140,6 +143,7 @@ def ingest_features(
         dry_run: say what is understood, and write nothing.
         jobs: processes.
         progress: is told how far it is.
+        heed: called with the cases before anything of them is stored; an error that it raises keeps all out.
 
     Raises:
         UsageError: options that do not go together.
@@ -171,9 +175,20 @@ def ingest_features(
     if companion is not None and (chosen is None or chosen.one_patch):
         raise UsageError("--companion is for files of slides: leave it out")
     job = Job(
-        store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress, slide_mpp, mixed, dry_run,
-        None if companion is None else real_path(companion),
-    )  # fmt: skip
+        store,
+        plan,
+        encoder,
+        str(real_path(path)),
+        create_patches,
+        replace,
+        jobs,
+        progress,
+        slide_mpp=slide_mpp,
+        mixed=mixed,
+        dry_run=dry_run,
+        companion=None if companion is None else real_path(companion),
+        heed=heed,
+    )
     follow_settings(plan)  # what the commit would refuse is told before long reading
     if bag_column is not None and index_column is not None:
         packed = pack_bags(
@@ -216,6 +231,7 @@ def ingest_features(
         grid=grid,
         dry_run=dry_run,
         notes=(*job.notes, *packed.edit.notes),
+        cases=tuple(sorted(pc.unique(packed.patches["case_id"]).to_pylist(), key=natural_key)),
     )
 
 

@@ -1,6 +1,6 @@
 """Labels: which class each case is of."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -129,6 +129,7 @@ def ingest_labels(
     attributes: Sequence[str] = (),
     group_column: str | None = None,
     replace: bool = False,
+    heed: Callable[[list[str]], None] = lambda _: None,
 ) -> LabelsReport:
     """Take the labels of a table in (`format` as it is recognised, or as named); cases that the store does not know are made.
 
@@ -141,6 +142,8 @@ def ingest_labels(
 
     The columns are case_id and label where none are named. Where these are not there, all that the file does not say is
     told at once, with the line to use.
+
+    `heed` is called with the cases before anything is stored; an error that it raises keeps all out.
 
     A column of cases may hold slides, by their ids or the names of their files: each stands for its case (see
     `milstore.ingest.slide_table`).
@@ -188,6 +191,7 @@ def ingest_labels(
         wanted = list(dict.fromkeys(label_map.values()))
         put = put_labels(edit, labelled, wanted, str(file), replace=replace)
         put_case_facts(edit, table, case_column, attributes, group_column, marks, replace=replace)
+        heed([*labelled.class_of, *labelled.unknown])
         # What is damaged is told elsewhere, and keeps no labels out.
         missing_of = Gaps((), (), {}) if edit.base.damage("slices") else gaps_of(edit)
     return LabelsReport(

@@ -78,6 +78,7 @@ def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
     with crew_for(job.jobs if apart and len(found.files) > 1 else 1, format_of) as crew:
         files, unread = _files(job, found, format_of, crew)
         _refuse_twice(files)
+        _refuse_split(job, files)
         full = [file for file in files if file.index.rows]
         if not full:
             raise DataError(
@@ -213,6 +214,21 @@ def _refuse_twice(files: Sequence[SliceFile]) -> None:
             raise DataError(
                 f"{clip(other.file, 200)} and {clip(file.file, 200)} are both of {where}: remove one, or name a folder that holds one "
                 "file of each"
+            )
+
+
+def _refuse_split(job: Job, files: Sequence[SliceFile]) -> None:
+    """DataError if a slide's patches lie in the store in several slices: which row is of which is not looked for."""
+    parts: dict[str, list[str]] = {}
+    for row in job.plan.table("slices").to_pylist():
+        if row["slide_id"] is not None:
+            parts.setdefault(row["slide_id"], []).append(row["slice_name"])
+    for file in files:
+        own = [] if file.slide is None else parts.get(file.slide.slide_id, [])
+        if own and own != [file.slice_name]:
+            raise DataError(
+                f"{clip(file.file, 200)} has the features of a whole slide, and the store has slide {clip(file.called)} in parts "
+                f"({named(own, 5)}): take it into a store in which the slide is one slice"
             )
 
 

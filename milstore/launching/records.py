@@ -112,19 +112,25 @@ def begin_launch(store: Store, facts: dict[str, Any]) -> Launch:
     Raises:
         StoreError: the disk refuses.
     """
-    logs = logs_folder(store)
-    folder = logs / f"{facts['experiment']}-{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(2)}"
     whole = {**facts, "jobs": {}, "submitter": Process.this().facts(), "submitted_at": now()}
     try:
-        logs.mkdir(exist_ok=True)
-        _close_to_renaming(logs)
-        folder.mkdir()
-        # Whatever the umask of the group: who could write here could have a job run anything.
-        folder.chmod(0o755)
+        folder = new_folder(store, facts["experiment"])
         write_json(folder / _LAUNCH, whole)
     except OSError as error:
-        raise StoreError(f"no launch can be written to {logs}: {error.strerror}") from error
+        raise StoreError(f"no launch can be written to {logs_folder(store)}: {error.strerror}") from error
     return Launch(folder, whole)
+
+
+def new_folder(store: Store, name: str) -> Path:
+    """An empty folder for what is launched and its logs, whose name begins so. OSError if the disk refuses."""
+    logs = logs_folder(store)
+    folder = logs / f"{name}-{datetime.now(UTC):%Y%m%dt%H%M%S}-{secrets.token_hex(2)}"
+    logs.mkdir(exist_ok=True)
+    _close_to_renaming(logs)
+    folder.mkdir()
+    # Whatever the umask of the group: who could write here could have a job run anything.
+    folder.chmod(0o755)
+    return folder
 
 
 def _close_to_renaming(folder: Path) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 from milstore.errors import UsageError
@@ -115,7 +116,7 @@ def submit(store: Store, launch: Launch, options: SlurmOptions) -> Launch:
         UsageError: this machine cannot submit jobs, an option does not fit, or SLURM refuses; nothing is left then.
     """
     check_slurm()
-    executor = _executor(launch, options)
+    executor = slurm_executor(launch.folder, f"milstore-{launch.facts['experiment']}", options)
     tasks = [Task(store=str(store.root), folder=str(launch.folder), split=split) for split in launch.facts["splits"]]
     from submitit.core.utils import FailedJobError, FailedSubmissionError
 
@@ -124,19 +125,25 @@ def submit(store: Store, launch: Launch, options: SlurmOptions) -> Launch:
         with redirect_stderr(StringIO()), executor.batch():
             jobs = [executor.submit(task) for task in tasks]
     except (FailedJobError, FailedSubmissionError, subprocess.SubprocessError, OSError) as error:
-        shutil.rmtree(launch.folder, ignore_errors=True)
-        raise UsageError(f"SLURM refuses the job: {_sbatch_words(str(error))}") from error
+        raise refused_by_slurm(launch.folder, error) from error
     return launch.update(jobs={str(task.split): job.job_id for task, job in zip(tasks, jobs, strict=True)})
 
 
-def _executor(launch: Launch, options: SlurmOptions) -> Any:
+def refused_by_slurm(folder: Path, error: Exception) -> UsageError:
+    """That SLURM refuses a job, in its own words; the folder of the launch goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return UsageError(f"SLURM refuses the job: {_sbatch_words(str(error))}")
+
+
+def slurm_executor(folder: Path, name: str, options: SlurmOptions) -> Any:
+    """What submits jobs of this name, by submitit, which keeps its files and their logs in the folder."""
     from submitit import SlurmExecutor
 
     minutes = minutes_of(options.time)
-    executor = SlurmExecutor(folder=launch.folder, max_num_timeout=MOST_REQUEUES)
+    executor = SlurmExecutor(folder=folder, max_num_timeout=MOST_REQUEUES)
     # Without an MPI plugin on the node srun fails, and nothing here is an MPI program.
     srun = ["--mpi=none"]
-    parameters: dict[str, Any] = {"time": minutes, "job_name": f"milstore-{launch.facts['experiment']}"}
+    parameters: dict[str, Any] = {"time": minutes, "job_name": name}
     if options.cpus_per_task is not None:
         parameters["cpus_per_task"] = options.cpus_per_task
         # Since 22.05 srun no longer takes this over from sbatch.

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from milstore.pixels.image_file import NoImageError, as_seen, opened_image
 from milstore.pixels.registry import PIXELS
+from milstore.pixels.slide_patches import SlidePatches
 from milstore.store.cohort import read_cohort
 from milstore.store.names import normal_case_id
 from milstore.store.patch_root import patch_root
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _MOST_PIXELS = 1 << 26
 _READERS = 4
+_IDENTITY = ("case_id", "stain", "slice_name", "patch_idx", "file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +52,14 @@ class PatchFolder:
     root: Path | None
     """The folder that files are named below; None if no images were ingested."""
     settings: Settings
+    slides: SlidePatches | None = None
+    """The patches that lie on slides; None where only files are looked at."""
 
     @classmethod
     def of(cls, store: Store) -> "PatchFolder":
         """The patch folder that the cohort names."""
-        return cls(root=patch_root(read_cohort(store)), settings=store.settings)
+        cohort = read_cohort(store)
+        return cls(root=patch_root(cohort), settings=store.settings, slides=SlidePatches(cohort))
 
     def read(self, patch: Mapping[str, Any], largest: int) -> Picture:
         """The picture of a patch, at most `largest` pixels in width and height.
@@ -74,10 +79,17 @@ class PatchFolder:
             return Picture(None, str(problem))
 
     def read_all(self, patches: "pd.DataFrame", largest: int) -> list[Picture]:
-        """The picture of each row's patch, in the order of the rows."""
-        rows = patches[["case_id", "stain", "slice_name", "patch_idx", "file"]].to_dict("records")
+        """The picture of each row's patch, in the order of the rows; of the slide where it has no file."""
+        columns = [name for name in (*_IDENTITY, "slice_idx") if name in patches]
+        rows = [{str(k): v for k, v in row.items()} for row in patches[columns].to_dict("records")]
         with ThreadPoolExecutor(_READERS) as readers:
-            return list(readers.map(lambda row: self.read({str(k): v for k, v in row.items()}, largest), rows))
+            found = list(readers.map(lambda row: self.read(row, largest), rows))
+        on_slides = [i for i, row in enumerate(rows) if not isinstance(row["file"], str) or not row["file"]]
+        if self.slides is not None and on_slides:
+            pictures = self.slides.pictures([rows[i] for i in on_slides], largest)
+            for i, (image, problem) in zip(on_slides, pictures, strict=True):
+                found[i] = Picture(image, problem)
+        return found
 
     def _path(self, file: str) -> Path:
         """Where the file really is, if that is below the root."""

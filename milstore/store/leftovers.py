@@ -18,12 +18,14 @@ from milstore.store.findings import LEFTOVER, NOTE, Finding
 from milstore.store.lease import read_lease, run_id_of
 from milstore.store.locks import is_in_work
 from milstore.store.packs import entries_of
-from milstore.store.paths import NO_RUN, Store, store_option
+from milstore.store.paths import NO_RUN, SHARDS, Store, store_option
 from milstore.store.removal import make_writable
 from milstore.store.run_writer import LEASES, list_drafts
 from milstore.store.training_lease import TRAINING, look, put_away, training_of
 
 _DAY = 86400.0
+_WEEK = 7 * _DAY
+"""For so long the slices of an encoding that was stopped are kept: they may be hours of a GPU."""
 
 
 def is_somebodys(path: Path) -> bool:
@@ -43,6 +45,9 @@ def find_leftovers(store: Store, young: float) -> Iterator[Finding]:
     for path in (path for folder in _folders(store) for path in entries(folder)):
         if path.name.startswith(".") and path.name.endswith(".tmp"):
             yield from _unowned(store, path, "half-written by a writer that died", young)
+        elif path.name.startswith(".") and path.name.endswith(SHARDS):
+            what = "slices of an encoding that was stopped, with which the same command goes on"
+            yield from _unowned(store, path, what, max(young, _WEEK))
         elif (
             path.suffix == ".parquet" and path.parent.name in ("cohort", "patches") and below(store, path) not in wanted
         ):

@@ -18,6 +18,8 @@ RUN_FOLDER = "run_id="
 """What the name of a finished run's folder begins with; its id follows."""
 VECTORS, ROWS, PACK = "vectors.npy", "rows.parquet", "pack.json"
 """The files of a pack of features: its matrix, the patches of its rows, and what it says of itself."""
+SHARDS = ".shards"
+"""What the names of folders end with, beside the features, in which an encoding keeps slices until all are there."""
 NO_RUN = "_none"
 """Name of the run folder without rows that lets views over all runs work before the first run. No run can be called so."""
 

@@ -28,9 +28,10 @@ select
         || coalesce(' of ' || patch_px || ' px', '') || coalesce(' at ' || mpp || ' mpp', '') || ')', ', ' order by encoder)
      from encoders),
     (select string_agg(split_set || ' (' || n_splits || ' splits)', ', ' order by split_set) from split_sets),
-    (select count(*) from runs),
+    (select count(*) from runs where kind <> 'prediction'),
     (select string_agg(experiment || ' (' || n || ')', ', ' order by experiment)
-     from (select experiment, count(*) as n from runs group by experiment))
+     from (select experiment, count(*) as n from runs where kind <> 'prediction' group by experiment)),
+    (select string_agg(distinct experiment, ', ' order by experiment) from runs where kind = 'prediction')
 """
 
 
@@ -45,6 +46,7 @@ def _contents(store: Store) -> list[tuple[str, str]]:
     counts = con.execute(_COUNTS).fetchall()[0]
     (
         cases, classes, unlabelled, groups, grouped, stains, slides, empty, slices, patches, encoders, split_sets, runs, experiments,
+        predicted,
     ) = counts  # fmt: skip
     labels_of = con.execute("select case_id, label from cases").fetchall()
     missing = gaps(
@@ -69,6 +71,7 @@ def _contents(store: Store) -> list[tuple[str, str]]:
         ("features", encoders or "none: milstore encode or milstore ingest features"),
         ("split sets", split_sets or "none: milstore splits make or milstore ingest splits"),
         ("finished runs", f"{runs} ({experiments})" if runs else "none: milstore train --split 1"),
+        *([("predictions", f"{predicted}: ask of one by --prediction NAME")] if predicted else []),
         *([("strangers in runs/", f"{named(among)}: read by nothing (milstore doctor)")] if among else []),
         *([("computed of runs", f"{len(derived)} ({named(derived)})")] if derived else []),
         ("unfinished runs", ", ".join(drafts) or "none"),

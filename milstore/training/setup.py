@@ -13,7 +13,7 @@ from milstore.store.features import PackedFeatures
 from milstore.store.fingerprints import data_fingerprint, features_fingerprint
 from milstore.store.names import check_name, named, natural_key
 from milstore.store.paths import Store
-from milstore.store.run_reader import RECORDED
+from milstore.store.run_reader import PREDICTION, RECORDED
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import check_split, split_numbers, subsets_of
 from milstore.store.views import connect, execute
@@ -159,6 +159,8 @@ def experiment_name(store: Store, wanted: str | None, config_json: str, split_se
         return found
     name = check_name(wanted or default_experiment(config_json), "experiment")
     for other in known_runs(store, name):
+        if other["kind"] == PREDICTION:
+            raise ConflictError(f"{name} is the name of a prediction of new cases: choose another --experiment")
         if other["kind"] == RECORDED:
             raise ConflictError(
                 f"experiment {name} holds what another trainer recorded (run {other['run_id']}): choose another --experiment"
