@@ -1,6 +1,6 @@
 """How fast a slide is encoded by a network, as ratios to the network and to openslide alone, in the same run.
 
-    python -m benchmarks.encoding [FOLDER] [--rounds 3] [--side 46] [--threads N]
+    python -m benchmarks.encoding [FOLDER] [--rounds 3] [--side 46]
 
 A slide of side x side tiles is drawn; start-up (importing, loading the network) is not counted. With --page the rows are put
 into the encoding part of docs/performance.md.
@@ -101,7 +101,7 @@ def rows_of(folder: Path, side: int, rounds: int) -> Iterator[Row]:
     store = store_of(folder / "store", slide, side)
     encoder = read_encoder_folder(network(folder / "stack"))
     within, bare, whole, apart = [], [], [], []
-    for number in range(-1, rounds):
+    for _ in range(rounds):
         plan = plan_encoding(store, encoder, FolderOptions())
         started = perf_counter()
         spent = compute(plan)
@@ -111,11 +111,10 @@ def rows_of(folder: Path, side: int, rounds: int) -> Iterator[Row]:
         images = read_bare(slide, side)
         read = perf_counter() - started
         alone = run_bare(plan, images)
-        if number >= 0:
-            within.append(spent.network)
-            bare.append(alone)
-            whole.append(took)
-            apart.append(read + alone)
+        within.append(spent.network)
+        bare.append(alone)
+        whole.append(took)
+        apart.append(read + alone)
     share = statistics.median(one / other for one, other in zip(bare, within, strict=True))
     yield Row(
         f"the network within encode, {side * side:,} tiles of a slide: its speed over its speed bare",

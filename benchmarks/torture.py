@@ -20,15 +20,32 @@ from xml.etree import ElementTree
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
-PARTS = ("kills", "takeovers", "faults", "inputs", "attacks", "slurm")
+PARTS = (
+    "kills",
+    "commands",
+    "takeovers",
+    "leases",
+    "faults",
+    "disk",
+    "repairs",
+    "inputs",
+    "stores",
+    "attacks",
+    "slurm",
+)
+DUCKDB = ("1.5.6", "2.0.0", "2.0.1")
+"""Versions of DuckDB that SQL is checked against: those that milstore/asking/allowed.txt is written for."""
 SCENARIOS = (
     *("signals", "signals-to-all", "twice", "twice-side-by-side", "contended", "raced", "suspended"),
     "suspended-at-every-operation",
 )
 
 
-def program(*words: object) -> str:
-    """What a program of the tests prints, given a fresh folder. SystemExit if it fails."""
+def program(*words: object, first: str = "") -> str:
+    """What a program of the tests prints, given a fresh folder; `first` holds packages that come before those installed.
+
+    SystemExit if it fails.
+    """
     module, *options = map(str, words)
     with tempfile.TemporaryDirectory() as folder:
         done = subprocess.run(
@@ -38,7 +55,7 @@ def program(*words: object) -> str:
             text=True,
             check=False,
             # One thread: the programs fork.
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": first},
         )
     if done.returncode:
         sys.exit(f"{module} {' '.join(options)}: a promise is broken, see above")
@@ -50,13 +67,23 @@ def figures(part: str, options: argparse.Namespace) -> dict[str, Any]:
     began = time.monotonic()
     if part == "kills":
         made = json.loads(program("tests.killing", options.kills, options.seed))
+    elif part == "commands":
+        made = json.loads(program("tests.killing_commands", options.command_kills, options.seed))
     elif part == "takeovers":
         made = {"suspended": json.loads(program("tests.interrupting", *SCENARIOS))["suspended-at-every-operation"]}
     elif part == "faults":
         said = program("tests.faults", options.step)
         made = {"by": said.partition(", together")[0].strip(), "faults": int(said.split()[-2])}
+    elif part == "leases":
+        made = {"tests": passed("tests/test_training_lease.py", "tests/test_launching_local.py")}
+    elif part == "disk":
+        made = {"fillings": full_disk()}
+    elif part == "repairs":
+        made = {"kinds": passed("tests/test_doctor_advice.py")}
+    elif part == "stores":
+        made = {"stores": passed(*STORES)}
     elif part == "attacks":
-        made = json.loads(program("tests.attacking"))
+        made = {"by": {version: attacks(version) for version in DUCKDB}}
     elif part == "slurm":
         made = slurm()
     else:
@@ -74,10 +101,43 @@ def tests(*words: str) -> ElementTree.Element:
         return ElementTree.parse(report).getroot()
 
 
+STORES = ("tests/test_store_foreign_input.py", "tests/test_broken_in_store.py", "tests/test_store_catalog_foreign.py")
+"""Tests of stores that somebody else made or spoiled."""
+
+
+def passed(*words: str) -> int:
+    """How many tests passed. SystemExit if one fails."""
+    found = tests(*words)
+    return len(found.findall(".//testcase")) - len(found.findall(".//skipped"))
+
+
 def tried() -> int:
     """Files of every kind with every kind of damage, and hostile ones made by hand, offered to the commands."""
-    found = tests("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
-    return len(found.findall(".//testcase")) - len(found.findall(".//skipped"))
+    return passed("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
+
+
+def full_disk() -> int:
+    """How often a real disk was filled under a training; 0 where none can be mounted."""
+    words = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o size=6m none "$0" && exec "$@"']
+    with tempfile.TemporaryDirectory() as folder:
+        if subprocess.run([*words, folder, "true"], capture_output=True, check=False).returncode:
+            return 0
+        line = [*words, folder, sys.executable, "-m", "tests.full_disk", folder]
+        done = subprocess.run(line, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode:
+        sys.exit("tests.full_disk: a promise is broken, see above")
+    return int(json.loads(done.stdout)["fillings"])
+
+
+def attacks(version: str) -> int:
+    """How many statements one version of DuckDB refused. SystemExit if it answers one, or cannot be had."""
+    with tempfile.TemporaryDirectory() as folder:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder, f"duckdb=={version}"]
+        subprocess.run(pip, check=True)
+        made = json.loads(program("tests.attacking", first=folder))
+    if made["duckdb"] != version:
+        sys.exit(f"DuckDB {made['duckdb']} was asked in the place of {version}")
+    return int(made["attacks"])
 
 
 def slurm() -> dict[str, Any]:
@@ -90,7 +150,13 @@ def slurm() -> dict[str, Any]:
 
 def page(made: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     """docs/reliability.md."""
-    kills, takeovers, faults, inputs, attacks, cluster = (made[part] for part in PARTS)
+    kills, commands, takeovers, leases, faults, disk, repairs, inputs, stores, attacks, cluster = (
+        made[part] for part in PARTS
+    )
+    by_command = ", ".join(f"{name} {count}" for name, count in sorted(commands["by"].items()))
+    statements = sum(attacks["by"].values())
+    by_version = ", ".join(f"{count} on DuckDB {each}" for each, count in attacks["by"].items())
+    full = f"{disk['fillings']} times" if disk["fillings"] else "not tried here: no disk could be mounted"
     on_slurm = f"{cluster['jobs']} tests passed" if cluster["jobs"] else f"not tried here: {cluster['skipped']}"
     where = ", ".join(f"{count} {place}" for place, count in sorted(kills["where"].items()))
     every = "every operation" if options.step == 1 else f"one operation in {options.step}"
@@ -104,10 +170,14 @@ Do not edit: run it again. The tests do the same with smaller numbers.
 | what was tried | how often | what was lost | minutes |
 |---|---:|---:|---:|
 | trainings killed by SIGKILL | {kills["kills"]} | 0 | {kills["seconds"] / 60:.1f} |
+| other commands killed by SIGKILL | {commands["kills"]} | 0 | {commands["seconds"] / 60:.1f} |
 | trainers suspended at an operation of their commit, taken over and woken | {takeovers["suspended"]} | 0 | {takeovers["seconds"] / 60:.1f} |
 | faults injected into writes | {faults["faults"]} | 0 | {faults["seconds"] / 60:.1f} |
+| real disks filled under a training | {disk["fillings"]} | 0 | {disk["seconds"] / 60:.1f} |
+| kinds of damage repaired as `doctor` says | {repairs["kinds"]} | 0 | {repairs["seconds"] / 60:.1f} |
 | damaged files read | {inputs["inputs"]:,} | 0 | {inputs["seconds"] / 60:.1f} |
-| SQL statements that try to do more than read | {attacks["attacks"]} | 0 | {attacks["seconds"] / 60:.1f} |
+| stores that somebody else made or spoiled | {stores["stores"]} | 0 | {stores["seconds"] / 60:.1f} |
+| SQL statements that try to do more than read | {statements:,} | 0 | {attacks["seconds"] / 60:.1f} |
 
 ## Kills
 {kills["trainings"]} trainings were killed {kills["kills"]} times ({where}), the unluckiest {kills["most_kills_of_one"]}
@@ -116,6 +186,10 @@ probabilities, attention, coverage, weights and epochs (but for their seconds) w
 there twice, and at the end `doctor` found no damage, and no leftover after `doctor --repair`. A training is four
 configurations in turn (the three poolings, a cap on patches, dropout, penalties, early stopping), some with a checkpoint
 after every case.
+
+Every other command that writes was killed {commands["kills"]} times ({by_command}), at a random operation on the disk or
+at a random time. The store then held wholly what it held before or wholly what the command was to write, `doctor` found no
+damage and repaired what was left over, and the same command, given again, came to what it comes to where nobody kills it.
 
 ## Signals, contenders and sleepers
 - SIGTERM, SIGINT, SIGUSR1 and SIGUSR2, to one split, to all in one process and to splits side by side: exit 75, a line
@@ -127,6 +201,7 @@ after every case.
 - How long ago a trainer on another host gave a sign of life is told by the disk's clock alone, and one that looks dead is
   watched for half a minute before its run is taken over: a clock that is ten minutes ahead takes over nothing. A job that
   SLURM queues again goes on at once.
+- These promises are {leases["tests"]} tests of leases and launchers, clocks that jump and launchers that are killed among them.
 - A trainer was suspended at each of the {takeovers["suspended"]} operations of its commit on the disk, another took its
   run over and finished it, and the first woke: it wrote nothing, said so and ended; or it had committed before, and then
   that run stood.
@@ -137,9 +212,12 @@ ingest, a packing of features and a commit ({faults["by"]} faults): the disk is 
 is killed. After each, the store opens and holds wholly what it held before or wholly what
 was to be written, `doctor` finds no damage, repairing removes leftovers alone, and the work can be done again.
 
+A disk of six megabytes was filled under a training ({full}), so that a checkpoint or an epoch found no room: exit 2, one line that
+calls it a full disk and says that what was written before is kept; with room again, the same command ended in the twin's bits.
+
 ## Repairs
 For each kind of damage, leftover and note that `doctor` names (every table of the cohort, the manifest, packs, runs, what was
-derived, unfinished runs, the empty files that views need, the database; 64 kinds), a test does to the letter what it says to do:
+derived, unfinished runs, the empty files that views need, the database; {repairs["kinds"]} kinds), a test does to the letter what it says to do:
 then `doctor` is content, and the store holds what it held, but for a run, which is trained again. A killed `init` is completed
 by `init`. `doctor --repair` removes under the cohort's lock, after a second look: what an ingest is about to name, features
 that are being packed and features that a living training reads stay. Beside ingests and deletions it calls nothing damaged.
@@ -153,9 +231,15 @@ tenth, of another kind, a pickle, huge declared shapes, no numbers, duplicates, 
 links, not to be read), were offered to the commands: exit 2, one line and a store that is as it was; or, where what was
 left is still a file of its kind, it was read.
 
+Of files *within* a store, each kind was emptied, cut, filled with noise, or given other JSON, other columns and other types
+(also with a hash that fits), and a pipe, a link to elsewhere, JSON that is too deep and a file of 10 GB were put in its
+place; databases held views, macros and defaults that are programs, and tables under milstore's names: of {stores["stores"]} such
+stores every command that reads answered, or ended in a line that names the file and what repairs it, and nothing of them was run.
+
 ## Hostile SQL
-{attacks["attacks"]} statements (writing, reading other files, network, extensions, settings, hidden SQL, endless time and
-memory): each was refused by its message, and not a byte of the store changed.
+{statements:,} statements ({by_version}): writing, reading other files, network, extensions, settings, hidden SQL, endless time
+and memory, each as it stands and in seven disguises (behind comments, as one of two statements, within another, explained, in
+capitals). Each was refused in one line, and not a byte of the store changed.
 
 ## SLURM
 On a real SLURM of one node, {on_slurm}: a job that is warned twice, as at its limit, queues itself again and commits the
@@ -172,6 +256,7 @@ def main() -> None:
     """Read the options, do every part, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=500, help="trainings to kill")
+    parser.add_argument("--command-kills", type=int, default=150, help="other commands to kill")
     parser.add_argument("--step", type=int, default=1, help="inject a fault at one operation in so many")
     parser.add_argument("--inputs", type=int, default=2000, help="damaged files for each reader")
     parser.add_argument("--seed", type=int, default=0, help="of kills and damage")

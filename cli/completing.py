@@ -50,9 +50,16 @@ def _unfinished(store: Store) -> list[str]:
 
 
 def _experiments(store: Store) -> list[str]:
-    from milstore.store.run_reader import read_run, run_ids
+    from milstore.store.run_reader import PREDICTION, read_run, run_ids
 
-    return sorted({str(read_run(store, run_id).get("experiment")) for run_id in run_ids(store)})
+    facts = [read_run(store, run_id) for run_id in run_ids(store)]
+    return sorted({str(run.get("experiment")) for run in facts if run.get("kind") != PREDICTION})
+
+
+def _predictions(store: Store) -> list[str]:
+    from milstore.store.prediction_runs import predictions
+
+    return list(predictions(store))
 
 
 def _column(table: str, column: str, order: str) -> Callable[[Store], list[str]]:
@@ -77,5 +84,7 @@ finished_runs = _offers(_finished)
 unfinished_runs = _offers(_unfinished)
 all_runs = _offers(lambda store: [*_finished(store), *_unfinished(store)])
 experiments = _offers(_experiments)
+predictions = _offers(_predictions)
 cases = _offers(_column("cases", "case_id", "case_order"))
+attributes = _offers(_column("case_attributes", "distinct name", "name"))
 stains = _offers(_column("stains", "stain", "stain_order"))

@@ -105,7 +105,7 @@ def command(
     replace: Annotated[bool, typer.Option("--replace", help="Compute again what the store has.")] = False,
     **slurm: Any,
 ) -> None:
-    """Compute features of the patches with an encoder: of their images, or of the slides that they lie on.
+    """Compute features of the patches with an encoder, from images or slides.
 
     hed is a baseline that needs no download: colour deconvolution (haematoxylin, eosin, DAB) and texture statistics.
     A deep encoder is a folder (docs/encoders.md); what is killed goes on where it was by the same command. Features that were

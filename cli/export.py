@@ -5,6 +5,12 @@ import typer
 from milstore.cli.lazy import Entry, LazyGroup
 
 EXPORTS = {
+    "features": Entry("export_features", "Write features and coordinates of slides as other tools lay them out."),
+    "anndata": Entry("export_anndata", "Write patches with features and attention as AnnData (.h5ad)."),
+    "qupath": Entry(
+        "export_qupath",
+        "Write the patches of cases as tiles for QuPath, with attention as their colour and measurements: a GeoJSON a slide.",
+    ),
     "slide-vectors": Entry(
         "export_slide_vectors", "Write a folder of slide-level vectors, as TRIDENT makes them, as one table."
     ),

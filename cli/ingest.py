@@ -1,18 +1,19 @@
-"""`milstore ingest`: slides, labels, groups, patches, features and splits into the store."""
+"""`milstore ingest`: slides, labels, groups, patches, regions, features and splits into the store."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from milstore.cli import ingest_regions
 from milstore.cli.ingest_slides import slides
-from milstore.cli.options import StoreOption
+from milstore.cli.options import KeepOption, StoreOption, kept
 from milstore.cli.output import say, show_table
 from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
 app = typer.Typer(
-    help="Take slides, labels, groups, patches, features, splits and runs into the store. A second time changes nothing.",
+    help="Take slides, labels, groups, patches, regions, features, splits and runs into the store. A second time changes nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -70,11 +71,12 @@ def labels(
     label_map: MapOption = None,
     missing: MissingOption = None,
     format: FormatOption = None,
+    keep: KeepOption = None,
     attribute: Annotated[
         list[str] | None,
         typer.Option(
             "--attribute",
-            help="A column to keep as an attribute of the cases, such as site; may be given several times.",
+            help="One such column, whatever its name; may be given several times.",
             show_default=False,
         ),
     ] = None,
@@ -101,7 +103,7 @@ def labels(
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
         format=format,
-        attributes=attribute or (),
+        attributes=[*kept(keep), *(attribute or ())],
         group_column=group_column,
         replace=replace,
     )
@@ -201,10 +203,38 @@ def features(
         ),
     ] = None,
     create_patches: Annotated[
-        bool, typer.Option("--create-patches", help="Make patches that the store does not know, from the names.")
+        bool,
+        typer.Option(
+            "--create-patches",
+            help="Make patches that the store does not know, from the names. Those of slides that it knows are made anyway.",
+        ),
     ] = False,
+    slide_mpp: Annotated[
+        float | None,
+        typer.Option(
+            "--slide-mpp",
+            help="Micrometres a pixel at full resolution of slides of which the store knows no resolution.",
+            show_default=False,
+        ),
+    ] = None,
+    mixed: Annotated[
+        bool,
+        typer.Option(
+            "--mixed",
+            help="Take patches of several sizes or resolutions under one encoder: a model may learn the scanner by them.",
+        ),
+    ] = False,
+    companion: Annotated[
+        Path | None,
+        typer.Option(
+            "--companion",
+            help="Folder of CLAM's patches/, which say how large a patch is (default: the one beside the features).",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     replace: ReplaceOption = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
     jobs: JobsOption = None,
     store: StoreOption = None,
 ) -> None:
@@ -212,8 +242,10 @@ def features(
     from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.features import ingest_features
     from milstore.ingest.labels import parse_map
+    from milstore.store.paths import open_store
 
-    opened = open_current(store)
+    # Not open_current, which brings milstore.duckdb up to date.
+    opened = open_store(store) if dry_run else open_current(store)
     with telling() as progress:
         report = ingest_features(
             opened,
@@ -227,6 +259,10 @@ def features(
             stain=stain,
             feature_columns=tuple(feature_column or ()),
             create_patches=create_patches,
+            slide_mpp=slide_mpp,
+            mixed=mixed,
+            companion=companion,
+            dry_run=dry_run,
             format=format,
             replace=replace,
             jobs=jobs,
@@ -259,22 +295,29 @@ def groups(
     _tell(report.lines())
 
 
+app.command("regions")(ingest_regions.command)
+
+
 @app.command()
 def splits(
     files: Annotated[
         list[Path],
         typer.Argument(
-            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), or CSV with "
-            "case_id,subset. Or one CSV file of all: split,case_id,subset, or test folds: repeat,fold,bag_id.",
+            help="One file a split with its number in its name: .npz (train_cases, val_cases, test_cases), CSV with "
+            "case_id,subset, or CLAM's splits_0.csv; or the folder that they lie in. Or one file of all: CSV "
+            "with split,case_id,subset, or test folds: repeat,fold,bag_id; or splits.json of STAMP or slideflow.",
             show_default=False,
         ),
     ],
     split_set: Annotated[
         str | None, typer.Option("--split-set", help="Name (default: from the files' names).", show_default=False)
     ] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Test folds: seed of the validation subsets.")] = 0,
+    seed: Annotated[
+        int, typer.Option("--seed", help="Test folds, STAMP, slideflow: seed of the validation subsets.")
+    ] = 0,
     val_share: Annotated[
-        float, typer.Option("--val-share", help="Test folds: share of what is not in test that validates.")
+        float,
+        typer.Option("--val-share", help="Test folds, STAMP, slideflow: share of what is not in test that validates."),
     ] = 0.2,
     missing: Annotated[
         str | None,
@@ -329,8 +372,8 @@ def run(
         str | None,
         typer.Option(
             "--from",
-            help="The tool that wrote the folder: study. Split, seed, settings and epochs are then its own, and need no "
-            "option.",
+            help="The tool that wrote the folder: study; or clam, stamp or slideflow (a run a fold). Splits and all that the folder says are then "
+            "its own, and need no option.",
             show_default=False,
         ),
     ] = None,
@@ -423,11 +466,28 @@ def run(
             help="Keep the run's own labels where the store has others. Every answer then says so.",
         ),
     ] = False,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            "--classes",
+            help="With --from clam: the class of each number, such as 0=benign,1=high-grade, where it is not the store's order.",
+            show_default=False,
+        ),
+    ] = None,
+    heat_maps_of: Annotated[
+        int | None,
+        typer.Option(
+            "--heat-maps-of",
+            help="With --from clam: the fold whose model made the heat maps (default: the one that gave the same "
+            "probabilities).",
+            show_default=False,
+        ),
+    ] = None,
     format: FormatOption = None,
     store: StoreOption = None,
 ) -> None:
     """Take a run in that was trained elsewhere: its predictions and its attention."""
-    from milstore.ingest.importers import FolderOptions, ingest_run_folder
+    from milstore.ingest.importers import FolderOptions, ingest_run_folder, parse_classes
     from milstore.ingest.runs import check_words, ingest_run, parse_columns, read_config
 
     further = {} if config is None else read_config(config)
@@ -438,7 +498,9 @@ def run(
             "--attention": attention, "--patches-by": patches_by, "--slices-by": slices_by, "--top-pct": top_pct,
             "--columns": columns, "--format": format, "--pooling": None if pooling == "hierarchical" else pooling,
         },
-        of_folders={"--weights": weights, "--log": log},
+        of_folders={
+            "--weights": weights, "--log": log, "--classes": classes, "--heat-maps-of": heat_maps_of,
+        },
     )  # fmt: skip
     opened = open_current(store)
     if tool is not None:
@@ -453,6 +515,8 @@ def run(
             code_version=code_version,
             config=further,
             labels_of_run=labels_of_run,
+            classes=None if classes is None else parse_classes(classes),
+            heat_maps_of=heat_maps_of,
         )
         _tell(ingest_run_folder(opened, predictions, tool, options).lines())
         return

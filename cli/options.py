@@ -16,6 +16,14 @@ QuietOption = Annotated[
     bool,
     typer.Option("--quiet", "-q", callback=set_quiet, help="Print nothing but data and errors.", expose_value=True),
 ]
+KeepOption = Annotated[
+    str | None,
+    typer.Option(
+        "--keep",
+        help="Columns to keep as attributes of the cases, such as site,age: questions go --by them.",
+        show_default=False,
+    ),
+]
 RunOption = Annotated[
     str | None,
     typer.Option(
@@ -35,6 +43,14 @@ ExperimentOption = Annotated[
 SplitOption = Annotated[int | None, typer.Option("--split", help="The run of this split answers, in place of --run.")]
 SeedOption = Annotated[int | None, typer.Option("--seed", help="The seed, where the experiment has several.")]
 SubsetOption = Annotated[str | None, typer.Option("--subset", help="train, val, test or all (default: test).")]
+PredictionOption = Annotated[
+    str | None,
+    typer.Option(
+        "--prediction",
+        help="The prediction of new cases that answers, by the mean of its models; in place of --run and --experiment.",
+        autocompletion=completing.predictions,
+    ),
+]
 CaseOption = Annotated[
     list[str] | None,
     typer.Option("--case", help="A case; may be given several times.", autocompletion=completing.cases),
@@ -52,6 +68,14 @@ ColumnsOption = Annotated[
 ]
 WideOption = Annotated[bool, typer.Option("--wide", help="All columns, not only those that most people want.")]
 AllOption = Annotated[bool, typer.Option("--all", help="All rows; a terminal shows 20.")]
+ByOption = Annotated[
+    str | None,
+    typer.Option(
+        "--by",
+        help="Ask of each group of cases that has one value of this attribute, such as site.",
+        autocompletion=completing.attributes,
+    ),
+]
 VerifyOption = Annotated[
     bool,
     typer.Option(
@@ -59,3 +83,8 @@ VerifyOption = Annotated[
     ),
 ]
 TimeoutOption = Annotated[float, typer.Option("--timeout", min=0.001, help="Seconds that the question may take.")]
+
+
+def kept(columns: str | None) -> list[str]:
+    """The columns that `--keep` names."""
+    return [name.strip() for name in (columns or "").split(",") if name.strip()]

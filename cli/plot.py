@@ -52,7 +52,7 @@ def _plot(query: queries.Query, values: dict[str, Any]) -> None:
     check_suffix(path)
     chart = load_chart(own) if own else None
     opened = open_current(store, verify=values.pop("verify"))
-    drawn = drawing(opened, query.name, choice, parameters, chart=chart, timeout=timeout)
+    drawn = drawing(opened, query.name, choice, parameters, chart=chart, by=values["by"], timeout=timeout)
     for note in drawn.about.notes:
         say(f"note: {note}")
     save(drawn, path)

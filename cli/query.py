@@ -34,7 +34,13 @@ def _ask(query: queries.Query, values: dict[str, Any]) -> None:
 
     choice, parameters = take_choice(values), take_parameters(values)
     store, format_, output, timeout = (values[name] for name in ("store", "format_", "output", "timeout"))
-    result = ask(open_current(store, verify=values["verify"]), query.name, choice, parameters, timeout=timeout)
+    opened = open_current(store, verify=values["verify"])
+    if values["by"] is None:
+        result = ask(opened, query.name, choice, parameters, timeout=timeout)
+    else:
+        from milstore.asking.grouped import ask_by
+
+        result = ask_by(opened, query.name, values["by"], choice, parameters, timeout=timeout)
     view = View(columns=values["columns"], wide=values["wide"], every=values["all_"])
     report = analysis_function(query.report) if query.report else None
     write_answer(result, format_, output, report, view, safe_cells=values["safe_cells"])

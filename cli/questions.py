@@ -14,8 +14,10 @@ from milstore.asking.selection import Choice
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.cli import completing
 from milstore.cli.options import (
+    ByOption,
     CaseOption,
     ExperimentOption,
+    PredictionOption,
     RunOption,
     SeedOption,
     SplitOption,
@@ -39,10 +41,11 @@ SELECTION_OPTIONS = [
     keyword("split", SplitOption, None),
     keyword("seed", SeedOption, None),
     keyword("subset", SubsetOption, None),
+    keyword("prediction", PredictionOption, None),
 ]
 """Which run answers. A question may have parameters of these names, which then are meant."""
 _COMMANDS_OWN = frozenset(
-    {"all", "chart", "columns", "format", "help", "output", "safe-cells", "store", "timeout", "verify", "wide"}
+    {"all", "by", "chart", "columns", "format", "help", "output", "safe-cells", "store", "timeout", "verify", "wide"}
 )
 """Names of options that a question's command has for itself."""
 _OFFERED = {"stain": completing.stains}
@@ -59,6 +62,7 @@ def question_options(query: queries.Query) -> list[inspect.Parameter]:
         *map(_option, parameters),
         *(option for option in SELECTION_OPTIONS if option.name not in own),
         keyword("case", CaseOption, None),
+        keyword("by", ByOption, None),
         keyword("store", StoreOption, None),
         keyword("timeout", TimeoutOption, DEFAULT_TIMEOUT),
         keyword("verify", VerifyOption, True),

@@ -8,6 +8,7 @@ import typer
 from milstore.cli.options import (
     CaseOption,
     ExperimentOption,
+    PredictionOption,
     RunOption,
     SeedOption,
     SplitOption,
@@ -24,6 +25,7 @@ def command(
     split: SplitOption = None,
     seed: SeedOption = None,
     subset: SubsetOption = None,
+    prediction: PredictionOption = None,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write (default: report.html).", show_default=False)
     ] = None,
@@ -45,7 +47,15 @@ def command(
     from milstore.report.writing import write_report
 
     path = output or Path("report.md" if format_ == "md" else "report.html")
-    choice = Choice(run=run, experiment=experiment, split=split, seed=seed, subset=subset, cases=tuple(case or ()))
+    choice = Choice(
+        run=run,
+        experiment=experiment,
+        split=split,
+        seed=seed,
+        subset=subset,
+        prediction=prediction,
+        cases=tuple(case or ()),
+    )
     report = write_report(open_current(store, verify=verify), path, choice, format_, jobs=None)
     for note in report.notes:
         say(f"note: {note}")

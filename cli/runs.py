@@ -79,7 +79,7 @@ def list_runs(
     for run_id in listing.damaged:
         say(f"note: the predictions of run {run_id} cannot be read: milstore doctor says more")
     for row in (run.state for run in listing.runs):
-        if row.state in ("interrupted", "failed") or (row.state == "done" and row.note):
+        if row.state in ("interrupted", "failed") or (row.state == "done" and row.note and not row.is_mean):
             say(f"{row.state}: {_name(row)}: {row.note}")
 
 
@@ -162,7 +162,7 @@ def show(
     """Show everything that is known of where a run's numbers came from."""
     from milstore.cli.store_access import open_current
     from milstore.errors import UsageError
-    from milstore.store.run_reader import LEARNING, MODEL_CODE, find_run_id, read_run
+    from milstore.store.run_reader import LEARNING, MODEL_CODE, PREDICTED, find_run_id, read_run
 
     if format_ not in ("table", "json"):
         raise UsageError(f"there is no format {format_!r} here: use table or json")
@@ -173,9 +173,13 @@ def show(
         typer.echo(json.dumps(facts, indent=2) if lacking(text) else text)
         return
     config, files = json.loads(facts.pop("config")), facts.pop("files")
-    learning, code = facts.pop(LEARNING, {}), facts.pop(MODEL_CODE, {})
+    learning, code, predicted = facts.pop(LEARNING, {}), facts.pop(MODEL_CODE, {}), facts.pop(PREDICTED, {})
     rows = list(facts.items())
     rows += [(f"{LEARNING}.{name}", value) for name, value in learning.items()]
+    rows += [
+        (f"{PREDICTED}.{name}", ", ".join(value) if isinstance(value, list) else value)
+        for name, value in predicted.items()
+    ]
     rows += [(f"config.{name}", str(value)) for name, value in config.items()]
     rows += [(f"{MODEL_CODE}.{name}", str(code[name])) for name in ("class", "config", "sha256") if name in code]
     # Its text would take the table to itself: --format json has it.
@@ -220,7 +224,7 @@ def delete(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Ids of finished or unfinished runs, or four letters or more that no other has.",
+            help="Ids of finished or unfinished runs, or four letters or more that no other has; or the name of a prediction.",
             autocompletion=completing.all_runs,
         ),
     ],
@@ -230,10 +234,16 @@ def delete(
     """Delete runs for good: says what goes, and asks first."""
     from milstore.cli.store_access import open_current
     from milstore.errors import UsageError
+    from milstore.store.prediction_runs import predictions, refuse_parted
     from milstore.store.removal import delete_run, removable
 
     opened = open_current(store)
-    found = [removable(opened, run_id) for run_id in dict.fromkeys(runs)]
+    known = predictions(opened)
+    asked = [run_id for text in runs for run_id in (known[text].run_ids if text in known else [text])]
+    found = list({run.run_id: run for run in (removable(opened, run_id) for run_id in asked)}.values())
+    refuse_parted(opened, [run.run_id for run in found])
+    for name in [text for text in dict.fromkeys(runs) if text in known]:
+        say(f"prediction {name}: {len(known[name].run_ids)} runs, by {len(known[name].of_model)} models and their mean")
     for run in found:
         kind = "finished" if run.finished else "unfinished"
         say(f"{kind} run {run.run_id}: {run.n_files} files, {run.n_bytes / 1e6:.1f} MB")

@@ -14,6 +14,7 @@ from milstore.cli.output import say, show_table, write_lines
 from milstore.cli.showing import FIRST_ROWS, View
 from milstore.launching.listing import Listed, Listing
 from milstore.launching.states import RunState
+from milstore.store.run_reader import PREDICTION
 
 _SAID_ONCE = ("experiment", "split_set", "seed", "model")
 """What stands above the table where it is the same of all runs."""
@@ -103,6 +104,9 @@ def _day(time: datetime | None, today: datetime) -> str:
 
 def _state(row: RunState) -> str:
     """How far a run is."""
+    if row.state == "done" and row.kind == PREDICTION:
+        model = (row.source_run_id or "").rpartition("-")[2]
+        return f"prediction by {model}" if model else f"prediction: {row.note or 'mean of its models'}"
     if row.state == "done":
         # What is done and has a note learned nothing: nobody is to read its numbers as a result.
         return f"done: {row.note}" if row.note else "done"

@@ -79,7 +79,7 @@ def show_answer(result: Result, view: View) -> None:
         names = [name for name in wanted if name in columns and name not in constant]
         write_lines(_caption(constant, result, short=not view.wide))
         write_lines(result.answer())
-    first = rows if view.every or not sys.stdout.isatty() else rows[:FIRST_ROWS]
+    first = rows if view.every or not sys.stdout.isatty() else result.leading(FIRST_ROWS)
     at = [columns.index(name) for name in names]
     short = view.columns is None and not view.wide
     heads = [_RUNS.get(name, name) if short and result.run_names else name for name in names]

@@ -134,7 +134,9 @@ def main() -> None:
     try:
         far = export(model, given.folder, given.settings, fp16=given.fp16, dynamo=given.dynamo)
     except Exception as error:  # of torch's exporter, or of onnxruntime
-        sys.exit(f"it cannot be exported so ({type(error).__name__}: {' '.join(str(error).split())[:300]}): try --dynamo")
+        sys.exit(
+            f"it cannot be exported so ({type(error).__name__}: {' '.join(str(error).split())[:300]}): try --dynamo"
+        )
     sys.stdout.write(f"{given.folder}: onnxruntime differs from torch by {far:.1e} of the largest number\n")
     if far > (10 * CLOSE if given.fp16 else CLOSE):
         sys.exit("that is too much: try --dynamo, or export it on another machine")

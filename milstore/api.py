@@ -30,7 +30,7 @@ class OpenStore:
     """A store, and what can be asked of it. It holds no connection and no lock: any number may be open at once.
 
     Every question takes, beside its own parameters, the words that say which run answers: `run`, `experiment`, `split`,
-    `seed`, `subset` and `case` (one case, or several in a list), as the options of `milstore query` do.
+    `seed`, `subset`, `prediction` and `case` (one case, or several in a list), as the options of `milstore query` do.
     """
 
     store: Store
@@ -50,9 +50,11 @@ class OpenStore:
         split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
+        by: str | None = None,
+        prediction: str | None = None,
         **values: Any,
     ) -> Result:
-        """Ask a question by its name.
+        """Ask a question by its name; with `by`, of each group of cases that has one value of this attribute.
 
         Returns:
             Its rows: `.arrow()`, `.df()` (pandas), `.pl()` (polars), `.rows()` (tuples) or `.records()` (dictionaries).
@@ -61,7 +63,12 @@ class OpenStore:
             UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
             StoreError: the store holds no finished run.
         """
-        return ask(self.store, name, _choice(case, run, experiment, split, seed, subset), values)
+        choice = _choice(case, run, experiment, split, seed, subset, prediction)
+        if by is None:
+            return ask(self.store, name, choice, values)
+        from milstore.asking.grouped import ask_by
+
+        return ask_by(self.store, name, by, choice, values)
 
     def plot(
         self,
@@ -73,16 +80,21 @@ class OpenStore:
         split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
+        by: str | None = None,
+        prediction: str | None = None,
         chart: "Draw | None" = None,
         **values: Any,
     ) -> Any:
         """The chart of a question, as an Altair chart: its own, or what the function `chart(frame, about)` draws.
 
+        With `by` it is drawn for each group of cases that has one value of this attribute, one below the other.
+
         Errors are those of `query`; UsageError too if it has no chart, or yours cannot be drawn.
         """
         from milstore.charts.render import plot
 
-        return plot(self.store, name, _choice(case, run, experiment, split, seed, subset), values, chart=chart)
+        choice = _choice(case, run, experiment, split, seed, subset, prediction)
+        return plot(self.store, name, choice, values, chart=chart, by=by)
 
     def sql(self, text: str) -> Result:
         """Ask one SQL statement that reads. UsageError for one that is wrong or does more."""
@@ -156,6 +168,7 @@ class OpenStore:
         split: int | None = None,
         seed: int | None = None,
         subset: str | None = None,
+        prediction: str | None = None,
     ) -> Path:
         """Write the report of a run or an experiment, as a page or (for a file ending in .md) as markdown.
 
@@ -167,6 +180,7 @@ class OpenStore:
             split: the split whose run answers.
             seed: the seed, where the experiment has several.
             subset: train, val, test or all; test unless said.
+            prediction: the prediction of new cases that answers, in place of run and experiment.
 
         Raises:
             UsageError: the run, experiment, seed, subset or case does not exist.
@@ -175,7 +189,7 @@ class OpenStore:
         """
         from milstore.report.writing import write_report
 
-        write_report(self.store, Path(path), _choice(case, run, experiment, split, seed, subset))
+        write_report(self.store, Path(path), _choice(case, run, experiment, split, seed, subset, prediction))
         return Path(path)
 
 
@@ -186,6 +200,7 @@ def _choice(
     split: int | None,
     seed: int | None,
     subset: str | None,
+    prediction: str | None,
 ) -> Choice:
     if case is None:
         cases: Sequence[str | int] = ()
@@ -199,6 +214,7 @@ def _choice(
         split=split,
         seed=seed,
         subset=subset,
+        prediction=prediction,
         cases=tuple(str(one) for one in cases),
     )
 

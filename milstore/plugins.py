@@ -153,6 +153,11 @@ class Formats:
         formats = map(self.find, self.registry.built_in if names is None else names)
         return list(dict.fromkeys(ending for each in formats for ending in each.endings))
 
+    def folders(self, names: Iterable[str] | None = None) -> list[str]:
+        """Those of the endings whose files are folders, such as zarr."""
+        own = [each for each in self.registry.built_in if is_folder(self.find(each))] if names is None else names
+        return self.endings(each for each in own if is_folder(self.find(each)))
+
     def recognised(self, paths: Sequence[Path]) -> str | None:
         """Name of the built-in format of files that are alike: that of one's content, else of the first one's ending."""
         for path in paths:
@@ -184,11 +189,17 @@ def _made_once(formats: Formats, name: str, stamp: int | None) -> Any:  # noqa: 
     return formats.make(name)
 
 
+def is_folder(fmt: Any) -> bool:
+    """Whether what a format calls a file is a folder, with its ending and all that lies in it."""
+    return bool(getattr(fmt, "is_folder", False))
+
+
 def recognises(fmt: Any, path: Path) -> bool:
     """Whether a format recognises a file. What cannot be looked at is not of it: reading it says why."""
     try:
         # A pipe in its place would keep us for ever.
-        return path.is_file() and bool(fmt.recognises(path))
+        there = path.is_dir() if is_folder(fmt) else path.is_file()
+        return there and bool(fmt.recognises(path))
     except Exception:
         return False
 

@@ -23,6 +23,8 @@ MACROS = ("natural_order", "top_count")
 """Functions written in SQL, each in a `.sql` file here."""
 SUBSETS = ("train", "val", "test")
 """The three parts of a split, in the order in which they are shown."""
+NEW = "new"
+"""In place of a subset: what a case of a prediction is, which is in no split."""
 
 
 class Reference(NamedTuple):

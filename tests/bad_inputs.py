@@ -101,7 +101,7 @@ COMMANDS = {
     "file as folder": Bad(
         lambda place: ["ingest", "patches", written(place / "x.csv", b"")], "x.csv is no folder: name a folder"
     ),
-    "empty folder": in_folder(says="holds no .pt, .npy, .npz, .h5, .hdf5 or .parquet file"),
+    "empty folder": in_folder(says="holds no .pt, .npy, .npz, .h5, .hdf5, .zarr or .parquet file"),
     "missing label file": Bad(
         lambda place: [*LABELS, place / "none.csv"], "none.csv does not exist: name a label file"
     ),

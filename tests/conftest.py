@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -16,6 +17,9 @@ from tests.making import three_case_store
 if TYPE_CHECKING:
     from tests.broken import Place
 
+# Whoever runs the tests may ignore some signals: nohup does SIGHUP, a shell in the background SIGINT. Children inherit it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Small tensors are slower on many threads, and the tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

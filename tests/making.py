@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from milstore.schema.arrow import arrow_schema
 from milstore.store import Store, create_store, open_store
 from milstore.store.catalog import refresh
 from milstore.store.cohort import edit_cohort, with_case_order
@@ -98,6 +99,14 @@ def make_splits(store: Store, name: str, splits: Sequence[Mapping[str, Sequence[
     with edit_cohort(store) as edit:
         edit.replace("split_sets", pa.table({"split_set": [name], "n_splits": [len(splits)], "source": ["by hand"]}))
         edit.replace("splits", pa.Table.from_pylist(rows))
+
+
+def make_regions(store: Store, regions: Mapping[str, Sequence[Patch]]) -> None:
+    """The patches of each annotated region; others go."""
+    places = ("case_id", "stain", "slice_idx", "patch_idx")
+    rows = [{**dict(zip(places, patch, strict=True)), "region": name} for name in regions for patch in regions[name]]
+    with edit_cohort(store) as edit:
+        edit.replace("patch_regions", pa.Table.from_pylist(rows, arrow_schema("patch_regions")))
 
 
 def levels(weights: Mapping[Patch, float]) -> pa.Table:
@@ -212,6 +221,11 @@ _THREE_WEIGHTS: dict[Patch, float] = {
     **{("46", "h&e", 0, i): w for i, w in zip((1, 5, 9), (1, 2, 1), strict=True)},
 }
 """Effective attention in twentieths (case 2), fortieths (case 10) and quarters (case 46)."""
+THREE_REGIONS: dict[str, list[Patch]] = {
+    "tumour": [*(("2", "h&e", 0, i) for i in (0, 1)), ("10", "h&e", 0, 0), *(("10", "sox10", 0, i) for i in (0, 1))],
+    "ulcer": [*(("10", "h&e", 0, i) for i in (0, 1)), ("46", "h&e", 0, 5)],
+}
+"""Case 2 has regions in one of its two slices, case 10 in two of three, case 46 in its one; a patch of case 10 is in both."""
 
 
 @MadeOnce
@@ -224,12 +238,14 @@ def three_without_runs(folder: Path) -> Store:
 def three_case_store(folder: Path) -> Store:
     """Three cases, three splits (2, 10 and 46 in test, in this order), and a run of each split in experiment `exp`.
 
-    Case 2 (high-grade) is called right (0.9), case 10 (benign) wrong (0.3 for benign), case 46 (benign) right (0.8).
+    Case 2 (high-grade) is called right (0.9), case 10 (benign) wrong (0.3 for benign), case 46 (benign) right (0.8). Some
+    patches lie in annotated regions.
     """
     store = make_store(folder, THREE_LABELS, THREE_PATCHES)
     order = ["2", "10", "46"]
     splits = [{"test": [order[i]], "val": [order[(i + 1) % 3]], "train": [order[(i + 2) % 3]]} for i in range(3)]
     make_splits(store, "three", splits)
+    make_regions(store, THREE_REGIONS)
     chances = {"2": (0.1, 0.9), "10": (0.3, 0.7), "46": (0.8, 0.2)}
     for i, split in enumerate(splits, start=1):
         subsets = {cases[0]: subset for subset, cases in split.items()}

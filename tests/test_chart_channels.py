@@ -276,6 +276,15 @@ EXPECTED = {
         x says: others taken for high-grade (false positives); AUC
         y says: high-grade found (true positives)
     """,
+    "regions": """
+        Which annotated regions attention falls in
+        rule: y=even
+        point: color=true_class, shape=outcome, x=place (-0.75 to 6.95), y=value log
+        rule: x=place (-0.75 to 6.95), y=lower, y2=upper
+        point: x=place, y=middle
+        y says: share of attention over share of patches (log scale)
+        color says: true class
+    """,
     "selected-slices": """
         Which slices weigh most in their case, over all cases
         bar: color=stain, x=effective_attention (0 to 1.32), y=name

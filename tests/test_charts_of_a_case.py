@@ -11,7 +11,7 @@ from milstore.store import Store
 from tests.drawing import subtitle_of
 
 WITHIN = (
-    "concentration", "deviation", "entropy", "level-correlation", "patch-count", "slice-pattern", "slice-spread",
+    "concentration", "deviation", "entropy", "level-correlation", "patch-count", "regions", "slice-pattern", "slice-spread",
     "stain-attention",
 )  # fmt: skip
 ANSWERS = {
@@ -24,6 +24,7 @@ ANSWERS = {
     "patch-count": "All patches: benign ρ = 1.00, high-grade ρ undefined; not pooled",
     "patch-gallery": "Case 10 (benign, called wrong as high-grade), of its 10 patches the 8 most attended hold 95%",
     "patch-profile": "Case 10 (benign, called wrong as high-grade), sox10 · match_1: its highest patch holds 36%",
+    "regions": "benign, times the even share (median): tumour ×1.7 (1 of 2 cases), ulcer ×1.3 (2 of 2 cases). high-grade",
     "selected-slices": "The 6 slices that weigh most hold 15% to 100% of their case (h&e 4, ",
     "slice-attention": "benign: the top slice of a stain has 1.3 times the even weight (median of 1 stains",
     "slice-map": "Case 10 (benign, called wrong as high-grade): 3 of 10 patches hold 62% of the attention",

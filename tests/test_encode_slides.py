@@ -112,3 +112,16 @@ def test_patches_cut_later_are_added(tmp_path: Path, store: Store, slide: Path) 
     report = encode_by_folder(store, folder)
     assert (report.patches, report.spent.patches) == (5, 1)  # type: ignore[union-attr]
     assert read_cohort(store).table("packs")["n_patches"].to_pylist() == [4, 1]
+
+
+def test_a_large_slice_is_computed_part_by_part(tmp_path: Path, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a kill may cost is bounded, whole batches each, and the vectors are the same bits."""
+    folder = read_encoder_folder(mean_colour(tmp_path / "tiny"))
+    encode_by_folder(store, folder, FolderOptions(batch=2))
+    whole = open_features(store, read_cohort(store), "tiny").read("A").copy()
+    monkeypatch.setattr("milstore.encoders.shards._MOST", 3)
+    other = read_encoder_folder(tmp_path / "tiny", name="parts")
+    plan = plan_encoding(store, other, FolderOptions(batch=2))
+    assert [(shard.first, len(shard.places)) for shard in plan.shards] == [(0, 2), (2, 2)]
+    encode_by_folder(store, other, FolderOptions(batch=2))
+    assert np.array_equal(open_features(store, read_cohort(store), "parts").read("A"), whole)

@@ -134,6 +134,7 @@ def test_patches_that_come_later_are_a_further_pack(tmp_path: Path, store: Store
     ingest_patches(store, tmp_path / "images")
     report = encode_by_folder(store, folder)
     assert (report.patches, report.spent.patches) == (30, 10)  # type: ignore[union-attr]
+    assert report.lines()[0].startswith("tiny: 3 features of 30 patches, 10 of them now, in ")
     assert before.items() <= _files(store).items()
     assert read_cohort(store).table("packs")["n_patches"].to_pylist() == [20, 10]
     for name, image in more.items():
@@ -289,3 +290,76 @@ def test_without_onnxruntime_the_extra_is_named(
     folder = mean_colour(tmp_path / "tiny")
     assert main(["encode", "--encoder-folder", str(folder), "--store", str(store.root)]) == 2
     assert "needs the package onnxruntime: pip install 'milstore[onnx]'" in capsys.readouterr().err
+
+
+def test_half_precision_is_what_the_network_says(tmp_path: Path) -> None:
+    """A network of float16 needs --fp16, one of float32 refuses it; both are told, and the first computes."""
+    from onnx import TensorProto, helper
+
+    folder = write_toml(tmp_path / "half")
+    ends = [helper.make_tensor_value_info("pixels", TensorProto.FLOAT16, ["n", 3, SIZE, SIZE])]
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["pixels"], ["mean"]),
+        helper.make_node("Flatten", ["mean"], ["features"]),
+    ]
+    given = [helper.make_tensor_value_info("features", TensorProto.FLOAT16, None)]
+    save_onnx(folder / "model.onnx", nodes, inputs=ends, outputs=given)
+    image = np.random.default_rng(0).integers(0, 256, (SIZE, SIZE, 3), dtype=np.uint8)
+    network = load_network(read_encoder_folder(folder, fp16=True))
+    assert network.encode([image])[0] == pytest.approx(by_hand(image), abs=2e-3)
+    with pytest.raises(UsageError, match="computes in float16: say --fp16"):
+        load_network(read_encoder_folder(folder))
+    with pytest.raises(UsageError, match="computes in float32: leave out --fp16"):
+        load_network(read_encoder_folder(mean_colour(tmp_path / "whole"), fp16=True))
+
+
+def test_the_bar_says_how_fast_it_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a terminal: how many patches, how many a second, and the time left; what was done before counts for no speed."""
+    import io
+
+    from rich.console import Console
+
+    from milstore.cli import output
+    from milstore.cli.progress import telling
+
+    shown = io.StringIO()
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    monkeypatch.setattr(output, "console", lambda **_: Console(file=shown, force_terminal=True, width=120))
+    with telling(speed="patches/s") as progress:
+        progress("encoding", 50, 100)
+        for done in range(60, 101, 10):
+            progress("encoding", done, 100)
+    assert "100/100" in shown.getvalue()
+    assert "patches/s" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--batch", "8"], "--batch goes with --encoder-folder"),
+        (["--launcher", "local"], "--launcher goes with --encoder-folder"),
+        (["--encoder", "hed", "--encoder-folder", "tiny"], "--encoder and --encoder-folder: give one of them"),
+        (["--encoder-folder", "nowhere"], "there is no folder"),
+        (["--encoder-folder", "tiny", "--launcher", "elsewhere"], "--launcher 'elsewhere': give none, local, slurm"),
+        (["--encoder-folder", "tiny", "--device", "tpu"], "--device tpu: give auto, cpu, cuda"),
+        (["--encoder-folder", "tiny", "--device", "cuda"], "--device cuda: the installed onnxruntime has no CUDA"),
+        (["--encoder-folder", "tiny", "--name", "A B"], "A B"),
+        (["--encoder-folder", "tiny", "--grid", "9px"], "--grid 9px: no patch with an image or a slide is on it"),
+    ],
+)
+def test_options_that_do_not_fit_are_one_line(
+    tmp_path: Path, store: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
+    words: list[str], message: str,
+) -> None:  # fmt: skip
+    """Exit 2 with what to say instead, and the store as it was."""
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    mean_colour(tmp_path / "tiny")
+    monkeypatch.chdir(tmp_path)
+    before = _files(store)
+    assert main(["encode", *words, "--store", str(store.root)]) == 2
+    said = capsys.readouterr().err.strip()
+    assert message in said
+    assert "\n" not in said
+    assert _files(store) == before

@@ -30,6 +30,7 @@ WHOLE = {
     "entropy",
     "level-correlation",
     "patch-profile",
+    "regions",
     "selected-slices",
     "slice-attention",
     "slice-map",

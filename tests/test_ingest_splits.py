@@ -131,7 +131,7 @@ def test_a_wrong_table_is_refused(store: Store, tmp_path: Path, text: str, messa
             {"train_cases": [1.5], "val_cases": [2], "test_cases": [1]},
             "it must be a list of case ids, numbers or texts",
         ),
-        ({"train_cases": [[1]], "val_cases": [2], "test_cases": [1]}, "has shape (1, 1)"),
+        ({"train_cases": [[1, 3]], "val_cases": [2], "test_cases": [1]}, "has shape (1, 2)"),
         (
             {"train_cases": np.array([{}], dtype=object), "val_cases": [2], "test_cases": [1]},
             "holds Python objects, which only pickle could read",

@@ -20,8 +20,9 @@ from milstore.store.cohort import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.run_reader import read_run
 from milstore.training import train
+from tests.making import THREE_REGIONS, make_regions
 from tests.recording import recorded, split_store
-from tests.training_cohort import SMALL, tiny_store
+from tests.training_cohort import LABELS, SMALL, places, tiny_store
 
 OWN = ("run_id", "experiment", "config", "code_version", "host", "device", "threads", "restarts", "started_at", "finished_at", "weights")  # fmt: skip
 """What a recorded run has for itself, or does not say."""
@@ -58,6 +59,7 @@ def record_anew(store: Store, run_id: str, experiment: str) -> Recording:
 def twins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[OpenStore, list[str], list[str]]]:
     """A store with two trained runs, and the same two recorded."""
     store = tiny_store(tmp_path_factory.mktemp("twins") / "store")
+    make_regions(store, {"tumour": [(case_id, *places(case_id)[0]) for case_id in LABELS]})
     trained = [train(store, SMALL, split, threads=1, experiment="ours").run_id for split in (1, 2)]
     yield milstore.open(store.root), trained, [record_anew(store, run_id, "theirs").run_id for run_id in trained]
 
@@ -111,6 +113,7 @@ def _unlabel(store: Store, case_id: str) -> None:
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenStore]:
     """Runs that say little: without a split, with a case without a label, and attention of no case, or of one."""
     store = split_store(tmp_path_factory.mktemp("bare") / "store")
+    make_regions(store, THREE_REGIONS)
     _unlabel(store, "10")
     with recorded(store, experiment="none", split=None) as run:
         run.epoch(1, train_loss=0.5)

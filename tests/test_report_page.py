@@ -107,7 +107,7 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
     chapters = [
         replace(c, asked=c.asked[:1]) for c in (*OPENING, *CLOSING) if c.anchor in ("recall", "losses", "comparison")
     ]
-    monkeypatch.setattr("milstore.report.building.OPENING", tuple(chapters[:2]))
+    monkeypatch.setattr("milstore.report.plan.OPENING", tuple(chapters[:2]))
     monkeypatch.setattr("milstore.report.building.CLOSING", tuple(chapters[2:]))
 
 

@@ -13,7 +13,9 @@ from typing import Any
 
 import duckdb
 import pytest
+from filelock import FileLock
 
+from milstore.asking.ask import ask
 from milstore.cli.main import main
 from milstore.store import Store, catalog, open_store
 from milstore.store.catalog import is_behind, made_from, refresh
@@ -26,7 +28,16 @@ from tests.test_store_catalog import held, rename_class, shell
 
 ODD = '"s.1 ""x"" y".";drop table cases;--"'
 """A schema and a table, quoted for SQL."""
-IN_USE = "milstore.duckdb is in use elsewhere: it will be brought up to date by a later command"
+LATER = "it will be brought up to date by a later command"
+IN_USE, OPEN_HERE, WAITING, REPLACED = (
+    f"milstore.duckdb {reason}: {LATER}"
+    for reason in (
+        "is in use elsewhere",
+        "is open in this process",
+        "waits for a command that changes the cohort",
+        "was put in place by another command meanwhile",
+    )
+)
 ENDLESS = "with recursive r as (select 1 as n union all select n + 1 from r) select count(*) from r"
 HOSTILE = f"""
 create macro read_parquet(x, hive_partitioning := true, filename := true) as table {ENDLESS};
@@ -277,6 +288,32 @@ def test_a_log_without_its_file_puts_the_refresh_off(three: Store) -> None:
     assert not three.database.exists()
 
 
+def test_a_log_that_no_shell_can_take_in_is_kept_away_from(three: Store) -> None:
+    """DuckDB ends the process over such a log, so nothing opens the file: all answers, and the message says what to do."""
+    log = three.database.with_name("milstore.duckdb.wal")
+    log.write_bytes(b"\x13\x37" * 50)
+    (said,) = rename_class(three, "a")
+    assert said.endswith(
+        "where the shell ends with an error, too, move the log away: its changes never came into the file"
+    )
+    assert ask(three, "recall").rows()
+    assert [(found.kind, found.where) for found in check(three)] == [(NOTE, "milstore.duckdb")]
+    assert log.read_bytes() == b"\x13\x37" * 50
+    log.unlink()
+    assert refresh(three) == []
+    assert check(three) == []
+
+
+def test_a_cohort_that_is_being_changed_is_not_called_a_file_in_use(three: Store) -> None:
+    """The lock that is waited for is the cohort's: the database is held by nobody."""
+    behind(three)
+    with FileLock(three.root / "cohort" / ".lock"):
+        program = "import sys\nfrom milstore.store import open_store\nfrom milstore.store.catalog import refresh\nprint(*refresh(open_store(sys.argv[1])))"
+        words = [sys.executable, "-c", program, str(three.root)]
+        assert subprocess.run(words, capture_output=True, text=True, check=True).stdout == f"{WAITING}\n"
+    assert refresh(three) == []
+
+
 def test_a_reader_elsewhere_puts_the_refresh_off(three: Store) -> None:
     """Also one that only reads holds the file."""
     program = f"import duckdb; con = duckdb.connect({str(three.database)!r}, read_only=True); print('held', flush=True); input()"
@@ -294,7 +331,7 @@ def test_a_connection_of_the_same_process_keeps_its_lock(three: Store, read_only
     """As in a notebook: locks of one process do not stand in its own way, so handles are looked for."""
     program = f"import duckdb\ntry: duckdb.connect({str(three.database)!r})\nexcept duckdb.IOException: print('locked')"
     with closing(duckdb.connect(str(three.database), read_only=read_only)) as con:
-        assert rename_class(three, "a") == [IN_USE]
+        assert rename_class(three, "a") == [OPEN_HERE]
         assert [found.where for found in check(three)] == ["milstore.duckdb"]
         assert con.execute("select count(*) from cases").fetchall() == [(3,)]
         other = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
@@ -483,7 +520,7 @@ def test_only_one_refreshes_at_a_time(three: Store) -> None:
     words = [sys.executable, "-c", program, str(three.root)]
     many = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for _ in range(6)]
     said = [one.communicate(timeout=120) for one in many]
-    assert {out for out, _ in said} <= {"[]\n", f"[{IN_USE!r}]\n"}
+    assert {out for out, _ in said} <= {"[]\n", *(f"[{reason!r}]\n" for reason in (IN_USE, WAITING, REPLACED))}
     assert {err for _, err in said} == {""}
     assert ("[]\n", "") in said
     assert not is_behind(three)

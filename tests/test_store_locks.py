@@ -38,8 +38,8 @@ def store(tmp_path: Path) -> Store:
 
 
 @pytest.fixture
-def refusing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every lock that Python asks for is refused, as by an NFS without its lock daemon."""
+def refusing(three: Store, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every lock that Python asks for is refused, as by an NFS without its lock daemon. The stores were made before."""
 
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))

@@ -37,7 +37,7 @@ from milstore.store.views import (
 )
 
 T = TypeVar("T")
-_CHOICE = ("run", "experiment", "split", "seed", "subset")
+_CHOICE = ("run", "experiment", "split", "seed", "subset", "prediction")
 """What a choice says of the run that answers, beside its cases."""
 
 
@@ -115,9 +115,33 @@ def ask(
         UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
         StoreError: the store holds no finished run.
     """
-    query = queries.load(name, store.queries)
+    return ask_query(store, queries.load(name, store.queries), choice, values, timeout=timeout, con=con)
+
+
+def ask_query(
+    store: Store,
+    query: queries.Query,
+    choice: Choice | None = None,
+    values: Mapping[str, Any] | None = None,
+    *,
+    timeout: float = DEFAULT_TIMEOUT,
+    con: duckdb.DuckDBPyConnection | None = None,
+) -> Result:
+    """Ask a question that was read, such as one of an export, which has no name. Arguments and errors are those of `ask`."""
+    choice = choice or Choice()
     with reading(store):
-        return _ask(store, query, choice or Choice(), values, timeout, con)
+        result = _ask(store, query, choice, values, timeout, con)
+        own_word = "prediction" in [parameter.name for parameter in query.parameters]
+        if choice.prediction is None or own_word:
+            return result
+        # It imports numpy, which no other answer needs.
+        from milstore.asking.predicted import of_prediction
+
+        def internal(experiment: str) -> Result:
+            return _ask(store, query, Choice(experiment=experiment), values, timeout, None)
+
+        # Beside some cases that are asked for, a whole internal test says nothing.
+        return of_prediction(store, choice.prediction, query, result, None if choice.cases else internal)
 
 
 def _ask(

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 from milstore.errors import StoreError
 from milstore.store.paths import Store
-from milstore.store.run_reader import KNOWN, OWN_LABELS, run_ids
+from milstore.store.run_reader import FIGURES, KNOWN, OWN_LABELS, PREDICTION, run_ids
 from milstore.store.verified import verified_run
 
 
@@ -31,6 +31,12 @@ class Run(NamedTuple):
     """What it knows of attention, where that is a part of its cases' patches."""
     own_labels: tuple[str, ...]
     """Cases of which it keeps labels that the store contradicts."""
+    is_prediction: bool = False
+    """Whether it speaks of new cases, and so answers only where it is asked for."""
+    by: str = ""
+    """The tool that made it, where that is another's."""
+    figures: str = ""
+    """How that tool's figures of slides became those of cases, in words; empty where they are of cases."""
 
 
 _OF_RUN = ("run_id", "experiment", "split_set", "split", "n_splits", "seed", "finished_at")
@@ -48,6 +54,9 @@ def finished_run(store: Store, run_id: str) -> Run:
             attention=facts.get("attention") or "levels",
             known=facts.get(KNOWN),
             own_labels=tuple(facts.get(OWN_LABELS) or ()),
+            is_prediction=facts.get("kind") == PREDICTION,
+            by=(facts.get(FIGURES) or {}).get("by", ""),
+            figures=(facts.get(FIGURES) or {}).get("said", ""),
         )
         return run._replace(finished_at=_in_utc(run.finished_at))
     except (KeyError, TypeError, ValueError) as error:
@@ -61,7 +70,7 @@ def _in_utc(text: str) -> str:
 
 
 def finished_runs(store: Store) -> list[Run]:
-    """Every finished run. Their files are small: two thousand are read in a tenth of a second."""
+    """Every finished run of an experiment; predictions are none. Their files are small: two thousand are read in a tenth of a second."""
     found = []
     for run_id in run_ids(store):
         try:
@@ -70,7 +79,7 @@ def finished_runs(store: Store) -> list[Run]:
             # Deleted while we looked, or damaged.
             if store.run_folder(run_id).exists():
                 raise
-    return found
+    return [run for run in found if not run.is_prediction]
 
 
 def number_order(number: int | None) -> int:

@@ -95,3 +95,34 @@ def label_notes(runs: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
         for run_id, cases in runs
         if cases
     ]
+
+
+class ToolsRun(Protocol):
+    """What of a run that another tool made is looked at."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's id."""
+
+    @property
+    def by(self) -> str:
+        """The tool; empty for a run of milstore's."""
+
+    @property
+    def figures(self) -> str:
+        """How its figures of slides became those of cases, in words."""
+
+
+def tool_notes(runs: Sequence[ToolsRun]) -> list[str]:
+    """What is said of runs that other tools made, once a tool: of several what says most, as one may lack attention."""
+    said: dict[str, list[ToolsRun]] = {}
+    for run in runs:
+        if run.by:
+            said.setdefault(run.by, []).append(run)
+    notes = []
+    for tool, own in said.items():
+        ids = [run.run_id for run in own]
+        which = f"run {ids[0]} is" if len(ids) == 1 else f"the runs {named(ids)} are"
+        how = max((run.figures for run in own), key=len)
+        notes.append(f"{which} by {tool}" + (f", and {how}" if how else ""))
+    return notes

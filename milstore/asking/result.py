@@ -67,6 +67,10 @@ class Result:
         self.__dict__["_fetched"] = names, rows[:most]
         return len(rows) > most
 
+    def leading(self, most: int) -> list[tuple[Any, ...]]:
+        """The rows that a terminal shows first, where it shows no more than these."""
+        return self.rows()[:most]
+
     def _tell(self, column: Columns) -> None:
         """Note what must be told with the rows, once, in whichever form they are asked for."""
         told = self._told(column) if self._told is not None else []

@@ -15,9 +15,27 @@ from milstore.asking.repeats import (
     trained_splits,
 )
 from milstore.errors import StoreError, UsageError
-from milstore.store.names import counted, named, natural_key, nearest
+from milstore.store.names import clip, counted, named, natural_key, nearest
 from milstore.store.paths import Store
+from milstore.store.prediction_runs import find_prediction, members, predictions
 from milstore.store.run_reader import find_run_id, fitting_run_ids, run_ids
+from milstore.store.verified import verified_run
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The cases that have one value of an attribute."""
+
+    by: str
+    """Name of the attribute."""
+    value: str | None
+    """The value that they have, or the range of their values; None of those of which none is known."""
+    cases: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """What it is called in titles, such as `site Leeds`."""
+        return f"{self.by} {'not known' if self.value is None else clip(self.value)}"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,8 +52,12 @@ class Choice:
     """The split: the run of the experiment that was trained on it answers, as if it were named."""
     subset: str | None = None
     """train, val, test or all; test unless said."""
+    prediction: str | None = None
+    """A prediction of new cases: the mean of its models answers. In place of all of the above."""
     cases: tuple[str, ...] = ()
     """The cases asked for; none means all."""
+    group: Group | None = None
+    """The cases that alone may answer."""
 
 
 class Over(NamedTuple):
@@ -49,6 +71,8 @@ def choose_runs(
     store: Store, choice: Choice, numbers: Numbers, over: Over, newer: list[str]
 ) -> tuple[list[Run], str, list[Run]]:
     """The runs that answer, how to call them, and all runs of their experiment. `newer` is given what to say of others."""
+    if choice.prediction is not None:
+        return _predicted(store, choice.prediction, over)
     if choice.run is not None:
         run = _named_run(store, choice)
         return [run], f"run {run.run_id}", []
@@ -59,6 +83,8 @@ def choose_runs(
     of_experiment = [run for run in finished if run.experiment == experiment]
     if not of_experiment:
         known = {run.experiment for run in finished}
+        if experiment in predictions(store, verified_run):
+            raise UsageError(f"{experiment} is no experiment but a prediction: ask of it by --prediction {experiment}")
         raise UsageError(f"there is no experiment {experiment!r} with a finished run: {nearest(experiment, known)}")
     if choice.split is not None:
         each_seed = over.runs or over.repeats
@@ -98,6 +124,25 @@ def _title(experiment: str, split: int | None, seed: int | None) -> str:
     parts = [f"experiment {experiment}"]
     parts += [] if split is None else [f"split {split}"]
     return ", ".join(parts + ([] if seed is None else [f"seed {seed}"]))
+
+
+def _predicted(store: Store, name: str, over: Over) -> tuple[list[Run], str, list[Run]]:
+    """The mean of a prediction's models; for a question about runs, those of each model."""
+    found = find_prediction(store, name, verified_run)
+    mean = finished_run(store, found.answering)
+    runs = members(store, mean.run_id, verified_run)
+    models = f"{counted(len({_source(store, run_id) for run_id in runs}), 'model')} of experiment {found.experiment}"
+    if over.runs:
+        return [finished_run(store, run_id) for run_id in runs], f"prediction {name}, {models}", []
+    return [mean], f"prediction {name}, mean of {models}", []
+
+
+def _source(store: Store, run_id: str) -> str:
+    """The run whose weights made a run of a prediction; the run itself where that is gone."""
+    try:
+        return str(verified_run(store, run_id).get("source_run_id"))
+    except StoreError:
+        return run_id
 
 
 def _named_run(store: Store, choice: Choice) -> Run:

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import duckdb
 
 from milstore.asking.finished import Run, finished_run
-from milstore.asking.partial import Needs, label_notes, part_notes
+from milstore.asking.partial import Needs, label_notes, part_notes, tool_notes
 from milstore.asking.repeats import Numbers, further_sets, left_out_repeats, missing_splits
 from milstore.asking.run_choice import Choice, Over, choose_runs, every_experiment
 from milstore.errors import UsageError
-from milstore.schema.columns import SUBSETS
+from milstore.schema.columns import NEW, SUBSETS
 from milstore.store.case_ids import asked_cases
 from milstore.store.names import counted, named, natural_key, nearest
 from milstore.store.paths import Store
@@ -23,10 +23,14 @@ from milstore.store.run_reader import (
 )
 from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
 
-__all__ = ["ALL", "Choice", "Selection", "known_cases", "select"]
+__all__ = ["ALL", "Choice", "NoCaseLeft", "Selection", "known_cases", "select"]
 
 ALL = "all"
-_SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test"}
+_SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test", NEW: "new"}
+
+
+class NoCaseLeft(UsageError):  # noqa: N818 - what happened, as Interrupted is
+    """No case is left that could answer."""
 
 
 @dataclass(frozen=True)
@@ -86,14 +90,9 @@ def select(
             no attention, or not the part of it that is needed.
         StoreError: the store holds no finished run.
     """
-    if choice.subset is not None and choice.subset not in (*SUBSETS, ALL):
-        raise UsageError(f"there is no subset {choice.subset!r}: use {', '.join(SUBSETS)} or {ALL}")
-    if choice.run is not None and choice.experiment is not None:
-        raise UsageError("--run and --experiment exclude each other: give one")
-    if compared and (choice.run, choice.experiment, choice.seed, choice.split) != (None, None, None, None):
-        raise UsageError("the runs to compare are named already: leave out --run, --experiment, --split and --seed")
-    single = choice.run is not None or choice.split is not None or bool(compared)
-    numbers = {} if choice.run is not None or compared else _numbers(con, store)
+    _refuse_contradictions(choice, compared)
+    single = choice.run is not None or choice.split is not None or choice.prediction is not None or bool(compared)
+    numbers = {} if choice.run is not None or choice.prediction is not None or compared else _numbers(con, store)
     all_runs: list[Run] = []
     newer: list[str] = []
     if compared:
@@ -103,10 +102,10 @@ def select(
     else:
         how = Over(runs=over_runs, repeats=over_repeats)
         runs, title, all_runs = choose_runs(store, choice, numbers, how, newer)
-    subset = choice.subset or (ALL if over_runs else "test")
+    subset = _subset(choice, runs, over_runs=over_runs)
     cases = known_cases(con, store, choice.cases)
     predictions = rows_of_runs(store, [run.run_id for run in runs], "predictions")
-    _fill(con, predictions, subset, cases)
+    _fill(con, predictions, subset, choice.group.cases if choice.group else cases)
     notes = newer
     notes += [] if over_repeats else further_sets(all_runs, runs, numbers)
     notes += left_out_repeats(all_runs, runs, numbers, choice.seed) if over_repeats else []
@@ -119,22 +118,55 @@ def select(
     if missing:
         title += f", {missing}"
         notes.insert(0, f"{runs[0].experiment} has {missing} so far: the others are not in this answer")
+    title += f", {choice.group.label}" if choice.group else ""
     if not rows:
-        raise UsageError(f"{title}: no case is in it; choose another --subset")
+        raise NoCaseLeft(f"{title}: no case is in it; choose another --subset")
     notes += _unlabelled(con, predictions, title) if over_tests else []
     _set_largest(con, runs)
     answering = tuple(sorted(run_id for run_id, _ in rows))
     asked = [run for run in runs if run.run_id in answering]
     if needs_attention:
-        _require_attention(asked)
-        part = [run.run_id for run in asked if run.attention == PART_ATTENTION]
+        _require_attention(asked, compared=bool(compared))
+        part = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, part, "attention", "no attention")
     if needs_coverage:
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
     said, hidden = part_notes(asked, needs or Needs())
-    notes += said + label_notes([(run.run_id, run.own_labels) for run in asked])
+    notes += said + label_notes([(run.run_id, run.own_labels) for run in asked]) + tool_notes(asked)
     return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes, _run_names(runs), hidden)
+
+
+def _refuse_contradictions(choice: Choice, compared: tuple[str, ...]) -> None:
+    """UsageError for a choice that contradicts itself, or names a subset that there is not."""
+    if choice.subset is not None and choice.subset not in (*SUBSETS, NEW, ALL):
+        raise UsageError(f"there is no subset {choice.subset!r}: use {', '.join(SUBSETS)} or {ALL}")
+    if choice.run is not None and choice.experiment is not None:
+        raise UsageError("--run and --experiment exclude each other: give one")
+    if compared and (choice.run, choice.experiment, choice.seed, choice.split) != (None, None, None, None):
+        raise UsageError("the runs to compare are named already: leave out --run, --experiment, --split and --seed")
+    if choice.prediction is not None:
+        _refuse_beside_prediction(choice, compared)
+
+
+def _refuse_beside_prediction(choice: Choice, compared: tuple[str, ...]) -> None:
+    """UsageError for what says of a prediction once more, or otherwise, which run answers."""
+    given = [name for name in ("run", "experiment", "split", "seed") if getattr(choice, name) is not None]
+    if given or compared:
+        what = f"leave out --{given[0]}" if given else "name no runs to compare"
+        raise UsageError(f"--prediction {choice.prediction} says which run answers: {what}")
+
+
+def _subset(choice: Choice, runs: list[Run], *, over_runs: bool) -> str:
+    """Which subset answers: of a prediction its new cases, which are in none. UsageError for one that it cannot have."""
+    new = all(run.is_prediction for run in runs)
+    if new and choice.subset not in (None, NEW, ALL):
+        raise UsageError(
+            f"a prediction speaks of new cases, which are in no subset: leave out --subset {choice.subset}"
+        )
+    if choice.subset == NEW and not new:
+        raise UsageError(f"there are {NEW} cases in predictions alone: ask of one by --prediction NAME")
+    return choice.subset or (ALL if over_runs else NEW if new else "test")
 
 
 def _run_names(runs: list[Run]) -> dict[str, str]:
@@ -158,14 +190,19 @@ def known_cases(con: duckdb.DuckDBPyConnection, store: Store, asked: tuple[str, 
     return asked_cases((case_id for (case_id,) in rows), asked)
 
 
-def _require_attention(runs: list[Run]) -> None:
-    """UsageError if there is a run without attention."""
+def _require_attention(runs: list[Run], *, compared: bool) -> None:
+    """UsageError if there is a run without attention. Of another tool's runs some may have been looked at and others not:
+    then the cases of these are left out, unless it is these runs that are compared.
+    """
     without = [run for run in runs if run.attention == NO_ATTENTION]
-    if without:
+    some = len(without) < len(runs) and all(run.by for run in without) and not compared
+    if without and not some:
         others = f", like {len(without) - 1} others" if len(without) > 1 else ""
         model = f" (model {without[0].model})" if without[0].model else ""
+        by = without[0].by
+        why = f"{by} left none where its run was taken from" if by else "no patch was weighed"
         raise UsageError(
-            f"run {without[0].run_id}{model}{others} has no attention: no patch was weighed, so there "
+            f"run {without[0].run_id}{model}{others} has no attention: {why}, so there "
             "is no answer to this question; ask of a run of a model that attends (milstore models)"
         )
 
@@ -178,7 +215,7 @@ def _unlabelled(con: duckdb.DuckDBPyConnection, predictions: str, title: str) ->
     ).fetchall()
     without = sorted((case_id for case_id, labelled in rows if not labelled), key=natural_key)
     if without and len(without) == len(rows):
-        raise UsageError(f"{title}: no case of it had a label when it was predicted, so there is nothing to count")
+        raise NoCaseLeft(f"{title}: no case of it had a label when it was predicted, so there is nothing to count")
     return [f"without a label, and not counted: {counted(len(without), 'case')} ({named(without)})"] if without else []
 
 
@@ -197,7 +234,7 @@ def _leave_out(con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str],
     one = f"run {whose[0]} has" if len(whose) == 1 else f"runs {named(whose)} have"
     said = f"{one} {what} of {counted(len(cases), 'case')} ({named(cases)})"
     if con.execute("select count(*) from selection").fetchall() == [(0,)]:
-        raise UsageError(f"{said}, so there is no answer to this question")
+        raise NoCaseLeft(f"{said}, so there is no answer to this question")
     return [f"{said}: not in this answer"]
 
 
@@ -259,7 +296,7 @@ def _add_asked(
         f"select case_id, subset, run_id from {predictions} where case_id in {_listed(missing)}"
     ).fetchall()
     order = {run.run_id: i for i, run in enumerate(runs)}
-    places = sorted(rows, key=lambda row: (("test", "val", "train").index(row[1]), order[row[2]]))
+    places = sorted(rows, key=lambda row: (("test", "val", "train", NEW).index(row[1]), order[row[2]]))
     notes = []
     for case in missing:
         mine = [row for row in places if row[0] == case]
@@ -285,5 +322,7 @@ def _unknown_case(con: duckdb.DuckDBPyConnection, predictions: str, case: str) -
 
 
 def _subset_title(present: set[str], subset: str, *, single: bool) -> str:
+    if NEW in (present or {subset}):
+        return "new cases"
     words = [_SUBSET_WORDS[name] for name in SUBSETS if name in present] or [subset]
     return " and ".join(words) + (" subset" if single and len(words) == 1 else " subsets")

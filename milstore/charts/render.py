@@ -5,18 +5,21 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+import altair as alt
 from altair.utils import schemapi
 
 from milstore import queries
 from milstore.asking.ask import ask
+from milstore.asking.grouped import each_group
 from milstore.asking.result import Result
+from milstore.asking.run_choice import Group
 from milstore.asking.selection import Choice
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.charts import charted
 from milstore.charts.case_rows import nothing
 from milstore.charts.drawing import Drawing
 from milstore.charts.own import Draw, draw_own
-from milstore.charts.theme import About
+from milstore.charts.theme import About, themed
 from milstore.charts.within import OF_ASKED, with_cohort
 from milstore.errors import UsageError
 from milstore.store.case_ids import asked_cases
@@ -35,6 +38,7 @@ def plot(
     values: Mapping[str, Any] | None = None,
     *,
     chart: Draw | None = None,
+    by: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Any:
     """The chart of a question, as an Altair chart.
@@ -45,13 +49,14 @@ def plot(
         choice: which run or experiment should answer, and for which cases.
         values: the question's parameters.
         chart: what draws the answer, in place of the question's own chart.
+        by: an attribute of cases: the chart is drawn for each group of them that has one value, one below the other.
         timeout: seconds the question may take.
 
     Raises:
         UsageError: the question has no chart, or does not exist, or what it is asked for does not, or `chart` fails.
         StoreError: the store holds no finished run.
     """
-    return drawing(store, name, choice, values, chart=chart, timeout=timeout).chart
+    return drawing(store, name, choice, values, chart=chart, by=by, timeout=timeout).chart
 
 
 def drawing(
@@ -61,6 +66,7 @@ def drawing(
     values: Mapping[str, Any] | None = None,
     *,
     chart: Draw | None = None,
+    by: str | None = None,
     timeout: float = DEFAULT_TIMEOUT,
 ) -> Drawing:
     """The chart of a question with what is known of it. Arguments and errors are those of `plot`."""
@@ -70,6 +76,8 @@ def drawing(
             f"query {name} has no chart: milstore query {name} gives its table, --chart ./file.py draws it"
         )
     choice = choice or Choice()
+    if by is not None:
+        return _drawing_by(store, query, by, choice, values, chart, timeout)
     # What somebody asked for stands in the title; a chart's own finer steps do not.
     finer = {} if chart is not None else _finer(query, values or {})
     result = ask(store, name, choice, {**(values or {}), **finer}, timeout=timeout)
@@ -77,6 +85,33 @@ def drawing(
     if chart is None and choice.cases and draws_cohort(name):
         cohort = ask(store, name, replace(choice, cases=()), values, timeout=timeout)
     return draw(store, query, result, choice, values, chart, cohort)
+
+
+def _drawing_by(
+    store: Store,
+    query: queries.Query,
+    by: str,
+    choice: Choice,
+    values: Mapping[str, Any] | None,
+    chart: Draw | None,
+    timeout: float,
+) -> Drawing:
+    """The charts of the groups of cases, one below the other."""
+    drawn, notes = each_group(
+        store,
+        query.name,
+        by,
+        choice,
+        lambda of_group: drawing(store, query.name, of_group, values, chart=chart, timeout=timeout),
+    )
+    charts = [each.chart for _, each in drawn]
+    for each in charts:
+        # Altair takes a configuration of the outermost chart alone.
+        each.config = each.usermeta = alt.Undefined
+    told = dict.fromkeys([*notes, *(note for _, each in drawn for note in each.about.notes)])
+    about = replace(drawn[0][1].about, notes=tuple(told))
+    # Each keeps its own axes and colours: groups may differ in their classes and stains.
+    return Drawing(query, about, themed(alt.vconcat(*charts, spacing=40).resolve_scale(color="independent")))
 
 
 def _finer(query: queries.Query, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,7 +174,7 @@ def draw(
     # What must be told with an answer is known when its rows are there.
     frame = result.df() if cohort is None else with_cohort(result.df(), cohort.df())
     about = replace(
-        about_of(store, _title(query, cases, bound), result, bound),
+        about_of(store, _title(query, choice.group, cases, bound), result, bound),
         cases=cases,
         own=result.records() if cohort is not None else (),
         calls=_calls(store, module, choice),
@@ -176,9 +211,10 @@ def about_of(store: Store, title: str, result: Result, values: Mapping[str, Any]
     )
 
 
-def _title(query: queries.Query, cases: list[str], bound: Mapping[str, Any]) -> str:
-    """The question, with the cases it was asked for and every parameter that is not as usual."""
+def _title(query: queries.Query, group: Group | None, cases: list[str], bound: Mapping[str, Any]) -> str:
+    """The question, with the group of cases or the cases it was asked for and every parameter that is not as usual."""
     asked = [f"case{'s' if len(cases) > 1 else ''} {', '.join(cases)}"] if cases else []
+    asked += [group.label] if group is not None else []
     usual = {parameter.name: parameter.default for parameter in query.parameters}
     asked += [
         _worded(name.replace("_", "-"), value)

@@ -2,7 +2,8 @@
 
 Patches are drawn into `images/`, one file each; labels, places and splits are written as files into `demo/`; then labels,
 patches and splits are ingested and the patches encoded. Besides, the store gets the table `planted` (where the atypical
-nests are) and the question `planted` (whether attention finds them).
+nests are), the annotated region `atypical nest` of the same patches, and the question `planted` (whether attention finds
+them).
 """
 
 import csv
@@ -36,6 +37,9 @@ VERSION = 1
 
 ENCODER = "hed"
 """The encoder of the demo's features."""
+
+REGION = "atypical nest"
+"""The annotated region that the planted patches lie in."""
 
 _QUESTION = "planted"
 _TABLE = "planted"
@@ -190,6 +194,8 @@ def _plant(store: Store, drawn: Sequence[SliceFiles]) -> None:
     )
     with edit_cohort(store) as edit:
         edit.replace(_TABLE, table)
+        # As if a pathologist had drawn round them.
+        edit.replace("patch_regions", table.append_column("region", pa.array([REGION] * table.num_rows, pa.string())))
 
 
 def _report(store: Store, *, changed: bool) -> DemoReport:

@@ -1,12 +1,13 @@
 """Which patches an encoder is given: those with pixels, of one grid, that the store has no features of it of."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from milstore.errors import ConflictError, StoreError, UsageError
 from milstore.pixels.patch_source import PatchPlace, patch_places
@@ -50,6 +51,13 @@ class Choice:
             grid=self.grid,
             without=self.without,
         )
+
+    def of_cases(self, cases: Collection[str] | None) -> "Choice":
+        """The same of the patches of some cases; of all if None."""
+        if cases is None:
+            return self
+        wanted = pc.is_in(self.patches["case_id"], pa.array(sorted(cases), pa.string()))
+        return self.of(self.patches.filter(wanted))
 
     @property
     def edges(self) -> set[tuple[int, int]]:

@@ -32,7 +32,7 @@ def compute(plan: Plan, *, part: tuple[int, int] = (0, 1), progress: Progress = 
     """
     index, parts = part
     mine = plan.shards[index::parts]
-    missing = [shard for shard in mine if shard.read() is None]
+    missing = [shard for shard in mine if not shard.is_done]
     total = sum(len(shard.places) for shard in mine)
     done = total - sum(len(shard.places) for shard in missing)
     if not missing:

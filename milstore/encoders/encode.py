@@ -40,6 +40,7 @@ def encode_patches(
     replace: bool = False,
     format: str | None = None,
     jobs: int | None = None,
+    cases: tuple[str, ...] | None = None,
     progress: Progress = silent,
 ) -> EncodeReport:
     """Compute the features of every patch that has an image or lies on a slide, and store them under the encoder's name.
@@ -47,7 +48,7 @@ def encode_patches(
     Only those are computed that the store does not have, as a further pack, unless `replace`. The store
     is open to others meanwhile; what they ingest while this runs gets no features.
 
-    grid: name of the patches' grid, where there are several.
+    grid: name of the patches' grid, where there are several. cases: patches of these alone; of all if None.
     encoder: a built-in's name, ./file.py:Class, or one that a package offers. format: that of the images, likewise; found by
     their content if left out. jobs: processes (default: one a processor). follow_links: read images that a link in the patch folder leads to,
     wherever they lie.
@@ -64,7 +65,7 @@ def encode_patches(
     notes: list[str] = []
     plan = CohortEdit(read_cohort(store), rebuilds=_REBUILT if replace else frozenset())
     follow_settings(plan)  # what the commit would refuse is told before hours of work
-    every = choose_patches(plan, name, grid, replace=replace)
+    every = choose_patches(plan, name, grid, replace=replace).of_cases(cases)
     todo = every
     if not replace:
         left = without_features(store, plan, name, every.patches, lambda row: _refused(name, source, row))

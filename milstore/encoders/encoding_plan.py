@@ -40,6 +40,8 @@ class FolderOptions:
     """Read images that links in the patch folder lead to."""
     replace: bool = False
     """Compute again what the store has."""
+    cases: tuple[str, ...] | None = None
+    """Patches of these cases alone; of all if left out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,7 @@ class Plan:
     @property
     def missing(self) -> list[Shard]:
         """Shards that nobody has computed yet."""
-        return [shard for shard in self.shards if shard.read() is None]
+        return [shard for shard in self.shards if not shard.is_done]
 
 
 def plan_encoding(store: Store, folder: EncoderFolder, options: FolderOptions) -> Plan:
@@ -75,7 +77,7 @@ def plan_encoding(store: Store, folder: EncoderFolder, options: FolderOptions) -
         raise UsageError(f"--batch {options.batch}: give 1 or more")
     cohort = CohortEdit(read_cohort(store), rebuilds=_REBUILT if options.replace else frozenset())
     follow_settings(cohort)  # what the commit would refuse is told before hours of work
-    every = choose_patches(cohort, folder.name, options.grid, replace=options.replace)
+    every = choose_patches(cohort, folder.name, options.grid, replace=options.replace).of_cases(options.cases)
     _check_fits(folder, every)
     left = (
         every.patches

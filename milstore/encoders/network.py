@@ -9,7 +9,7 @@ from milstore.encoders.encoder_folder import EncoderFolder
 from milstore.encoders.interface import Image, Vectors
 from milstore.encoders.pooling import Output, pooled
 from milstore.encoders.preprocessing import Prepared, prepared
-from milstore.errors import DataError
+from milstore.errors import DataError, UsageError
 from milstore.store.names import clip
 
 DEVICES = ("auto", "cpu", "cuda")
@@ -66,6 +66,8 @@ def load_network(folder: EncoderFolder, *, threads: int | None = None, device: s
         UsageError: what runs it is not installed, or there is no such device.
         DataError: the weights are damaged, or the network is not as encoder.toml says.
     """
+    if device not in DEVICES:
+        raise UsageError(f"--device {clip(device)}: give {', '.join(DEVICES)}")
     if folder.is_onnx:
         from milstore.encoders.onnx_encoder import OnnxNetwork
 

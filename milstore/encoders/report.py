@@ -38,7 +38,9 @@ class EncodeReport:
 
     def lines(self) -> list[str]:
         """The report in words."""
-        speed = f" in {self.seconds:.1f} s, {self.patches / self.seconds:,.0f} a second" if self.seconds else ""
+        computed = self.patches if self.spent is None else self.spent.patches
+        now = f", {computed} of them now," if computed != self.patches else ""
+        speed = f"{now} in {self.seconds:.1f} s, {computed / self.seconds:,.0f} a second" if self.seconds else ""
         lines = [f"{self.encoder}: {self.n_features} features of {self.patches} patches{speed}"]
         if self.baseline:
             lines.append(f"{self.encoder} is a baseline ({self.baseline}): a deep encoder sees far more")

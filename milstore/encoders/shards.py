@@ -1,6 +1,6 @@
 """Features that are computed slice by slice, each kept until all are there: what is killed goes on where it was.
 
-A shard is the patches of a slice, in batches that never reach over its end, so that its vectors are the same bits whoever
+A shard is the patches of a slice, or a thousand of them, in batches that never reach over its end, so that its vectors are the same bits whoever
 computes them, and after whatever. Its file is called by all that decides them, so that an image, a slide or an encoder that
 was changed meanwhile is computed anew.
 """
@@ -24,10 +24,13 @@ from milstore.store.features import PLACE
 from milstore.store.io import write_whole
 from milstore.store.paths import SHARDS
 
+_MOST = 1024
+"""Patches of a shard: with a heavy network on a processor, a slide's tens of thousands take hours."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Shard:
-    """The patches of a slice."""
+    """The patches of a slice, or of a part of it."""
 
     first: int
     """Row of its first patch among all that are to be encoded."""
@@ -40,10 +43,15 @@ class Shard:
         for first in range(0, len(self.places), size):
             yield first, min(first + size, len(self.places))
 
+    @property
+    def is_done(self) -> bool:
+        """Whether its vectors are there, whole; they are not read."""
+        return self.read() is not None
+
     def read(self, n_features: int | None = None) -> Vectors | None:
-        """Its vectors (N, D); None where they are not there, or not whole."""
+        """Its vectors (N, D), mapped from the file; None where they are not there, or not whole."""
         try:
-            found: Vectors = np.load(self.path, allow_pickle=False)
+            found: Vectors = np.load(self.path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError):
             return None
         fits = found.ndim == 2 and len(found) == len(self.places) and found.dtype == np.float32
@@ -76,10 +84,12 @@ def shards_of(store: Store, encoder: str, identity: str, choice: Choice, *, batc
     folder = shard_folder(store, encoder, identity)
     rows = choice.patches.select(list(PLACE)).to_pylist()
     stamps = _Stamps(choice.root)
+    # Whole batches, so that each is the same however a slice is cut.
+    most = max(1, _MOST // batch) * batch
     found: list[Shard] = []
     first = 0
     for end in range(1, len(rows) + 1):
-        if end < len(rows) and _slice(rows[end]) == _slice(rows[first]):
+        if end < len(rows) and _slice(rows[end]) == _slice(rows[first]) and end - first < most:
             continue
         places = tuple(choice.places[first:end])
         digest = hashlib.sha256(f"{identity} {batch}\n".encode())

@@ -102,11 +102,13 @@ def file_size(path: Path, what: str) -> int:
     raise DataError(f"{path} {found}: name {what}")
 
 
-def read_csv(path: Path, what: str, expected: Sequence[str] = (), *, drop_repeats: bool = False) -> TextTable:
+def read_csv(
+    path: Path, what: str, expected: Sequence[str] = (), *, drop_repeats: bool = False, unnamed: str | None = None
+) -> TextTable:
     """Read a CSV file with a header line.
 
     The separator is the one that the first line names (`sep=;`), else the one of comma, semicolon and tab under which the header holds most of the `expected` columns,
-    then the one that gives most columns. Columns without a name are left out. With `drop_repeats` lines that repeat the header are left out, else refused.
+    then the one that gives most columns. Columns without a name are left out, but for the first where `unnamed` gives it one. With `drop_repeats` lines that repeat the header are left out, else refused.
 
     Raises:
         DataError: no such file, not UTF-8, no header or several, two columns of one name, or a row of another width.
@@ -117,12 +119,14 @@ def read_csv(path: Path, what: str, expected: Sequence[str] = (), *, drop_repeat
     if not rows:
         raise DataError(f"{path} is empty: {what} needs a header line")
     header = [name.strip() for name in rows[0][1]]
+    first = [*header]
+    header[0] = header[0] or unnamed or ""
     names = [name for name in header if name]
     double = sorted({name for name in names if names.count(name) > 1}) if len(set(names)) < len(names) else []
     if double:
         raise DataError(f"{path} has the column {named(double)} more than once: rename it")
     rows = [(line, _fitted(path, line, row, header)) for line, row in rows]
-    repeats = [line for line, row in rows[1:] if [value.strip() for value in row] == header]
+    repeats = [line for line, row in rows[1:] if [value.strip() for value in row] == first]
     dropped = set(repeats)
     kept = [(line, row) for line, row in rows[1:] if line not in dropped]
     # A column without a name cannot be asked for.

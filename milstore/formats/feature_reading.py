@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from milstore.errors import DataError
+from milstore.errors import DataError, UsageError
 from milstore.formats.interface import Layout, SliceFormat, VectorFormat, Vectors, is_array, reported
 from milstore.formats.npy import from_bfloat16, is_bfloat16
 from milstore.formats.registry import find_format
@@ -106,23 +106,31 @@ def _finite_rows(block: Vectors) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class SliceIndex:
-    """Which patches the rows of a slice's file are."""
+    """Which patches the rows of a slice's file are, and what else the file says of them."""
 
     patch_idx: npt.NDArray[np.int64] | None
     """(N,), ascending; None where the file says by coordinates alone which patches they are, in the order of its rows"""
     order: npt.NDArray[np.int64]
     """(N,): row of the file that holds each of them"""
-    coords: npt.NDArray[np.int64] | None
-    """(N, 2): x and y of each, in pixels"""
-    width: int
-    """Numbers a vector."""
-    half: bool
-    """Whether the vectors are float16."""
+    coords: npt.NDArray[np.float64] | None
+    """(N, 2): x and y of each, as the file has them, in the unit of the layout"""
+    layout: Layout
+    """What the file says besides, its arrays left out."""
 
     @property
     def rows(self) -> int:
         """How many vectors there are."""
         return len(self.order)
+
+    @property
+    def width(self) -> int:
+        """Numbers a vector."""
+        return self.layout.width
+
+    @property
+    def half(self) -> bool:
+        """Whether the vectors are float16."""
+        return bool(self.layout.half)
 
     def numbered(self, numbers: npt.NDArray[np.int64]) -> "SliceIndex":
         """The same with the numbers (N,), of each row, that its patches turned out to have."""
@@ -131,10 +139,27 @@ class SliceIndex:
         return replace(self, patch_idx=numbers[order], order=order, coords=coords)
 
 
-def read_index(task: tuple[str, str]) -> SliceIndex:
-    """What a file says of its rows, given with its format. DataError if it says what cannot be."""
-    path, name = Path(task[0]), task[1]
+def slice_format(name: str, encoder: str) -> SliceFormat:
+    """The format of this name; one whose files hold the features of several encoders reads those of one."""
     fmt: SliceFormat = find_format("features", name)
+    of_encoder = getattr(fmt, "of_encoder", None)
+    return fmt if of_encoder is None else of_encoder(encoder)
+
+
+def read_index(task: tuple[str, ...]) -> SliceIndex:
+    """What a file says of its rows, given with its format, and maybe the encoder and the folder of its companion files.
+
+    Raises:
+        DataError: it says what cannot be.
+        UsageError: its format has no use for a folder of companions.
+    """
+    path, name, encoder, companion = Path(task[0]), *(*task[1:], "", "")[:3]
+    fmt = slice_format(name, encoder)
+    if companion:
+        with_companion = getattr(fmt, "with_companion", None)
+        if with_companion is None:
+            raise UsageError(f"--companion says nothing of files of format {name}: leave it out")
+        fmt = with_companion(Path(companion))
     with reported(path):
         layout = fmt.layout(path)
     if not isinstance(layout, Layout):
@@ -144,25 +169,25 @@ def read_index(task: tuple[str, str]) -> SliceIndex:
 
 def _index(path: Path, name: str, layout: Layout) -> SliceIndex:
     numbers, xy = layout.patch_idx, layout.xy
-    if layout.rows < 1 or layout.width < 1:
+    if layout.rows < 0 or (layout.rows and layout.width < 1):
         raise DataError(f"{path} has features of shape {(layout.rows, layout.width)}: they must be floats (N, D)")
     if numbers is None and xy is None:
-        raise DataError(
-            f"{path} does not say which patches its rows are of: it needs patch_idx (N), the number in each patch's name, "
-            "or coords (N, 2)"
-        )
+        # Of a slide whose file says nothing of its patches, the row is the patch.
+        numbers, layout = np.arange(layout.rows), replace(layout, by_row=True)
     if numbers is not None and (not is_array(numbers, 1, "iu") or len(numbers) != layout.rows):
         raise DataError(f"{path}: format {name} gives no patch_idx of {layout.rows} integers for it")
-    if xy is not None and layout.unit != "slice":
-        raise DataError(f"{path} has coordinates in {layout.unit}: only pixels of the slice can be taken in")
+    if layout.unit not in ("slice", "level-0", "um"):
+        raise DataError(
+            f"{path}: format {name} gives coordinates in {clip(str(layout.unit))}: it must be slice, level-0 or um"
+        )
     if xy is not None and (not is_array(xy, 2, "iuf") or xy.shape != (layout.rows, 2)):
         raise DataError(f"{path}: format {name} gives no xy of {layout.rows} pairs of numbers for it")
-    whole = xy is None or (np.isfinite(xy).all() and (np.abs(xy) < 2**31).all())
+    places = None if xy is None else xy.astype(np.float64)
+    whole = places is None or (np.isfinite(places).all() and (np.abs(places) < 2**31).all())
     counted = numbers is None or (numbers.min(initial=0) >= 0 and numbers.max(initial=0) < 2**31)
     if not counted or not whole:
         raise DataError(f"{path} has a patch_idx or coords outside 0 to {2**31 - 1}: repair it")
-    rounded = None if xy is None else np.rint(xy.astype(np.float64)).astype(np.int64)
-    in_file = SliceIndex(None, np.arange(layout.rows), rounded, layout.width, bool(layout.half))
+    in_file = SliceIndex(None, np.arange(layout.rows), places, replace(layout, patch_idx=None, xy=None))
     if numbers is None:
         return in_file
     ascending = np.sort(numbers.astype(np.int64))
@@ -181,6 +206,8 @@ class SliceTask:
     index: SliceIndex
     first_row: int
     target: PackTarget
+    encoder: str = ""
+    """Which one's, where the file holds the features of several."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,7 +225,7 @@ class SliceDone:
 def pack_slice(task: SliceTask) -> SliceDone:
     """Write the vectors of a slice, by ascending patch_idx, a block at a time. DataError if they are not as declared."""
     path, index, target = Path(task.path), task.index, task.target
-    fmt: SliceFormat = find_format("features", task.format)
+    fmt = slice_format(task.format, task.encoder)
     with reported(path):
         vectors = fmt.vectors(path)
     if not isinstance(vectors, np.ndarray) or vectors.shape != (index.rows, index.width):

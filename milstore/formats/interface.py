@@ -90,7 +90,12 @@ class Layout:
 
 
 class SliceFormat(Format, Protocol):
-    """Features, a file a slice or slide. Which one it is of, the file's name says."""
+    """Features, a file a slice or slide. Which one it is of, the file's name says.
+
+    Where a "file" is a folder, the class says `is_folder = True`. A class whose files hold the features of several encoders has
+    `of_encoder(name)`, which gives the format that reads those of one. `beside` are ends of names of files that lie beside its own
+    and are read with them, such as `.index.npz`: in a folder they are no features.
+    """
 
     def layout(self, path: Path) -> Layout:
         """What the file says of its vectors: checked before they are read, so no array of theirs should be made."""

@@ -86,7 +86,9 @@ class LazyslideSlice:
         chosen = [table for table in tables if self._encoder in (table.encoder, table.key)]
         if len(tables) > 1 and len(chosen) != 1:
             names = [table.key if _several(tables, table.encoder) else table.encoder for table in tables]
-            raise DataError(f"{path} has features of several encoders ({named(names)}): name the one to read by --encoder")
+            raise DataError(
+                f"{path} has features of several encoders ({named(names)}): name the one to read by --encoder"
+            )
         return chosen[0] if chosen else tables[0]
 
 
@@ -129,7 +131,9 @@ def _features(table: _Table, path: Path) -> Any:
     if shape is None or dtype is None:
         raise DataError(f"{path}: tables/{table.key} has no X that is a plain array: store the features dense")
     if len(shape) != 2 or not shape[1] or np.dtype(dtype).kind != "f":
-        raise DataError(f"{path}: X of tables/{table.key} is of shape {shape} and type {dtype}: it must be floats (N, D)")
+        raise DataError(
+            f"{path}: X of tables/{table.key} is of shape {shape} and type {dtype}: it must be floats (N, D)"
+        )
     if shape[0] * shape[1] * np.dtype(dtype).itemsize > LARGEST:
         raise DataError(f"{path}: X of tables/{table.key} declares shape {shape}: that is too large for one slide")
     return features
@@ -152,7 +156,9 @@ def _outlines(path: Path, region: str) -> tuple[npt.NDArray[np.float64], npt.NDA
     """Bounds (M, 4) and tile_id (M,) of every tile."""
     file = path / "shapes" / region / "shapes.parquet"
     if not file.is_file():
-        raise DataError(f"{path} has no shapes/{region}/shapes.parquet, which says where its tiles lie: tile the slide anew")
+        raise DataError(
+            f"{path} has no shapes/{region}/shapes.parquet, which says where its tiles lie: tile the slide anew"
+        )
     with reported(file):
         names = pq.read_schema(file).names
         if not {"tile_id", "geometry"} <= set(names):
@@ -170,12 +176,16 @@ def _matched(path: Path, tiles: npt.NDArray[np.int64], ids: npt.NDArray[np.int64
     for found, where in ((ids, "shapes"), (tiles, "features")):
         numbers, counts = np.unique(found, return_counts=True)
         if (counts > 1).any():
-            raise DataError(f"{path} has tile_id {named(numbers[counts > 1].tolist())} more than once among its {where}")
+            raise DataError(
+                f"{path} has tile_id {named(numbers[counts > 1].tolist())} more than once among its {where}"
+            )
     order = np.argsort(ids)
     at = np.searchsorted(ids, tiles, sorter=order).clip(max=max(len(ids) - 1, 0))
     if len(tiles) and not (len(ids) and (ids[order[at]] == tiles).all()):
         lost = np.setdiff1d(tiles, ids).tolist()
-        raise DataError(f"{path} has features of tile_id {named(lost)} that its shapes do not have: tile and extract anew")
+        raise DataError(
+            f"{path} has features of tile_id {named(lost)} that its shapes do not have: tile and extract anew"
+        )
     return order[at] if len(tiles) else np.empty(0, np.int64)
 
 

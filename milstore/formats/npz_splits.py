@@ -104,10 +104,12 @@ def _case_ids(archive: zipfile.ZipFile, name: str, path: Path) -> list[str]:
     if shape == (0,):
         # What NumPy makes of an empty list are numbers with a decimal point.
         return []
-    if len(shape) != 1 or dtype.kind not in "iufUS" or entry.file_size > LARGEST:
+    # A column of one number a row is a list too.
+    is_list = len(shape) == 1 or (len(shape) == 2 and shape[1] == 1)
+    if not is_list or dtype.kind not in "iufUS" or entry.file_size > LARGEST:
         raise DataError(f"{where} has shape {shape} and type {dtype}: it must be a list of case ids, numbers or texts")
     with archive.open(entry) as stream:
-        values: Any = np.lib.format.read_array(stream, allow_pickle=False)
+        values: Any = np.lib.format.read_array(stream, allow_pickle=False).reshape(-1)
         stream.read(1)  # the checksum is compared at the end
     if dtype.kind == "f" and not np.all(values == np.floor(values)):
         raise DataError(f"{where} has numbers that are not whole: it must be a list of case ids, numbers or texts")

@@ -113,6 +113,26 @@ def load_vector(path: Path) -> Vectors:
     return vector
 
 
+def load_matrix(path: Path) -> Array:
+    """The one tensor (N, D) of a `.pt` file, mapped from it if that is large; bfloat16 as two bytes without meaning.
+
+    N may be 0. A leading axis of one bag, (1, N, D), is taken away.
+
+    Raises:
+        DataError: the file is damaged, holds more than one tensor, or one that is no matrix of floats.
+    """
+    loaded, name = load(path, LARGEST, "the features of one slide"), clip(str(path), 300)
+    if not isinstance(loaded, torch.Tensor):
+        raise DataError(f"{name} holds a {type(loaded).__name__}, not one tensor (N, D): save the features alone")
+    if not loaded.is_floating_point():
+        raise DataError(f"{name} holds {loaded.dtype}, not floats: save it as float16, float32, float64 or bfloat16")
+    array = _array(loaded, path)
+    array = array[0] if array.ndim == 3 and len(array) == 1 else array
+    if array.ndim != 2 or not array.shape[1]:
+        raise DataError(f"{name} has shape {tuple(loaded.shape)}: the features of a slide are (N, D)")
+    return array
+
+
 def _plain(tensor: torch.Tensor, path: Path, otherwise: str) -> torch.Tensor:
     """A tensor whose numbers lie in its file. A few bytes can claim to be a huge one, by strides of 0 or sparsely."""
     tensor = tensor.detach()

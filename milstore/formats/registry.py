@@ -17,9 +17,14 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "pt-slice": "milstore.formats.pt_slice:PtSlice",
         "npz": "milstore.formats.npz_slice:NpzSlice",
         "h5": "milstore.formats.h5_slice:H5Slice",
+        "lazyslide": "milstore.formats.lazyslide:LazyslideSlice",
         "trident": "milstore.formats.trident:TridentSlice",
         "trident-pt": "milstore.formats.trident:TridentPt",
         "parquet": "milstore.formats.parquet_slice:ParquetSlice",
+        "stamp": "milstore.formats.stamp:StampSlice",
+        "slideflow": "milstore.formats.slideflow:SlideflowBag",
+        "clam": "milstore.formats.clam:ClamSlice",
+        "clam-pt": "milstore.formats.clam:ClamPt",
     },
     "tables": {
         "parquet": "milstore.formats.parquet_table:ParquetTable",
@@ -31,6 +36,9 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "split-table": "milstore.formats.split_table:SplitTable",
         "fold-table": "milstore.formats.fold_table:FoldTable",
         "subset-table": "milstore.formats.subset_table:SubsetTable",
+        "clam": "milstore.formats.clam_splits:ClamSplits",
+        "stamp": "milstore.formats.stamp_splits:StampSplits",
+        "slideflow": "milstore.formats.slideflow_splits:SlideflowSplits",
     },
     "runs": {
         "tables": "milstore.formats.run_table:RunTable",
@@ -48,7 +56,7 @@ METHODS: dict[str, tuple[tuple[str, ...], ...]] = {
 """What a format of each kind can do, besides `recognises`: all of one of these."""
 ENTRY_POINTS = "milstore.formats"
 """Groups of entry points by which installed packages offer formats: this, a dot, and the kind, such as features."""
-APART = dict.fromkeys(("pt", "pt-slice", "trident-pt"), "milstore.formats.pt_load")
+APART = dict.fromkeys(("pt", "pt-slice", "trident-pt", "slideflow", "clam-pt"), "milstore.formats.pt_load")
 """Formats that are read in processes of their own, since it takes torch, and the module that these import."""
 
 

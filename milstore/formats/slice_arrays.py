@@ -54,17 +54,24 @@ class SliceArrays(ABC):
         if not file_size(path, "a file of features"):
             raise DataError(f"{path} is empty: make it anew")
         with reported(path), self.opened(path) as source:
-            parts = {name: source.declared(name) for name in PARTS if source.has(name)}
+            parts = {name: _without_batch(name, *source.declared(name)) for name in PARTS if source.has(name)}
             _check_parts(path, parts)
-            patch_idx = source.read("patch_idx")
-            coords = source.read("coords") if "coords" in parts else None
+            patch_idx = source.read("patch_idx").reshape(parts["patch_idx"][0])
+            coords = source.read("coords").reshape(parts["coords"][0]) if "coords" in parts else None
         (rows, width), dtype = parts["features"]
         return Layout(rows=rows, width=width, half=dtype == np.float16, patch_idx=patch_idx, xy=coords)
 
     def vectors(self, path: Path) -> Vectors:
         """The vectors (N, D) of a file, in the order of its rows."""
         with reported(path), self.opened(path) as source:
-            return source.read("features")
+            values = source.read("features")
+            return values.reshape(_without_batch("features", values.shape, values.dtype)[0])
+
+
+def _without_batch(name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape and type of a part without the axis of one bag that some encoders leave in front: (1, N, D) is (N, D)."""
+    own = 1 if name == "patch_idx" else 2
+    return (shape[1:] if len(shape) == own + 1 and shape[0] == 1 else shape), dtype
 
 
 def _check_parts(path: Path, parts: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]) -> None:

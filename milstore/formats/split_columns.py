@@ -15,12 +15,18 @@ FOLD_COLUMNS = ("repeat", "fold", "bag_id")
 _ADVICE = "if these rows are to be left out, add {option}"
 
 
-def read_splits_csv(files: Sequence[Path], reading: SplitReading, needed: Sequence[str]) -> TextTable:
-    """The one table of splits. DataError if it has no row, or lacks a column of `needed`."""
+def one_file(files: Sequence[Path]) -> Path:
+    """The one file of all splits. UsageError if there are several."""
     if len(files) > 1:
         raise alone()
+    return files[0]
+
+
+def read_splits_csv(files: Sequence[Path], reading: SplitReading, needed: Sequence[str]) -> TextTable:
+    """The one table of splits. DataError if it has no row, or lacks a column of `needed`."""
+    path = one_file(files)
     said = reading.marks.said is not None
-    table = read_csv(files[0], "a table of splits", [*SPLIT_COLUMNS, *FOLD_COLUMNS], drop_repeats=said)
+    table = read_csv(path, "a table of splits", [*SPLIT_COLUMNS, *FOLD_COLUMNS], drop_repeats=said)
     if not len(table):
         raise DataError(f"{table.path} has no row: it must name cases")
     if not set(needed) <= set(table.columns):

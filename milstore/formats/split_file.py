@@ -8,10 +8,11 @@ from pathlib import Path
 from milstore.errors import DataError, UsageError
 from milstore.formats.interface import SplitFormat, reported
 from milstore.formats.missing_marks import UNSAID, Marks
-from milstore.formats.registry import find_format, recognised
+from milstore.formats.registry import BUILT_IN, FORMATS, find_format, recognised
+from milstore.plugins import recognises
 from milstore.schema.columns import SUBSETS
 from milstore.store.case_ids import CaseIds
-from milstore.store.names import clip
+from milstore.store.names import clip, named, natural_key
 
 Split = dict[str, str]
 """Subset (train, val or test) of each case."""
@@ -42,6 +43,12 @@ class SplitFiles:
     """Where the numbers come from, in words."""
     left_out: tuple[str, ...] = ()
     """Rows that were left out, and what else is to be told, in words."""
+    families: dict[str, dict[int, Split]] = field(default_factory=dict)
+    """In the place of `splits`: those of several split sets, each by what is added to the name."""
+    draws_validation: bool = False
+    """Whether the tool knows no validation subset, so that it is to be drawn from train."""
+    by_slide: bool = False
+    """Whether `splits` are of slides, by their ids or the names of their files, and not of cases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +79,7 @@ def read_split_files(
     format: str | None = None,
 ) -> SplitFiles:
     """The splits of several .npz files, each with the number in its name, or of one table with the numbers in its column.
+    A folder stands for the files in it.
 
     Names without any number are counted from 1 in natural order.
 
@@ -85,6 +93,7 @@ def read_split_files(
         DataError: a file is damaged, lacks a part, puts a case into two subsets, or two files have one number.
         UsageError: the files are not of one kind.
     """
+    files = split_files_in(files)
     if not files:
         raise UsageError("no file is named: give the .npz files of the splits, or one CSV table")
     names = {format or recognised("splits", [path]) or "split-table" for path in files}
@@ -97,6 +106,35 @@ def read_split_files(
     if not isinstance(found, SplitFiles):
         raise DataError(f"{files[0]}: format {format} gives a {type(found).__name__} for it, not SplitFiles")
     return dataclasses.replace(found, left_out=(*found.left_out, *ids.told()))
+
+
+def split_files_in(paths: Iterable[Path]) -> list[Path]:
+    """The files of splits that paths stand for: each itself, or those that lie in a folder, in natural order, but for what is
+    plainly something else.
+
+    DataError for a folder without any.
+    """
+    files: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            files.append(path)
+            continue
+        endings = FORMATS["splits"].endings()
+        inside = sorted(path.iterdir(), key=lambda each: natural_key(each.name))
+        own = [each for each in inside if each.suffix[1:].lower() in endings and each.is_file()]
+        # Summaries and the like may lie beside splits.
+        own = [each for each in own if _is_of_splits(each)] or own
+        if not own:
+            folders = [each.name for each in inside if each.is_dir()]
+            advice = f"name one of its folders ({named(folders)})" if folders else "name the files of the splits"
+            raise DataError(f"{path} holds no file of splits: {advice}")
+        files += own
+    return files
+
+
+def _is_of_splits(path: Path) -> bool:
+    formats = FORMATS["splits"]
+    return any(recognises(formats.find(name), path) for name in BUILT_IN["splits"])
 
 
 def subset_of(text: str) -> str | None:
@@ -116,7 +154,7 @@ def alone() -> UsageError:
     )
 
 
-def put_case(split: Split, case_id: str, subset: str, where: str) -> None:
-    """Note the subset of a case. DataError if it has another one."""
+def put_case(split: Split, case_id: str, subset: str, where: str, what: str = "case") -> None:
+    """Note the subset of a case, or of a slide. DataError if it has another one."""
     if split.setdefault(case_id, subset) != subset:
-        raise DataError(f"{where} has case {clip(case_id)} in {split[case_id]} and in {subset}: keep one")
+        raise DataError(f"{where} has {what} {clip(case_id)} in {split[case_id]} and in {subset}: keep one")

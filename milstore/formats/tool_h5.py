@@ -37,7 +37,9 @@ def found_in(file: Any) -> str:
     names = list(file)
     # What a link leads to may be gone.
     found = [(name, getattr(file.get(name), "shape", None)) for name in names[:_SHOWN]]
-    return named([clip(name) if shape is None else f"{clip(name)} {shape}" for name, shape in found], _SHOWN) or "nothing"
+    return (
+        named([clip(name) if shape is None else f"{clip(name)} {shape}" for name, shape in found], _SHOWN) or "nothing"
+    )
 
 
 def declared_features(file: Any, name: str, path: Path) -> Declared:

@@ -129,9 +129,10 @@ def _read_state(path: Path) -> SlideState:
     meta = content.get("meta")
     mpp = meta.get("mpp") if isinstance(meta, dict) else None
     version = content.get("trident_version")
-    known = isinstance(mpp, int | float) and not isinstance(mpp, bool) and 0 < mpp < 1000
+    if not isinstance(mpp, int | float) or isinstance(mpp, bool) or not 0 < mpp < 1000:
+        mpp = None
     return SlideState(
-        mpp=float(mpp) if known else None,
+        mpp=mpp,
         version=clip(version, 20) if isinstance(version, str) and version not in ("", "unknown") else None,
     )
 
@@ -141,10 +142,14 @@ def read_job_json(path: Path) -> dict[str, Any]:
     try:
         check_kind(path)
         if path.stat().st_size > _LARGEST:
-            raise DataError(f"{path} has {path.stat().st_size} bytes: that is too large for what a tool says of a slide")
+            raise DataError(
+                f"{path} has {path.stat().st_size} bytes: that is too large for what a tool says of a slide"
+            )
         content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} cannot be read as JSON ({clip(' '.join(str(error).split()))}): make it anew") from error
+        raise DataError(
+            f"{path} cannot be read as JSON ({clip(' '.join(str(error).split()))}): make it anew"
+        ) from error
     if not isinstance(content, dict):
         raise DataError(f"{path} holds no object of JSON: make it anew")
     return content
@@ -175,7 +180,9 @@ def job_configuration(folder: Path) -> JobConfiguration:
     """
     path = folder / "_config_coords.json"
     if not path.is_file():
-        raise DataError(f"{folder} has no _config_coords.json: name the folder that TRIDENT wrote patches and features into")
+        raise DataError(
+            f"{folder} has no _config_coords.json: name the folder that TRIDENT wrote patches and features into"
+        )
     content = read_job_json(path)
 
     def number(name: str) -> float | None:

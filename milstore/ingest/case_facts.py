@@ -63,7 +63,7 @@ def _said(
     found: dict[str, str] = {}
     for text, value, line in zip(table.column(case_column), table.column(column), table.lines, strict=True):
         case_id = ids.read(text)
-        if case_id not in ids or marks.mean_missing(value):
+        if case_id not in ids or not value.strip() or marks.mean_missing(value):
             continue
         said = value if values is None else values.read(value)
         if found.setdefault(case_id, said) != said:

@@ -6,10 +6,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from milstore.errors import ConflictError
+from milstore.ingest.kept_regions import keep_regions
 from milstore.ingest.labels import write_cases
 from milstore.ingest.patch_reconcile import Merged, common_root, merged, rooted, sorted_side
 from milstore.ingest.place_numbers import with_numbers
-from milstore.ingest.slices import SliceBook
+from milstore.ingest.slices import SliceBook, with_slides
+from milstore.ingest.units import refuse_mixed_units
 from milstore.store import Store
 from milstore.store.cohort import CohortEdit, content_hash
 from milstore.store.cohort_repair import speak_of_others
@@ -19,6 +21,7 @@ from milstore.store.patch_index import PLACE
 from milstore.store.patch_root import edited_patch_root, put_patch_root
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import list_drafts
+from milstore.store.slides import Slides
 
 REBUILT = ("slices", "patches", "patch_roots")
 """Tables that patches make anew where their files are damaged."""
@@ -32,7 +35,8 @@ def put_patches(
     Args:
         store: the store.
         edit: the edit.
-        table: case_id, stain, slice_name, patch_idx (null where only the place is known), file, x, y, width, height.
+        table: case_id, stain, slice_name, patch_idx (null where only the place is known), file, x, y, width, height, and
+            perhaps unit and grid.
         root: the folder that the files lie below; None where the patches have no files.
         replace: take the table's word where the store says otherwise.
         whole: known patches that the table lacks go.
@@ -50,6 +54,7 @@ def put_patches(
             known = _with_files(known, rooted(known["file"], before, common))
         table = _with_files(table, rooted(table["file"], root, common))
         put_patch_root(edit, common)
+    refuse_mixed_units(table, known, edit.table("slices"))
     table = with_numbers(table, known, edit.table("slices"))
     book = SliceBook()
     new = sorted_side(book, book.ids_by_name(table), table)
@@ -146,5 +151,7 @@ def _write(edit: CohortEdit, result: Merged) -> None:
     new = [case_id for case_id in pc.unique(result.slices["case_id"]).to_pylist() if case_id not in cases]
     if new:
         write_cases(edit, cases | {case_id: {"case_id": case_id} for case_id in new})
-    edit.replace("slices", result.slices)
+    before = edit.table("patches")
+    edit.replace("slices", with_slides(result.slices, Slides(edit)))
     edit.replace("patches", result.patches)
+    keep_regions(edit, before)

@@ -1,4 +1,4 @@
-"""The three ways in which features come in, each ending in a pack."""
+"""The ways in which features come in, each ending in a pack: what they share, files of patches, and tables of bags."""
 
 import contextlib
 import dataclasses
@@ -17,25 +17,23 @@ from milstore.formats.bag_table import Bags, read_bags
 from milstore.formats.feature_reading import (
     FormatOf,
     Piece,
-    SliceIndex,
-    SliceTask,
     pack_piece,
-    pack_slice,
-    read_index,
     read_vector,
 )
 from milstore.formats.interface import Vectors
 from milstore.formats.missing_marks import UNSAID, Marks
 from milstore.formats.registry import APART
 from milstore.ingest.cohort_update import put_patches
+from milstore.ingest.encoder_grid import EncoderGrid, put_encoder_facts
 from milstore.ingest.file_discovery import Found
 from milstore.ingest.file_names import ReadNames, read_names
 from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes, put_labels, told_unknown
-from milstore.ingest.patch_reconcile import in_pack_order, sorted_side
-from milstore.ingest.place_numbers import numbered_by_row, with_numbers
+from milstore.ingest.patch_reconcile import Side, in_pack_order, sorted_side
+from milstore.ingest.place_numbers import with_numbers
 from milstore.ingest.slices import SliceBook
+from milstore.ingest.understood import Understood
+from milstore.ingest.units import refuse_mixed_units
 from milstore.ingest.unread_names import none_is_read
-from milstore.plugins import format_name
 from milstore.progress import Progress
 from milstore.store import Store
 from milstore.store.case_ids import CaseIds
@@ -72,8 +70,18 @@ class Job:
     replace: bool
     jobs: int | None
     progress: Progress
+    slide_mpp: float | None = None
+    """Micrometres a pixel of level 0 of slides that the store knows no resolution of."""
+    mixed: bool = False
+    """Whether patches of several sizes or resolutions may be one encoder's."""
+    dry_run: bool = False
+    """Whether nothing is to be read beyond what is said of it, and nothing written."""
+    companion: Path | None = None
+    """Folder of the files that say how large patches are, where it does not lie beside the features."""
     notes: list[str] = field(default_factory=list)
     """What is to be told of what was read."""
+    heed: Callable[[list[str]], None] = lambda _: None
+    """Called with the cases before anything of them is stored; raises where they are not wanted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +99,12 @@ class Packed:
     """File and reason of each whose name was not read."""
     zeros: tuple[str, ...] = ()
     """The file, and the patch, of each vector that is zero throughout: a job that died may have left it so."""
+    understood: Understood | None = None
+    """What was understood of a folder, a file a slice."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Placed:
+class Placed:
     """Patches of features, found in a cohort or made in it."""
 
     rows: pa.Table
@@ -105,17 +115,21 @@ class _Placed:
     """Encoders that were dropped for it."""
     edits: bool
     """Whether the cohort was edited for it."""
+    grid: str | None = None
+    """Name of the grid that they lie on; None if unknown."""
+    seen: EncoderGrid | None = None
+    """What the encoder saw; None where nothing is said of it."""
 
 
-Put = Callable[[CohortEdit], _Placed]
+Put = Callable[[CohortEdit], Placed]
 """Finds the patches of a job's features in an edit, and puts in what is to be put in with them."""
 
 
-def _read_names(job: Job, found: Found, *, whole_slices: bool) -> ReadNames:
-    """What the files' names say; those that do not fit are left out. DataError if none does."""
+def read_patch_names(job: Job, found: Found, *, whole_slices: bool, needed: bool = True) -> ReadNames:
+    """What the files' names say; those that do not fit are left out. DataError if none does, and some are `needed`."""
     ids = CaseIds.of(job.plan)
     names = read_names(job.store.settings, found.files, found.stems, ids, whole_slices=whole_slices)
-    if not names.table.num_rows:
+    if not names.table.num_rows and needed:
         kind = "slice" if whole_slices else "patch"
         what = f"{len(names.unread)} of {len(found.files)} files do not say by their name which {kind} they are of"
         raise none_is_read(job.store, what, found, names.unread)
@@ -123,18 +137,20 @@ def _read_names(job: Job, found: Found, *, whole_slices: bool) -> ReadNames:
     return names
 
 
-def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
+def placed_in(job: Job, edit: CohortEdit, table: pa.Table) -> Placed:
     """The patches of a table with the columns of `read_names`, whose files are those of the features."""
     known, slices = edit.table("patches"), edit.table("slices")
+    refuse_mixed_units(table, known, slices)
     table = with_numbers(table, known, slices)
     book = SliceBook()
     old = sorted_side(book, book.ids_by_idx(known, slices), known)
     new = sorted_side(book, book.ids_by_name(table), table)
     unknown = ~np.isin(new.keys, old.keys)
-    if unknown.any() and not job.create:
-        file = new.table["file"][int(np.argmax(unknown))].as_py()
+    barred = unknown & ~_of_slides(table, new) if not job.create else np.zeros_like(unknown)
+    if barred.any():
+        file = new.table["file"][int(np.argmax(barred))].as_py()
         raise DataError(
-            f"{int(unknown.sum())} features have no patch in the store, such as {clip(file, 200)}: "
+            f"{int(barred.sum())} features have no patch in the store, such as {clip(file, 200)}: "
             "ingest the patches first, or use --create-patches where there are no images"
         )
     created, dropped = 0, list[str]()
@@ -145,14 +161,22 @@ def _placed(job: Job, edit: CohortEdit, table: pa.Table) -> _Placed:
         )
         result, dropped = put_patches(job.store, edit, without_files, None, replace=job.replace, whole=False)
         created = result.new
-    return _Placed(in_pack_order(book, new, edit.table("slices")), created, dropped, edits)
+    return Placed(in_pack_order(book, new, edit.table("slices")), created, dropped, edits)
+
+
+def _of_slides(table: pa.Table, side: Side) -> npt.NDArray[np.bool_]:
+    """Which patches of a side are of files of slides, as the table says: these are made where they are not known."""
+    if "slide_id" not in table.column_names:
+        return np.zeros(side.table.num_rows, bool)
+    files = table.filter(table["slide_id"].is_valid())["file"]
+    return np.asarray(pc.is_in(side.table["file"], value_set=pc.unique(files)))
 
 
 class NotHalf(Exception):  # noqa: N818 - a turn of the work, not a fault
     """A vector is not float16, so that the pack must be float32."""
 
 
-def _crew(jobs: int | None, format_of: FormatOf) -> Crew:
+def crew_for(jobs: int | None, format_of: FormatOf) -> Crew:
     """Processes that read files, in any case of their own where a format needs it."""
     apart = next((APART[name] for name in format_of.values() if name in APART), None)
     return Crew(jobs, apart or pack_piece.__module__, apart=apart is not None)
@@ -160,25 +184,43 @@ def _crew(jobs: int | None, format_of: FormatOf) -> Crew:
 
 def pack_patch_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
     """(a) one file a patch."""
-    with _crew(1 if len(found.files) < _FEW else job.jobs, format_of) as crew:
-        names = _read_names(job, found, whole_slices=False)
-        put: Put = partial(_placed, job, table=names.table)
+    with crew_for(1 if len(found.files) < _FEW else job.jobs, format_of) as crew:
+        names = read_patch_names(job, found, whole_slices=False)
+        put: Put = partial(placed_in, job, table=names.table)
         placed = put(job.plan)
         files = placed.rows["file"].to_pylist()
         (first,) = crew.mapped(read_vector, [(str(found.root), files[0], format_of)])
-        _refuse_others(job, placed, 0, first)
+        if job.dry_run:
+            return _planned(job, placed, len(first), names.unread, next(iter(dict.fromkeys(format_of.values()))))
+        refuse_others(job, placed, 0, first)
 
         def packed_as(dtype: str) -> Packed:
-            with _pack(job, placed, len(first), dtype) as pack:
+            with new_pack(job, placed, len(first), dtype) as pack:
                 pack_vectors(pack, found.root, files, format_of, crew=crew, progress=job.progress)
                 crew.dismiss()
-                return dataclasses.replace(_commit(job, pack, put, placed), skipped=tuple(names.unread))
+                return dataclasses.replace(commit(job, pack, put, placed), skipped=tuple(names.unread))
 
         if first.dtype == np.float16:
             # One that is not half may show when much is done, but is rare.
             with contextlib.suppress(NotHalf):
                 return packed_as("float16")
         return packed_as("float32")
+
+
+def _planned(job: Job, placed: Placed, width: int, unread: Sequence[tuple[str, str]], format: str) -> Packed:
+    """What would be packed of files of patches, or of a table of bags."""
+    slices = placed.rows.group_by(["case_id", "stain", "slice_idx"]).aggregate([])
+    understood = Understood(
+        tool=format,
+        n_slides=slices.num_rows,
+        of_slides=False,
+        n_cases=len(pc.unique(placed.rows["case_id"])),
+        n_patches=placed.rows.num_rows,
+        width=width,
+        size="",
+        uncertain=(),
+    )
+    return Packed(width, "", placed.rows, placed.created, placed.dropped, job.plan, tuple(unread), (), understood)
 
 
 def pack_vectors(
@@ -203,11 +245,12 @@ def pack_vectors(
         progress("packing features", task.first_row + len(task.files), len(files))
 
 
-def _pack(job: Job, placed: _Placed, n_features: int, dtype: str) -> FeaturePack:
+def new_pack(job: Job, placed: Placed, n_features: int, dtype: str) -> FeaturePack:
+    """Room for the vectors of patches that were found."""
     return FeaturePack(job.store, encoder=job.encoder, n_features=n_features, dtype=dtype, patches=placed.rows)
 
 
-def _refuse_others(job: Job, placed: _Placed, row: int, vector: Vectors) -> None:
+def refuse_others(job: Job, placed: Placed, row: int, vector: Vectors) -> None:
     """ConflictError if one vector tells that the store has other features of the encoder, before all are packed."""
     known = next((each for each in job.plan.table("encoders").to_pylist() if each["encoder"] == job.encoder), None)
     if job.replace or known is None:
@@ -216,11 +259,12 @@ def _refuse_others(job: Job, placed: _Placed, row: int, vector: Vectors) -> None
         raise other_features(known)
 
 
-def _commit(job: Job, pack: FeaturePack, put: Put, placed: _Placed) -> Packed:
+def commit(job: Job, pack: FeaturePack, put: Put, placed: Placed) -> Packed:
     """Put what was packed without the cohort's lock into the cohort as it is by now.
 
     `placed` is what `put` gave for the cohort as it was. Others wait for the lock, so what holds still is not asked anew.
     """
+    job.heed(pc.unique(placed.rows["case_id"]).to_pylist())
     job.progress("storing", 0, 1)
     pack.finish()
     with edit_cohort(job.store, rebuild=job.plan.rebuilds) as edit:
@@ -231,111 +275,10 @@ def _commit(job: Job, pack: FeaturePack, put: Put, placed: _Placed) -> Packed:
                 f"the patches of the store were changed while features of {job.encoder} were packed: ingest them again"
             )
         pack.commit(edit, source=job.source, replace=job.replace)
+        if placed.seen is not None:
+            put_encoder_facts(edit, job.encoder, placed.seen, now.grid)
     job.progress("storing", 1, 1)
     return Packed(pack.n_features, pack.dtype.name, now.rows, now.created, now.dropped, edit)
-
-
-def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
-    """(b) one file a slice."""
-    apart = any(name in APART for name in format_of.values())
-    with _crew(job.jobs if apart and len(found.files) > 1 else 1, format_of) as crew:
-        read = _read_names(job, found, whole_slices=True)
-        names = read.table
-        files = names["file"].to_pylist()
-        paths = [found.root / file for file in files]
-        formats = [format_name(format_of, file) for file in files]
-        book = SliceBook()
-        one_each = names.set_column(3, "patch_idx", pa.array(np.zeros(len(paths), np.int32)))
-        sorted_side(book, book.ids_by_name(names), one_each)
-        asked = [(str(path), name) for path, name in zip(paths, formats, strict=True)]
-        indices = list(crew.mapped(read_index, asked))
-        _check_declared(job, names, paths, indices)
-        table = _expanded(names, indices)
-        if table["patch_idx"].null_count:
-            table = numbered_by_row(table, job.plan.table("patches"), job.plan.table("slices"))
-            indices = _numbered(indices, table)
-        put: Put = partial(_placed, job, table=table)
-        placed = put(job.plan)
-        first_row = _first_rows(placed.rows)
-        dtype = "float16" if all(each.half for each in indices) else "float32"
-        zeros: list[str] = []
-        with _pack(job, placed, indices[0].width, dtype) as pack:
-            tasks = [
-                SliceTask(path, name, index, first_row[file], pack.target)
-                for (path, name), index, file in zip(asked, indices, files, strict=True)
-            ]
-            for done, (task, written) in enumerate(zip(tasks, crew.mapped(pack_slice, tasks), strict=True), start=1):
-                if done == 1:
-                    _refuse_others(job, placed, task.first_row, written.first)
-                if written.not_finite is not None:
-                    raise DataError(f"{clip(task.path, 200)}: {pack.not_finite(task.first_row + written.not_finite)}")
-                pack.accept(task.first_row, task.index.rows)
-                zeros += [f"{files[done - 1]}, patch {number}" for number in written.zeros]
-                job.progress("packing features", done, len(paths))
-            crew.dismiss()
-            return dataclasses.replace(_commit(job, pack, put, placed), zeros=tuple(zeros), skipped=tuple(read.unread))
-
-
-def _check_declared(job: Job, names: pa.Table, paths: Sequence[Path], stated: Sequence[SliceIndex]) -> None:
-    """DataError if files differ in width, or one declares more patches than its slice has."""
-    other = next((i for i, each in enumerate(stated) if each.width != stated[0].width), None)
-    if other is not None:
-        raise DataError(
-            f"{paths[other]} has vectors of {stated[other].width} numbers and {paths[0]} of {stated[0].width}: "
-            "the features of one encoder are of one length"
-        )
-    if job.create:
-        return
-    counts = {
-        (row["case_id"], row["stain"], row["slice_name"]): row["n_patches"]
-        for row in job.plan.table("slices").to_pylist()
-    }
-    for row, path, each in zip(names.to_pylist(), paths, stated, strict=True):
-        known = counts.get((row["case_id"], row["stain"], row["slice_name"]), 0)
-        if each.rows > known:
-            raise DataError(
-                f"{path} has {each.rows} features and its slice {known} patches in the store: "
-                "ingest the patches first, or use --create-patches where there are no images"
-            )
-
-
-def _expanded(names: pa.Table, indices: Sequence[SliceIndex]) -> pa.Table:
-    """A row a patch in the place of a row a slice."""
-    counts = [index.rows for index in indices]
-    table = names.take(pa.array(np.repeat(np.arange(len(counts)), counts)))
-    unnumbered = np.repeat([index.patch_idx is None for index in indices], counts)
-    # In the place of a number that is not known yet stands any.
-    patch_idx = np.concatenate([i.order if i.patch_idx is None else i.patch_idx for i in indices]).astype(np.int32)
-    table = table.set_column(table.column_names.index("patch_idx"), "patch_idx", pa.array(patch_idx, mask=unnumbered))
-    absent = np.repeat([index.coords is None for index in indices], counts)
-    for column, name in enumerate(("x", "y")):
-        values = np.concatenate(
-            [
-                np.zeros(n, np.int64) if i.coords is None else i.coords[:, column]
-                for i, n in zip(indices, counts, strict=True)
-            ]
-        )
-        table = table.set_column(table.column_names.index(name), name, pa.array(values.astype(np.int32), mask=absent))
-    return table
-
-
-def _numbered(indices: Sequence[SliceIndex], table: pa.Table) -> list[SliceIndex]:
-    """The files' rows with the numbers that the table has for them, file by file."""
-    numbers = np.split(np.asarray(table["patch_idx"], np.int64), np.cumsum([index.rows for index in indices])[:-1])
-    return [
-        index.numbered(found) if index.patch_idx is None else index
-        for index, found in zip(indices, numbers, strict=True)
-    ]
-
-
-def _first_rows(rows: pa.Table) -> dict[str, int]:
-    """The first row of each file's patches, which lie side by side."""
-    first: dict[str, int] = {}
-    files: npt.NDArray[np.object_] = np.asarray(rows["file"], dtype=object)
-    starts = np.flatnonzero(np.append(True, files[1:] != files[:-1])) if len(files) else np.empty(0, np.int64)
-    for row in starts.tolist():
-        first[files[row]] = row
-    return first
 
 
 def pack_bags(
@@ -388,20 +331,22 @@ def pack_bags(
         ),
     }
 
-    def put(edit: CohortEdit) -> _Placed:
+    def put(edit: CohortEdit) -> Placed:
         if unsaid:
             _put_bag_stain(job, edit)
         if bags.labels:
             _put_bag_labels(job, edit, path, label_column or "", bags, label_map, marks)
-        placed = _placed(dataclasses.replace(job, create=True), edit, pa.table(columns))
+        placed = placed_in(dataclasses.replace(job, create=True), edit, pa.table(columns))
         return dataclasses.replace(placed, edits=placed.edits or bool(bags.labels))
 
     placed = put(job.plan)
     order = np.array([int(file.split()[1]) - 1 for file in placed.rows["file"].to_pylist()])
-    _refuse_others(job, placed, 0, bags.features[order[0]])
-    with _pack(job, placed, bags.features.shape[1], bags.features.dtype.name) as pack:
+    if job.dry_run:
+        return _planned(job, placed, bags.features.shape[1], (), path.name)
+    refuse_others(job, placed, 0, bags.features[order[0]])
+    with new_pack(job, placed, bags.features.shape[1], bags.features.dtype.name) as pack:
         pack.write(0, bags.features[order])
-        return _commit(job, pack, put, placed)
+        return commit(job, pack, put, placed)
 
 
 def _may_name_stain(job: Job) -> bool:

@@ -1,6 +1,6 @@
 """Features: a vector a patch, from files of three kinds, packed into the store."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,13 +11,15 @@ from milstore.formats.feature_reading import FormatOf
 from milstore.formats.missing_marks import Marks
 from milstore.formats.registry import BUILT_IN, FORMATS
 from milstore.ingest import labels
-from milstore.ingest.feature_import import Job, pack_bags, pack_patch_files, pack_slice_files
+from milstore.ingest.feature_import import Job, pack_bags, pack_patch_files
 from milstore.ingest.file_discovery import Found, find_files
+from milstore.ingest.slice_import import pack_slice_files
 from milstore.ingest.unread_names import left_out
 from milstore.progress import Progress, silent
 from milstore.store import Store
 from milstore.store.cohort import Cohort, CohortEdit, read_cohort
 from milstore.store.cohort_stains import follow_settings
+from milstore.store.encoded_patches import of_grid, without_features
 from milstore.store.features import open_features
 from milstore.store.names import check_name, counted, named, natural_key
 from milstore.store.paths import real_path
@@ -46,18 +48,28 @@ class FeaturesReport:
     """File and patch of each vector of a slice's file that is zero throughout."""
     skipped: tuple[str, ...] = ()
     """Lines about the files whose names were not read and that were left out."""
+    understood: tuple[str, ...] = ()
+    """What was understood of files of slices or slides, and what was not certain."""
+    grid: str | None = None
+    """The grid that the encoder's patches lie on, within which `without` counts; None where all of the store's count."""
+    dry_run: bool = False
     notes: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    """The cases that the source has vectors of, in natural order."""
 
     def lines(self) -> list[str]:
         """The report in words."""
+        if self.dry_run:
+            told = [*self.understood, *self.skipped, *self.notes]
+            return [*told, "nothing was written: the same line without --dry-run takes them in"]
         what = f"{counted(self.patches, 'vector')} of {self.n_features} numbers ({self.dtype})"
-        lines = [f"{self.source}: {what} of encoder {self.encoder}"]
+        lines = [*self.understood, f"{self.source}: {what} of encoder {self.encoder}"]
         lines += self.skipped
         if self.created:
             lines.append(f"made {counted(self.created, 'patch', 'patches')} that the store did not know")
         if self.without:
             lines.append(
-                f"without a feature: {counted(self.without, 'patch', 'patches')} of the store; training leaves them out"
+                f"without a feature: {counted(self.without, 'patch', 'patches')} of {self._whole()}; training leaves them out"
             )
         if self.cases_without:
             lines.append(
@@ -71,6 +83,9 @@ class FeaturesReport:
         if self.dropped_encoders:
             lines.append(f"dropped: the features of {named(self.dropped_encoders)}; ingest or encode them again")
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
+
+    def _whole(self) -> str:
+        return "the store" if self.grid is None else f"the grid {self.grid}"
 
 
 def ingest_features(
@@ -88,14 +103,20 @@ def ingest_features(
     replace: bool = False,
     format: str | None = None,
     feature_columns: Sequence[str] = (),
+    slide_mpp: float | None = None,
+    mixed: bool = False,
+    companion: str | Path | None = None,
+    dry_run: bool = False,
     jobs: int | None = None,
     progress: Progress = silent,
+    heed: Callable[[list[str]], None] = lambda _: None,
 ) -> FeaturesReport:
     """Take feature vectors in, all of an encoder's at once.
 
     `path` is (a) a folder with one `.pt` or `.npy` vector a patch, named like the patch; (b) a folder of (or one)
     `.npz`, `.h5`, `.parquet` or `.pt` a slice with `features` (N, D), `patch_idx` (N) and perhaps `coords` (N, 2), named
-    like a patch without its number; or (c) with `bag_column` and `index_column` one table, CSV or Parquet, of a whole MIL
+    like a patch without its number, or as a tool writes them for a slide that the store knows (see `ingest_slides`; its patches
+    are made where it has none there); or (c) with `bag_column` and `index_column` one table, CSV or Parquet, of a whole MIL
     benchmark: every column not named is a feature, and a bag becomes a case with one slice of one stain. A column without a name, or
     one that counts the rows, is no feature; one that is constant within each bag and tells the classes apart is refused.
 
@@ -116,8 +137,13 @@ def ingest_features(
         replace: take these features in the place of others of this encoder.
         format: name of the files' format, or ./file.py:Class; found by their content if left out.
         feature_columns: (c) columns that are taken as features, though they seem to know the label.
+        slide_mpp: (b) micrometres a pixel of level 0 of slides that the store knows no resolution of; it becomes theirs.
+        mixed: (b) take patches of several sizes or resolutions at the encoder's input under one name.
+        companion: (b) folder of the files that say how large patches are (CLAM's patches), where it does not lie beside.
+        dry_run: say what is understood, and write nothing.
         jobs: processes.
         progress: is told how far it is.
+        heed: called with the cases before anything of them is stored; an error that it raises keeps all out.
 
     Raises:
         UsageError: options that do not go together.
@@ -142,7 +168,27 @@ def ingest_features(
         base,
         rebuilds=_rebuilt(base, create_patches or bag_column is not None, label_column) if replace else frozenset(),
     )
-    job = Job(store, plan, encoder, str(real_path(path)), create_patches, replace, jobs, progress)
+    if slide_mpp is not None and not 0 < slide_mpp <= 20:
+        raise UsageError(
+            f"--slide-mpp {slide_mpp:g} is no resolution of a slide: give micrometres a pixel, such as 0.25"
+        )
+    if companion is not None and (chosen is None or chosen.one_patch):
+        raise UsageError("--companion is for files of slides: leave it out")
+    job = Job(
+        store,
+        plan,
+        encoder,
+        str(real_path(path)),
+        create_patches,
+        replace,
+        jobs,
+        progress,
+        slide_mpp=slide_mpp,
+        mixed=mixed,
+        dry_run=dry_run,
+        companion=None if companion is None else real_path(companion),
+        heed=heed,
+    )
     follow_settings(plan)  # what the commit would refuse is told before long reading
     if bag_column is not None and index_column is not None:
         packed = pack_bags(
@@ -161,24 +207,31 @@ def ingest_features(
         assert chosen is not None
         pack = pack_patch_files if chosen.one_patch else pack_slice_files
         packed = pack(job, chosen.found, chosen.format_of)
-    all_patches = packed.edit.table("patches")
+    row = next((row for row in packed.edit.table("encoders").to_pylist() if row["encoder"] == encoder), None)
+    grid = None if row is None else row["grid"]
+    wanted = of_grid(packed.edit.table("patches"), grid)
     # Those of earlier packs count too.
-    encoded = open_features(store, read_cohort(store), encoder).patches
-    missing = set(pc.unique(all_patches["case_id"]).to_pylist()) - set(pc.unique(encoded["case_id"]).to_pylist())
+    encoded = packed.patches if dry_run else open_features(store, read_cohort(store), encoder).patches
+    left = without_features(wanted, encoded)
+    without_any = set(pc.unique(wanted["case_id"]).to_pylist()) - set(pc.unique(encoded["case_id"]).to_pylist())
     return FeaturesReport(
-        changed=packed.edit.changed,
+        changed=not dry_run and packed.edit.changed,
         source=str(path),
         encoder=encoder,
         patches=packed.patches.num_rows,
         n_features=packed.n_features,
         dtype=packed.dtype,
-        without=all_patches.num_rows - encoded.num_rows,
-        cases_without=tuple(sorted(missing, key=natural_key)),
+        without=left.num_rows,
+        cases_without=tuple(sorted(without_any, key=natural_key)),
         created=packed.created,
         dropped_encoders=tuple(name for name in packed.dropped if name != encoder),
         zeros=packed.zeros,
         skipped=tuple(left_out(store.settings.name_pattern, packed.skipped, "file")),
+        understood=tuple(() if packed.understood is None else packed.understood.lines()),
+        grid=grid,
+        dry_run=dry_run,
         notes=(*job.notes, *packed.edit.notes),
+        cases=tuple(sorted(pc.unique(packed.patches["case_id"]).to_pylist(), key=natural_key)),
     )
 
 
@@ -209,7 +262,7 @@ _FORMATS = FORMATS["features"]
 
 def _chosen(path: Path, name: str | None) -> _Chosen:
     """The files of features, and their formats."""
-    if path.is_file():
+    if path.is_file() or _is_folder_file(path, name):
         name = name or _FORMATS.recognised([path])
         if name is None or _is_of_patch(name):
             raise UsageError(
@@ -218,7 +271,8 @@ def _chosen(path: Path, name: str | None) -> _Chosen:
             )
         return _Chosen(Found(real_path(path).parent, [path.name], [path.stem]), {"": name}, one_patch=False)
     endings = _FORMATS.endings(None if name is None else [name])
-    found = find_files(path, endings, follow_links=True)
+    folders = _FORMATS.folders(None if name is None else [name])
+    found = _without_companions(find_files(path, endings, follow_links=True, as_files=folders))
     if not found.files:
         raise DataError(
             f"{path} holds no {_or([f'.{each}' for each in endings])} file: name the folder of the features"
@@ -234,6 +288,20 @@ def _chosen(path: Path, name: str | None) -> _Chosen:
         )
         raise DataError(f"{path} holds files of patches ({one}) and of slices ({other}): name a folder of one kind")
     return _Chosen(found, format_of, all(of_patch.values()))
+
+
+def _without_companions(found: Found) -> Found:
+    """What was found, without the files that a format reads beside its own."""
+    ends = tuple(end for name in BUILT_IN["features"] for end in getattr(_FORMATS.find(name), "beside", ()))
+    own = [i for i, file in enumerate(found.files) if not file.lower().endswith(ends)]
+    if not ends or len(own) == len(found.files):
+        return found
+    return Found(found.root, [found.files[i] for i in own], [found.stems[i] for i in own], found.links_out)
+
+
+def _is_folder_file(path: Path, name: str | None) -> bool:
+    """Whether a folder is one slide's file, such as <slide>.zarr, and not a folder of files."""
+    return path.suffix[1:].lower() in _FORMATS.folders(None if name is None else [name]) and path.is_dir()
 
 
 def _is_of_patch(name: str) -> bool:

@@ -24,9 +24,12 @@ class Found:
     """Links that lead out of the root and were not followed."""
 
 
-def find_files(folder: str | Path, extensions: Collection[str], *, follow_links: bool = False) -> Found:
+def find_files(
+    folder: str | Path, extensions: Collection[str], *, follow_links: bool = False, as_files: Collection[str] = ()
+) -> Found:
     """All files of these extensions (lower case, without the dot; any case of letters is found) below a folder.
 
+    A folder with one of the extensions `as_files`, such as zarr, is a file like others, and what lies in it is its own.
     Links that lead out of the folder are followed only with `follow_links`; loops of links are walked once.
 
     Raises:
@@ -49,6 +52,8 @@ def find_files(folder: str | Path, extensions: Collection[str], *, follow_links:
                 kind = "file"
             else:
                 kind = _kind(entry)
+                if kind == "folder" and fits and extension.lower() in as_files:
+                    kind = "file"
                 if not (kind == "folder" or (kind == "file" and fits)):
                     continue
                 if not _is_ours(found, entry, follow_links=follow_links):

@@ -30,11 +30,19 @@ class RunReport:
     patches: int
     understood: tuple[str, ...] = ()
     """How what was read was understood, a line each."""
+    others: tuple["RunReport", ...] = ()
+    """Further runs of the same folder."""
+    of_all: tuple[str, ...] = ()
+    """How the folder of several runs was understood, a line each."""
 
     def lines(self) -> list[str]:
         """The report in words."""
-        line = f"run {self.run_id}: predictions of {counted(self.cases, 'case')}, attention of {counted(self.patches, 'patch', 'patches')}"
-        return [line, *self.understood, *([] if self.changed else ["nothing changed"])]
+        lines = [line for each in (self, *self.others) for line in (each._line(), *each.understood)]
+        return [*lines, *self.of_all, *([] if self.changed else ["nothing changed"])]
+
+    def _line(self) -> str:
+        cases, patches = counted(self.cases, "case"), counted(self.patches, "patch", "patches")
+        return f"run {self.run_id}: predictions of {cases}, attention of {patches}"
 
 
 def told_labels(facts: Mapping[str, Any]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ A line in `BUILT_IN` is all that a new tool needs, with a function of its own th
 """
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,12 @@ from milstore.ingest.imported import RunReport
 from milstore.store import Store
 from milstore.store.names import clip, nearest
 
-BUILT_IN = {"study": "milstore.ingest.study_import:import_study_run"}
+BUILT_IN = {
+    "study": "milstore.ingest.study_import:import_study_run",
+    "clam": "milstore.ingest.clam_import:import_clam_runs",
+    "stamp": "milstore.ingest.stamp_import:import_stamp_runs",
+    "slideflow": "milstore.ingest.slideflow_import:import_slideflow_runs",
+}
 """By the tool: module and function."""
 
 
@@ -38,6 +43,31 @@ class FolderOptions:
     """Further settings."""
     labels_of_run: bool = False
     """Keep the run's own labels where the store has others."""
+    classes: Mapping[str, str] | None = None
+    """The store's class of each number that the tool gave to classes, where these are not the store's."""
+    heat_maps_of: int | None = None
+    """The fold whose model made the heat maps, where that cannot be told from what they say."""
+
+
+_OF_TOOLS = {"weights": "--weights", "log": "--log", "classes": "--classes", "heat_maps_of": "--heat-maps-of"}
+"""Options that only some tools' folders have a use for."""
+
+
+def refuse_options(options: FolderOptions, tool: str, used: Collection[str]) -> None:
+    """UsageError for an option that says nothing of this tool's folders."""
+    lost = [flag for name, flag in _OF_TOOLS.items() if name not in used and getattr(options, name) is not None]
+    if lost:
+        raise UsageError(f"{lost[0]} says nothing of a folder of {tool}: leave it out with --from {tool}")
+
+
+def parse_classes(text: str) -> dict[str, str]:
+    """Read `0=benign,1=high-grade` into the class of each number. UsageError if it is not of this form."""
+    pairs = [tuple(piece.strip() for piece in part.partition("=")) for part in text.split(",")]
+    if not all(number.isdecimal() and name for number, _, name in pairs) or len({p[0] for p in pairs}) < len(pairs):
+        raise UsageError(
+            f"--classes {clip(text)!r} cannot be read: write the class of each number once: 0=benign,1=high-grade"
+        )
+    return {str(int(number)): name for number, _, name in pairs}
 
 
 Importer = Callable[[Store, Path, FolderOptions], RunReport]

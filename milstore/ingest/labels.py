@@ -1,6 +1,6 @@
 """Labels: which class each case is of."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
 from milstore.formats.registry import find_format, recognised
 from milstore.ingest.case_facts import put_case_facts
 from milstore.ingest.label_columns import CASE, LABEL, Asked, columns_of_labels
+from milstore.ingest.slide_cases import by_slides
 from milstore.store import Store
 from milstore.store.case_gaps import Gaps, gaps_of
 from milstore.store.case_ids import CaseIds
@@ -128,6 +129,7 @@ def ingest_labels(
     attributes: Sequence[str] = (),
     group_column: str | None = None,
     replace: bool = False,
+    heed: Callable[[list[str]], None] = lambda _: None,
 ) -> LabelsReport:
     """Take the labels of a table in (`format` as it is recognised, or as named); cases that the store does not know are made.
 
@@ -140,6 +142,11 @@ def ingest_labels(
 
     The columns are case_id and label where none are named. Where these are not there, all that the file does not say is
     told at once, with the line to use.
+
+    `heed` is called with the cases before anything is stored; an error that it raises keeps all out.
+
+    A column of cases may hold slides, by their ids or the names of their files: each stands for its case (see
+    `milstore.ingest.slide_table`).
 
     Columns of `attributes` are kept as attributes of the cases, and `group_column` says which cases belong together, such
     as those of one patient (see `milstore.ingest.case_facts`).
@@ -168,6 +175,7 @@ def ingest_labels(
     table.column(case_column)
     labels = list(zip(table.column(label_column), table.lines, strict=True))
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
+        table, by_slide = by_slides(table, case_column, edit)
         if label_map is None:
             marks.refuse(table.path, label_column, table.column(label_column), table.lines, LABEL_ADVICE)
             label_map = as_classes(edit, table.path, label_column, labels, marks)
@@ -183,6 +191,7 @@ def ingest_labels(
         wanted = list(dict.fromkeys(label_map.values()))
         put = put_labels(edit, labelled, wanted, str(file), replace=replace)
         put_case_facts(edit, table, case_column, attributes, group_column, marks, replace=replace)
+        heed([*labelled.class_of, *labelled.unknown])
         # What is damaged is told elsewhere, and keeps no labels out.
         missing_of = Gaps((), (), {}) if edit.base.damage("slices") else gaps_of(edit)
     return LabelsReport(
@@ -194,7 +203,7 @@ def ingest_labels(
         left_out={label: tuple(dict.fromkeys(cases)) for label, cases in sorted(labelled.left_out.items())},
         unknown=put.unknown,
         kept=put.kept,
-        notes=(*labelled.notes, *_told_gaps(missing_of, labelled), *edit.notes),
+        notes=(*by_slide, *labelled.notes, *_told_gaps(missing_of, labelled), *edit.notes),
     )
 
 

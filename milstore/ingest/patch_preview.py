@@ -10,12 +10,14 @@ import pyarrow.compute as pc
 from milstore.errors import DataError
 from milstore.ingest.file_discovery import Found, find_files
 from milstore.ingest.file_names import ReadNames, read_names
+from milstore.ingest.slide_patch_names import with_slides
 from milstore.ingest.unread_names import left_out, none_is_read
 from milstore.pixels.registry import PIXELS
 from milstore.store import Store
 from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import CohortEdit, read_cohort
 from milstore.store.names import clip, counted, natural_key
+from milstore.store.slides import Slides
 
 _SHOWN = 5
 
@@ -91,6 +93,7 @@ def images_and_names(
     found = find_files(folder, endings, follow_links=follow_links)
     known = CohortEdit(read_cohort(store), rebuilds=frozenset(rebuilds))
     names = read_names(store.settings, found.files, found.stems, CaseIds.of(known))
+    names = with_slides(names, Slides(known))
     if names.table.num_rows:
         return found, names
     if found.files:

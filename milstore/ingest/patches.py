@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -159,9 +160,17 @@ def _with_sizes(
     sizes = np.zeros((table.num_rows, 2), np.int32)
     sizes[unread] = image_sizes(root, files, format_of=format_of, jobs=jobs, progress=progress)
     for column, name in enumerate(("width", "height")):
-        measured = pa.array(sizes[:, column], mask=~unread)
+        # A slide's patch has pixels of the slide's level 0, of which its image may have fewer.
+        measured = pa.array(sizes[:, column], mask=~unread | _of_slides(table))
         table = table.set_column(table.column_names.index(name), name, pc.coalesce(table[name], measured))
     return table
+
+
+def _of_slides(table: pa.Table) -> npt.NDArray[np.bool_]:
+    """Which patches were read as those of slides."""
+    if "slide_id" not in table.column_names:
+        return np.zeros(table.num_rows, bool)
+    return np.asarray(table["slide_id"].is_valid())
 
 
 def _measured(store: Store) -> pa.Array:

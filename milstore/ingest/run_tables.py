@@ -19,6 +19,7 @@ from milstore.schema.arrow import arrow_schema
 from milstore.store.attention import TOLERANCE
 from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import Cohort
+from milstore.store.encoded_patches import existing_by_slice
 from milstore.store.names import clip, named, natural_key
 from milstore.store.predicted import prediction_tables
 
@@ -129,8 +130,12 @@ def coverage_table(
     subset_of: Mapping[str, str],
     encoded: pa.Table | None,
     seen: pa.Table | None = None,
+    *,
+    encoder: str | None = None,
 ) -> pa.Table:
     """The table `coverage`: how many patches of each slice there were, and how many the run saw.
+
+    Of the patches of an `encoder` with a grid, those of other grids do not count.
 
     `encoded` are the patches with a feature of the run's encoder, None where the store has none by it. `seen` are the
     patches that the run saw, where it has attention of a part of them; None where it has attention of them all.
@@ -143,8 +148,11 @@ def coverage_table(
     counted = evaluated if encoded is None else encoded.group_by(keys).aggregate([([], "count_all")])
     table = table.join(counted.rename_columns([*keys, "with_feature"]), keys)
     rows = []
+    on_grid = existing_by_slice(cohort, encoder)
     for row in table.to_pylist():
         subset, count = subset_of[row["case_id"]], row["evaluated"] or 0
+        there = on_grid.get((row["case_id"], row["stain"], row["slice_idx"]), 0)
+        row["existing"] = max(there, count, row["with_feature"] or 0)
         trained = count if subset == "train" else 0
         filled = {"subset": subset, "evaluated": count, "with_feature": row["with_feature"] or 0, "trained": trained}
         rows.append({**row, **filled})

@@ -153,7 +153,7 @@ def ingest_run(
         "predictions": said,
         "probabilities": probabilities,
         "attention": looked,
-        "coverage": coverage_table(cohort, looked, subset_of, encoded, seen),
+        "coverage": coverage_table(cohort, looked, subset_of, encoded, seen, encoder=encoder),
     }
     facts |= {"encoder": encoder, "pooling": pooling, "features_fingerprint": features, "code_version": code_version}
     store_imported(

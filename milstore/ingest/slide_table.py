@@ -55,6 +55,10 @@ class SlidesReport:
     """Cases of each class, where the table has labels."""
     dry_run: bool = False
     notes: tuple[str, ...] = ()
+    case_of: Mapping[str, str] = field(default_factory=dict)
+    """The case of each slide."""
+    path_of: Mapping[str, str] = field(default_factory=dict)
+    """The file of each slide of which it is said."""
 
     def lines(self) -> list[str]:
         """The report in words."""
@@ -231,7 +235,9 @@ class _Reader:
             }
             rows[slide_id] = {name: value for name, value in row.items() if value is not None}
         notes = [*table.repeats_told(), *numbers.notes(), *self._ids.told(), *_told_files(rows)]
-        notes += _told_barcodes(rows) if self._tcga else self._told_strangers(path, rows)
+        notes += _told_barcodes(rows) if self._tcga else []
+        # A table that labels its cases itself need not wait for labels.
+        notes += self._told_strangers(path, rows) if LABEL not in columns.of and not self._tcga else []
         given = _Given(rows, columns, notes=notes)
         return given if LABEL not in columns.of else self._with_labels(given, table, label_map, line_of)
 
@@ -472,4 +478,6 @@ def _report(
         labels={name: labels[name] for name in found.wanted},
         dry_run=dry_run,
         notes=tuple(notes),
+        case_of={slide_id: row[CASE] for slide_id, row in found.rows.items()},
+        path_of={slide_id: row["path"] for slide_id, row in found.rows.items() if row.get("path")},
     )

@@ -1,5 +1,6 @@
 """Splits drawn by chance: stratified by class, and by group where one patient has several cases."""
 
+import hashlib
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -80,6 +81,11 @@ def draw_validation(rest: Pool, *, seed: int, val_share: float) -> Split:
     else:
         in_val = _stratified(rest, seed, val_share)
     return {case: "val" if i in in_val else "train" for i, case in enumerate(rest.cases)}
+
+
+def seed_of(seed: int, repeat: str, number: int) -> int:
+    """A seed of its own for the validation subset of each repeat and fold, the same on every machine."""
+    return int.from_bytes(hashlib.sha256(f"{seed}/{repeat}/{number}".encode()).digest()[:4], "big")
 
 
 def _stratified(rest: Pool, seed: int, share: float) -> set[int]:

@@ -1,6 +1,6 @@
 """Split sets: from files, or drawn by chance."""
 
-import hashlib
+import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,13 +13,18 @@ from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.group_file import read_groups
 from milstore.formats.missing_marks import Marks
 from milstore.formats.split_file import Split, SplitFiles, TestFolds, read_split_files
+from milstore.ingest.drawn_validation import with_drawn_validation
 from milstore.ingest.groups import torn_splits
-from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of
+from milstore.ingest.slide_cases import are_slides
+from milstore.ingest.slide_splits import splits_of_cases
+from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of, seed_of
 from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
-from milstore.store.cohort import CohortEdit, edit_cohort
+from milstore.store.case_ids import CaseIds
+from milstore.store.cohort import Cohort, CohortEdit, edit_cohort
 from milstore.store.names import check_name, clip, counted, named, natural_key
+from milstore.store.slides import Slides
 
 VAL_SHARE = 0.2
 """Share of what is not in test that validates, where it is drawn."""
@@ -96,10 +101,11 @@ def ingest_splits(
     Each split keeps its number: that in the file's name, or in the column split or fold. Where there is none, they are
     counted from 1. A table of test folds (repeat, fold, bag_id) becomes a split set `<split_set>-r<repeat>` for each
     repeat; its validation subsets are drawn from the rest, stratified, by `seed`, and cases without a label are left out.
+    Where a tool knows no validation subset (STAMP, slideflow), a share of train is drawn likewise.
 
     Args:
         store: the store, which must know the cases.
-        files: one .npz file a split, or one table.
+        files: one .npz file a split, or one table, or a folder of such. What is said of slides is of their cases.
         split_set: name of the split set; the files' common name without its number if left out.
         seed: seed of validation subsets that are drawn.
         val_share: share of what is not in test that is drawn.
@@ -114,19 +120,29 @@ def ingest_splits(
     paths = [Path(file) for file in files]
     marks = Marks.of(missing)
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
-        labels = _labels(edit)
+        labels = labels_of_cohort(edit)
         groups = stored_groups(edit.table("case_groups"))
         found = read_split_files(paths, labels, marks, format)
-        name = check_name(split_set if split_set is not None else _common_name(paths), "split set")
+        name = check_name(split_set if split_set is not None else name_of_splits(paths), "split set")
         names = sorted((path.name for path in paths), key=natural_key)
         source = named(names, shown=len(names))
+        found = dataclasses.replace(found, by_slide=found.by_slide or _are_of_slides(found, edit))
+        found = splits_of_cases(found, Slides(edit), labels, source)
         _check_known(found, labels, source)
-        sets: dict[str, Mapping[int, Split]] = {} if found.folds else {name: found.splits}
+        sets: dict[str, Mapping[int, Split]] = {} if found.folds or found.families else {name: found.splits}
+        sets |= {check_name(f"{name}-{each}", "split set"): splits for each, splits in found.families.items()}
         unlabelled: set[str] = set()
         for each in found.folds:
             repeat = check_name(f"{name}-r{each.repeat.lower()}", "split set")
             sets[repeat], without = _with_validation(each, labels, groups, seed, val_share)
             unlabelled |= without
+        drawn: list[str] = []
+        for family, splits in sets.items() if found.draws_validation else ():
+            own = with_drawn_validation(splits, labels, groups, seed=seed, val_share=val_share)
+            sets[family] = own.splits
+            drawn += own.told if len(sets) == 1 else (f"{family}, {line}" for line in own.told)
+        if found.draws_validation and val_share:
+            source += f"; validation {val_share:g} of train, drawn by seed {seed}"
         if found.folds:
             source += f"; validation {val_share:g} of the rest, drawn by seed {seed}"
         _put(edit, sets, source, replace=replace)
@@ -139,7 +155,7 @@ def ingest_splits(
         left_out=tuple(sorted(unlabelled, key=natural_key)),
         splits=_summaries(sets, found.origins),
         numbered=found.numbered,
-        notes=(*found.left_out, *torn, *edit.notes),
+        notes=(*found.left_out, *drawn, *torn, *edit.notes),
     )
 
 
@@ -178,7 +194,7 @@ def make_splits(
         raise UsageError("--group-by and --ungrouped exclude each other: give one")
     source = f"drawn in {folds} folds by seed {seed}, validation {val_share:g} of the rest"
     with edit_cohort(store, rebuild=REBUILT if replace else ()) as edit:
-        labels = _labels(edit)
+        labels = labels_of_cohort(edit)
         known = {case: label for case, label in labels.items() if label is not None}
         if not known:
             raise DataError("no case of the store has a label: run milstore ingest labels first")
@@ -226,19 +242,31 @@ def _summaries(sets: Mapping[str, Mapping[int, Split]], origins: Mapping[int, st
     return tuple(found)
 
 
-def _common_name(paths: Sequence[Path]) -> str:
-    """What the names of the files have in common: `data_splits` of data_splits_01.npz and its like."""
+def name_of_splits(paths: Sequence[Path]) -> str:
+    """What the names of the files have in common: `data_splits` of data_splits_01.npz and its like; of a folder its name."""
+    if paths[0].is_dir():
+        return re.sub(r"[^a-z0-9_.-]+", "-", paths[0].resolve().name.lower()).strip("_.-")[:48] or "splits"
     stem = re.sub(r"[^a-z0-9_.-]+", "-", paths[0].stem.lower())
     return re.sub(r"[_.-]*\d*$", "", stem).strip("_.-")[:48] or "splits"
 
 
-def _labels(edit: CohortEdit) -> dict[str, int | None]:
-    cases = edit.table("cases")
+def labels_of_cohort(cohort: Cohort | CohortEdit) -> dict[str, int | None]:
+    """The label of each case; None where it is not known."""
+    cases = cohort.table("cases")
     return dict(zip(cases["case_id"].to_pylist(), cases["label"].to_pylist(), strict=True))
 
 
+def _are_of_slides(found: SplitFiles, edit: CohortEdit) -> bool:
+    """Whether splits of a table or of arrays name slides and not cases."""
+    slides = Slides(edit)
+    return bool(len(slides)) and are_slides(slides, CaseIds.of(edit), set().union(*found.splits.values()))
+
+
 def _check_known(found: SplitFiles, labels: Mapping[str, object], source: str) -> None:
-    named_cases = set().union(*found.splits.values(), *(test for each in found.folds for test in each.tests.values()))
+    families = [split for splits in found.families.values() for split in splits.values()]
+    named_cases = set().union(
+        *found.splits.values(), *families, *(test for each in found.folds for test in each.tests.values())
+    )
     unknown = sorted(named_cases - set(labels), key=natural_key)
     if unknown:
         raise DataError(
@@ -259,14 +287,9 @@ def _with_validation(
     for number, test in folds.tests.items():
         rest = {case: label for case, label in labels.items() if case in cases - test and label is not None}
         groups = group_of if rest.keys() & group_of.keys() else None
-        drawn = draw_validation(pool_of(rest, groups), seed=_seed_of(seed, folds.repeat, number), val_share=val_share)
+        drawn = draw_validation(pool_of(rest, groups), seed=seed_of(seed, folds.repeat, number), val_share=val_share)
         splits[number] = drawn | dict.fromkeys(test - unlabelled, "test")
     return splits, unlabelled
-
-
-def _seed_of(seed: int, repeat: str, number: int) -> int:
-    """A seed of its own for the validation subset of each repeat and fold, the same on every machine."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{repeat}/{number}".encode()).digest()[:4], "big")
 
 
 def _put(edit: CohortEdit, sets: Mapping[str, Mapping[int, Split]], source: str, *, replace: bool) -> None:
@@ -291,6 +314,16 @@ def _put(edit: CohortEdit, sets: Mapping[str, Mapping[int, Split]], source: str,
     if rows:
         edit.replace("split_sets", pa.concat_tables([known, pa.Table.from_pylist(rows, known.schema)]))
         edit.replace("splits", splits)
+
+
+def store_splits(store: Store, name: str, splits: Mapping[int, Split], source: str) -> None:
+    """Take splits of known cases in as a split set that is not there yet.
+
+    Raises:
+        ConflictError: a split set of this name has other splits.
+    """
+    with edit_cohort(store) as edit:
+        _put(edit, {name: splits}, source, replace=False)
 
 
 def _table(name: str, splits: Mapping[int, Split]) -> pa.Table:

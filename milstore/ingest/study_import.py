@@ -24,7 +24,7 @@ from milstore.ingest.imported import (
     store_imported,
     told_labels,
 )
-from milstore.ingest.importers import FolderOptions
+from milstore.ingest.importers import FolderOptions, refuse_options
 from milstore.ingest.run_tables import coverage_table, read_predictions
 from milstore.ingest.study_attention import Said, StudyRunAt, look_at_tables
 from milstore.ingest.study_epochs import epoch_table, evaluated_epoch
@@ -58,6 +58,7 @@ _OF_ONE_RUN = {
 
 def import_study_run(store: Store, root: Path, options: FolderOptions) -> RunReport:
     """Take a run of the study's trainers in. See `milstore.ingest.importers.ingest_run_folder`."""
+    refuse_options(options, "study", {"weights", "log"})
     for name, what in ((options.experiment, "experiment"), (options.encoder, "encoder")):
         if name is not None:
             check_name(name, what)

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from milstore.analysis.learning import mark
@@ -12,7 +12,7 @@ from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
 from milstore.store.lease import Lease, read_lease
 from milstore.store.paths import Store, store_option
-from milstore.store.run_reader import LEARNING, RECORDED, read_run, run_ids
+from milstore.store.run_reader import LEARNING, PREDICTION, RECORDED, read_run, run_ids
 from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
 
 State = Literal["waiting", "running", "interrupted", "failed", "done"]
@@ -58,6 +58,15 @@ class RunState:
     """Who trains it, what it waits for, how to go on, what went wrong, or that it learned nothing."""
     model: str | None = None
     """What model it is of; None where it does not say."""
+    kind: str | None = None
+    """training, recorded, imported or prediction; None of one that is not finished."""
+    source_run_id: str | None = None
+    """Of a prediction by one model: the run whose weights made it."""
+
+    @property
+    def is_mean(self) -> bool:
+        """Whether it is the mean of a prediction's models."""
+        return self.kind == PREDICTION and self.source_run_id is None
 
     @property
     def goes_on(self) -> bool:
@@ -112,7 +121,7 @@ def states(store: Store, *, ask: Ask = ask_queue) -> list[RunState]:
     ]
     by_run = {entry.run_id: entry for entry in entries if entry.run_id}
     finished = set(run_ids(store))
-    done = [_finished(read_run(store, run_id), by_run.get(run_id)) for run_id in finished]
+    done = _superseded([_finished(read_run(store, run_id), by_run.get(run_id)) for run_id in finished])
     drafts = [draft for draft in list_drafts(store) if draft.run_id not in finished]
     unfinished_ids = {draft.run_id for draft in drafts}
     not_begun = _not_begun(entries, {(row.experiment, row.split_set, row.split, row.seed): row.since for row in done})
@@ -154,6 +163,18 @@ def _not_begun(entries: Iterable[_Entry], finished: dict[Key, str]) -> list[_Ent
     ]
 
 
+def _superseded(rows: list[RunState]) -> list[RunState]:
+    """The rows, with a note at the means of a prediction that a later mean has taken the place of."""
+    newest: dict[str, tuple[str, str, int]] = {}
+    for row in rows:
+        if row.is_mean:
+            newest[row.experiment] = max(newest.get(row.experiment, ("", "", 0)), _by_time(row))
+    return [
+        replace(row, note="an earlier mean") if row.is_mean and newest[row.experiment] != _by_time(row) else row
+        for row in rows
+    ]
+
+
 def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
     same = ("run_id", "experiment", "split_set", "split", "seed", "pooling", "best_epoch", "seconds", "restarts")
     return RunState(
@@ -166,6 +187,8 @@ def _finished(run: dict[str, Any], entry: _Entry | None) -> RunState:
         since=run["finished_at"],
         note=mark(run.get(LEARNING)),
         model=run.get("model"),
+        kind=run.get("kind"),
+        source_run_id=run.get("source_run_id"),
     )
 
 
@@ -255,6 +278,8 @@ def _judge(
             "interrupted",
             f"{why}recorded by another trainer: record(…) of the same experiment, split and seed goes on",
         )
+    if draft is not None and draft.facts.get("kind") == PREDICTION:
+        return "failed", f"milstore predict … --name {draft.facts.get('experiment')} makes it anew"
     at_work = _at_work(entry, queue) if entry is not None else None
     if at_work is not None:
         return at_work

@@ -128,7 +128,7 @@ def _command(asked: Asked, choice: Choice) -> str:
     words = ["milstore", "plot" if asked.chart else "query", asked.name]
     for case in choice.cases:
         words += ["--case", case]
-    for name in ("run", "experiment", "split", "seed", "subset"):
+    for name in ("run", "experiment", "split", "seed", "subset", "prediction"):
         value = getattr(choice, name)
         words += [] if value is None else [f"--{name}", str(value)]
     for name, value in asked.values.items():

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from milstore.analysis.internal import INTERNAL, main_scope
 from milstore.analysis.learning import sentence
 from milstore.analysis.recall import AUC, MEANS
 from milstore.asking.selection import Choice
@@ -12,7 +13,7 @@ from milstore.report.answers import Answer, Answerer
 from milstore.report.findings import EVERY_MARGIN, Finding, findings
 from milstore.report.heading import day, settings
 from milstore.report.overview import Overview, overview
-from milstore.report.plan import CLOSING, OPENING, Chapter
+from milstore.report.plan import CLOSING, Chapter, opening
 from milstore.report.studies import Study
 from milstore.report.work import CaseRow, Unstudied, begin
 from milstore.store.case_ids import asked_cases
@@ -98,7 +99,8 @@ def build_report(
     # A study shows where attention lies.
     most = len(wrong) if answerer.cases else IN_MARKDOWN if for_markdown else MOST_STUDIES
     shown = [] if unattending else wrong[:most]
-    chapters = [*OPENING, *CLOSING]
+    before = opening(annotated=bool(read_cohort(store).table("patch_regions").num_rows))
+    chapters = [*before, *CLOSING]
     work = begin(
         answerer,
         [
@@ -121,7 +123,7 @@ def build_report(
         findings=found,
         notes=[*predictions.notes, *_learning_notes(store, run_ids)],
         headlines=headlines(recall),
-        opening=answered[: len(OPENING)],
+        opening=answered[: len(before)],
         overview=linked,
         overview_words=linked_words,
         studies=[outcome for outcome in outcomes if isinstance(outcome, Study)],
@@ -133,7 +135,7 @@ def build_report(
                 *(outcome.words for outcome in outcomes if isinstance(outcome, Unstudied)),
             ]
         ),
-        closing=answered[len(OPENING) :],
+        closing=answered[len(before) :],
     )
 
 
@@ -184,11 +186,11 @@ def _studies_words(shown: int, wrong: int) -> str:
 
 def headlines(recall: Sequence[dict[str, object]]) -> list[Headline]:
     """Recall of each class over all cases with its interval, and the mean over splits of what compares classes."""
-    scopes = list(dict.fromkeys(row["scope"] for row in recall))
+    scopes = list(dict.fromkeys(str(row["scope"]) for row in recall))
     lines = []
     for row in recall:
         share, low, high = row["value"], row["low"], row["high"]
-        if row["scope"] != ("pooled" if "pooled" in scopes else scopes[-1]) or not isinstance(share, float):
+        if row["scope"] != main_scope(scopes) or not isinstance(share, float):
             continue
         interval = f"95% interval {low:.2f} to {high:.2f}" if low is not None else ""
         count = f"{row['right']} of {row['cases']}" if row["right"] is not None else f"{row['cases']} cases"
@@ -200,11 +202,19 @@ def headlines(recall: Sequence[dict[str, object]]) -> list[Headline]:
             low, high = means[0]["low"], means[0]["high"]
             interval = f"95% interval {low:.2f} to {high:.2f}" if low is not None else ""
         name = f"{row['measure']} of {row['true_class']}" if row["true_class"] else str(row["measure"])
-        detail = "; ".join(text for text in (count, interval, over_splits) if text)
+        beside = [r for r in recall if _same_measure(r, row) and r["scope"] == INTERNAL and r["value"] is not None]
+        internal = f"{INTERNAL} {_figure(beside[0])}" if beside else ""
+        detail = "; ".join(text for text in (count, interval, over_splits, internal) if text)
         lines.append(
             Headline(name=name, value=f"{share:.0%}" if row["measure"] != AUC else f"{share:.2f}", detail=detail)
         )
     return lines
+
+
+def _figure(row: dict[str, Any]) -> str:
+    """A measure of the internal test, such as `71% (20 of 28)`."""
+    share = f"{row['value']:.2f}" if row["measure"] == AUC else f"{row['value']:.0%}"
+    return share if row["right"] is None else f"{share} ({row['right']} of {row['cases']})"
 
 
 def _same_measure(one: dict[str, object], other: dict[str, object]) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from milstore.analysis.correlation import pooled_sentence, sentence
+from milstore.analysis.internal import INTERNAL, main_scope
 from milstore.analysis.intervals import wilson
 from milstore.analysis.recall import ACCURACY, AUC, MEANS, RECALL
 from milstore.analysis.roc import POOLED
@@ -49,7 +50,7 @@ def findings(answerer: Answerer) -> list[Finding]:
 
     return [
         Finding(name="Recognised", anchor="recall", words=recognised(recall)),
-        Finding(name="From split to split", anchor="recall", words=between_splits(recall)),
+        Finding(name=_beside(recall), anchor="recall", words=between_splits(recall)),
         Finding(
             name="Errors", anchor="deviation", words=asked("near-threshold", {"margin": EVERY_MARGIN}, called_wrong_of)
         ),
@@ -58,10 +59,15 @@ def findings(answerer: Answerer) -> list[Finding]:
     ]
 
 
+def _beside(recall: Rows) -> str:
+    """What the second finding is called: of a prediction it compares new cases with the internal test."""
+    return "Beside the internal test" if any(row["scope"] == INTERNAL for row in recall) else "From split to split"
+
+
 def recognised(recall: Rows) -> str:
     """Recall of each class, then what is over all classes, from the rows of `recall`: pooled, or of the one split."""
     scopes = [row["scope"] for row in recall]
-    over = POOLED if POOLED in scopes else scopes[-1]
+    over = main_scope(scopes)
     rows = [row for row in recall if row["scope"] == over]
     of_classes = [row for row in rows if row["measure"] == RECALL]
     if not any(row["cases"] for row in of_classes):

@@ -1,7 +1,7 @@
 """What a report asks, in the order in which a meeting wants to hear it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
@@ -91,6 +91,21 @@ OPENING = (
         ),
     ),
 )
+
+WITH_REGIONS = Asked(
+    name="regions",
+    lead="Of the slices that have annotated regions, against what an even spread over their patches would give.",
+)
+"""Asked in the chapter `where` of a store that has annotated regions."""
+
+
+def opening(*, annotated: bool) -> tuple[Chapter, ...]:
+    """What stands before the cases; `annotated` is whether the store has annotated regions."""
+    return tuple(
+        replace(chapter, asked=(*chapter.asked, WITH_REGIONS)) if annotated and chapter.anchor == "where" else chapter
+        for chapter in OPENING
+    )
+
 
 CLOSING = (
     Chapter(

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from milstore.errors import DataError
 from milstore.schema.arrow import arrow_schema
-from milstore.schema.columns import SUBSETS
+from milstore.schema.columns import NEW, SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
 from milstore.store.names import clip
 from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts, unknown_rows
@@ -309,7 +309,8 @@ def check_predictions(predictions: pa.Table, probabilities: pa.Table) -> tuple[p
     predictions = predictions.sort_by("case_id")
     probabilities = probabilities.sort_by([("case_id", "ascending"), ("label", "ascending")])
     strange = set(predictions["subset"].to_pylist()) - set(SUBSETS)
-    if strange:
+    # A case of a prediction is in no split, and a run is a prediction wholly or not at all.
+    if strange and pc.unique(predictions["subset"]).to_pylist() != [NEW]:
         raise DataError(f"predictions name the subset {sorted(strange)[0]!r}: use {', '.join(SUBSETS)}")
     by_case: dict[str, dict[int, float]] = {}
     for row in probabilities.to_pylist():

@@ -72,7 +72,7 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
         return []
     import duckdb
 
-    from milstore.store.database_lock import IN_USE, PutOff
+    from milstore.store.database_lock import PASSING, PutOff
     from milstore.store.locks import is_refusal
 
     try:
@@ -80,7 +80,7 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
             # Somebody else may have done it in the meantime.
             return _replace(store) if anew or is_behind(store) else []
     except PutOff as reason:
-        later = ": it will be brought up to date by a later command" if str(reason) == IN_USE else ""
+        later = ": it will be brought up to date by a later command" if str(reason) in PASSING else ""
         return [f"{store.database.name} {reason}{later}"]
     except (duckdb.Error, OSError) as error:
         if isinstance(error, OSError) and is_refusal(error):
@@ -111,14 +111,14 @@ def _alone(store: Store) -> Iterator[None]:
     """Nobody else refreshes in this block, and the cohort stays what it is. PutOff while somebody does."""
     from filelock import FileLock, Timeout
 
-    from milstore.store.database_lock import IN_USE, PutOff
+    from milstore.store.database_lock import WAITING, PutOff
 
     refuse_unless_plain(_lock_path(store), store.root)
     lock = FileLock(_lock_path(store), mode=0o664)
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise PutOff(IN_USE) from error
+        raise PutOff(WAITING) from error
     try:
         yield
     finally:
@@ -155,7 +155,7 @@ def _sweep(store: Store) -> None:
 def _put_new(store: Store, new: Path, stamp: dict[str, Any]) -> list[str]:
     """Build the file at `new`, and let it take the place of the one there is. Returns what the user should know."""
     from milstore.store.catalog_build import build
-    from milstore.store.database_lock import IN_USE, PutOff, check_no_log, hold
+    from milstore.store.database_lock import REPLACED, PutOff, check_no_log, hold
     from milstore.store.foreign_database import attached
     from milstore.store.own_objects import check_names, keep_own
 
@@ -163,7 +163,7 @@ def _put_new(store: Store, new: Path, stamp: dict[str, Any]) -> list[str]:
         check_no_log(store.database)
         build(store, new, stamp)
         if os.path.lexists(store.database):
-            raise PutOff(IN_USE)
+            raise PutOff(REPLACED)
         _rename(store, new, None)
         return []
     with hold(store.database) as held:

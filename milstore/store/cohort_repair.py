@@ -69,7 +69,9 @@ def way_to_repair(store: Store, manifest: Mapping[str, Any], name: str) -> str:
         "classes": labels,
         "cases": labels if tables.get("classes", {}).get("rows", 0) else patches,
         "stains": f"{labels}, or any other ingest with --replace",
+        "slides": f"milstore ingest slides FILE --replace{where}",
         **dict.fromkeys(("slices", "patches", "patch_roots"), patches),
+        "patch_regions": f"milstore ingest regions FILES --replace{where}",
         **dict.fromkeys(("splits", "split_sets"), splits),
         **dict.fromkeys(("encoders", "packs", "pack_cases"), features),
     }
@@ -100,6 +102,7 @@ def salvaged(edit: Edit, name: str) -> pa.Table:
         "stains": lambda edit: stains_table(edit.base.store),
         "classes": _classes,
         "cases": _cases,
+        "slides": _slides,
         "split_sets": _split_sets,
     }
     return makers[name](edit) if name in makers else empty(name)
@@ -142,6 +145,25 @@ def _cases(edit: Edit) -> pa.Table:
         for name, kind in (("label", pa.int32()), ("class_name", pa.string()), ("source_label", pa.string()))
     }
     return with_case_order(pa.table({"case_id": ids, **nothing}))
+
+
+def _slides(edit: Edit) -> pa.Table:
+    """The slides that slices lie on, as far as these tell; of a slide in parts, the name of the slice is not known."""
+    slices = _whole(edit, "slices")
+    rows = [] if slices is None else [row for row in slices.to_pylist() if row["slide_id"] is not None]
+    found: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        found.setdefault(row["slide_id"], []).append(row)
+    known = [
+        {
+            "slide_id": slide_id,
+            "case_id": own[0]["case_id"],
+            "stain": own[0]["stain"],
+            "slice_name": own[0]["slice_name"] if len(own) == 1 and own[0]["slice_name"] != slide_id else None,
+        }
+        for slide_id, own in found.items()
+    ]
+    return pa.Table.from_pylist(known, empty("slides").schema)
 
 
 def _split_sets(edit: Edit) -> pa.Table:

@@ -19,6 +19,11 @@ class PutOff(Exception):  # noqa: N818 - that something has to wait is an outcom
 
 
 IN_USE = "is in use elsewhere"
+OPEN_HERE = "is open in this process"
+REPLACED = "was put in place by another command meanwhile"
+WAITING = "waits for a command that changes the cohort"
+PASSING = frozenset({IN_USE, OPEN_HERE, REPLACED, WAITING})
+"""Reasons that go away by themselves."""
 
 
 @dataclass
@@ -46,9 +51,11 @@ class Hold:
             same = os.path.samestat(os.fstat(self._descriptor), os.lstat(self.path))
         except FileNotFoundError:
             same = False
+        if not same:
+            raise PutOff(REPLACED)
         # Another handle is one that this process opened since: its lock would not have stood in ours.
-        if not same or open_here(self.path) != self._handles:
-            raise PutOff(IN_USE)
+        if open_here(self.path) != self._handles:
+            raise PutOff(OPEN_HERE)
         check_no_log(self.path)
 
 
@@ -62,7 +69,7 @@ def hold(path: Path, *, exclusive: bool = True) -> Iterator[Hold]:
     """
     check_plain(path)
     if open_here(path):
-        raise PutOff(IN_USE)
+        raise PutOff(OPEN_HERE)
     descriptor = os.open(path, (os.O_RDWR if exclusive else os.O_RDONLY) | os.O_NOFOLLOW | os.O_CLOEXEC)
     try:
         held = Hold(path, descriptor, exclusive)
@@ -84,7 +91,8 @@ def check_no_log(path: Path) -> None:
     if logs:
         raise PutOff(
             f"has a log beside it ({logs[0]}), as a shell leaves it that was cut off: "
-            "open and close the file in a duckdb shell, and a later command brings it up to date"
+            "open and close the file in a duckdb shell, and a later command brings it up to date; where the shell ends "
+            "with an error, too, move the log away: its changes never came into the file"
         )
 
 

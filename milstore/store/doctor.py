@@ -44,12 +44,14 @@ from milstore.store.patch_index import PLACE, places
 from milstore.store.paths import SETTINGS_FILE, Store, store_option
 from milstore.store.placeholder import check_placeholder
 from milstore.store.plain import check_plain, plain_bytes, read_object
+from milstore.store.prediction_runs import check_predictions_of
 from milstore.store.run_reader import (
     FURTHER_FACTS,
     KNOWN,
     LEARNING,
     MODEL_FACTS,
     OWN_HASH,
+    PREDICTION,
     RECORDED,
     RUN_FILE,
     TABLES,
@@ -69,6 +71,7 @@ YOUNG = 3600.0
 _AGAIN_BY = {
     "imported": "milstore ingest run or milstore ingest study-run take it in again",
     RECORDED: "record it again",
+    PREDICTION: "milstore predict makes it again",
 }
 """How a run comes into the store again, by its kind; any other is trained."""
 
@@ -95,6 +98,9 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
         cohort = read_cohort(store)
         findings += check_labels(store, cohort)
         findings += check_stains(store, cohort.table("stains"), cohort.table("slices"))
+    with suppress(MilstoreError, KeyError, TypeError, ValueError):
+        # So were runs.
+        findings += check_predictions_of(store)
     findings += check_placeholder(store)
     findings += _strangers(store)
     findings += _drafts(store)
@@ -380,6 +386,14 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
     yield from _attempt(folder / EPOCHS_FILE, store, f"{remove}, and train that split anew", lambda: _epochs(folder))
     began = _began(folder)
     recorded = began.get("kind") == RECORDED
+    if began.get("kind") == PREDICTION:
+        yield Finding(
+            kind=NOTE,
+            where=_below(store, folder),
+            what=f"what a command that made prediction {began.get('experiment')} left behind, or is writing",
+            repair=f"the same milstore predict command makes it anew, or {remove}",
+        )
+        return
     if recorded:
         draft = RunDraft(store, run_id, began, folder)
         yield from _attempt(folder, store, f"{remove}, and record it anew", lambda: Given(draft).check())

@@ -39,5 +39,6 @@ def check_labels(store: Store, cohort: Cohort) -> Iterator[Finding]:
                 kind=NOTE,
                 where=f"{store.runs.name}/{RUN_FOLDER}{run_id}",
                 what=f"saw other labels than the store has now, of {cases_text}",
-                repair="nothing is broken: train that split again if the labels were corrected",
+                repair="nothing is broken: train that split again if the labels were corrected, and a prediction takes those "
+                "of now by the same milstore predict command",
             )

@@ -39,8 +39,17 @@ KNOWN = "attention_known"
 attended patches, in percent, that this surely is; null where it is no top. `said`: what there is of it, in words."""
 OWN_LABELS = "labels_of_run"
 """Entry of `run.json` of a run that keeps labels that the store contradicted: the cases."""
-FURTHER_FACTS = (KNOWN, OWN_LABELS)
+PREDICTED = "predicted"
+"""Entry of `run.json` of a run of kind prediction. `experiment`: whose models made it. `weights_sha256`: of the model's weights,
+where one model made it. `runs`: of the mean of several models, the runs that it is the mean of."""
+FIGURES = "figures"
+"""Entry of `run.json` of a run that another tool made. `by`: the tool. `said`: how its figures, which are of slides, became
+those of cases, in words; empty where they are of cases."""
+FURTHER_FACTS = (KNOWN, OWN_LABELS, PREDICTED, FIGURES)
 """Entries of `run.json` that only some runs have."""
+PREDICTION = "prediction"
+"""The `kind` of a run that speaks of new cases, by the weights of another run or as the mean of several such. Its `experiment`
+is the prediction's name. It answers only where it is asked for."""
 RECORDED = "recorded"
 """The `kind` of a run, and of an unfinished one, that another trainer writes."""
 OWN_HASH = "facts_sha256"

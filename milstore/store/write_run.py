@@ -12,12 +12,13 @@ import numpy as np
 import pyarrow as pa
 
 from milstore.errors import ConflictError, DataError
+from milstore.schema.columns import NEW
 from milstore.store.attention import Attention
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.commit import checked_tables, commit_checked
 from milstore.store.names import clip, counted
 from milstore.store.patch_index import PLACE, places, unknown_rows
-from milstore.store.run_reader import KNOWN
+from milstore.store.run_reader import KNOWN, PREDICTION
 from milstore.store.run_writer import RunDraft
 from milstore.store.split_numbers import subsets_of
 
@@ -84,10 +85,22 @@ def write_run(
     cohort = read_cohort(draft.store)
     told = told or told_by_store(cohort, facts.get("split_set"), facts.get("split"))
     checked = checked_tables(**tables, kind=facts.get("attention", "levels"), known=facts.get(KNOWN))
+    _check_kind(checked.tables["predictions"], facts)
     _check_cases(checked.tables["predictions"], told)
     _check_classes(checked.tables["probabilities"], told)
     _check_patches(cohort, checked.attention, checked.tables.get("scores"))
     return commit_checked(draft, facts, checked, weights)
+
+
+def _check_kind(predictions: pa.Table, facts: Mapping[str, Any]) -> None:
+    """DataError unless a prediction, and nothing else, speaks of new cases."""
+    is_new = NEW in predictions["subset"].to_pylist()
+    if is_new != (facts.get("kind") == PREDICTION) and predictions.num_rows:
+        raise DataError(
+            "a run that is no prediction names the subset of its cases: train, val or test"
+            if is_new
+            else f"a prediction speaks of new cases: its subset is {NEW}"
+        )
 
 
 def _check_cases(predictions: pa.Table, told: Told) -> None:

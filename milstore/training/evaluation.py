@@ -208,7 +208,8 @@ def coverage_table(
                 "stain": stain,
                 "slice_idx": slice_idx,
                 "subset": subset,
-                "existing": existing.get((case_id, stain, slice_idx), count),
+                # A patch with a feature may lie on another grid than most.
+                "existing": max(existing.get((case_id, stain, slice_idx), 0), count),
                 "with_feature": count,
                 "trained": trained if subset == "train" else 0,
                 "evaluated": count,

@@ -168,7 +168,7 @@ class Job:
             results = evaluate(training.model, self.bags, training.cases.all, training.device)
         predictions, probabilities = prediction_tables(results, training.cases)
         subset_of = {**training.cases.subset_of, **draft.facts["left_out"]}
-        existing = setup.patch_counts(self.cohort, subset_of)
+        existing = setup.patch_counts(self.cohort, draft.facts["encoder"], subset_of)
         seconds = sum(row["seconds"] for row in training.history) + time.perf_counter() - started
         weights_facts = {name: draft.facts.get(name, []) for name in ("config", "class_names", "stains")}
         weights_facts |= {**self.chosen.facts(), "n_features": self.bags.n_features}

@@ -8,7 +8,7 @@ from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
 from milstore.store.paths import Store
-from milstore.store.run_reader import RECORDED, read_run, run_ids
+from milstore.store.run_reader import PREDICTION, RECORDED, read_run, run_ids
 from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
 from milstore.store.training_lease import TrainingLease
 from milstore.training.config import same_settings
@@ -114,6 +114,11 @@ def finished_since(store: Store, facts: Facts, before: Collection[str]) -> str |
 
 def refuse_recorded(draft: RunDraft) -> None:
     """UsageError if the run is no training of milstore's: another trainer records it, and goes on with it."""
+    if draft.facts.get("kind") == PREDICTION:
+        raise UsageError(
+            f"unfinished run {draft.run_id} is of prediction {draft.facts.get('experiment')}, and no training: the same "
+            "milstore predict command makes it anew"
+        )
     if draft.facts.get("kind") == RECORDED:
         raise UsageError(
             f"unfinished run {draft.run_id} was recorded by another trainer: run that again, and record(…) of the same "

@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 from milstore.errors import ConflictError
 from milstore.models.registry import DEFAULT as DEFAULT_MODEL
-from milstore.store.cohort import Cohort
+from milstore.store.cohort import Cohort, select_cases
+from milstore.store.encoded_patches import existing_by_slice, grid_of, of_grid, without_features
 from milstore.store.features import PackedFeatures
 from milstore.store.fingerprints import data_fingerprint, features_fingerprint
 from milstore.store.names import check_name, named, natural_key
 from milstore.store.paths import Store
-from milstore.store.run_reader import RECORDED
+from milstore.store.run_reader import PREDICTION, RECORDED
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import check_split, split_numbers, subsets_of
 from milstore.store.views import connect, execute
@@ -113,14 +114,10 @@ def plan_split(cohort: Cohort, packed: PackedFeatures, split_set: str, split: in
     )
 
 
-def patch_counts(cohort: Cohort, case_ids: Iterable[str]) -> dict[SliceKey, int]:
-    """Patches that the cohort has of each slice of some cases."""
+def patch_counts(cohort: Cohort, encoder: str, case_ids: Iterable[str]) -> dict[SliceKey, int]:
+    """Patches that the cohort has of each slice of some cases, on the encoder's grid where it has one."""
     wanted = set(case_ids)
-    return {
-        (row["case_id"], row["stain"], row["slice_idx"]): row["n_patches"]
-        for row in cohort.table("slices").to_pylist()
-        if row["case_id"] in wanted
-    }
+    return {key: count for key, count in existing_by_slice(cohort, encoder).items() if key[0] in wanted}
 
 
 def missing_features(cohort: Cohort, packed: PackedFeatures, plans: Iterable[SplitPlan]) -> list[str]:
@@ -128,8 +125,9 @@ def missing_features(cohort: Cohort, packed: PackedFeatures, plans: Iterable[Spl
     plans = list(plans)
     left_out = sorted({case_id for plan in plans for case_id in plan.left_out}, key=natural_key)
     trained = {case_id for plan in plans for case_id in plan.cases.subset_of}
-    existing = sum(patch_counts(cohort, trained).values())
     with_feature = sum(end - first for case_id, (first, end) in packed.case_rows.items() if case_id in trained)
+    wanted = select_cases(of_grid(cohort.table("patches"), grid_of(cohort, packed.encoder)), sorted(trained))
+    existing = with_feature + without_features(wanted, packed.patches).num_rows
     unlabelled = sorted({case_id for plan in plans for case_id in plan.unlabelled}, key=natural_key)
     notes = []
     if unlabelled:
@@ -161,6 +159,8 @@ def experiment_name(store: Store, wanted: str | None, config_json: str, split_se
         return found
     name = check_name(wanted or default_experiment(config_json), "experiment")
     for other in known_runs(store, name):
+        if other["kind"] == PREDICTION:
+            raise ConflictError(f"{name} is the name of a prediction of new cases: choose another --experiment")
         if other["kind"] == RECORDED:
             raise ConflictError(
                 f"experiment {name} holds what another trainer recorded (run {other['run_id']}): choose another --experiment"
