@@ -10,7 +10,8 @@ from PIL import Image
 from scipy import ndimage
 
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, with_case_order
+from milstore.store.cohort_edit import edit_cohort
+from milstore.store.content_hash import with_case_order
 
 TILE = 256
 GRID = {"grid": f"{TILE}px-0.5mpp", "tool": "milstore", "edge": TILE, "mpp": 0.5, "overlap": 0}

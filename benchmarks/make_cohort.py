@@ -18,7 +18,8 @@ import pyarrow as pa
 
 from milstore.ingest.splits import make_splits
 from milstore.store import Store, create_store, open_store
-from milstore.store.cohort import edit_cohort, with_case_order
+from milstore.store.cohort_edit import edit_cohort
+from milstore.store.content_hash import with_case_order
 from milstore.store.features import FeaturePack
 
 STAINS = ("h&e", "melan", "sox10")

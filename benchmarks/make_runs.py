@@ -22,8 +22,10 @@ import pyarrow as pa
 
 from milstore.ingest.splits import make_splits
 from milstore.store import Store, create_store, open_store
-from milstore.store.cohort import edit_cohort, read_cohort, with_case_order
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.commit import commit_run
+from milstore.store.content_hash import with_case_order
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import begin_run
 

@@ -28,7 +28,7 @@ def command(
     """
     from milstore.asking.wall import describe, standing
     from milstore.store import doctor, open_store
-    from milstore.store.cohort import migrate as migrate_store
+    from milstore.store.cohort_edit import migrate as migrate_store
     from milstore.store.findings import DAMAGE, LEFTOVER
 
     opened = open_store(store)

@@ -84,7 +84,8 @@ def launch(
     """Train splits by a launcher, and say how to follow it."""
     from milstore.launching.local import threads_each
     from milstore.launching.planning import plan_launch
-    from milstore.store.cohort import NO_LOCKS, read_cohort
+    from milstore.store.cohort import read_cohort
+    from milstore.store.cohort_edit import NO_LOCKS
     from milstore.store.locks import refuses_locks
     from milstore.store.split_numbers import choose_split_sets
     from milstore.training.progress import Lines

@@ -11,7 +11,7 @@ import pyarrow as pa
 from milstore.asking.ask import ask, ask_sql
 from milstore.asking.selection import Choice
 from milstore.store import Store, open_store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 from tests.waiting import holds_within
 

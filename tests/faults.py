@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from milstore.errors import MilstoreError
 from milstore.store import Store, doctor, open_store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.commit import commit_run
 from milstore.store.features import FeaturePack
 from milstore.store.findings import DAMAGE, LEFTOVER

@@ -13,8 +13,9 @@ import pyarrow as pa
 from milstore.schema.arrow import arrow_schema
 from milstore.store import Store, create_store, open_store
 from milstore.store.catalog import refresh
-from milstore.store.cohort import edit_cohort, with_case_order
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.commit import commit_run
+from milstore.store.content_hash import with_case_order
 from milstore.store.run_writer import RunDraft, begin_run
 
 Patch = tuple[str, str, int, int]

@@ -16,7 +16,8 @@ import pyarrow as pa
 
 from milstore.ingest.cohort_update import put_patches
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, with_case_order
+from milstore.store.cohort_edit import edit_cohort
+from milstore.store.content_hash import with_case_order
 from tests.making import MadeOnce, levels, make_run, make_splits
 
 EDGE = 256

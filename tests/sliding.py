@@ -8,7 +8,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, with_case_order
+from milstore.store.cohort_edit import edit_cohort
+from milstore.store.content_hash import with_case_order
 from tests.making import MadeOnce
 
 CLASSES = ("benign", "high-grade")

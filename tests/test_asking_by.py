@@ -13,7 +13,7 @@ from milstore.charts.render import drawing
 from milstore.cli.main import main
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from tests.making import levels, make_run, make_store
 
 LABELS = {"1": 0, "2": 0, "3": 1, "4": 1, "5": 1}

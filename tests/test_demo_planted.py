@@ -13,7 +13,7 @@ from sklearn.metrics import roc_auc_score
 
 from milstore.asking.ask import ask
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.views import connect
 from tests.making import Patch
 

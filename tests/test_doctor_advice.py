@@ -139,7 +139,8 @@ def spoil_reference(house: House) -> None:
     at = table.column_names.index("case_id")
     pq.write_table(table.set_column(at, table.schema.field(at), case_ids), path)
     manifest = store.manifest()
-    from milstore.store.cohort import content_hash, fingerprint_of
+    from milstore.store.cohort import fingerprint_of
+    from milstore.store.content_hash import content_hash
 
     manifest["tables"]["splits"] |= {
         "sha256": sha256_of(path),

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 from milstore.store import Store, doctor
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check, repair
 from milstore.store.features import FeaturePack
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding

@@ -14,7 +14,9 @@ from milstore.encoders.hed import HedEncoder
 from milstore.errors import DataError
 from milstore.pixels.slide import open_slide
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort, with_case_order
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
+from milstore.store.content_hash import with_case_order
 from milstore.store.features import open_features
 from tests.networks import by_hand, mean_colour
 from tests.test_pixels_slide import noise, pyramid

@@ -16,7 +16,8 @@ from milstore.encoders.network import load_network
 from milstore.errors import ConflictError, DataError, MilstoreError, UsageError
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.features import open_features
 from milstore.store.findings import NOTE
 from milstore.store.leftovers import find_leftovers, repair

@@ -15,7 +15,9 @@ from milstore.exporting.anndata import patch_frame
 from milstore.formats.registry import find_format, recognised
 from milstore.formats.trident_job import MARK
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort, with_case_order
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
+from milstore.store.content_hash import with_case_order
 from milstore.store.features import PLACE, FeaturePack
 from tests.ingesting import contents, milstore
 from tests.making import MadeOnce, levels, make_run, three_case_store

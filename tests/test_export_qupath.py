@@ -14,7 +14,8 @@ from milstore.formats.geojson import read_drawing
 from milstore.ingest.regions import RegionOptions, ingest_regions
 from milstore.pixels.slide_bounds import Begin
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from tests.ingesting import milstore
 from tests.making import levels, make_run, three_case_store
 from tests.slide_store import EDGE, WEIGHTS, add_run, annotation, attended_slides, rectangle, slide_store, write

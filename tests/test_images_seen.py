@@ -11,7 +11,8 @@ from milstore.ingest.patches import ingest_patches
 from milstore.pixels.image_file import SEEN, ImageFile
 from milstore.pixels.pictures import PatchFolder
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.features import open_features
 from tests.ingesting import new_store
 

@@ -16,7 +16,8 @@ from milstore.ingest.importers import FolderOptions, ingest_run_folder
 from milstore.ingest.slide_table import ingest_slides
 from milstore.ingest.splits import ingest_splits
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.split_numbers import subsets_of
 from tests.clam_files import FOLDS, clam_fold, clam_runs, clam_splits, heat_map, heat_map_table

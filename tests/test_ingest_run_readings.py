@@ -22,7 +22,8 @@ from milstore.ingest.patches import ingest_patches
 from milstore.ingest.run_attention import read_attention
 from milstore.ingest.runs import RunReport, ingest_run
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.names import natural_key
 from milstore.store.run_reader import read_run, run_ids
 from tests.ingesting import contents, make_vectors, milstore, new_store

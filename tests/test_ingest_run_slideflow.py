@@ -10,7 +10,7 @@ import pytest
 
 import milstore
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.run_reader import run_ids
 from tests.ingesting import contents
 from tests.ingesting import milstore as command

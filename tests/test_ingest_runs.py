@@ -11,7 +11,7 @@ from milstore.errors import ConflictError, DataError
 from milstore.ingest.runs import ingest_run
 from milstore.store import Store
 from milstore.store.attention import rank_attention
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from tests.ingesting import contents, milstore

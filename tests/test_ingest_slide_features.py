@@ -14,7 +14,8 @@ from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.slide_table import ingest_slides
 from milstore.store import Store, create_store
 from milstore.store.catalog import refresh
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.features import open_features
 from milstore.store.summary import contents as summary

@@ -15,7 +15,8 @@ from milstore.ingest.slide_runs import (
     softmax,
 )
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.slides import Slides
 from tests.sliding import EDGE, PLACES, slide_store
 

@@ -540,7 +540,7 @@ def test_the_command_says_which_options_go_together(
 def test_without_features_there_is_no_position(tmp_path: Path) -> None:
     """A store without features cannot count patches with a vector: no attention, and that is said; weights need some."""
     store = study_store(tmp_path / "store")
-    from milstore.store.cohort import edit_cohort
+    from milstore.store.cohort_edit import edit_cohort
 
     with edit_cohort(store) as edit:
         for name in ("encoders", "packs", "pack_cases"):

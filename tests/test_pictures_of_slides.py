@@ -24,7 +24,7 @@ from milstore.pixels.slide_cache import THUMBNAIL, folder_of
 from milstore.pixels.tiling import TileSettings
 from milstore.report.gallery import tiles
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from tests.drawing import subtitle_of
 from tests.drawn_slides import DAB, HE, drawn, write_slide
 from tests.making import MadeOnce, levels, make_run

@@ -15,7 +15,7 @@ from milstore.ingest.labels import ingest_labels
 from milstore.predicting.arrival import Given, Labels
 from milstore.predicting.predict import predict
 from milstore.store import Store, open_store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.prediction_runs import members, predictions, refuse_parted
 from milstore.store.run_reader import read_run, run_ids

@@ -16,7 +16,8 @@ from milstore.predicting.calls import PredictReport
 from milstore.predicting.predict import predict
 from milstore.predicting.slides import SlidesGiven
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.features import open_features
 from milstore.training.config import TrainingConfig

@@ -12,7 +12,7 @@ from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from tests.drawing import drawn, subtitle_of
 
 TEN = Choice(cases=("10",))

@@ -15,7 +15,7 @@ from milstore.asking.selection import Choice
 from milstore.charts.render import drawing
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from tests.attending import random_store
 from tests.drawing import drawn, subtitle_of
 from tests.making import Patch, levels, make_run, make_store

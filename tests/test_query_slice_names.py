@@ -14,7 +14,7 @@ from milstore.report.gallery import tiles
 from milstore.report.studies import bars
 from milstore.schema.columns import view_text
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.views import connect_bare
 from tests.making import Patch, levels, make_run, make_store
 

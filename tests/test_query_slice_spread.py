@@ -121,7 +121,7 @@ def test_its_chart_of_one_run(three: Store) -> None:
 
 def test_a_store_can_be_asked_without_its_cohort(tmp_path: Path) -> None:
     """A run answers after its case has left the cohort."""
-    from milstore.store.cohort import edit_cohort
+    from milstore.store.cohort_edit import edit_cohort
 
     patches = [("1", "h&e", 0, 0), ("2", "h&e", 0, 0)]
     store = make_store(tmp_path / "left", {"1": 0, "2": 1}, patches)

@@ -20,7 +20,7 @@ from milstore.errors import ConflictError, DataError, UsageError
 from milstore.recording.recording import Recording
 from milstore.store import Store, create_store
 from milstore.store.attention_levels import levels_of_distribution, levels_of_each
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.run_reader import read_run, run_ids
 from tests.making import THREE_PATCHES, make_store

@@ -16,7 +16,7 @@ from milstore.cli.main import main
 from milstore.errors import UsageError
 from milstore.recording.recording import Recording
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.run_reader import read_run
 from milstore.training import train

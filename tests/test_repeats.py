@@ -14,7 +14,8 @@ from milstore.asking.selection import Choice
 from milstore.cli.main import main
 from milstore.errors import Interrupted, UsageError
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.split_numbers import choose_split_set, choose_split_sets, matching_split_sets, place_words
 from milstore.training.experiment import train, train_all

@@ -21,7 +21,7 @@ from milstore.asking.ask import ask, ask_sql, connect_locked
 from milstore.asking.selection import Choice, select
 from milstore.schema.columns import DERIVED, MACROS, columns, view_text
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.engine import make_engine
 from milstore.store.run_reader import with_own_hash
 from milstore.store.views import connect, narrow, put_cohort, with_derived

@@ -15,7 +15,8 @@ from milstore.formats.split_numbering import numbers_in
 from milstore.ingest.runs import ingest_run
 from milstore.ingest.splits import SplitSummary, ingest_splits
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import begin_run
 from milstore.store.views import connect

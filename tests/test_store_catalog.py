@@ -19,7 +19,7 @@ from milstore.schema.tables import METADATA
 from milstore.store import Store
 from milstore.store import catalog_build as building
 from milstore.store.catalog import is_behind, refresh
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.engine import make_engine
 from milstore.store.features import FeaturePack
 from milstore.store.paths import open_store

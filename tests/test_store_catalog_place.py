@@ -148,7 +148,7 @@ def test_large_patch_tables_and_features_are_found_beside_the_file(
     import numpy as np
 
     from milstore.store import catalog_build as building
-    from milstore.store.cohort import edit_cohort
+    from milstore.store.cohort_edit import edit_cohort
     from milstore.store.features import FeaturePack
 
     monkeypatch.setattr(building, "LARGEST_TABLE", 5)

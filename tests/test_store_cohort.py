@@ -8,7 +8,9 @@ import pytest
 from milstore.errors import DataError, StoreError
 from milstore.schema import SCHEMA_VERSION
 from milstore.store import Settings, Store, create_store, open_store
-from milstore.store.cohort import content_hash, edit_cohort, read_cohort, with_case_order
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
+from milstore.store.content_hash import content_hash, with_case_order
 from tests.making import three_without_runs
 
 

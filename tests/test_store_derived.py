@@ -9,7 +9,7 @@ import pytest
 from milstore.cli.main import main
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.derived import LISTING, derived_file, derived_runs, put_derived
 from milstore.store.doctor import check, repair
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE

@@ -12,7 +12,7 @@ import pytest
 from milstore.cli.main import main
 from milstore.errors import StoreError
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check, repair
 from milstore.store.features import FeaturePack
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE, Finding

@@ -12,7 +12,8 @@ from hypothesis.extra import numpy as hnp
 from milstore.errors import DataError, StoreError, UsageError
 from milstore.store import Store
 from milstore.store import background_hash as settling
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.features import PACK, ROWS, VECTORS, FeaturePack, Vectors, open_features, packed_fingerprint
 from milstore.store.findings import DAMAGE

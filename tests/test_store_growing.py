@@ -11,7 +11,9 @@ import pytest
 from milstore.errors import ConflictError
 from milstore.ingest.features import ingest_features
 from milstore.store import Store, open_store
-from milstore.store.cohort import edit_cohort, migrate, read_cohort, with_case_order
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort, migrate
+from milstore.store.content_hash import with_case_order
 from milstore.store.doctor import check
 from milstore.store.feature_reader import open_features
 from milstore.store.features import VECTORS, FeaturePack

@@ -13,7 +13,8 @@ from milstore.asking.ask import ask
 from milstore.cli.main import main
 from milstore.errors import ConflictError
 from milstore.store import Store
-from milstore.store.cohort import NO_LOCKS, edit_cohort, held_file, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import NO_LOCKS, edit_cohort, held_file
 from milstore.store.locks import held, refuses_locks
 from milstore.training.experiment import train, train_all
 from milstore.training.progress import Watcher

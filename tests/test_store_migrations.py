@@ -14,7 +14,8 @@ from milstore.cli.main import main
 from milstore.schema import SCHEMA_VERSION
 from milstore.schema.columns import columns
 from milstore.store import Store, open_store
-from milstore.store.cohort import edit_cohort, migrate, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort, migrate
 from milstore.store.doctor import check
 from milstore.store.findings import NOTE
 from milstore.store.io import write_json

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from milstore.errors import ConflictError, DataError
 from milstore.schema.arrow import empty
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.patch_index import PLACE, places, unknown_rows
 from milstore.store.predicted import prediction_tables

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.store import Store, doctor, lease
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.commit import commit_run
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE
 from milstore.store.lease import Hold, Lease, lease_file, read_lease, refuse_if_alive, write_lease

@@ -296,7 +296,7 @@ def test_several_processes_give_the_same(tmp_path: Path) -> None:
 
 def test_patches_in_pixels_of_slices_are_not_mixed(tmp_path: Path) -> None:
     """A slice whose patches have no places, or places on the slice, does not take patches of the slide."""
-    from milstore.store.cohort import edit_cohort
+    from milstore.store.cohort_edit import edit_cohort
 
     store = slides(tmp_path)
     tile(store, "S1")

@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.features import open_features
 from milstore.training.bags import Float32Rows, coordinates, feature_moments, make_bag
 from milstore.training.data_loading import open_bags

@@ -15,7 +15,8 @@ import torch
 
 from milstore.errors import ConflictError, DataError, Interrupted, StoreError, UsageError
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.run_writer import list_drafts
 from milstore.training import RunResult, TrainingConfig, job, resume, train, train_all
 from milstore.training import experiment as training_experiment

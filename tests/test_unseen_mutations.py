@@ -22,7 +22,8 @@ from milstore.launching.planning import plan_launch
 from milstore.launching.task import Task
 from milstore.store import Store, create_store
 from milstore.store.attention import checked_attention
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.features import FeaturePack, open_features
 from milstore.store.io import write_json, write_whole
 from milstore.store.run_reader import run_ids

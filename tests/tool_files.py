@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from milstore.ingest.slide_table import ingest_slides
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.feature_reader import open_features
 from milstore.store.patch_index import PLACE
 from milstore.store.slides import Slides

@@ -7,7 +7,7 @@ import pyarrow as pa
 import torch
 
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.features import FeaturePack
 from milstore.training.bags import Bag, BagsInMemory, make_bag
 from milstore.training.config import TrainingConfig

@@ -27,7 +27,8 @@ from milstore.ingest.patches import ingest_patches
 from milstore.ingest.splits import ingest_splits
 from milstore.progress import Progress, silent
 from milstore.store import Store, create_store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.io import write_json, write_text, write_whole
 from milstore.store.plain import read_json
 from milstore.workers import mapped

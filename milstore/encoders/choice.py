@@ -13,7 +13,7 @@ from milstore.errors import ConflictError, StoreError, UsageError
 from milstore.pixels.patch_source import PatchPlace, patch_places
 from milstore.schema.arrow import arrow_schema
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.cohort_repair import way_to_repair_pack
 from milstore.store.features import PLACE, is_as_stored, open_features
 from milstore.store.names import clip

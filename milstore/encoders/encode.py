@@ -18,7 +18,8 @@ from milstore.pixels.patch_source import PatchPlace, patch_pixels
 from milstore.pixels.registry import PIXELS
 from milstore.progress import Progress, silent
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit, edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.cohort_stains import follow_settings
 from milstore.store.features import PLACE, FeaturePack
 from milstore.store.names import clip

@@ -12,7 +12,7 @@ from milstore.errors import ConflictError
 from milstore.pixels.image_file import SEEN
 from milstore.progress import Progress, silent
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.features import PLACE, FeaturePack
 
 

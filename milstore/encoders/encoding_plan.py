@@ -11,7 +11,8 @@ from milstore.encoders.preprocessing import size_refused
 from milstore.encoders.shards import Shard, shards_of
 from milstore.errors import DataError, UsageError
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.cohort_stains import follow_settings
 from milstore.store.names import clip
 

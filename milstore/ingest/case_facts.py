@@ -8,7 +8,7 @@ from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.csv_table import TextTable
 from milstore.formats.missing_marks import Marks
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.names import clip
 
 _GROUP = "group_id"

@@ -35,7 +35,8 @@ from milstore.ingest.tool_folder import features_named, refuse_second
 from milstore.ingest.tool_runs import ToolFolder, ToolRun, lines_of_gaps, store_tool_runs
 from milstore.ingest.tool_splits import FoundSplits, OwnSplits, find_splits
 from milstore.store import Store
-from milstore.store.cohort import Cohort, migrate, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import migrate
 from milstore.store.features import PackedFeatures
 from milstore.store.names import check_name, clip, counted, named, natural_key
 from milstore.store.slides import Slides

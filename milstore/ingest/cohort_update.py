@@ -13,8 +13,9 @@ from milstore.ingest.place_numbers import with_numbers
 from milstore.ingest.slices import SliceBook, with_slides
 from milstore.ingest.units import refuse_mixed_units
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit, content_hash
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.cohort_repair import speak_of_others
+from milstore.store.content_hash import content_hash
 from milstore.store.features import is_as_stored, open_features
 from milstore.store.names import clip, counted, named
 from milstore.store.patch_index import PLACE

@@ -14,7 +14,7 @@ from milstore.errors import ConflictError, DataError
 from milstore.ingest.slices import SliceBook
 from milstore.ingest.slide_geometry import CLOSE, Cut
 from milstore.schema.arrow import arrow_schema
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.grids import Grid, round_mpp
 from milstore.store.names import clip, counted, named
 

@@ -37,7 +37,7 @@ from milstore.ingest.unread_names import none_is_read
 from milstore.progress import Progress
 from milstore.store import Store
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import CohortEdit, edit_cohort
+from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.features import FeaturePack, open_features, other_features
 from milstore.store.io import write_text
 from milstore.store.names import clip, named, natural_key

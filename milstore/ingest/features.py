@@ -17,7 +17,8 @@ from milstore.ingest.slice_import import pack_slice_files
 from milstore.ingest.unread_names import left_out
 from milstore.progress import Progress, silent
 from milstore.store import Store
-from milstore.store.cohort import Cohort, CohortEdit, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.cohort_stains import follow_settings
 from milstore.store.encoded_patches import of_grid, without_features
 from milstore.store.features import open_features

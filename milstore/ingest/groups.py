@@ -11,7 +11,7 @@ from milstore.formats.group_file import read_groups
 from milstore.formats.missing_marks import Marks
 from milstore.store import Store
 from milstore.store.case_groups import GroupOf, stored_groups, torn_lines
-from milstore.store.cohort import CohortEdit, edit_cohort
+from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.names import clip, counted, named, natural_key
 
 REBUILT = ("case_groups",)

@@ -3,7 +3,7 @@
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.names import counted
 from milstore.store.patch_index import PLACE
 

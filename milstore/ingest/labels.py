@@ -17,7 +17,8 @@ from milstore.ingest.slide_cases import by_slides
 from milstore.store import Store
 from milstore.store.case_gaps import Gaps, gaps_of
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import CohortEdit, edit_cohort, with_case_order
+from milstore.store.cohort_edit import CohortEdit, edit_cohort
+from milstore.store.content_hash import with_case_order
 from milstore.store.names import clip, counted, named, natural_key
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import list_drafts

@@ -15,7 +15,8 @@ from milstore.ingest.unread_names import left_out, none_is_read
 from milstore.pixels.registry import PIXELS
 from milstore.store import Store
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import CohortEdit, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.names import clip, counted, natural_key
 from milstore.store.slides import Slides
 

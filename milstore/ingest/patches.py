@@ -18,7 +18,8 @@ from milstore.ingest.unread_names import left_out
 from milstore.pixels.image_sizes import image_sizes
 from milstore.progress import Progress, silent
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.io import write_text
 from milstore.store.names import counted, named
 from milstore.store.patch_root import patch_root

@@ -20,7 +20,7 @@ from milstore.ingest.region_report import RegionsReport
 from milstore.pixels.slide_bounds import Begin
 from milstore.schema.arrow import arrow_schema
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit, edit_cohort
+from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.names import clip, natural_key
 from milstore.store.patch_index import PLACE
 from milstore.store.slice_files import FileNames

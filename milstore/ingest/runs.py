@@ -25,7 +25,8 @@ from milstore.ingest.run_attention import read_attention
 from milstore.ingest.run_tables import coverage_table, read_predictions
 from milstore.schema.arrow import empty
 from milstore.store import Store
-from milstore.store.cohort import migrate, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import migrate
 from milstore.store.configuration import refuse_other_configuration
 from milstore.store.features import open_features
 from milstore.store.fingerprints import features_of_split

@@ -40,7 +40,7 @@ from milstore.ingest.slide_facts import put_slide_facts
 from milstore.ingest.slide_geometry import LEVEL0, Placement, place
 from milstore.ingest.understood import Understood
 from milstore.plugins import format_name
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.names import clip, counted, named, natural_key
 from milstore.store.slides import Slide, Slides
 from milstore.workers import Crew

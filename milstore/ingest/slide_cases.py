@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from milstore.formats.csv_table import TextTable
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.names import clip, counted, natural_key
 from milstore.store.slides import Slide, Slides
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from milstore.schema.arrow import arrow_schema
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.slides import Slide
 
 

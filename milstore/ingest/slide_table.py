@@ -21,7 +21,8 @@ from milstore.ingest.slide_numbers import Numbers
 from milstore.schema.arrow import arrow_schema
 from milstore.store import Store
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import CohortEdit, edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.names import clip, counted, named, natural_key
 from milstore.store.paths import real_path
 from milstore.store.settings import Settings

@@ -50,7 +50,8 @@ from milstore.ingest.tool_folder import (
 from milstore.ingest.tool_runs import ToolFolder, ToolRun, lines_of_gaps, store_tool_runs
 from milstore.store import Store
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import Cohort, migrate, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import migrate
 from milstore.store.features import PackedFeatures
 from milstore.store.names import clip, counted, named
 from milstore.store.slides import Slides

@@ -8,7 +8,8 @@ import pyarrow.compute as pc
 
 from milstore.errors import ConflictError
 from milstore.store import Store
-from milstore.store.cohort import edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.names import counted, named
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts

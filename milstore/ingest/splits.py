@@ -22,7 +22,8 @@ from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import Cohort, CohortEdit, edit_cohort
+from milstore.store.cohort import Cohort
+from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.names import check_name, clip, counted, named, natural_key
 from milstore.store.slides import Slides
 

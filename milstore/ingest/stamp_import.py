@@ -27,7 +27,8 @@ from milstore.ingest.tool_folder import (
 from milstore.ingest.tool_runs import ToolFolder, ToolRun, store_tool_runs
 from milstore.store import Store
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import Cohort, migrate, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import migrate
 from milstore.store.names import clip, named
 
 TOOL = "STAMP"

@@ -30,7 +30,8 @@ from milstore.ingest.study_attention import Said, StudyRunAt, look_at_tables
 from milstore.ingest.study_epochs import epoch_table, evaluated_epoch
 from milstore.ingest.study_split import StudySplit, find_split
 from milstore.store import Store
-from milstore.store.cohort import Cohort, migrate, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import migrate
 from milstore.store.configuration import hash_of, plain, refuse_other_configuration
 from milstore.store.fingerprints import features_of_split
 from milstore.store.io import sha256_of

@@ -13,7 +13,7 @@ from milstore.ingest.tile_files import Cut
 from milstore.ingest.tile_work import image_name
 from milstore.pixels.patch_source import LEVEL0
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.grids import Grid
 from milstore.store.names import clip, named
 from milstore.store.slides import Slide, Slides

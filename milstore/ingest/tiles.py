@@ -20,7 +20,8 @@ from milstore.pixels.tiling import TileSettings
 from milstore.progress import Progress, silent
 from milstore.schema.arrow import arrow_schema
 from milstore.store import Store
-from milstore.store.cohort import CohortEdit, edit_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.cohort_stains import follow_settings
 from milstore.store.io import write_text
 from milstore.store.names import clip, counted, named, natural_key, nearest

@@ -23,7 +23,8 @@ from milstore.predicting.storing import (
 from milstore.progress import Progress, silent
 from milstore.schema.columns import NEW
 from milstore.store import predicted
-from milstore.store.cohort import Cohort, migrate, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import migrate
 from milstore.store.features import PackedFeatures, open_features
 from milstore.store.fingerprints import features_fingerprint
 from milstore.store.names import check_name, named, natural_key

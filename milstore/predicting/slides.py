@@ -22,7 +22,8 @@ from milstore.pixels.slide import open_slide
 from milstore.pixels.tiling import TileSettings
 from milstore.progress import Progress
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import Cohort, CohortEdit, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.names import clip, counted, named, natural_key
 from milstore.store.paths import Store
 from milstore.store.slides import Slides

@@ -8,7 +8,8 @@ from typing import Any
 from milstore.errors import ConflictError, UsageError
 from milstore.recording.recording import Recording
 from milstore.schema import CONFIG_VERSION
-from milstore.store.cohort import Cohort, migrate, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import migrate
 from milstore.store.configuration import hash_of, plain, refuse_other_configuration, runs_of, sorted_json
 from milstore.store.features import open_features
 from milstore.store.fingerprints import features_of_split

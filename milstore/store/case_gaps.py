@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from milstore.store.names import clip, counted, named, natural_key, normal_case_id
 
 if TYPE_CHECKING:
-    from milstore.store.cohort import Cohort, CohortEdit
+    from milstore.store.cohort import Cohort
+    from milstore.store.cohort_edit import CohortEdit
 
 _OTHER = re.compile(r"[\W_]+")
 

@@ -12,7 +12,8 @@ from milstore.store.names import clip, counted, matching_case_id, named, natural
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from milstore.store.cohort import Cohort, CohortEdit
+    from milstore.store.cohort import Cohort
+    from milstore.store.cohort_edit import CohortEdit
 
 _CUT = re.compile(r"[+-]?[0-9]([.,][0-9]+)?[eE]\+[0-9]{1,3}|[+-]?[0-9][.,][0-9]+[eE]-?[0-9]{1,3}")
 _LEAD = re.compile(r"([^_]+)_([^_\d].*)", re.DOTALL)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from milstore.errors import StoreError
-from milstore.store.cohort import begin_cohort
+from milstore.store.cohort_edit import begin_cohort
 from milstore.store.io import write_text
 from milstore.store.paths import SETTINGS_FILE, Store, open_store, store_at
 from milstore.store.placeholder import make_placeholder

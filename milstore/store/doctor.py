@@ -25,9 +25,10 @@ from milstore.store.attention import (
     patches_evaluated,
 )
 from milstore.store.catalog import is_behind, made_from, wanted_stamp
-from milstore.store.cohort import Cohort, content_hash, fingerprint_of, read_cohort
+from milstore.store.cohort import Cohort, fingerprint_of, read_cohort
 from milstore.store.cohort_repair import way_to_repair, way_to_repair_pack
 from milstore.store.cohort_stains import check_stains
+from milstore.store.content_hash import content_hash
 from milstore.store.database_lock import PutOff
 from milstore.store.feature_reader import OpenPack
 from milstore.store.features import is_whole, open_features

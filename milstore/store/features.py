@@ -20,7 +20,7 @@ import pyarrow as pa
 from milstore.errors import ConflictError, DataError, StoreError
 from milstore.schema.arrow import arrow_schema
 from milstore.store.background_hash import Settling
-from milstore.store.cohort import CohortEdit
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.feature_reader import (
     PackedFeatures,
     begun_fingerprint,

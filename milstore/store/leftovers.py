@@ -12,7 +12,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from milstore.errors import MilstoreError
-from milstore.store.cohort import locked_cohort, read_cohort
+from milstore.store.cohort import read_cohort
+from milstore.store.cohort_edit import locked_cohort
 from milstore.store.derived import check_derived, derived_runs
 from milstore.store.findings import LEFTOVER, NOTE, Finding
 from milstore.store.lease import read_lease, run_id_of

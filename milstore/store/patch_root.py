@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from milstore.store.cohort import Cohort, CohortEdit
+from milstore.store.cohort import Cohort
+from milstore.store.cohort_edit import CohortEdit
 from milstore.store.paths import Store
 
 

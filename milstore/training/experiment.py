@@ -8,7 +8,8 @@ import torch
 
 from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.schema import CONFIG_VERSION
-from milstore.store.cohort import NO_LOCKS, Cohort, migrate, read_cohort
+from milstore.store.cohort import Cohort, read_cohort
+from milstore.store.cohort_edit import NO_LOCKS, migrate
 from milstore.store.features import PackedFeatures, open_features
 from milstore.store.locks import held, refuses_locks
 from milstore.store.names import named
