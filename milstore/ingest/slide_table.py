@@ -343,9 +343,9 @@ class _Reader:
             label_map = as_classes(self._edit, table.path, column, zip(texts, table.lines, strict=True), self._marks)
         absent = [label for label in label_map if label not in set(texts)]
         if absent:
+            there = sorted(set(texts), key=natural_key)
             raise DataError(
-                f"--map names label {named(absent)}, which no row of {table.path} has in {column}: there are "
-                f"{named(sorted(set(texts), key=natural_key))}"
+                f"--map names label {named(absent)}, which no row of {table.path} has in {column}: there are {named(there)}"
             )
         labelled = Labelled()
         first: dict[str, tuple[str | None, str, int]] = {}

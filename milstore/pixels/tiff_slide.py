@@ -162,7 +162,7 @@ def _rgb(page: Any, part: Any) -> Pixels:
     if part.shape[2] == 3:
         return np.asarray(part, np.uint8)
     opacity = part[..., 3:4].astype(np.float32) / 255
-    return np.rint(part[..., :3] * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    return np.asarray(np.rint(part[..., :3] * opacity + 255 * (1 - opacity)), np.uint8)
 
 
 def _levels(path: Path, file: Any) -> list[Any]:

@@ -63,5 +63,5 @@ class FileNames:
 
     def examples(self) -> str:
         """Some of the names that are known."""
-        known: list[str] = [*self._slides, *self._slices]
-        return named(sorted(known, key=natural_key), 3)
+        known: list[str] = sorted([*self._slides, *self._slices], key=natural_key)
+        return named(known, 3)
