@@ -99,6 +99,7 @@ def test_a_file_a_patch(store: Store, tmp_path: Path, suffix: str, dtype: str, s
         cases_without=(),
         created=0,
         dropped_encoders=(),
+        cases=("7", "52"),
     )
 
 
