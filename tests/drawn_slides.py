@@ -20,15 +20,16 @@ def drawn(width: int, height: int, blobs: Sequence[Blob]) -> np.ndarray:
     pixels = np.full((height, width, 3), GLASS, np.int16)
     for x, y, wide, high, colour in blobs:
         pixels[y : y + high, x : x + wide] = colour
-    noise = np.random.default_rng(width + height).integers(-2, 3, (height, width, 1))
-    return np.clip(pixels + noise, 0, 255).astype(np.uint8)
+    noise = np.random.default_rng(width + height).integers(-2, 3, (128, 128, 1), dtype=np.int16)
+    pixels += np.tile(noise, (-(-height // 128), -(-width // 128), 1))[:height, :width]
+    return np.clip(pixels, 0, 255).astype(np.uint8)
 
 
 def write_slide(path: Path, pixels: np.ndarray, *, mpp: float | None = 1.0) -> Path:
     """A tiled TIFF of two levels, the second a quarter of the first's sides."""
     said = {"resolution": (10_000 / mpp, 10_000 / mpp), "resolutionunit": "CENTIMETER"} if mpp else {}
-    common = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate", "metadata": None}
+    common = {"photometric": "rgb", "tile": (256, 256), "compression": "deflate", "compressionargs": {"level": 1}}
     with tifffile.TiffWriter(path) as file:
-        file.write(pixels, **common, **said)
-        file.write(np.ascontiguousarray(pixels[::4, ::4]), subfiletype=1, **common)
+        file.write(pixels, metadata=None, **common, **said)
+        file.write(np.ascontiguousarray(pixels[::4, ::4]), subfiletype=1, metadata=None, **common)
     return path
