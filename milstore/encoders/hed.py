@@ -129,7 +129,7 @@ def _texture(density: Stack) -> Measured:
     together = np.concatenate(counts, axis=2)
     measured: Measured = {}
     for what in ("contrast", "homogeneity", "energy", "correlation"):
-        of_images = graycoprops(together, what)  # type: ignore[no-untyped-call]
+        of_images = graycoprops(together, what)
         values = of_images.mean(axis=1).reshape(len(levels), len(distances))
         measured |= {f"glcm_{what}{d}": values[:, i] for i, d in enumerate(distances)}
     return measured
