@@ -53,20 +53,24 @@ def draw_slide(path: Path, side: int) -> None:
 
 
 def store_of(folder: Path, slide: Path, side: int) -> Store:
-    """A store in which every tile of the slide is a patch of one slice."""
+    """A store in which every tile of the slide is a patch, and every row of tiles a slice."""
     store = create_store(folder)
-    place = {"case_id": "A", "stain": "h&e", "slice_idx": 0}
+    place = {"case_id": "A", "stain": "h&e"}
     facts = {"slide_id": slide.stem, "case_id": "A", "stain": "h&e", "path": str(slide), "mpp": 0.5}
     patches = [
-        {**place, "patch_idx": number, "x": number % side * TILE, "y": number // side * TILE, "width": TILE}
+        {**place, "slice_idx": row, "patch_idx": column, "x": column * TILE, "y": row * TILE, "width": TILE}
         | {"height": TILE, "unit": "level0", "grid": GRID["grid"]}
-        for number in range(side * side)
+        for row in range(side)
+        for column in range(side)
     ]
     rows = {
         "classes": [{"label": 0, "class_name": "benign"}],
         "grids": [GRID],
         "slides": [facts],
-        "slices": [{**place, "slice_name": "1", "n_patches": len(patches), "slide_id": slide.stem}],
+        "slices": [
+            {**place, "slice_idx": row, "slice_name": f"{row}", "n_patches": side, "slide_id": slide.stem}
+            for row in range(side)
+        ],
         "patches": patches,
     }
     with edit_cohort(store) as edit:
