@@ -21,6 +21,8 @@ from milstore.pixels.slide import open_slide
 from milstore.pixels.tiling import TileSettings
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
+from milstore.store.findings import LEFTOVER
+from milstore.store.leftovers import find_leftovers
 from tests.drawn_slides import GREEN_INK, HE, drawn, write_slide
 
 SETTINGS = TileSettings(mpp=1.0, patch=256)
@@ -306,3 +308,12 @@ def test_patches_in_pixels_of_slices_are_not_mixed(tmp_path: Path) -> None:
         edit.replace("patches", table.set_column(table.column_names.index("unit"), "unit", unit))
     with pytest.raises(ConflictError, match="slide S1 has patches whose coordinates count pixels of the slice"):
         tile(store, "S1")
+
+
+def test_what_a_killed_tiling_left_is_found(tmp_path: Path) -> None:
+    """A half-written file below tiles/ is a leftover that doctor removes; what was cut is none."""
+    store = slides(tmp_path)
+    tile(store, "S2")
+    half = store.root / "tiles" / "S2" / ".cut-0.npz.0.tmp"
+    half.touch()
+    assert [finding.remove for finding in find_leftovers(store, young=0) if finding.kind == LEFTOVER] == [half]

@@ -144,8 +144,9 @@ def _folders(store: Store) -> list[Path]:
     # Of unfinished runs, and of leases.
     drafts = [path for path in entries(store.running) if path.is_dir()]
     derived = [store.derived_folder(run_id) for run_id in derived_runs(store)]
+    slides = [path for path in entries(store.root / "tiles") if path.is_dir()]
     own = [store.root, store.manifest_path.parent, store.root / "patches", store.root / "features", store.runs]
-    return [*own, store.run_folder(NO_RUN), store.running, *drafts, *derived, *launches]
+    return [*own, store.run_folder(NO_RUN), store.running, *drafts, *derived, *slides, *launches]
 
 
 def _encoders_in_use(store: Store) -> set[str]:
