@@ -238,7 +238,7 @@ def delete(
     from milstore.store.removal import delete_run, removable
 
     opened = open_current(store)
-    known = predictions(opened)
+    known = predictions(opened, skip_damaged=True)
     asked = [run_id for text in runs for run_id in (known[text].run_ids if text in known else [text])]
     found = list({run.run_id: run for run in (removable(opened, run_id) for run_id in asked)}.values())
     refuse_parted(opened, [run.run_id for run in found])

@@ -43,15 +43,19 @@ class Prediction:
         return self.means[-1]
 
 
-def predictions(store: Store, read: Read = read_run) -> dict[str, Prediction]:
-    """Every prediction of a store, by name. `read` gives the facts of a run. StoreError if a run cannot be read."""
+def predictions(store: Store, read: Read = read_run, *, skip_damaged: bool = False) -> dict[str, Prediction]:
+    """Every prediction of a store, by name. `read` gives the facts of a run.
+
+    StoreError if a run cannot be read: an older mean must not answer in its place. With `skip_damaged` it is left out, for
+    those who look for damage or delete it.
+    """
     found: dict[str, list[dict[str, Any]]] = {}
     for run_id in run_ids(store):
         try:
             facts = read(store, run_id)
         except StoreError:
             # Deleted while we looked, or damaged.
-            if store.run_folder(run_id).exists():
+            if store.run_folder(run_id).exists() and not skip_damaged:
                 raise
             continue
         if facts.get("kind") == PREDICTION:
@@ -90,7 +94,7 @@ def members(store: Store, mean: str, read: Read = read_run) -> tuple[str, ...]:
 def check_predictions_of(store: Store) -> Iterator[Finding]:
     """What predictions stand on and is no more: a run that a mean is of, or the run whose weights made one."""
     there, where = set(run_ids(store)), store_option(store)
-    for prediction in predictions(store).values():
+    for prediction in predictions(store, skip_damaged=True).values():
         remove = f"remove it by milstore runs delete {prediction.name}{where}"
         for run_id in prediction.run_ids:
             facts = read_run(store, run_id)
@@ -116,7 +120,7 @@ def check_predictions_of(store: Store) -> Iterator[Finding]:
 def refuse_parted(store: Store, run_ids: Collection[str]) -> None:
     """ConflictError if deleting these runs would leave a prediction without a part of it, or without its models."""
     going = set(run_ids)
-    for prediction in predictions(store).values():
+    for prediction in predictions(store, skip_damaged=True).values():
         line = f"milstore runs delete {prediction.name}"
         own = set(prediction.run_ids)
         if own <= going:
