@@ -33,7 +33,7 @@ def test_every_command_of_the_readme_exists() -> None:
 
 
 def _command(words: list[str]) -> list[str]:
-    groups = {"ingest", "splits", "query", "plot", "runs"}
+    groups = {"export", "ingest", "splits", "query", "plot", "runs"}
     return words[: 2 if words[0] in groups and not words[1].startswith("-") else 1]
 
 
