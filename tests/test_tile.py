@@ -4,7 +4,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +23,7 @@ from milstore.store.cohort import read_cohort
 from milstore.store.findings import LEFTOVER
 from milstore.store.leftovers import find_leftovers
 from tests.drawn_slides import GREEN_INK, HE, drawn, write_slide
+from tests.waiting import wait_for
 
 SETTINGS = TileSettings(mpp=1.0, patch=256)
 TWO_PIECES = [(1280, 256, 512, 512, HE), (0, 1024, 768, 256, HE)]
@@ -274,9 +274,9 @@ def test_killed_in_the_middle_it_goes_on(tmp_path: Path) -> None:
         str(store.root),
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    end = time.monotonic() + 60
-    while not list(store.root.glob("tiles/*/cut-*.npz")) and process.poll() is None and time.monotonic() < end:
-        time.sleep(0.005)
+    wait_for(
+        lambda: list(store.root.glob("tiles/*/cut-*.npz")) or process.poll() is not None, "the first slide to be cut"
+    )
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
     done = len(list(store.root.glob("tiles/*/cut-*.npz")))
