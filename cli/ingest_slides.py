@@ -55,6 +55,12 @@ def slides(
             show_default=False,
         ),
     ] = None,
+    new_cases: Annotated[
+        bool,
+        typer.Option(
+            "--new-cases", help="Make cases without a label that the store does not know, though others have labels."
+        ),
+    ] = False,
     tcga: Annotated[
         bool, typer.Option("--tcga", help="The case is the first part of the slide's barcode: TCGA-XX-YYYY.")
     ] = False,
@@ -84,6 +90,7 @@ def slides(
         columns=parse_columns(columns) | {name: column for name, column in asked.items() if column is not None},
         stain=stain,
         tcga=tcga,
+        new_cases=new_cases,
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
         replace=replace,

@@ -197,10 +197,16 @@ def test_an_improbable_resolution_is_named(store: Store) -> None:
 
 
 def test_cases_that_earlier_labels_lack_are_named(store: Store, tmp_path: Path) -> None:
-    """A case that no label names is taken in, with a word."""
+    """A case that no label names may be a mistyped one: it is refused, and taken in with a word where that is said."""
     (tmp_path / "labels.csv").write_text("case_id,label\nA,x\n")
     ingest_labels(store, tmp_path / "labels.csv")
-    report = give(store, "slide,case,stain\nS1,A,he\nS2,B,he\n")
+    before = contents(store)
+    with pytest.raises(
+        DataError, match=r"has 1 case that the store does not know \(B\), and no label of it: correct the ids"
+    ):
+        give(store, "slide,case,stain\nS1,A,he\nS2,B,he\n")
+    assert contents(store) == before
+    report = give(store, "slide,case,stain\nS1,A,he\nS2,B,he\n", new_cases=True)
     assert [line for line in report.lines() if "not known before" in line] == [
         f"not known before, and without a label: 1 case of {store.root.parent / 'slides.csv'} (B)"
     ]

@@ -107,12 +107,13 @@ def ingest_slides(
     tcga: bool = False,
     label_map: Mapping[str, str] | None = None,
     missing: Iterable[str] | None = None,
+    new_cases: bool = False,
     replace: bool = False,
     dry_run: bool = False,
 ) -> SlidesReport:
     """Take in which slide is of which case and stain. Afterwards a file whose stem is a slide's id is that slide's.
 
-    Cases that the store does not know are made. Where the table has labels, they go in as by `ingest_labels`.
+    Cases that the store does not know are made, while no case of it has a label. Where the table has labels, they go in as by `ingest_labels`.
 
     Args:
         store: the store.
@@ -124,12 +125,13 @@ def ingest_slides(
         tcga: the case is what the barcode in a slide's name says.
         label_map: class of each label, as for `ingest_labels`.
         missing: marks of an unknown value: such a cell says nothing.
+        new_cases: make cases that the store does not know, and that no label says anything of, though others have labels.
         replace: take the table's word where the store says otherwise.
         dry_run: say what is understood, and write nothing.
 
     Raises:
         UsageError: it is not said which column a needed thing stands in, or which stain the slides have.
-        DataError: a slide stands there twice, a case is empty, a stain is not of the store, or a number cannot be one.
+        DataError: a slide stands there twice, a case is empty or not known, a stain is not of the store, or a number cannot be one.
         ConflictError: the store says otherwise of a slide, and `replace` is not given; or its patches are of another case,
             stain or slice.
     """
@@ -140,7 +142,7 @@ def ingest_slides(
         raise UsageError("--stain and --stain-column exclude each other: give one")
 
     def given(edit: CohortEdit) -> _Given:
-        reader = _Reader(store.settings, edit, marks, stain, tcga)
+        reader = _Reader(store.settings, edit, marks, stain, tcga, new_cases)
         return reader.of_folder(path) if tcga and path.is_dir() else reader.of_table(path, asked, label_map)
 
     if dry_run:
@@ -168,11 +170,14 @@ def ingest_slides(
 class _Reader:
     """Reads what is said of slides."""
 
-    def __init__(self, settings: Settings, edit: CohortEdit, marks: Marks, stain: str | None, tcga: bool) -> None:
+    def __init__(
+        self, settings: Settings, edit: CohortEdit, marks: Marks, stain: str | None, tcga: bool, new_cases: bool
+    ) -> None:
         self._settings = settings
         self._edit = edit
         self._marks = marks
         self._tcga = tcga
+        self._new_cases = new_cases
         self._stain = stain
         self._ids = CaseIds.of(edit)
 
@@ -324,13 +329,19 @@ class _Reader:
         return None
 
     def _told_strangers(self, path: Path, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Cases that labels which went in before do not have."""
+        """Cases that labels which went in before do not have, where such may be. DataError where they may not: an id may
+        be mistyped."""
         known = self._edit.table("cases").to_pylist()
         labelled = {row["case_id"] for row in known if row["label"] is not None}
         cases = {row[CASE] for row in rows.values()}
         new = sorted(cases - {row["case_id"] for row in known}, key=natural_key)
         if not labelled or not new:
             return []
+        if not self._new_cases:
+            raise DataError(
+                f"{path} has {counted(len(new), 'case')} that the store does not know ({named(new)}), and no label of "
+                f"{'it' if len(new) == 1 else 'them'}: correct the ids, ingest their labels first, or say --new-cases"
+            )
         return [f"not known before, and without a label: {counted(len(new), 'case')} of {path} ({named(new)})"]
 
     def _with_labels(

@@ -257,6 +257,7 @@ def _ingest(store: Store, given: SlidesGiven, table: Path, *, dry_run: bool) -> 
         tcga=given.tcga,
         label_map=given.label_map,
         missing=given.missing,
+        new_cases=True,
         dry_run=dry_run,
     )
 
