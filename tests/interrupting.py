@@ -7,7 +7,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -105,13 +105,17 @@ def signals(folder: Path, store: Store) -> None:
         done(folder, partial(same_numbers, store, experiment, TWIN))
 
 
-def signals_to_all(folder: Path, store: Store) -> None:
+def signals_to_all(
+    folder: Path,
+    store: Store,
+    numbers: Sequence[int] = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2),
+) -> None:
     """The same for --split all in one process, and side by side: each split that had begun is left free, and goes on."""
     both = {"none": ("--split", "all"), "local": ("--split", "all", "--launcher", "local", "--jobs", "2")}
     config = replace(LONG, epochs=80, min_epochs=80)
     done(folder, command(store.root, "twin-all", *both["none"], config=config))
     for launcher, words in both.items():
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        for number in numbers:
             experiment = f"{launcher}-{number}"
             work = command(store.root, experiment, *words, config=config)
             child = begun(folder, store, experiment, slowly(work, 0.01))
@@ -225,7 +229,7 @@ def suspended(folder: Path, store: Store) -> None:
     done(folder, partial(same_numbers, store, "suspended", TWIN))
 
 
-def suspended_at_commit(folder: Path, store: Store, step: int = 6) -> int:
+def suspended_at_commit(folder: Path, store: Store, step: int = 10) -> int:
     """The same for a trainer that is suspended at an operation of its commit. Returns at how many it was."""
     count, at = 0, 1
     while True:
@@ -254,6 +258,7 @@ def suspended_at_commit(folder: Path, store: Store, step: int = 6) -> int:
 SCENARIOS: dict[str, Callable[[Path, Store], Any]] = {
     "signals": signals,
     "signals-to-all": signals_to_all,
+    "a-signal-to-all": partial(signals_to_all, numbers=(signal.SIGTERM,)),
     "twice-side-by-side": twice_side_by_side,
     "twice": twice,
     "contended": contended,

