@@ -1,12 +1,13 @@
 """How fast questions are answered, as ratios to bounds and rivals timed in the same run.
 
-    python -m benchmarks.asking [FOLDER] [--rounds 5] [--only cold,open,composition,rival,charts,report]
+    python -m benchmarks.asking [FOLDER] [--rounds 5] [--only cold,open,verify,composition,rival,charts,report]
 
 FOLDER keeps the stores of many runs, the demo and the rival's files from one time to the next. Every row is printed as
 it is measured; with --page the rows are put into the asking part of docs/performance.md.
 """
 
 import argparse
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -31,6 +32,7 @@ from milstore.charts.save import as_html
 from milstore.errors import UsageError
 from milstore.store import Store, open_store
 from milstore.store.run_reader import run_ids
+from milstore.store.verified import files_of_runs, verify
 from milstore.store.views import connect, literal, path_literal, rows_of_runs
 
 CASE = "46"
@@ -125,6 +127,37 @@ def cold_rows(bench: Bench) -> Iterator[Row]:
         2 * bench.rounds,
     )
     yield ratio_row(timed, "help", "typer", '`milstore --help` / `python -c "import typer"`', 2)
+
+
+def verify_rows(bench: Bench) -> Iterator[Row]:
+    """Comparing what is read with what was stored: all attention of all runs, the first time and later."""
+    store, remembered = bench.large_store, os.environ.get("XDG_CACHE_HOME")
+    files = list(files_of_runs(store, run_ids(store), {"attention"}))
+    size = sum((store.root / each.path).stat().st_size for each in files)
+
+    def first() -> None:
+        with tempfile.TemporaryDirectory() as empty:
+            os.environ["XDG_CACHE_HOME"] = empty
+            verify(store, files)
+
+    def hashed() -> None:
+        for each in files:
+            with (store.root / each.path).open("rb", buffering=0) as stream:
+                hashlib.file_digest(stream, "sha256")
+
+    try:
+        timed = in_rounds({"first": first, "sha256": hashed}, bench.rounds)
+        with tempfile.TemporaryDirectory() as kept:
+            os.environ["XDG_CACHE_HOME"] = kept
+            verify(store, files)
+            later = in_rounds({"later": lambda: verify(store, files) and None}, 3 * bench.rounds)
+    finally:
+        os.environ.pop("XDG_CACHE_HOME")
+        os.environ |= {} if remembered is None else {"XDG_CACHE_HOME": remembered}
+    rows = f"{bench.shape.runs * bench.shape.patches:,} rows of attention ({size / 1e9:.2f} GB, {len(files)} files)"
+    what = f"comparing {rows} with what was stored, the first time / SHA-256 of the same bytes"
+    yield ratio_row(timed, "first", "sha256", what, 1.2)
+    yield seconds_row(later, "later", f"comparing {rows}, later", 0.030)
 
 
 def open_rows(bench: Bench) -> Iterator[Row]:
@@ -290,6 +323,7 @@ def report_rows(bench: Bench) -> Iterator[Row]:
 PARTS: dict[str, Callable[[Bench], Iterator[Row]]] = {
     "cold": cold_rows,
     "open": open_rows,
+    "verify": verify_rows,
     "composition": composition_rows,
     "rival": rival_rows,
     "charts": charts_rows,

@@ -42,7 +42,7 @@ def test_every_part_gives_its_rows(
     asking.main([str(toy.root.parent), *TOY, "--rounds", "1"])
     out, _ = capsys.readouterr()
     rows = [line for line in out.splitlines() if line.startswith("| ")][2:]
-    assert len(rows) == 3 + 3 + 4 + 4 + 4 + 1
+    assert len(rows) == 3 + 3 + 2 + 4 + 4 + 4 + 1
     assert all(line.count(" | ") == 4 for line in rows)
     assert "not drawn: slice-map" in out
 
