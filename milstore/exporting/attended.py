@@ -1,27 +1,17 @@
 """The attention of the run, or of the experiment, that answers: a row a patch, for exports."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import pyarrow as pa
 
-from milstore.asking.ask import connect_locked
-from milstore.asking.selection import Choice, known_cases, select
-from milstore.asking.verifying import verify_read
+from milstore.asking.selection import Choice
+from milstore.exporting.attended_patches import ask_attended
 from milstore.store import Store
-from milstore.store.broken_files import reading
-from milstore.store.views import narrow
 
 COLUMNS = ("stain_attention", "slice_attention", "patch_attention", "effective_attention", "times_even", "rank")
 """What is said of a patch, beside the run that says it; times_even: how many times the even share of its case's patches."""
 
-_SQL = """
-select
-    case_id, stain, slice_idx, patch_idx, run_id, stain_attention, slice_attention, patch_attention, effective_attention,
-    effective_attention::double * n_patches as times_even, rank
-from attention
-join selection using (run_id, case_id)
-order by case_id, stain, slice_idx, patch_idx, run_id
-"""
+_PLACE = ("case_id", "stain", "slice_idx", "patch_idx", "run_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +32,6 @@ def attention_of(store: Store, choice: Choice) -> Attended:
         UsageError: there is no such run, experiment or case, or the run has no attention.
         StoreError: the store holds no finished run.
     """
-    with reading(store):
-        con = connect_locked(store, _SQL)
-        choice = replace(choice, cases=known_cases(con, store, choice.cases))
-        selection = select(con, store, choice, needs_attention=True)
-        narrow(con, store, _SQL, selection.answering, selection.cases, selection.hidden)
-        told = verify_read(con, store, _SQL, selection.runs)
-        table = con.execute(_SQL).to_arrow_table()
-    return Attended(table, selection.title, (*selection.notes, *told))
+    result = ask_attended(store, choice)
+    table = result.arrow().select([*_PLACE, *COLUMNS]).sort_by([(name, "ascending") for name in _PLACE])
+    return Attended(table, result.title, tuple(result.notes))

@@ -7,6 +7,7 @@ from typing import Any
 
 from milstore import queries
 from milstore.asking.ask import ask_query
+from milstore.asking.result import Result
 from milstore.asking.selection import Choice
 from milstore.errors import UsageError
 from milstore.store import Store
@@ -24,6 +25,12 @@ class AttendedPatches:
     notes: list[str]
 
 
+def ask_attended(store: Store, choice: Choice, values: Mapping[str, Any] | None = None) -> Result:
+    """The question behind all exports of attention. Arguments and errors are those of `milstore.asking.ask.ask`."""
+    text = files("milstore.exporting").joinpath("attended_patches.sql").read_text(encoding="utf-8")
+    return ask_query(store, queries.parse("attended_patches", text), choice, values)
+
+
 def attended_patches(store: Store, choice: Choice, values: Mapping[str, Any] | None = None) -> AttendedPatches:
     """What the runs of a choice gave to the patches of its cases.
 
@@ -35,8 +42,7 @@ def attended_patches(store: Store, choice: Choice, values: Mapping[str, Any] | N
     Raises:
         UsageError: several runs answer for a case; and as `milstore.asking.ask.ask` does.
     """
-    text = files("milstore.exporting").joinpath("attended_patches.sql").read_text(encoding="utf-8")
-    result = ask_query(store, queries.parse("attended_patches", text), choice, values)
+    result = ask_attended(store, choice, values)
     rows = result.records()
     runs: dict[str, set[str]] = {}
     for row in rows:
