@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from milstore.cli.options import StoreOption
+from milstore.cli.options import KeepOption, StoreOption, kept
 from milstore.cli.output import say
 from milstore.cli.store_access import open_current
 
@@ -68,6 +68,7 @@ def slides(
         str | None,
         typer.Option("--map", help="Class of each label, such as 1=benign,3=high-grade.", show_default=False),
     ] = None,
+    keep: KeepOption = None,
     missing: Annotated[
         str | None,
         typer.Option("--missing", help="Marks of an unknown value, such as NA,None.", show_default=False),
@@ -91,6 +92,7 @@ def slides(
         stain=stain,
         tcga=tcga,
         new_cases=new_cases,
+        keep=kept(keep),
         label_map=None if label_map is None else parse_map(label_map),
         missing=parse_missing(missing),
         replace=replace,

@@ -323,3 +323,17 @@ def test_images_of_a_slide_s_patches(store: Store, tmp_path: Path, capsys: pytes
     assert [row["slide_id"] for row in read_cohort(store).table("slices").to_pylist()] == ["S1", "S2"]
     assert milstore(store, "ingest", "patches", folder) == 0
     assert "nothing changed" in capsys.readouterr().err
+
+
+def test_further_columns_are_kept_of_cases(store: Store) -> None:
+    """`keep` keeps columns as attributes of the cases; slides of one case that disagree are refused, with all kept out."""
+    table = "slide,case,stain,site,batch\nS1,A,he,Leeds,one\nS2,A,he,Leeds,two\nS3,B,he,,one\n"
+    before = contents(store)
+    with pytest.raises(DataError, match="says of case A in batch both 'one' and 'two'"):
+        give(store, table, keep=["site", "batch"])
+    assert contents(store) == before
+    report = give(store, table, keep=["site"])
+    assert report.not_understood == ("batch",)
+    assert read_cohort(store).table("case_attributes").to_pylist() == [
+        {"case_id": "A", "name": "site", "value": "Leeds"}
+    ]

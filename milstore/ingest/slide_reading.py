@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ class GivenSlides:
     wanted: list[str] = field(default_factory=list)
     """The classes of the labels, in their order."""
     notes: list[str] = field(default_factory=list)
+    table: TextTable | None = None
+    """The table, where there is one."""
 
 
 class SlideReader:
@@ -116,7 +118,7 @@ class SlideReader:
         notes += _told_barcodes(rows) if self._tcga else []
         # A table that labels its cases itself need not wait for labels.
         notes += self._told_strangers(path, rows) if LABEL not in columns.of and not self._tcga else []
-        given = GivenSlides(rows, columns, notes=notes)
+        given = GivenSlides(rows, columns, notes=notes, table=table)
         return given if LABEL not in columns.of else self._with_labels(given, table, label_map, line_of)
 
     def _says_nothing(self, text: str) -> bool:
@@ -254,7 +256,7 @@ class SlideReader:
         if left_out:
             words = [f"{clip(text)!r} ({counted(count, 'slide')})" for text, count in left_out.items()]
             given.notes.append(f"without a label here, which the map lacks: {named(words)}")
-        return GivenSlides(given.rows, given.columns, labelled, list(dict.fromkeys(label_map.values())), given.notes)
+        return replace(given, labelled=labelled, wanted=list(dict.fromkeys(label_map.values())))
 
 
 def _told_barcodes(rows: Iterable[str]) -> list[str]:

@@ -1,7 +1,7 @@
 """Slides: which one is of which case and stain, from one table or from names that say it."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import pyarrow as pa
 
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.missing_marks import Marks
+from milstore.ingest.case_facts import put_case_facts
 from milstore.ingest.labels import REBUILT, put_labels, told_unknown, write_cases
 from milstore.ingest.slide_cases import without_patches
 from milstore.ingest.slide_columns import CASE, SLIDE, STAIN
@@ -89,6 +90,7 @@ def ingest_slides(
     label_map: Mapping[str, str] | None = None,
     missing: Iterable[str] | None = None,
     new_cases: bool = False,
+    keep: Sequence[str] = (),
     replace: bool = False,
     dry_run: bool = False,
 ) -> SlidesReport:
@@ -107,6 +109,7 @@ def ingest_slides(
         label_map: class of each label, as for `ingest_labels`.
         missing: marks of an unknown value: such a cell says nothing.
         new_cases: make cases that the store does not know, and that no label says anything of, though others have labels.
+        keep: further columns of the table, kept as attributes of the cases (see `milstore.ingest.case_facts`).
         replace: take the table's word where the store says otherwise.
         dry_run: say what is understood, and write nothing.
 
@@ -130,11 +133,13 @@ def ingest_slides(
         edit = CohortEdit(read_cohort(store))
         found = given(edit)
         new, corrected = _put(edit, found, path, replace=replace)
-        return _report(path, found, new, corrected, [*found.notes], dry_run=True)
+        _keep(edit, found, keep, marks, replace=replace)
+        return _report(path, found, new, corrected, [*found.notes], kept=keep, dry_run=True)
     rebuild = (*SLIDES_REBUILT, *REBUILT) if replace else ()
     with edit_cohort(store, rebuild=rebuild) as edit:
         found = given(edit)
         new, corrected = _put(edit, found, path, replace=replace)
+        _keep(edit, found, keep, marks, replace=replace)
         if found.labelled is not None:
             put = put_labels(edit, found.labelled, found.wanted, str(path), replace=replace)
             found.notes.extend(told_unknown(put.unknown, put.kept))
@@ -145,7 +150,16 @@ def ingest_slides(
         empty = without_patches(Slides(edit), edit.table("slices")["slide_id"].to_pylist())
         if empty and edit.table("slices").num_rows:
             found.notes.append(f"without patches: {counted(len(empty), 'slide')} ({named(empty)})")
-    return _report(path, found, new, corrected, [*found.notes, *edit.notes], changed=edit.changed)
+    return _report(path, found, new, corrected, [*found.notes, *edit.notes], kept=keep, changed=edit.changed)
+
+
+def _keep(edit: CohortEdit, given: GivenSlides, keep: Sequence[str], marks: Marks, *, replace: bool) -> None:
+    """Keep columns of the table as attributes of the cases, which are in the edit already."""
+    if not keep:
+        return
+    if given.table is None or CASE not in given.columns.of:
+        raise UsageError("--keep needs a table with a column of cases: name it by --case-column")
+    put_case_facts(edit, given.table, given.columns.of[CASE], keep, None, marks, replace=replace)
 
 
 def _put(edit: CohortEdit, given: GivenSlides, path: Path, *, replace: bool) -> tuple[int, list[str]]:
@@ -213,6 +227,7 @@ def _report(
     corrected: list[str],
     notes: list[str],
     *,
+    kept: Sequence[str] = (),
     changed: bool = False,
     dry_run: bool = False,
 ) -> SlidesReport:
@@ -225,7 +240,7 @@ def _report(
         cases=len({row[CASE] for row in found.rows.values()}),
         stains=stains,
         understood=dict(found.columns.of),
-        not_understood=found.columns.left,
+        not_understood=tuple(name for name in found.columns.left if name not in kept),
         new=new,
         corrected=tuple(sorted(corrected, key=natural_key)),
         labels={name: labels[name] for name in found.wanted},
