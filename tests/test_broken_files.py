@@ -100,12 +100,15 @@ def test_what_is_no_file_in_the_store(place: Place, name: str, kind: str, capsys
 
 
 PROGRAM = """
-import os, sys, json, contextlib, io, multiprocessing
+import os, sys, json, contextlib, importlib, io, multiprocessing, pkgutil
 from concurrent.futures import ProcessPoolExecutor
-from milstore import workers
+from milstore import formats, workers
 from tests.broken import *
 # Forked: what is started afresh could not import the libraries.
 workers.ProcessPoolExecutor = lambda jobs, mp_context, **more: ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"))
+for module in pkgutil.iter_modules(formats.__path__, "milstore.formats."):
+    # Workers import some alone, and what is root's cannot be read by them.
+    importlib.import_module(module.name)
 root = Path(sys.argv[1])
 store = open_store(root / "store")
 prepared = {}

@@ -141,7 +141,9 @@ def ask_query(
             return _ask(store, query, Choice(experiment=experiment), values, timeout, None)
 
         # Beside some cases that are asked for, or a group of them, a whole internal test says nothing.
-        return of_prediction(store, choice.prediction, query, result, None if choice.cases or choice.group else internal)
+        return of_prediction(
+            store, choice.prediction, query, result, None if choice.cases or choice.group else internal
+        )
 
 
 def _ask(
