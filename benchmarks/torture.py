@@ -101,7 +101,13 @@ def tests(*words: str) -> ElementTree.Element:
         return ElementTree.parse(report).getroot()
 
 
-STORES = ("tests/test_store_foreign_input.py", "tests/test_broken_in_store.py", "tests/test_store_catalog_foreign.py")
+STORES = tuple(
+    f"tests/test_{name}.py"
+    for name in (
+        *("store_foreign_input", "broken_in_store", "store_catalog_foreign", "store_strangers", "store_verified"),
+        *("odd_files", "names_travel", "names_and_cells"),
+    )
+)
 """Tests of stores that somebody else made or spoiled."""
 
 
@@ -233,7 +239,8 @@ left is still a file of its kind, it was read.
 
 Of files *within* a store, each kind was emptied, cut, filled with noise, or given other JSON, other columns and other types
 (also with a hash that fits), and a pipe, a link to elsewhere, JSON that is too deep and a file of 10 GB were put in its
-place; databases held views, macros and defaults that are programs, and tables under milstore's names: of {stores["stores"]} such
+place; databases held views, macros and defaults that are programs, and tables under milstore's names; bits were flipped;
+and names were scripts, control characters and paths: of {stores["stores"]} such
 stores every command that reads answered, or ended in a line that names the file and what repairs it, and nothing of them was run.
 
 ## Hostile SQL
