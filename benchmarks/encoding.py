@@ -6,9 +6,6 @@ A slide of side x side tiles is drawn; start-up (importing, loading the network)
 into the encoding part of docs/performance.md.
 """
 
-import argparse
-import os
-import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,7 +18,8 @@ import openslide
 from onnx import TensorProto, helper, numpy_helper, save
 
 from benchmarks.drawn_slide import TILE, draw_slide, store_of
-from benchmarks.page import HEAD, Row, machine, put_on_page, table
+from benchmarks.page import Row
+from benchmarks.slide_timing import time_on_slide
 from milstore.encoders.computing import compute
 from milstore.encoders.encoder_folder import EncoderFolder, read_encoder_folder
 from milstore.encoders.encoding_plan import BATCH, FolderOptions, plan_encoding
@@ -150,28 +148,16 @@ def rows_of(folder: Path, side: int, rounds: int) -> Iterator[Row]:
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(tempfile.gettempdir()) / "milstore-benchmarks" / "encoding"
-    parser.add_argument("folder", type=Path, nargs="?", default=default)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--side", type=int, default=46)
-    parser.add_argument("--page", action="store_true", help="put the table into docs/performance.md")
-    options = parser.parse_args(words)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    load = os.getloadavg()[0]
-    print(HEAD)
-    with tempfile.TemporaryDirectory(prefix="timed-", dir=options.folder) as place:
-        rows = []
-        for row in rows_of(Path(place), options.side, options.rounds):
-            print(row, flush=True)
-            rows.append(row)
-    about = (
-        f"{machine('onnxruntime', 'openslide-python')}; {options.rounds} rounds of {PARTS} parts in turns; load average {load:.1f} before "
-        f"and {os.getloadavg()[0]:.1f} after."
+    time_on_slide(
+        words,
+        doc=__doc__,
+        name="Encoding",
+        rows_of=rows_of,
+        rounds=3,
+        packages=("onnxruntime", "openslide-python"),
+        how=f" of {PARTS} parts in turns",
+        notes=NOTES,
     )
-    print(f"\n{about}")
-    if options.page:
-        put_on_page("Encoding", table(about, rows, NOTES))
 
 
 if __name__ == "__main__":

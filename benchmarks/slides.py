@@ -6,10 +6,7 @@ A slide of side x side tiles is drawn. Both read by as many threads as there are
 With --page the rows are put into docs/performance.md.
 """
 
-import argparse
-import os
 import statistics
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +17,8 @@ import numpy as np
 import openslide
 
 from benchmarks.drawn_slide import TILE, draw_slide
-from benchmarks.page import HEAD, Row, machine, put_on_page, table
+from benchmarks.page import Row
+from benchmarks.slide_timing import time_on_slide
 from milstore.pixels.patch_source import PatchPlace, patch_pixels
 from milstore.processors import processors
 
@@ -85,26 +83,16 @@ def rows_of(folder: Path, side: int, rounds: int) -> Iterator[Row]:
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = Path(tempfile.gettempdir()) / "milstore-benchmarks" / "slides"
-    parser.add_argument("folder", type=Path, nargs="?", default=default)
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--side", type=int, default=46)
-    parser.add_argument("--page", action="store_true", help="put the table into docs/performance.md")
-    options = parser.parse_args(words)
-    options.folder.mkdir(parents=True, exist_ok=True)
-    load = os.getloadavg()[0]
-    print(HEAD)
-    with tempfile.TemporaryDirectory(prefix="timed-", dir=options.folder) as place:
-        rows = []
-        for row in rows_of(Path(place), options.side, options.rounds):
-            print(row, flush=True)
-            rows.append(row)
-    about = (
-        f"A slide of {options.side}² tiles. {machine('openslide-python', 'openslide-bin', 'pillow')}; load {load:.1f}."
+    time_on_slide(
+        words,
+        doc=__doc__,
+        name="Slides",
+        rows_of=rows_of,
+        rounds=5,
+        packages=("openslide-python", "openslide-bin", "pillow"),
+        how="",
+        notes=NOTES,
     )
-    if options.page:
-        put_on_page("Slides", table(about, rows, NOTES))
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def test_a_file_says_its_tiles_in_micrometres(tmp_path: Path) -> None:
         (without("unit", "stamp_version"), [[256, 0], [0, 128]], [[256, 0], [0, 128]], 128, 256),
         (OLD | {"tile_size": 224}, [[448, 0], [0, 224]], [[512, 0], [0, 256]], 256, 224),
         (OLD, [[448, 0], [0, 224]], [[512, 0], [0, 256]], 256, 224),
-        (OLD, [[448, 672], [448, 672]], [[512, 768], [512, 768]], 256, 224),
+        (OLD, [[448, 672]], [[512, 768]], 256, 224),
     ],
     ids=["tile_size", "no unit beside tile_size_um", "first version", "no attribute", "no neighbours"],
 )
@@ -70,7 +70,7 @@ def test_earlier_versions_are_read_by_their_own_units(
     tmp_path: Path, said: Mapping[str, Any], coords: Any, in_um: Any, edge: float, pixels: int
 ) -> None:
     """`tile_size` is micrometres where the unit is, and without a unit 224 of a file's are 256 µm, which is told."""
-    layout = StampSlice().layout(file(tmp_path, said, coords))
+    layout = StampSlice().layout(file(tmp_path, said, coords, FEATS[: len(coords)]))
     assert layout.xy is not None and layout.xy.tolist() == in_um
     assert (layout.patch_um, layout.patch_px) == (edge, pixels)
     assert [note[:26] for note in layout.notes] == (["STAMP files without a unit"] if edge == 256 else [])
@@ -80,8 +80,10 @@ def test_a_slide_without_tiles_and_other_numbers(tmp_path: Path) -> None:
     """No tile at all is a layout of no rows; numbers of the other byte order come as the numbers that they are."""
     none = StampSlice().layout(file(tmp_path, STAMP_SAYS, np.empty((0, 2)), np.empty((0, 3), np.float16)))
     assert (none.rows, none.width) == (0, 3)
-    swapped = file(tmp_path, STAMP_SAYS, feats=FEATS.astype(">f4"))
-    assert StampSlice().vectors(swapped).tolist() == FEATS.tolist()
+    # A batch axis says nothing.
+    for feats in (FEATS.astype(">f4"), FEATS[None]):
+        same = file(tmp_path, STAMP_SAYS, feats=feats)
+        assert (StampSlice().layout(same).rows, StampSlice().vectors(same).tolist()) == (2, FEATS.tolist())
 
 
 @pytest.mark.parametrize(
@@ -94,9 +96,11 @@ def test_a_slide_without_tiles_and_other_numbers(tmp_path: Path) -> None:
         (STAMP_SAYS | {"tile_size_um": -1.0}, [[0, 0], [1, 1]], FEATS, "has tile_size_um '-1.0', which is no size"),
         (OLD, [[512, 0], [0, 0]], FEATS, "names no unit, and its tiles lie 512 apart"),
         (OLD, [[3, 0], [0, 0]], FEATS, "names no unit, and its tiles lie 3 apart"),
-        (STAMP_SAYS, [[0, 0]], FEATS, r"has 2 feats and coords of shape \(1, 2\)"),
+        (STAMP_SAYS, [[0, 0]], FEATS, "has 2 features and 1 coords: it does not say which patch each is of"),
         (STAMP_SAYS, [[0, 0], [1, 1]], FEATS.astype(int), "has feats of shape .* and type int64: they must be floats"),
-        (STAMP_SAYS, [[0, 0], [1, 1]], FEATS[None], r"has feats of shape \(1, 2, 3\)"),
+        (STAMP_SAYS, [[0, 0], [1, 1]], FEATS[:, None], r"has feats of shape \(2, 1, 3\)"),
+        (STAMP_SAYS, [[0, 0], [0, 0]], FEATS, "has the patch at x 0, y 0 2 times"),
+        (STAMP_SAYS, [[0, 0], [1, np.nan]], FEATS, "has coords that are NaN or infinity"),
     ],
 )
 def test_what_cannot_be_is_refused_by_name(

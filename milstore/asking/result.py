@@ -150,9 +150,10 @@ class _Part(Result):
         at = [self._of.columns.index(name) for name in self._names]
         return list(self._names), [tuple(row[i] for i in at) for row in self._of.rows()]
 
-    def answer(self) -> list[str]:
-        """The answer in sentences, where the question has more to say than its rows; none of a question without such."""
-        return self._answer(self.records()) if self._answer is not None else []
+    @property
+    def asked(self) -> Asked | None:
+        """None: the statement has all columns."""
+        return None
 
     @cached_property
     def _table(self) -> "pa.Table":

@@ -15,18 +15,18 @@ import numpy as np
 import numpy.typing as npt
 
 from milstore.errors import DataError, UsageError
-from milstore.formats.csv_table import file_size
 from milstore.formats.hdf5 import opened_hdf5
 from milstore.formats.interface import Layout, Vectors, reported
 from milstore.formats.pt_shapes import is_matrix
 from milstore.formats.pt_vector import PT_FILES, is_bag, pickled
 from milstore.formats.tool_h5 import (
     Declared,
+    SlideH5,
     declared_features,
     found_in,
     number_attribute,
+    opened_whole,
     read_coords,
-    read_features,
     text_attribute,
 )
 from milstore.formats.trident_job import MARK
@@ -42,10 +42,8 @@ _NO_PLACES = (
 )
 
 
-class ClamSlice:
+class ClamSlice(SlideH5):
     """A slide a file, by CLAM: HDF5 with features (N, D) and coords (N, 2) in level-0 pixels, without attributes."""
-
-    endings = ("h5", "hdf5")
 
     def recognises(self, path: Path) -> bool:
         """An HDF5 file with nothing but `features` and `coords`, and no attribute."""
@@ -69,9 +67,7 @@ class ClamSlice:
             DataError: one is damaged or of another tool, or the two are not of the same patches.
             UsageError: the companion's folder has no file of this slide.
         """
-        if not file_size(path, "a file of features"):
-            raise DataError(f"{path} is empty: make it anew")
-        with reported(path), opened_hdf5(path) as file:
+        with opened_whole(path) as file:
             if not {"features", "coords"} <= set(file) or MARK in file["coords"].attrs:
                 raise DataError(
                     f"{path} is not of CLAM: it holds {found_in(file)}, and not features (N, D) and coords (N, 2) alone"
@@ -86,11 +82,6 @@ class ClamSlice:
                 "CLAM; name the folder that these features were made from by --companion"
             )
         return _layout(declared, xy, patches, path)
-
-    def vectors(self, path: Path) -> Vectors:
-        """The vectors (N, D), in the order of the file's rows."""
-        with reported(path), opened_hdf5(path) as file:
-            return read_features(file, "features", path)
 
 
 class ClamPt:

@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from milstore.errors import DataError
-from milstore.formats.csv_table import file_size
-from milstore.formats.hdf5 import check_filled, opened_hdf5, own_dataset, read_whole
-from milstore.formats.interface import Layout, Vectors, reported
-from milstore.formats.slice_arrays import LARGEST
+from milstore.formats.hdf5 import opened_hdf5
+from milstore.formats.interface import Layout
+from milstore.formats.tool_h5 import SlideH5, declared_features, opened_whole, read_coords
 from milstore.store.names import clip
 
 _OLD_UM = 256.0
@@ -19,10 +18,11 @@ _OLD_PX = 224
 """The same in pixels; the coordinates of such files are counted in these pixels."""
 
 
-class StampSlice:
+class StampSlice(SlideH5):
     """STAMP, a slide a file: HDF5 with feats (N, D) and coords (N, 2) in micrometres."""
 
     endings = ("h5",)
+    features = "feats"
 
     def recognises(self, path: Path) -> bool:
         """An HDF5 file with `feats`, as no other tool calls them."""
@@ -35,23 +35,21 @@ class StampSlice:
         Raises:
             DataError: it is damaged, has no features of tiles, or does not say in what unit its coordinates are.
         """
-        if not file_size(path, "a file of features"):
-            raise DataError(f"{path} is empty: make it anew")
-        with reported(path), opened_hdf5(path) as file:
+        with opened_whole(path) as file:
             said = {name: _plain(value) for name, value in file.attrs.items()}
             _check_kind(path, said)
-            (rows, width), dtype = _declared(path, file)
-            coords = read_whole(own_dataset(file, "coords", path), "coords", path)
-            check_filled(file["coords"], coords, "coords", path)
-        coords = coords.astype(np.float64)
+            if "coords" not in file:
+                raise DataError(f"{path} has feats and no coords: these are no features of tiles, extract them again")
+            declared = declared_features(file, self.features, path)
+            coords = read_coords(file, "coords", path, declared.rows).astype(np.float64)
         size_um, scale, notes = _tile_size(path, said, coords)
         px = said.get("tile_size_px") or (_OLD_PX if scale != 1 else None)
         edge_px = None if px is None else round(_number(path, "tile_size_px", px))
         version, extractor = said.get("stamp_version"), said.get("extractor")
         return Layout(
-            rows=rows,
-            width=width,
-            half=dtype == np.float16,
+            rows=declared.rows,
+            width=declared.width,
+            half=declared.half,
             xy=coords * scale,
             unit="um",
             patch_size=size_um,
@@ -63,14 +61,6 @@ class StampSlice:
             encoder=None if extractor is None else clip(str(extractor)),
             notes=notes,
         )
-
-    def vectors(self, path: Path) -> Vectors:
-        """The vectors (N, D), in the order of the file's rows."""
-        with reported(path), opened_hdf5(path) as file:
-            dataset = own_dataset(file, "feats", path)
-            values = read_whole(dataset, "feats", path)
-            check_filled(dataset, values, "feats", path)
-            return values
 
 
 def _plain(value: Any) -> Any:
@@ -95,21 +85,6 @@ def _check_kind(path: Path, said: dict[str, Any]) -> None:
             f"{path} holds features of feat_type {clip(str(kind), 30)!r}, one vector for the whole: name the folder of the "
             "features of tiles that STAMP made them from"
         )
-
-
-def _declared(path: Path, file: Any) -> tuple[tuple[int, int], np.dtype[Any]]:
-    """Shape and type of the features. DataError if they, or the coordinates, are none."""
-    if "coords" not in file:
-        raise DataError(f"{path} has feats and no coords: these are no features of tiles, extract them again")
-    feats, coords = (own_dataset(file, name, path) for name in ("feats", "coords"))
-    shape, dtype = feats.shape, feats.dtype
-    if len(shape) != 2 or not shape[1] or dtype.kind != "f":
-        raise DataError(f"{path} has feats of shape {shape} and type {dtype}: they must be floats (N, D)")
-    if coords.shape != (shape[0], 2) or coords.dtype.kind not in "iuf":
-        raise DataError(f"{path} has {shape[0]} feats and coords of shape {coords.shape}: they must be ({shape[0]}, 2)")
-    if feats.size * dtype.itemsize > LARGEST:
-        raise DataError(f"{path} declares feats of shape {shape}: that is too large for one slide")
-    return (shape[0], shape[1]), dtype
 
 
 def _tile_size(

@@ -1,6 +1,8 @@
 """HDF5 files of other tools: features and coordinates under the tool's own names, checked before they are read."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +11,36 @@ import numpy as np
 import numpy.typing as npt
 
 from milstore.errors import DataError
-from milstore.formats.hdf5 import check_filled, own_dataset, read_whole
-from milstore.formats.interface import Vectors
+from milstore.formats.csv_table import file_size
+from milstore.formats.hdf5 import check_filled, opened_hdf5, own_dataset, read_whole
+from milstore.formats.interface import Vectors, reported
 from milstore.formats.npy import is_bfloat16
 from milstore.formats.slice_arrays import LARGEST
 from milstore.store.names import clip, named
 
 _SHOWN = 5
+
+
+@contextmanager
+def opened_whole(path: Path) -> Iterator[Any]:
+    """An open `h5py.File`. DataError, naming it, if it is empty, no HDF5, or what is read in the block is damaged."""
+    if not file_size(path, "a file of features"):
+        raise DataError(f"{path} is empty: make it anew")
+    with reported(path), opened_hdf5(path) as file:
+        yield file
+
+
+class SlideH5:
+    """What the formats share whose files hold the features of a slide as one data set."""
+
+    endings: tuple[str, ...] = ("h5", "hdf5")
+    features = "features"
+    """Name of the data set with the features."""
+
+    def vectors(self, path: Path) -> Vectors:
+        """The vectors (N, D), in the order of the file's rows."""
+        with opened_whole(path) as file:
+            return read_features(file, self.features, path)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,19 @@ import numpy as np
 import numpy.typing as npt
 
 from milstore.errors import DataError
-from milstore.formats.csv_table import file_size
 from milstore.formats.hdf5 import opened_hdf5, own_dataset
 from milstore.formats.interface import Layout, Vectors, reported
 from milstore.formats.pt_vector import is_numpy, pickled
 from milstore.formats.slide_vectors import is_slide_vector
-from milstore.formats.tool_h5 import Declared, declared_features, found_in, read_coords, read_features, text_attribute
+from milstore.formats.tool_h5 import (
+    Declared,
+    SlideH5,
+    declared_features,
+    found_in,
+    opened_whole,
+    read_coords,
+    text_attribute,
+)
 from milstore.formats.trident_job import (
     MARK,
     Geometry,
@@ -28,10 +35,8 @@ from milstore.formats.trident_job import (
 )
 
 
-class TridentSlice:
+class TridentSlice(SlideH5):
     """A slide a file, by TRIDENT: HDF5 with features (N, D) and coords (N, 2) in level-0 pixels, with attributes."""
-
-    endings = ("h5", "hdf5")
 
     def recognises(self, path: Path) -> bool:
         """An HDF5 file with `features`, and `coords` that say how large a patch is at level 0."""
@@ -45,9 +50,7 @@ class TridentSlice:
             DataError: it is damaged or of another tool, features and coords are not of one number, or it holds one vector of the
                 whole slide.
         """
-        if not file_size(path, "a file of features"):
-            raise DataError(f"{path} is empty: make it anew")
-        with reported(path), opened_hdf5(path) as file:
+        with opened_whole(path) as file:
             if not _is_marked(file) or "features" not in file:
                 raise DataError(
                     f"{path} is not of TRIDENT: it holds {found_in(file)}, and not features (N, D) beside coords with the "
@@ -69,11 +72,6 @@ class TridentSlice:
                 text_attribute(coords, "name"),
                 encoder_of(features, path),
             )
-
-    def vectors(self, path: Path) -> Vectors:
-        """The vectors (N, D), in the order of the file's rows."""
-        with reported(path), opened_hdf5(path) as file:
-            return read_features(file, "features", path)
 
 
 class TridentPt:

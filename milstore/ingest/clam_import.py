@@ -4,7 +4,6 @@ Its figures are of slides. A heat map is of one fold's model, whose number it do
 the same probability. A map by another model may come from one that trained on the slide, and is left out.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,14 +30,14 @@ from milstore.ingest.slide_runs import (
 )
 from milstore.ingest.slide_splits import splits_of_cases
 from milstore.ingest.splits import ingest_splits, name_of_splits
-from milstore.ingest.tool_folder import features_named, refuse_second
+from milstore.ingest.tool_folder import experiment_name, features_named, settings_of
 from milstore.ingest.tool_runs import ToolFolder, ToolRun, lines_of_gaps, store_tool_runs
 from milstore.ingest.tool_splits import FoundSplits, OwnSplits, find_splits
 from milstore.store import Store
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.cohort_edit import migrate
 from milstore.store.features import PackedFeatures
-from milstore.store.names import check_name, clip, counted, named, natural_key
+from milstore.store.names import clip, counted, named, natural_key
 from milstore.store.slides import Slides
 from milstore.store.write_run import class_names
 
@@ -49,7 +48,7 @@ def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunRep
     """Take the folds of an experiment of CLAM's in. See `milstore.ingest.importers.ingest_run_folder`."""
     refuse_options(options, "clam", {"classes", "heat_maps_of"})
     folder = read_clam_folder(root)
-    experiment = check_name(options.experiment or _experiment(folder), "experiment")
+    experiment = experiment_name("clam", folder.root, options, folder.code)
     migrate(store)
     cohort = read_cohort(store)
     features = features_named(store, cohort, options)
@@ -62,7 +61,7 @@ def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunRep
     splits = _splits(folder, cohort, slides, read, options)
     told = give_maps(folder, read, slides, [names[label] for label in label_of_number], options.heat_maps_of)
     runs = [_run(folder, cohort, each, features, options) for each in read]
-    settings = {**options.config, "imported": True, "trainer": "clam", "evaluation": folder.code}
+    settings = settings_of("clam", options, {"evaluation": folder.code}, folder.root)
     numbered = ", ".join(f"{number} is {names[label]}" for number, label in enumerate(label_of_number))
     taken = ToolFolder(
         tool=TOOL,
@@ -71,18 +70,11 @@ def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunRep
         settings=settings,
         splits=splits,
         runs=runs,
-        encoder=options.encoder,
         features=features,
-        code_version=options.code_version,
-        labels_of_run=options.labels_of_run,
+        options=options,
         understood=(f"classes: {numbered}", *told),
     )
-    refuse_second(store, taken, runs, options)
     return store_tool_runs(store, cohort, taken)
-
-
-def _experiment(folder: ClamFolder) -> str:
-    return f"clam-{re.sub(r'[^a-z0-9_.-]+', '-', folder.code.lower())}".strip("-_.")[:64]
 
 
 def _chosen(folder: ClamFolder, options: FolderOptions) -> Mapping[int, Path]:

@@ -44,7 +44,6 @@ from milstore.ingest.tool_folder import (
     experiment_name,
     features_named,
     find_held_out,
-    refuse_second,
     settings_of,
 )
 from milstore.ingest.tool_runs import ToolFolder, ToolRun, lines_of_gaps, store_tool_runs
@@ -96,17 +95,14 @@ def import_slideflow_runs(store: Store, root: Path, options: FolderOptions) -> R
         settings=_settings(options, read),
         splits=splits,
         runs=runs,
-        encoder=options.encoder,
         features=features,
-        code_version=options.code_version,
-        labels_of_run=options.labels_of_run,
+        options=options,
         understood=[
             "slideflow's validation slides are the test here: those that a fold's model did not train on",
             *_told_epoch(read[0].params),
             *left_out,
         ],
     )
-    refuse_second(store, given, runs, options)
     return store_tool_runs(store, cohort, given)
 
 

@@ -21,7 +21,6 @@ from milstore.ingest.tool_folder import (
     experiment_name,
     features_named,
     find_held_out,
-    refuse_second,
     settings_of,
 )
 from milstore.ingest.tool_runs import ToolFolder, ToolRun, store_tool_runs
@@ -66,13 +65,10 @@ def import_stamp_runs(store: Store, root: Path, options: FolderOptions) -> RunRe
         settings=settings_of("stamp", options, {"label_column": labels.pop()}, folder.root),
         splits=splits,
         runs=runs,
-        encoder=options.encoder,
         features=features_named(store, cohort, options),
-        code_version=options.code_version,
-        labels_of_run=options.labels_of_run,
+        options=options,
         understood=[*([left_out] if left_out else []), "STAMP stores no attention: predictions alone"],
     )
-    refuse_second(store, given, runs, options)
     return store_tool_runs(store, cohort, given)
 
 

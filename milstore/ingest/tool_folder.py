@@ -1,8 +1,7 @@
 """What the importers of tools' folders share: the experiment's name, the splits without validation, a second run refused."""
 
-import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,14 +11,12 @@ from milstore.formats.split_file import Split
 from milstore.ingest.drawn_validation import with_drawn_validation
 from milstore.ingest.importers import FolderOptions
 from milstore.ingest.splits import VAL_SHARE, labels_of_cohort, store_splits
-from milstore.ingest.tool_runs import ToolFolder, ToolRun
 from milstore.ingest.tool_splits import FoundSplits, OwnSplits, find_splits
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
 from milstore.store.cohort import Cohort
-from milstore.store.configuration import plain, runs_of
+from milstore.store.configuration import plain
 from milstore.store.features import PackedFeatures, open_features
-from milstore.store.io import sha256_of
 from milstore.store.names import check_name, clip, named, natural_key
 
 _INNER = ("crossval", "mil", "")
@@ -148,21 +145,3 @@ def _check_held_out(folder: Path, number: int, cases: Collection[str], split: Sp
             f"{folder}: the run of split {number} predicted cases that the split does not hold out ({words}): it was made on "
             "another split"
         )
-
-
-def refuse_second(store: Store, folder: ToolFolder, runs: Sequence[ToolRun], options: FolderOptions) -> None:
-    """UsageError if the experiment, which the user has not named, has runs of the same splits from other files.
-
-    Two folders of one name would else become repeats of one experiment.
-    """
-    if options.experiment is not None:
-        return
-    known = [facts for facts in runs_of(store, folder.experiment) if facts["finished"]]
-    for run in runs:
-        source = {path.relative_to(folder.root).as_posix(): sha256_of(path) for path in run.files}
-        others = [facts for facts in known if facts["split"] == run.split]
-        if others and all(json.loads(facts["config"]).get("source") != source for facts in others):
-            raise UsageError(
-                f"experiment {folder.experiment} has a run of split {run.split} from other files already "
-                f"({others[0]['run_id']}): name this one by --experiment"
-            )

@@ -4,6 +4,7 @@ What is in common to the tools whose figures are of slides is in `milstore.inges
 made on, in `milstore.ingest.tool_splits`.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from milstore.errors import DataError
+from milstore.errors import DataError, UsageError
 from milstore.ingest.imported import (
     Imported,
     RunReport,
@@ -22,13 +23,14 @@ from milstore.ingest.imported import (
     store_imported,
     told_labels,
 )
+from milstore.ingest.importers import FolderOptions
 from milstore.ingest.run_tables import coverage_table
 from milstore.ingest.slide_runs import CaseFigures
 from milstore.ingest.tool_splits import FoundSplits
 from milstore.schema.arrow import empty
 from milstore.store import Store
 from milstore.store.cohort import Cohort, read_cohort
-from milstore.store.configuration import refuse_other_configuration
+from milstore.store.configuration import refuse_other_configuration, runs_of
 from milstore.store.features import PackedFeatures
 from milstore.store.fingerprints import features_of_split
 from milstore.store.io import sha256_of
@@ -70,13 +72,10 @@ class ToolFolder:
     """The configuration that its runs share."""
     splits: FoundSplits
     runs: Sequence[ToolRun]
-    encoder: str | None = None
-    """Name of what made the features, where the user names it."""
+    options: FolderOptions = field(default_factory=FolderOptions)
+    """What the user says beside the folder."""
     features: PackedFeatures | None = None
     """Its features, where the store has them."""
-    code_version: str | None = None
-    labels_of_run: bool = False
-    """Keep the runs' own labels where the store has others."""
     understood: Sequence[str] = ()
     """How the folder was read, a line each."""
 
@@ -87,9 +86,11 @@ def store_tool_runs(store: Store, cohort: Cohort, folder: ToolFolder) -> RunRepo
 
     Raises:
         DataError: cases are not in their split, labels contradict the store, or probabilities are not of its classes.
+        UsageError: the experiment, which nobody named, has runs of the same splits from other files.
         ConflictError: the experiment stands for another configuration, or the same files were read otherwise before.
     """
     refuse_other_configuration(store, folder.experiment, folder.settings)
+    _refuse_second(store, folder)
     made = [_made(store, cohort, folder, run) for run in folder.runs]
     folder.splits.make(store)
     reports = []
@@ -109,6 +110,29 @@ def store_tool_runs(store: Store, cohort: Cohort, folder: ToolFolder) -> RunRepo
         others=tuple(others),
         of_all=lines,
     )
+
+
+def _refuse_second(store: Store, folder: ToolFolder) -> None:
+    """UsageError if the experiment, which the user has not named, has runs of the same splits from other files.
+
+    Two folders of one name would else become repeats of one experiment.
+    """
+    if folder.options.experiment is not None:
+        return
+    known = [facts for facts in runs_of(store, folder.experiment) if facts["finished"]]
+    for run in folder.runs:
+        source = _source(folder, run)
+        others = [facts for facts in known if facts["split"] == run.split]
+        if others and all(json.loads(facts["config"]).get("source") != source for facts in others):
+            raise UsageError(
+                f"experiment {folder.experiment} has a run of split {run.split} from other files already "
+                f"({others[0]['run_id']}): name this one by --experiment"
+            )
+
+
+def _source(folder: ToolFolder, run: ToolRun) -> dict[str, str]:
+    """SHA-256 of each file that a run comes from, by its place in the folder."""
+    return {path.relative_to(folder.root).as_posix(): sha256_of(path) for path in run.files}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +158,7 @@ def _made(store: Store, cohort: Cohort, folder: ToolFolder, run: ToolRun) -> _Ma
         [figures.true_label_of.get(case, told.label_of.get(case)) for case in cases],
         np.stack([figures.probability_of[case] for case in cases]),
     )
-    told, own_labels = heed_labels(figures.path, told, said, keep=folder.labels_of_run)
+    told, own_labels = heed_labels(figures.path, told, said, keep=folder.options.labels_of_run)
     attention = run.attention if run.attention is not None else empty("attention").drop_columns(["rank", "n_patches"])
     place = {
         "experiment": folder.experiment,
@@ -142,17 +166,17 @@ def _made(store: Store, cohort: Cohort, folder: ToolFolder, run: ToolRun) -> _Ma
         "split": run.split,
         "seed": run.seed,
     }
-    source = {path.relative_to(folder.root).as_posix(): sha256_of(path) for path in run.files}
+    source = _source(folder, run)
     read = {"patches": "coordinates", "by": folder.tool} if attention.num_rows else {"by": folder.tool}
     known = known_run(store, place, source)
     if known is not None:
         check_same_reading(store, known, read)
     encoded = None if folder.features is None else folder.features.patches
     facts = {
-        "encoder": folder.encoder,
+        "encoder": folder.options.encoder,
         "features_fingerprint": folder.features
         and features_of_split(told.label_of, subset_of, folder.features.hash_of),
-        "code_version": folder.code_version or folder.tool,
+        "code_version": folder.options.code_version or folder.tool,
         "attention": _kind(attention, cases),
         **run.facts,
         **own_labels,
@@ -163,7 +187,7 @@ def _made(store: Store, cohort: Cohort, folder: ToolFolder, run: ToolRun) -> _Ma
         "predictions": said,
         "probabilities": probabilities,
         "attention": attention,
-        "coverage": coverage_table(cohort, attention, subset_of, encoded, encoder=folder.encoder),
+        "coverage": coverage_table(cohort, attention, subset_of, encoded, encoder=folder.options.encoder),
     }
     report = RunReport(
         changed=known is None,

@@ -6,10 +6,9 @@ What a job has computed lies in the store, slice by slice; whoever comes last, o
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable
-from contextlib import redirect_stderr, suppress
+from contextlib import redirect_stderr
 from dataclasses import asdict, dataclass
 from io import StringIO
 from pathlib import Path
@@ -17,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 from milstore._version import PACKAGE_PARENT
 from milstore.encoders.computing import compute
-from milstore.encoders.encode_folder import store_shards
+from milstore.encoders.encode_folder import encode_by_folder, store_shards
 from milstore.encoders.encoder_folder import EncoderFolder, read_encoder_folder
 from milstore.encoders.encoding_plan import FolderOptions, Plan, plan_encoding
 from milstore.encoders.report import EncodeReport
 from milstore.errors import ConflictError, DataError, MilstoreError, StoreError, in_a_line
+from milstore.launching.child import WATCHES, log, watch_launcher
 from milstore.launching.local import threads_each
 from milstore.launching.records import new_folder
 from milstore.launching.slurm import SlurmOptions, check_slurm, refused_by_slurm, slurm_executor
-from milstore.launching.task import WATCHES
 from milstore.progress import Progress, silent
 from milstore.store import Store, open_store
 from milstore.store.io import write_json
@@ -66,8 +65,6 @@ def encode_side_by_side(
                 process.kill()
                 process.wait()
         return store_shards(plan, started)
-    from milstore.encoders.encode_folder import encode_by_folder
-
     return encode_by_folder(store, folder, options, progress=progress)
 
 
@@ -233,34 +230,21 @@ def _lines() -> Callable[[str, int, int], None]:
             begun["told"] = now
             speed = (done - begun["done"]) / max(now - begun["at"], 1e-9)
             left = (total - done) / speed if speed else 0.0
-            _write(f"{what}: {done:,} of {total:,} patches, {speed:,.0f} a second, {left / 60:.0f} minutes left")
+            log(f"{what}: {done:,} of {total:,} patches, {speed:,.0f} a second, {left / 60:.0f} minutes left")
 
     return tell
-
-
-def _write(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def _end_with_launcher() -> None:
-    """End when the launcher has ended: what was computed is kept, slice by slice."""
-    with suppress(OSError):
-        while os.read(0, 1):
-            pass
-    os._exit(1)
 
 
 def main(words: list[str]) -> int:
     """The program of a process of this machine: computes its slices, and leaves it to the launcher to store them."""
     launch, part, *further = words
-    if WATCHES in further:
-        threading.Thread(target=_end_with_launcher, daemon=True, name="launcher").start()
+    # What was computed is kept, slice by slice.
+    watch_launcher(further, lambda: os._exit(1))
     try:
         request, plan = _plan(Path(launch))
         compute(plan, part=(int(part), request["jobs"]), progress=_lines())
     except MilstoreError as error:
-        _write(f"error: {error}")
+        log(f"error: {error}")
         return error.exit_code
     return 0
 

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from milstore._version import PACKAGE_PARENT
 from milstore.errors import Interrupted, UsageError
+from milstore.launching.child import WATCHES
 from milstore.launching.records import Launch
-from milstore.launching.task import WATCHES
 from milstore.processors import processors
 from milstore.store import Store
 from milstore.store.paths import store_option

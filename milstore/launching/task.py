@@ -8,13 +8,13 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from milstore.errors import ConflictError, Interrupted, MilstoreError, StoreError, UsageError, in_a_line
+from milstore.launching.child import log, watch_launcher
 from milstore.launching.records import Launch, Process, SplitRecord, read_launch
 from milstore.store import Store, open_store
 from milstore.store.run_reader import read_run, run_ids
@@ -31,8 +31,6 @@ WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if has
 """Signals by which a scheduler says that the time is nearly up. SIGTERM is none: it comes when a job is cancelled."""
 _RESUMING = ("checkpoint_minutes", "memory")
 """What may be chosen anew for a run that goes on; all else is as it began."""
-WATCHES = "--ends-with-launcher"
-"""Given to a process whose stdin is a pipe that its launcher holds open as long as it lives."""
 PATIENCE = 60.0
 """Seconds for which a task waits for a process that trains the same to end: those of a launcher that was killed end with it,
 after the case at hand."""
@@ -169,7 +167,7 @@ class Recorder(Lines):
     """Writes down which run it is as soon as that is known, and tells the log a line an epoch."""
 
     def __init__(self, record: SplitRecord) -> None:
-        super().__init__(_log)
+        super().__init__(log)
         self._record = record
 
     def begin(self, run_id: str, *, epoch: int, epochs: int, cases: int) -> None:
@@ -211,33 +209,20 @@ def _given_threads() -> int | None:
     return int(given) if given.isdigit() else None
 
 
-def _log(text: str) -> None:
-    sys.stdout.write(text + "\n")
-    sys.stdout.flush()
-
-
-def _end_with_launcher() -> None:
-    """Stop at a checkpoint when the launcher has ended: nobody else would know of this process, and of what it takes."""
-    with suppress(OSError):
-        while os.read(0, 1):
-            pass
-    os.kill(os.getpid(), signal.SIGTERM)
-
-
 def main(words: list[str]) -> int:
     """The program of a child of the local launcher: trains a split and returns what `milstore train` would."""
     store, folder, split, *further = words
-    if WATCHES in further:
-        threading.Thread(target=_end_with_launcher, daemon=True, name="launcher").start()
+    # Stops at a checkpoint.
+    watch_launcher(further, lambda: os.kill(os.getpid(), signal.SIGTERM))
     try:
         # A warning may come while torch is imported, too.
         with Interruption():
             Task(store=store, folder=folder, split=int(split))()
     except Interrupted as stop:
-        _log(str(stop))
+        log(str(stop))
         return stop.exit_code
     except MilstoreError as error:
-        _log(f"error: {error}")
+        log(f"error: {error}")
         return error.exit_code
     return 0
 
