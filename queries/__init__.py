@@ -21,7 +21,8 @@ Parameters of the type `run` name the runs themselves, in place of `--run` and `
 module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, `-- answer:
 module.function` one that says the answer in sentences above a table, `-- told:
 module.function` one that gives what must be told with them, and `-- report: module.function` one that writes `--format
-report`.
+report`. `-- internal: column` names the column that says which splits a row is of: of a prediction of new cases, the
+experiment's own test then stands beside the answer.
 """
 
 if __name__ != "milstore.queries":

@@ -3,6 +3,7 @@
 -- Share is of the cases of the true class: on the diagonal it is the recall.
 -- grain: one row per scope (a split, or all splits pooled), true class and predicted class
 -- over: tests
+-- internal: scope
 -- columns: scope, true_class, pred_class, cases, of_true_class, share
 
 with counted as (

@@ -108,6 +108,8 @@ class Query:
     """Function of `milstore.analysis` that says what must be told with the rows; it is given a function that gives columns."""
     report: str | None
     """Function of `milstore.analysis` that writes the rows as a text."""
+    internal: str | None
+    """Column that says which splits a row is of, where the experiment's own test stands beside a prediction's answer."""
     needs_attention: bool
     """Whether it asks where attention lies, and cannot be asked of a run without any."""
     reads_attention: bool
@@ -156,7 +158,19 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         key, _, rest = line.partition(":")
         if line.startswith("param "):
             parameters.append(_parameter(line.removeprefix("param "), where))
-        elif key in ("grain", "over", "columns", "then", "answer", "told", "report", "attention", "needs", "shown"):
+        elif key in (
+            "grain",
+            "over",
+            "columns",
+            "then",
+            "answer",
+            "told",
+            "report",
+            "attention",
+            "needs",
+            "shown",
+            "internal",
+        ):
             fields[key] = rest.strip()
         elif line:
             prose.append(line)
@@ -169,7 +183,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
     names = [parameter.name for parameter in parameters]
     if len(set(names)) < len(names):
         raise DataError(f"{where} declares a parameter twice: {', '.join(names)}")
-    if not built_in and not {"then", "answer", "told", "report"}.isdisjoint(fields):
+    if not built_in and not {"then", "answer", "told", "report", "internal"}.isdisjoint(fields):
         raise DataError(f"{where} names a function: a store's own questions are SQL alone")
     return Query(
         name=name,
@@ -187,6 +201,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         answer=fields.get("answer"),
         told=fields.get("told"),
         report=fields.get("report"),
+        internal=fields.get("internal"),
         needs_attention=fields.get("attention") != "optional"
         and _ATTENTION.search(_without_comments(text)) is not None,
         reads_attention=_ATTENTION.search(_without_comments(text)) is not None,

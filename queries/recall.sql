@@ -9,6 +9,7 @@
 -- over: repeats
 -- columns: run_id, split_set, split, seed, case_id, subset, true_label, pred_label, probabilities, class_names
 -- shown: measure, true_class, scope, right, cases, value, low, high, se
+-- internal: scope
 -- then: recall.summary
 
 with chances as (

@@ -9,6 +9,7 @@
 -- over: tests
 -- columns: run_id, split, case_id, subset, true_label, positive, positive_class, score, n_classes
 -- shown: curve, threshold, false_positive_rate, true_positive_rate, auc, low, high
+-- internal: curve
 -- then: roc.curves
 
 with chances as (

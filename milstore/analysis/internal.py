@@ -10,8 +10,6 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-SCOPES = {"recall": "scope", "confusion": "scope", "roc": "curve"}
-"""The questions whose answers are of a scope (a split, or all), and the column that says which."""
 NEW_CASES, INTERNAL = "new cases", "internal test"
 """What the two scopes are called."""
 _WHOLE = (POOLED, "all splits pooled")
@@ -23,26 +21,25 @@ def main_scope(scopes: "Sequence[str]") -> str:
     return next((scope for scope in (POOLED, NEW_CASES) if scope in scopes), scopes[-1])
 
 
-def beside(question: str, new: "pa.Table", internal: "pa.Table") -> "pa.Table":
+def beside(column: str, new: "pa.Table", internal: "pa.Table") -> "pa.Table":
     """The rows of an answer about new cases, and behind them those of the experiment's test cases: all splits together.
 
-    The internal AUC of `recall` is the mean over the splits where there is one, for a pooled one compares probabilities of
+    An internal AUC among other measures is the mean over the splits where there is one, for a pooled one compares probabilities of
     different models.
 
     Args:
-        question: one of SCOPES.
+        column: the one that says which scope (a split, or all) a row is of.
         new: its answer for a prediction, which has one scope.
         internal: its answer for the experiment.
     """
     import pyarrow as pa
     import pyarrow.compute as pc
 
-    column = SCOPES[question]
     scopes = pc.unique(internal[column]).to_pylist()
     whole = next((scope for scope in _WHOLE if scope in scopes), next(iter(scopes), None))
     mean = next((scope for scope in MEANS if scope in scopes), None)
     rows = internal.filter(pc.equal(internal[column], pa.scalar(whole, pa.string())))
-    if question == "recall" and mean is not None:
+    if "measure" in rows.column_names and mean is not None:
         is_auc = pc.equal(rows["measure"], AUC)
         of_means = internal.filter(pc.and_(pc.equal(internal[column], mean), pc.equal(internal["measure"], AUC)))
         rows = pa.concat_tables([rows.filter(pc.invert(is_auc)), of_means])

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from milstore.analysis.internal import NEW_CASES, SCOPES, beside, called
+from milstore.analysis.internal import NEW_CASES, beside, called
 from milstore.asking.result import Result
 from milstore.errors import MilstoreError
 from milstore.queries import Query
@@ -45,10 +45,11 @@ def of_prediction(store: Store, name: str, query: Query, result: Result, ask: Ca
             is wanted.
     """
     found = find_prediction(store, name, verified_run)
-    if query.name in SCOPES and ask is None:
-        return _after(result, lambda new: called(new, SCOPES[query.name], NEW_CASES))
-    if query.name in SCOPES and ask is not None:
-        return _beside_internal(result, query.name, found.experiment, ask)
+    column = query.internal
+    if column is not None and ask is None:
+        return _after(result, lambda new: called(new, column, NEW_CASES))
+    if column is not None and ask is not None:
+        return _beside_internal(result, column, found.experiment, ask)
     if query.then is not None or not {*_SHOWS} & {*query.columns}:
         return result
     ranges = _Ranges(store, found.answering)
@@ -65,16 +66,14 @@ def _after(result: Result, change: Callable[["pa.Table"], "pa.Table"]) -> Result
     return replace(result, _then=change if before is None else lambda table: change(before(table)))
 
 
-def _beside_internal(result: Result, question: str, experiment: str, ask: Callable[[str], Result]) -> Result:
+def _beside_internal(result: Result, column: str, experiment: str, ask: Callable[[str], Result]) -> Result:
     try:
         internal = ask(experiment)
         table = internal.arrow()
     except MilstoreError as error:
         return replace(result, notes=[*result.notes, f"no internal test of {experiment} beside it: {error}"])
     told = f"internal test: the test cases of {experiment}"
-    return replace(
-        _after(result, lambda new: beside(question, new, table)), notes=[*result.notes, told, *internal.notes]
-    )
+    return replace(_after(result, lambda new: beside(column, new, table)), notes=[*result.notes, told, *internal.notes])
 
 
 class _Ranges:
