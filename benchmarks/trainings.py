@@ -1,6 +1,6 @@
 """What the timings of training share: the cohort, the split, and a training that has no end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -54,9 +54,14 @@ class Bench:
 
 
 def training(
-    bags: BagSource, cases: SplitCases, device: torch.device = CPU, *, config: TrainingConfig = CONFIG
+    bags: BagSource,
+    cases: SplitCases,
+    device: torch.device = CPU,
+    *,
+    config: TrainingConfig = CONFIG,
+    stains: Sequence[str] = (),
 ) -> Training:
-    return Training(bags, cases, config, n_classes=2, seed=0, device=device)
+    return Training(bags, cases, config, n_classes=2, seed=0, device=device, stains=stains)
 
 
 def one_epoch(made: Training) -> None:
