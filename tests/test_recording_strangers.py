@@ -75,6 +75,21 @@ def test_weights_that_have_no_names_are_refused(store: Store) -> None:
                 run.weights(wrong)  # type: ignore[arg-type]
 
 
+def test_a_run_without_attention_says_what_scores_it_has(store: Store) -> None:
+    """The line names them, and a statement that shows them, which answers."""
+    with recorded(store, experiment="scored") as run:
+        run.scores("46", PATCHES_46, {"cam": [-1.0, 2.0, 0.5], "token": [1.0, 2.0, 3.0]})
+    opened = milstore.open(store.root)
+    with pytest.raises(UsageError, match=r"its scores \(cam, token\) are no attention") as refused:
+        opened.query("top-patches", experiment="scored")
+    statement = str(refused.value).partition('milstore sql "')[2].rstrip('"')
+    assert [row["value"] for row in opened.sql(statement).records()] == [3.0, 2.0, 2.0, 1.0, 0.5, -1.0]
+    with recorded(store, experiment="bare"):
+        pass
+    with pytest.raises(UsageError, match=r"attends \(milstore models\)$"):
+        opened.query("top-patches", experiment="bare")
+
+
 def test_complex_numbers_are_no_weights(store: Store, tmp_path: Path) -> None:
     """They are refused, and not halved with a warning of numpy's."""
     with recorded(store, experiment="complex") as run, warnings.catch_warnings():
