@@ -70,7 +70,7 @@ def _given(weights: Any, n_patches: int, what: str) -> Floats:
     """(N,) or (N, 3)"""
     columns = columns_of(weights) if isinstance(weights, Mapping) or hasattr(weights, "columns") else None
     if columns is not None and len(columns) == 1 and not columns.keys() & set(LEVELS):
-        found = floats(*columns.values(), what)
+        found = floats(next(iter(columns.values())), what)
     elif columns is not None:
         missing = [name for name in LEVELS if name not in columns]
         if missing:
