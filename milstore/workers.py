@@ -52,7 +52,7 @@ class _Process(SpawnProcess):
         main = sys.modules["__main__"].__dict__
         file = main.pop("__file__", None) if main.get("__spec__") is None else None
         try:
-            return SpawnProcess._Popen(process_obj)  # type: ignore[attr-defined]
+            return SpawnProcess._Popen(process_obj)
         finally:
             if file is not None:
                 main["__file__"] = file
