@@ -17,7 +17,7 @@ from milstore.schema.arrow import arrow_schema
 from milstore.schema.columns import NEW, SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
 from milstore.store.names import clip
-from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts, unknown_rows
+from milstore.store.patch_index import PLACE, Index, Places, Slices, places, places_fingerprint, starts, unknown_rows
 from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
 
 TOLERANCE = 1e-4
@@ -57,8 +57,8 @@ class Attention:
         first = self._places.rows(starts(self._places.cases))
         return set(self._rows["case_id"].take(pa.array(first)).to_pylist())
 
-    def unknown(self, patches: pa.Table) -> list[dict[str, Any]]:
-        """The patches that have attention and are not among `patches` (case_id, stain, slice_idx, patch_idx)."""
+    def unknown(self, patches: Slices) -> list[dict[str, Any]]:
+        """The patches that have attention and are not among `patches`, as case_id, stain, slice_idx and patch_idx."""
         rows = unknown_rows(self._rows, self._places, patches)
         found: list[dict[str, Any]] = self._rows.select(list(PLACE)).take(pa.array(rows)).to_pylist()
         return found
