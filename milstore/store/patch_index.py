@@ -31,10 +31,13 @@ class Places:
     order: Index | None
     """(N,) Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx. None: as the rows are."""
     cases: Index
-    """(N,) In that order: number of the case, and so on. Numbers differ where what they stand for differs, and only there."""
+    """Where, in that order, each case begins."""
     stains: Index
+    """Where each stain of a case begins."""
     slices: Index
+    """Where each slice of a stain begins."""
     patches: Index
+    """(N,) In that order: number of the patch. Numbers differ where patches differ, and only there."""
 
     def ordered(self, values_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A column of the table, in the order of the patches."""
@@ -58,12 +61,13 @@ def places(table: pa.Table) -> Places:
     stain_G = _within(case_G, *codes(heads["stain"]))
     slice_G = _within(stain_G, *codes(heads["slice_idx"]))
     counts_G = np.diff(np.append(first_G, table.num_rows))
-    case_N, stain_N, slice_N = (np.repeat(number_G, counts_G) for number_G in (case_G, stain_G, slice_G))
-    patch_N = _within(slice_N, *codes(table["patch_idx"]))
+    patch_N = _within(np.repeat(slice_G, counts_G), *codes(table["patch_idx"]))
+    levels = (case_G, stain_G, slice_G)
     if np.all(patch_N[1:] >= patch_N[:-1]):
-        return Places(None, case_N, stain_N, slice_N, patch_N)
+        return Places(None, *(first_G[starts(number_G)] for number_G in levels), patch_N)
     order_N = np.argsort(patch_N, kind="stable")
-    return Places(order_N, case_N[order_N], stain_N[order_N], slice_N[order_N], patch_N[order_N])
+    of_levels = (starts(np.repeat(number_G, counts_G)[order_N]) for number_G in levels)
+    return Places(order_N, *of_levels, patch_N[order_N])
 
 
 def codes(column: pa.ChunkedArray) -> tuple[Index, int]:
@@ -110,7 +114,7 @@ class Slices:
 def unknown_rows(table: pa.Table, known: Places, there: Slices) -> Index:
     """The rows of a table, whose places are `known`, with a patch that is not `there`."""
     number_of, first_M, index_M = there.number_of, there.first, there.index
-    first_G = np.append(starts(known.slices), table.num_rows)
+    first_G = np.append(known.slices, table.num_rows)
     number_G = np.array([number_of.get(key, -1) for key in _keys(table, known.rows(first_G[:-1]))], np.int64)
     index_N = known.ordered(table["patch_idx"].to_numpy())
     rows = _unlike(number_G, first_G, index_N, first_M, index_M)
