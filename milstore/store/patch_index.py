@@ -199,7 +199,9 @@ def _joined(values: pa.Array) -> Any:
             if most - least < len(values):
                 # Few numbers: each is made a text once, with its NUL, and the texts that are looked up lie one by one.
                 numbers = pa.array(np.arange(least, most + 1)).cast(pa.string())
-                looked_up = pc.binary_join_element_wise(numbers, "", "\0").take(pc.subtract(values.cast(pa.int64()), least))
+                looked_up = pc.binary_join_element_wise(numbers, "", "\0").take(
+                    pc.subtract(values.cast(pa.int64()), least)
+                )
                 _, ends, texts = looked_up.buffers()
                 return texts.slice(0, int(np.frombuffer(ends, np.int32)[len(values)]) - 1)
         texts = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values.cast(pa.string()))
