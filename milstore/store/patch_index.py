@@ -62,12 +62,12 @@ def places(table: pa.Table) -> Places:
     slice_G = _within(stain_G, *codes(heads["slice_idx"]))
     counts_G = np.diff(np.append(first_G, table.num_rows))
     patch_N = _within(np.repeat(slice_G, counts_G), *codes(table["patch_idx"]))
-    levels = (case_G, stain_G, slice_G)
     if np.all(patch_N[1:] >= patch_N[:-1]):
-        return Places(None, *(first_G[starts(number_G)] for number_G in levels), patch_N)
+        cases, stains, slices = (first_G[starts(number_G)] for number_G in (case_G, stain_G, slice_G))
+        return Places(None, cases, stains, slices, patch_N)
     order_N = np.argsort(patch_N, kind="stable")
-    of_levels = (starts(np.repeat(number_G, counts_G)[order_N]) for number_G in levels)
-    return Places(order_N, *of_levels, patch_N[order_N])
+    cases, stains, slices = (starts(np.repeat(number_G, counts_G)[order_N]) for number_G in (case_G, stain_G, slice_G))
+    return Places(order_N, cases, stains, slices, patch_N[order_N])
 
 
 def codes(column: pa.ChunkedArray) -> tuple[Index, int]:
