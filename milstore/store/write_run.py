@@ -4,6 +4,7 @@ Training, `record` and every importer end here. That the tables agree with each 
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from milstore.store.attention import Attention
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.commit import checked_tables, commit_checked
 from milstore.store.names import clip, counted
-from milstore.store.patch_index import PLACE, places, unknown_rows
+from milstore.store.patch_index import PLACE, Slices, by_slice, places, unknown_rows
 from milstore.store.run_reader import KNOWN, PREDICTION
 from milstore.store.run_writer import RunDraft
 from milstore.store.split_numbers import subsets_of
@@ -84,11 +85,16 @@ def write_run(
     # Patches are those of now: attention to a patch that is gone could be shown to nobody.
     cohort = read_cohort(draft.store)
     told = told or told_by_store(cohort, facts.get("split_set"), facts.get("split"))
-    checked = checked_tables(**tables, kind=facts.get("attention", "levels"), known=facts.get(KNOWN))
-    _check_kind(checked.tables["predictions"], facts)
-    _check_cases(checked.tables["predictions"], told)
-    _check_classes(checked.tables["probabilities"], told)
-    _check_patches(cohort, checked.attention, checked.tables.get("scores"))
+    # The store's patches are read and put in order by a thread of their own while those of the run are: neither waits.
+    with ThreadPoolExecutor(1) as side:
+        of_patches = any(table is not None and table.num_rows for table in map(tables.get, ("attention", "scores")))
+        patches = side.submit(lambda: by_slice(cohort.places())) if of_patches else None
+        checked = checked_tables(**tables, kind=facts.get("attention", "levels"), known=facts.get(KNOWN))
+        _check_kind(checked.tables["predictions"], facts)
+        _check_cases(checked.tables["predictions"], told)
+        _check_classes(checked.tables["probabilities"], told)
+        if patches is not None:
+            _check_patches(patches.result(), checked.attention, checked.tables.get("scores"))
     return commit_checked(draft, facts, checked, weights)
 
 
@@ -153,11 +159,8 @@ def _check_classes(probabilities: pa.Table, told: Told) -> None:
         )
 
 
-def _check_patches(cohort: Cohort, attention: Attention, scores: pa.Table | None) -> None:
+def _check_patches(patches: Slices, attention: Attention, scores: pa.Table | None) -> None:
     """DataError if attention or a score is of a patch that the store does not have."""
-    if not attention.stored.num_rows and scores is None:
-        return
-    patches = cohort.places()
     unknown, what = attention.unknown(patches), "attention"
     if not unknown and scores is not None:
         rows = unknown_rows(scores, places(scores), patches)
