@@ -59,7 +59,8 @@ def labels(
 ) -> None:
     """Take labels in. Cases that the store does not know are made."""
     from milstore.formats.missing_marks import parse_missing
-    from milstore.ingest.labels import ingest_labels, parse_map
+    from milstore.ingest.label_map import parse_map
+    from milstore.ingest.labels import ingest_labels
 
     report = ingest_labels(
         open_current(store),

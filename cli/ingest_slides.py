@@ -79,7 +79,7 @@ def slides(
 ) -> None:
     """Take in which slide is of which case and stain: from then on a file is a slide's whose stem is its id."""
     from milstore.formats.missing_marks import parse_missing
-    from milstore.ingest.labels import parse_map
+    from milstore.ingest.label_map import parse_map
     from milstore.ingest.slide_columns import parse_columns
     from milstore.ingest.slide_table import ingest_slides
     from milstore.store.paths import open_store

@@ -131,7 +131,7 @@ def command(
     """
     from milstore.cli.store_access import open_current
     from milstore.errors import UsageError
-    from milstore.ingest.labels import parse_map
+    from milstore.ingest.label_map import parse_map
     from milstore.predicting.arrival import Given, Labels
     from milstore.predicting.predict import predict
     from milstore.predicting.slides import SlidesGiven

@@ -161,7 +161,7 @@ def test_test_folds_keep_their_numbers(three: Store, tmp_path: Path) -> None:
         cases.append({"case_id": "99", "label": None, "class_name": None})
         known = {row["case_id"] for row in cases}
         cases += [row for row in edit.table("cases").to_pylist() if row["case_id"] not in known]
-        from milstore.ingest.labels import write_cases
+        from milstore.ingest.label_edit import write_cases
 
         write_cases(edit, {str(row["case_id"]): row for row in cases})
     rows = [f"{(case - 1) // 4},{case}" for case in range(1, 13)] + ["2,99"]

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from milstore.errors import ConflictError
 from milstore.ingest.kept_regions import keep_regions
-from milstore.ingest.labels import write_cases
+from milstore.ingest.label_edit import write_cases
 from milstore.ingest.patch_reconcile import Merged, common_root, merged, rooted, sorted_side
 from milstore.ingest.place_numbers import with_numbers
 from milstore.ingest.slices import SliceBook, with_slides

@@ -27,7 +27,9 @@ from milstore.ingest.cohort_update import put_patches
 from milstore.ingest.encoder_grid import EncoderGrid, put_encoder_facts
 from milstore.ingest.file_discovery import Found
 from milstore.ingest.file_names import ReadNames, read_names
-from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes, put_labels, told_unknown
+from milstore.ingest.label_edit import put_labels
+from milstore.ingest.label_map import LABEL_ADVICE, Labelled, as_classes
+from milstore.ingest.labels import told_unknown
 from milstore.ingest.patch_reconcile import Side, in_pack_order, sorted_side
 from milstore.ingest.place_numbers import with_numbers
 from milstore.ingest.slices import SliceBook

@@ -11,7 +11,7 @@ from milstore.errors import DataError, UsageError
 from milstore.formats.csv_table import TextTable, read_csv
 from milstore.formats.missing_marks import Marks
 from milstore.ingest.file_discovery import find_files
-from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes
+from milstore.ingest.label_map import LABEL_ADVICE, Labelled, as_classes
 from milstore.ingest.slide_columns import CASE, LABEL, SLIDE, STAIN, SlideColumns, refuse_doubles, slide_columns
 from milstore.ingest.slide_names import IMAGES, barcode_of, ending_of, needed_barcode, slide_of_text
 from milstore.ingest.slide_numbers import Numbers

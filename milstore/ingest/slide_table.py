@@ -11,7 +11,8 @@ import pyarrow as pa
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.missing_marks import Marks
 from milstore.ingest.case_facts import put_case_facts
-from milstore.ingest.labels import REBUILT, put_labels, told_unknown, write_cases
+from milstore.ingest.label_edit import put_labels, write_cases
+from milstore.ingest.labels import REBUILT, told_unknown
 from milstore.ingest.slide_cases import without_patches
 from milstore.ingest.slide_columns import CASE, SLIDE, STAIN
 from milstore.ingest.slide_reading import GivenSlides, SlideReader
