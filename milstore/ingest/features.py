@@ -11,8 +11,10 @@ from milstore.formats.feature_reading import FormatOf
 from milstore.formats.missing_marks import Marks
 from milstore.formats.registry import BUILT_IN, FORMATS
 from milstore.ingest import labels
-from milstore.ingest.feature_import import Job, pack_bags, pack_patch_files
+from milstore.ingest.bag_import import pack_bags
+from milstore.ingest.feature_import import Job
 from milstore.ingest.file_discovery import Found, find_files
+from milstore.ingest.patch_file_import import pack_patch_files
 from milstore.ingest.slice_import import pack_slice_files
 from milstore.ingest.unread_names import left_out
 from milstore.progress import Progress, silent
