@@ -13,7 +13,8 @@ from milstore.asking.selection import Choice, select
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.split_numbering import numbers_in
 from milstore.ingest.runs import ingest_run
-from milstore.ingest.splits import SplitSummary, ingest_splits
+from milstore.ingest.split_report import SplitSummary
+from milstore.ingest.splits import ingest_splits
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.cohort_edit import edit_cohort

@@ -10,7 +10,8 @@ from milstore.errors import DataError, UsageError
 from milstore.formats.split_file import Split
 from milstore.ingest.drawn_validation import with_drawn_validation
 from milstore.ingest.importers import FolderOptions
-from milstore.ingest.splits import VAL_SHARE, labels_of_cohort, store_splits
+from milstore.ingest.split_edit import store_splits
+from milstore.ingest.splits import VAL_SHARE, labels_of_cohort
 from milstore.ingest.tool_splits import FoundSplits, OwnSplits, find_splits
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
