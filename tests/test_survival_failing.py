@@ -22,8 +22,9 @@ from milstore.store import Store, doctor
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE
 from milstore.store.lease import write_lease
 from milstore.store.removal import delete_run, removable
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import run_ids
-from milstore.store.run_writer import RunDraft, list_drafts
+from milstore.store.run_writer import list_drafts
 from milstore.training import resume, train
 from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training

@@ -12,8 +12,9 @@ from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
 from milstore.store.lease import Lease, read_lease
 from milstore.store.paths import Store, store_option
+from milstore.store.run_draft import RunDraft, begun_by_earlier
 from milstore.store.run_reader import LEARNING, PREDICTION, RECORDED, read_run, run_ids
-from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
+from milstore.store.run_writer import list_drafts
 
 State = Literal["waiting", "running", "interrupted", "failed", "done"]
 _PACE_OF = 5

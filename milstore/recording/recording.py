@@ -28,8 +28,8 @@ from milstore.store.lease import Hold
 from milstore.store.names import check_name, clip, counted, named
 from milstore.store.patch_index import PLACE
 from milstore.store.predicted import prediction_tables
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
-from milstore.store.run_writer import RunDraft
 from milstore.store.training_lease import TrainingLease
 from milstore.store.write_run import Told, other_subset, told_by_store, unknown_case, write_run
 

@@ -23,8 +23,8 @@ from milstore.store.attention import (
 )
 from milstore.store.integrity import checked_table
 from milstore.store.io import put_parquet, sha256_of, sync_file, sync_folder, write_json
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import FURTHER_FACTS, KNOWN, LEARNING, MODEL_FACTS, RUN_FILE, WEIGHTS, with_own_hash
-from milstore.store.run_writer import RunDraft
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from milstore.store.lease import read_lease, run_id_of
 from milstore.store.leftovers import entries
 from milstore.store.paths import Store, store_option
 from milstore.store.plain import check_plain, plain_bytes, read_object
+from milstore.store.run_draft import EPOCHS_FILE, RunDraft, epoch_of_line
 from milstore.store.run_reader import (
     PREDICTION,
     RECORDED,
 )
-from milstore.store.run_writer import EPOCHS_FILE, RunDraft, epoch_of_line
 
 
 def check_drafts(store: Store) -> Iterator[Finding]:

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from milstore.store.io import write_json, write_parquet, write_whole
 from milstore.store.plain import check_plain, read_object, unreadable
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import WEIGHTS
-from milstore.store.run_writer import RunDraft
 
 _FORM = b"milstore.attention"
 """Key of what kind of attention a file holds, in its schema."""

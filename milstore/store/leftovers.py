@@ -21,7 +21,8 @@ from milstore.store.locks import is_in_work
 from milstore.store.packs import entries_of
 from milstore.store.paths import NO_RUN, SHARDS, Store, store_option
 from milstore.store.removal import make_writable
-from milstore.store.run_writer import LEASES, list_drafts
+from milstore.store.run_draft import LEASES
+from milstore.store.run_writer import list_drafts
 from milstore.store.training_lease import TRAINING, look, put_away, training_of
 
 _DAY = 86400.0

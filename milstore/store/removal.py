@@ -11,8 +11,9 @@ from milstore.store.io import sync_folder, temporary_sibling
 from milstore.store.lease import run_id_of
 from milstore.store.locks import in_work
 from milstore.store.paths import Store
+from milstore.store.run_draft import LEASES, RunDraft
 from milstore.store.run_reader import one_run_id, run_ids
-from milstore.store.run_writer import LEASES, RunDraft, claim_draft
+from milstore.store.run_writer import claim_draft
 
 _LEAST = 4
 """Letters of an id by which a run is found to be deleted: fewer are too soon typed by mistake."""

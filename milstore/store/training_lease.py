@@ -25,7 +25,7 @@ from milstore.store.io import temporary_sibling
 from milstore.store.lease import Lease, age_of, lease_of
 from milstore.store.locks import in_work, link_whole
 from milstore.store.paths import Store
-from milstore.store.run_writer import LEASES
+from milstore.store.run_draft import LEASES
 
 TRAINING = ("experiment", "split_set", "split", "seed")
 """Facts of a run that say which training it is of."""

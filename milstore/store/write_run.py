@@ -18,8 +18,8 @@ from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.commit import checked_tables, commit_checked
 from milstore.store.names import clip, counted
 from milstore.store.patch_index import PLACE, places, unknown_rows
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import KNOWN, PREDICTION
-from milstore.store.run_writer import RunDraft
 from milstore.store.split_numbers import subsets_of
 
 TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")

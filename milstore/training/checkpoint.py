@@ -11,7 +11,7 @@ import torch
 from milstore.errors import StoreError
 from milstore.store.names import clip
 from milstore.store.plain import check_plain
-from milstore.store.run_writer import RunDraft
+from milstore.store.run_draft import RunDraft
 from milstore.training.loop import Training
 
 

@@ -18,8 +18,9 @@ from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
 from milstore.store.lease import Hold
 from milstore.store.paths import Store, store_option
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import LEARNING
-from milstore.store.run_writer import RunDraft, begin_run, claim_draft, mint_run_id
+from milstore.store.run_writer import begin_run, claim_draft, mint_run_id
 from milstore.store.training_lease import TrainingLease
 from milstore.store.write_run import Told, write_run
 from milstore.training import setup

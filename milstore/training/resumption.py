@@ -8,8 +8,9 @@ from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
 from milstore.store.paths import Store
+from milstore.store.run_draft import RunDraft, begun_by_earlier
 from milstore.store.run_reader import PREDICTION, RECORDED, read_run, run_ids
-from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
+from milstore.store.run_writer import list_drafts
 from milstore.store.training_lease import TrainingLease
 from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
