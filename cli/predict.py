@@ -134,7 +134,7 @@ def command(
     from milstore.ingest.label_map import parse_map
     from milstore.predicting.arrival import Given, Labels
     from milstore.predicting.predict import predict
-    from milstore.predicting.slides import SlidesGiven
+    from milstore.predicting.slides_given import SlidesGiven
 
     if cohort is None and (case_column is not None or label_column is not None):
         raise UsageError("--case-column and --label-column speak of --cohort: name its table")

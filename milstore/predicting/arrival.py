@@ -11,7 +11,9 @@ from pathlib import Path
 from milstore.errors import ConflictError, UsageError
 from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.labels import ingest_labels
-from milstore.predicting.slides import SlidesGiven, take_slides, way_of, without_features
+from milstore.predicting.slide_encoding import slide_encoding_of
+from milstore.predicting.slides import take_slides, without_features
+from milstore.predicting.slides_given import SlidesGiven
 from milstore.predicting.sources import Sources, refuse_trained_on
 from milstore.progress import Progress, silent
 from milstore.store.case_ids import asked_cases
@@ -102,7 +104,7 @@ def take_in(
     heed(asked)
     of_labels = _looked_at(store, given.labels) if given.labels is not None else []
     heed(of_labels)
-    way = None if given.slides is None else way_of(read_cohort(store), sources.encoder, given.slides)
+    encoding = None if given.slides is None else slide_encoding_of(read_cohort(store), sources.encoder, given.slides)
     if given.labels is not None and given.features is None and given.slides is None:
         _refuse_all_without(packed, of_labels, given.labels.file)
     notes: list[str] = []
@@ -112,8 +114,8 @@ def take_in(
         of_features = report.cases
         notes += _of_these(report.lines())
     of_slides: list[str] = []
-    if given.slides is not None and way is not None:
-        of_slides, said = take_slides(store, given.slides, way, heed, given.jobs, progress)
+    if given.slides is not None and encoding is not None:
+        of_slides, said = take_slides(store, given.slides, encoding, heed, given.jobs, progress)
         notes += said
     if given.labels is not None:
         notes += _take_labels(store, given.labels)
