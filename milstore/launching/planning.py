@@ -11,10 +11,10 @@ from milstore.store.paths import Store
 from milstore.store.split_numbers import choose_split_set
 from milstore.store.write_run import class_names
 from milstore.training import TrainingConfig, resumption, setup
-from milstore.training.config import canonical_json
 from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers, tell_migration
 from milstore.training.model_choice import absolute, choose_model
 from milstore.training.progress import Watcher
+from milstore.training.stored_config import canonical_json
 
 DEVICES = ("auto", "cpu", "cuda")
 

@@ -108,7 +108,7 @@ class Task:
 
     def _train(self, store: Store, launch: Launch, record: SplitRecord) -> str:
         from milstore import training
-        from milstore.training.config import config_from_json
+        from milstore.training.stored_config import config_from_json
 
         facts, watcher, known = launch.facts, Recorder(record), record.read()
         run_id = known.get("run_id")

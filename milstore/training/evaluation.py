@@ -17,8 +17,9 @@ from milstore.models.layers import Projector
 from milstore.schema.arrow import arrow_schema
 from milstore.store import predicted
 from milstore.training.bags import Bag, BagSource, Float32Rows, Ints
-from milstore.training.loop import SplitCases, Training
+from milstore.training.loop import Training
 from milstore.training.objective import Standardised
+from milstore.training.split_cases import SplitCases
 
 Floats = npt.NDArray[np.float64]
 SliceKey = tuple[str, str, int]

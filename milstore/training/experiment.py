@@ -20,7 +20,7 @@ from milstore.store.split_numbers import choose_split_sets, place_words
 from milstore.store.write_run import class_names
 from milstore.training import resumption, setup
 from milstore.training.bags import BagSource, coordinates
-from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash
+from milstore.training.config import TrainingConfig
 from milstore.training.data_loading import open_bags
 from milstore.training.interruption import Interruption
 from milstore.training.job import Job, utc_now
@@ -29,6 +29,7 @@ from milstore.training.model_choice import choose_model, model_of_run
 from milstore.training.progress import Watcher
 from milstore.training.provenance import find_device, usable_threads
 from milstore.training.setup import Place, SplitPlan
+from milstore.training.stored_config import canonical_json, config_from_json, config_hash
 from milstore.training.summary import RunResult
 
 __all__ = ["CHECKPOINT_MINUTES", "resume", "train", "train_all"]

@@ -12,10 +12,10 @@ from milstore.store.run_draft import RunDraft, begun_by_earlier
 from milstore.store.run_reader import PREDICTION, RECORDED, read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.store.training_lease import TrainingLease
-from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Watcher
 from milstore.training.setup import Place
+from milstore.training.stored_config import same_settings
 
 SAME_RUN = ("experiment", "split_set", "split", "seed")
 """Facts that make a run of the same configuration the one that is asked for."""

@@ -17,9 +17,10 @@ from milstore.store.run_reader import PREDICTION, RECORDED
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import check_split, split_numbers, subsets_of
 from milstore.store.views import connect, execute
-from milstore.training.config import TrainingConfig, default_experiment, differences, same_settings
+from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import SliceKey
-from milstore.training.loop import SplitCases
+from milstore.training.split_cases import SplitCases
+from milstore.training.stored_config import default_experiment, differences, same_settings
 
 
 class Place(NamedTuple):
