@@ -61,7 +61,7 @@ class DemoReport:
     n_splits: int
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         if not self.changed:
             return [f"the demo is in {self.root} already: nothing changed"]
         return [

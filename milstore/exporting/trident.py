@@ -38,7 +38,7 @@ class ExportReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         what = f"{counted(self.slides, 'slide')}, {counted(self.patches, 'patch', 'patches')}"
         where = ", ".join(map(str, self.folders))
         return [f"{where}: {what}, {self.n_features} numbers each (encoder {self.encoder})", *self.notes]

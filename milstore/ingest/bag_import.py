@@ -43,7 +43,7 @@ def pack_bags(
     format: str | None = None,
     feature_columns: Sequence[str] = (),
 ) -> Packed:
-    """(c) one table of a benchmark."""
+    """Pack the features of a table of bags (form (c) of `ingest_features`)."""
     settings = job.store.settings
     unsaid = stain is None and _may_name_stain(job)
     canonical = BAG_STAIN if unsaid else next(iter(settings.stains)) if stain is None else settings.stain_of(stain)
@@ -100,14 +100,14 @@ def pack_bags(
 
 
 def _may_name_stain(job: Job) -> bool:
-    """Whether nobody has said anything of the store's stains: then a table of bags need not be of h&e."""
+    """Whether the store's stains are still the defaults: then bags get the stain `all`, not h&e."""
     settings, path = job.store.settings, job.store.root / SETTINGS_FILE
     untouched = not path.exists() or path.read_text(encoding="utf-8") == settings_text(settings)
     return untouched and settings.stains == DEFAULT_STAINS and not job.plan.table("slices").num_rows
 
 
 def _put_bag_stain(job: Job, edit: CohortEdit) -> None:
-    """Let the store have one stain, whose name says nothing of staining; and those that others have used meanwhile."""
+    """Give the store the one stain `all`, besides those that others have used meanwhile."""
     used = set(edit.table("slices")["stain"].to_pylist()) - {BAG_STAIN}
     stains = {stain: names for stain, names in job.store.settings.stains.items() if stain in used} | {BAG_STAIN: ()}
     edit.replace("stains", pa.table({"stain": list(stains), "stain_order": pa.array(range(len(stains)), pa.int32())}))

@@ -51,7 +51,7 @@ class SliceFile:
 def files_of_slices(
     job: Job, found: Found, format_of: FormatOf, crew: Crew
 ) -> tuple[list[SliceFile], list[tuple[str, str]]]:
-    """The files with what they say of their rows; and those, with the reason, whose slice nobody knows."""
+    """The files with the index of their rows; and those whose slice is unknown, with the reason."""
     slides = Slides(job.plan)
     order = sorted(range(len(found.files)), key=lambda i: natural_key(found.files[i]))
     found = Found(found.root, [found.files[i] for i in order], [found.stems[i] for i in order])
@@ -95,7 +95,7 @@ def files_of_slices(
 def _named_inside(
     job: Job, found: Found, format_of: FormatOf, slides: Slides, files: Sequence[str]
 ) -> dict[str, tuple[Slide, SliceIndex]]:
-    """The slides that files name by what they hold, where their own names do not. What cannot be read is of none."""
+    """The slides that files name in their contents, where their file names do not. Unreadable files are left out."""
     result = {}
     for file in files:
         with suppress(DataError):
@@ -107,7 +107,7 @@ def _named_inside(
 
 
 def refuse_twice(files: Sequence[SliceFile]) -> None:
-    """DataError if two files are of one slice."""
+    """Raises DataError if two files are of one slice."""
     first: dict[tuple[str, str, str], SliceFile] = {}
     for file in files:
         other = first.setdefault(file.key, file)
@@ -120,7 +120,7 @@ def refuse_twice(files: Sequence[SliceFile]) -> None:
 
 
 def refuse_split(job: Job, files: Sequence[SliceFile]) -> None:
-    """DataError if a slide's patches lie in the store in several slices: which row is of which is not looked for."""
+    """Raises DataError if the store has a slide in several slices: rows of a file cannot be assigned to them."""
     parts: dict[str, list[str]] = {}
     for row in job.plan.table("slices").to_pylist():
         if row["slide_id"] is not None:
@@ -135,7 +135,7 @@ def refuse_split(job: Job, files: Sequence[SliceFile]) -> None:
 
 
 def check_widths(files: Sequence[SliceFile]) -> None:
-    """DataError if the files' vectors are of several lengths."""
+    """Raises DataError if the files' vectors have different lengths."""
     other = next((file for file in files if file.index.width != files[0].index.width), None)
     if other is not None:
         raise DataError(
@@ -145,7 +145,7 @@ def check_widths(files: Sequence[SliceFile]) -> None:
 
 
 def check_counts(job: Job, files: Sequence[SliceFile]) -> None:
-    """DataError if a file has more patches than its slice, and none may be made."""
+    """Raises DataError if a file has more rows than its slice has patches, and none may be created."""
     if job.create:
         return
     counts = {

@@ -1,4 +1,4 @@
-"""What the ways in which features come in have in common: a job, its patches, and a pack that is committed."""
+"""Common to all forms of feature files: the job, its patches, and the pack that is committed."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -35,11 +35,14 @@ from milstore.workers import Crew
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What the three ways have in common."""
+    """What is to be ingested, and how: common to files of patches, files of slices and tables of bags."""
 
     store: Store
     plan: CohortEdit
-    """The cohort as it was at the beginning. It is not committed: files are read without keeping others from the store."""
+    """The cohort as it was at the beginning.
+
+    It is not committed: files are read without keeping others from the store.
+    """
     encoder: str
     source: str
     create: bool
@@ -62,7 +65,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """What a way has packed."""
+    """The result of packing features."""
 
     n_features: int
     dtype: str
@@ -81,7 +84,7 @@ class Packed:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Patches of features, found in a cohort or made in it."""
+    """The patches that features belong to, found in a cohort or created in it."""
 
     rows: pa.Table
     """With their slice_idx, in the order of a pack."""
@@ -98,7 +101,7 @@ class Placed:
 
 
 Put = Callable[[CohortEdit], Placed]
-"""Finds the patches of a job's features in an edit, and puts in what is to be put in with them."""
+"""Finds the patches of a job's features in an edit, and adds to the edit what belongs to them."""
 
 
 def read_patch_names(job: Job, found: Found, *, whole_slices: bool, needed: bool = True) -> ReadNames:
@@ -114,7 +117,7 @@ def read_patch_names(job: Job, found: Found, *, whole_slices: bool, needed: bool
 
 
 def placed_in(job: Job, edit: CohortEdit, table: pa.Table) -> Placed:
-    """The patches of a table with the columns of `read_names`, whose files are those of the features."""
+    """Find or create the patches of a table with the columns of `read_names`; `file` names the features' files."""
     known, slices = edit.table("patches"), edit.table("slices")
     refuse_mixed_units(table, known, slices)
     table = with_numbers(table, known, slices)
@@ -141,7 +144,7 @@ def placed_in(job: Job, edit: CohortEdit, table: pa.Table) -> Placed:
 
 
 def _of_slides(table: pa.Table, side: Side) -> npt.NDArray[np.bool_]:
-    """Which patches of a side are of files of slides, as the table says: these are made where they are not known."""
+    """Which patches come from files of slides: these are created where the store lacks them."""
     if "slide_id" not in table.column_names:
         return np.zeros(side.table.num_rows, bool)
     files = table.filter(table["slide_id"].is_valid())["file"]
@@ -149,13 +152,13 @@ def _of_slides(table: pa.Table, side: Side) -> npt.NDArray[np.bool_]:
 
 
 def crew_for(jobs: int | None, format_of: FormatOf) -> Crew:
-    """Processes that read files, in any case of their own where a format needs it."""
+    """Processes that read files; at least one separate process where a format needs that."""
     apart = next((APART[name] for name in format_of.values() if name in APART), None)
     return Crew(jobs, apart or pack_piece.__module__, apart=apart is not None)
 
 
 def planned(job: Job, placed: Placed, width: int, unread: Sequence[tuple[str, str]], format: str) -> Packed:
-    """What would be packed of files of patches, or of a table of bags."""
+    """The result of a dry run, for files of patches or a table of bags."""
     slices = placed.rows.group_by(["case_id", "stain", "slice_idx"]).aggregate([])
     understood = Understood(
         tool=format,
@@ -171,12 +174,12 @@ def planned(job: Job, placed: Placed, width: int, unread: Sequence[tuple[str, st
 
 
 def new_pack(job: Job, placed: Placed, n_features: int, dtype: str) -> FeaturePack:
-    """Room for the vectors of patches that were found."""
+    """A new pack for the vectors of patches that were found."""
     return FeaturePack(job.store, encoder=job.encoder, n_features=n_features, dtype=dtype, patches=placed.rows)
 
 
 def refuse_others(job: Job, placed: Placed, row: int, vector: Vectors) -> None:
-    """ConflictError if one vector tells that the store has other features of the encoder, before all are packed."""
+    """Raises ConflictError, before everything is packed, if one vector shows that the store has other features of the encoder."""
     known = next((each for each in job.plan.table("encoders").to_pylist() if each["encoder"] == job.encoder), None)
     if job.replace or known is None:
         return
@@ -185,7 +188,7 @@ def refuse_others(job: Job, placed: Placed, row: int, vector: Vectors) -> None:
 
 
 def commit(job: Job, pack: FeaturePack, put: Put, placed: Placed) -> Packed:
-    """Put what was packed without the cohort's lock into the cohort as it is by now.
+    """Commit a pack, filled without the cohort's lock, to the cohort as it is now.
 
     `placed` is what `put` gave for the cohort as it was. Others wait for the lock, so what holds still is not asked anew.
     """

@@ -1,4 +1,4 @@
-"""Labels, put into an edit of the cohort: classes are numbered, and cases get theirs."""
+"""Puts labels into an edit of the cohort: numbers the classes, and assigns the cases to them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -89,7 +89,7 @@ def _corrected(edit: CohortEdit, labelled: Labelled, source: str, replace: bool)
 
 
 def _write(edit: CohortEdit, labelled: Labelled, classes: list[str], unknown: Iterable[str]) -> int:
-    """Put classes and cases into the edit; how many cases are new."""
+    """Put classes and cases into the edit. Returns the number of new cases."""
     rows = {row["case_id"]: row for row in edit.table("cases").to_pylist()}
     before = len(rows)
     for case_id, class_name in labelled.class_of.items():

@@ -1,4 +1,4 @@
-"""What a label file says of cases: its labels, read through the map of labels to classes."""
+"""Reads the labels of a label file through the map from labels to classes."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ LABEL_ADVICE = "if the label is unknown there, add {option}; else give the class
 
 @dataclass(frozen=True, slots=True)
 class Labelled:
-    """What a label file says, read through the map."""
+    """The contents of a label file, read through the map."""
 
     class_of: dict[str, str] = field(default_factory=dict)
     source: dict[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""Labels: which class each case is of."""
+"""Ingests labels: the class of each case."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ from milstore.store.cohort_edit import edit_cohort
 from milstore.store.names import clip, counted, named, natural_key
 
 REBUILT = ("classes", "cases")
-"""Tables that labels make anew where their files are damaged."""
+"""Tables that this ingest rebuilds where their files are damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +45,7 @@ class LabelsReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         counts = ", ".join(f"{count} {name}" for name, count in self.cases.items())
         counts = f" ({counts})" if counts else ""
         lines = [
@@ -87,7 +87,7 @@ def ingest_labels(
     replace: bool = False,
     heed: Callable[[list[str]], None] = lambda _: None,
 ) -> LabelsReport:
-    """Take the labels of a table in (`format` as it is recognised, or as named); cases that the store does not know are made.
+    """Ingest the labels of a table (`format`: recognised, or as named). Cases that the store does not know are created.
 
     Classes are numbered in the order in which they first appear in `label_map`, after those that the store has. Rows
     whose label the map lacks are left out, counted and named. Without a map each label is a class, in natural order.

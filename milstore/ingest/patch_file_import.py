@@ -43,11 +43,11 @@ _PIECES = 8
 
 
 class NotHalf(Exception):  # noqa: N818 - a turn of the work, not a fault
-    """A vector is not float16, so that the pack must be float32."""
+    """Raised when a vector is not float16, so that the pack must be float32."""
 
 
 def pack_patch_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
-    """(a) one file a patch."""
+    """Pack features in one file per patch (form (a) of `ingest_features`)."""
     with crew_for(1 if len(found.files) < _FEW else job.jobs, format_of) as crew:
         names = read_patch_names(job, found, whole_slices=False)
         put: Put = partial(placed_in, job, table=names.table)

@@ -1,4 +1,4 @@
-"""Features that come in a file a slice or slide, packed."""
+"""Packs features that come in one file per slice or slide."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -153,7 +153,7 @@ def _table(files: Sequence[SliceFile], places: Sequence[Placement]) -> pa.Table:
 
 
 def _numbered(files: Sequence[SliceFile], table: pa.Table) -> list[SliceFile]:
-    """The files, their rows with the numbers that the table has for them."""
+    """The files, with the patch numbers of their rows taken from the table."""
     ends = np.cumsum([file.index.rows for file in files])[:-1]
     numbers = np.split(np.asarray(table["patch_idx"], np.int64), ends)
     return [
@@ -173,7 +173,7 @@ def _first_rows(rows: pa.Table) -> dict[str, int]:
 
 
 def _tool(layouts: Iterable[Layout]) -> str | None:
-    """The tool that files name; None where they do not, or name several."""
+    """The tool that the files name; None if they name none, or several."""
     tools = {each.tool for each in layouts}
     return tools.pop() if len(tools) == 1 else None
 
@@ -197,7 +197,7 @@ def _understood(
 def _uncertain(
     files: Sequence[SliceFile], full: Sequence[SliceFile], places: Sequence[Placement], grid: EncoderGrid
 ) -> list[str]:
-    """What is to be told of files, once for all that say the same."""
+    """Notes on the files; the same note is given once for all of them."""
     said = list(dict.fromkeys(note for file in files for note in file.index.layout.notes))
     by_row = [file for file in full if file.index.layout.by_row]
     if by_row and not any(file.index.layout.notes for file in by_row):

@@ -1,4 +1,4 @@
-"""Split sets, put into an edit of the cohort."""
+"""Puts split sets into an edit of the cohort."""
 
 from collections.abc import Mapping
 
@@ -38,7 +38,7 @@ def put_splits(edit: CohortEdit, sets: Mapping[str, Mapping[int, Split]], source
 
 
 def store_splits(store: Store, name: str, splits: Mapping[int, Split], source: str) -> None:
-    """Take splits of known cases in as a split set that is not there yet.
+    """Store splits of known cases as a new split set.
 
     Raises:
         ConflictError: a split set of this name has other splits.

@@ -1,4 +1,4 @@
-"""What taking splits in, or drawing them, came to, in words."""
+"""The reports of ingesting and drawing splits."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ _SHOWN = 30
 
 @dataclass(frozen=True, slots=True)
 class SplitSummary:
-    """What became of one split."""
+    """One split in a report."""
 
     split_set: str
     split: int
@@ -23,7 +23,7 @@ class SplitSummary:
     """Cases by subset."""
 
     def line(self) -> str:
-        """It in words."""
+        """This, as text."""
         origin = f" ({clip(self.origin)})" if self.origin else ""
         counts = ", ".join(f"{self.counts[subset]} {subset}" for subset in SUBSETS)
         return f"{self.split_set}, split {self.split}{origin}: {counts}"
@@ -47,7 +47,7 @@ class SplitsReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         lines = [
             f"split set {name}: {counted(count, 'split')} of {counted(self.cases, 'case')} ({clip(self.source, 120)})"
             for name, count in self.split_sets.items()

@@ -27,7 +27,7 @@ from milstore.store.slides import Slides
 VAL_SHARE = 0.2
 """Share of what is not in test that validates, where it is drawn."""
 REBUILT = ("split_sets", "splits")
-"""Tables that splits make anew where their files are damaged."""
+"""Tables that this ingest rebuilds where their files are damaged."""
 
 
 def ingest_splits(
@@ -41,7 +41,7 @@ def ingest_splits(
     format: str | None = None,
     replace: bool = False,
 ) -> SplitsReport:
-    """Take splits in: .npz files with train_cases, val_cases and test_cases, or one CSV table.
+    """Ingest splits: .npz files with train_cases, val_cases and test_cases, or one CSV table.
 
     Each split keeps its number: that in the file's name, or in the column split or fold. Where there is none, they are
     counted from 1. A table of test folds (repeat, fold, bag_id) becomes a split set `<split_set>-r<repeat>` for each
@@ -170,7 +170,7 @@ def make_splits(
 
 
 def _told_groups(cases: Collection[str], group_of: Mapping[str, str]) -> list[str]:
-    """How far the store's groups cover some cases, in words; nothing where there are none."""
+    """A line on how many of these cases have a group in the store; nothing if the store has no groups."""
     inside = {group_of[case] for case in cases if case in group_of}
     if not group_of:
         return []

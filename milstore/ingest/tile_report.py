@@ -1,4 +1,4 @@
-"""What cutting slides into patches came to: in words, and as a contact sheet to check by eye."""
+"""The report of tiling slides, as text and as a contact sheet to check by eye."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -49,7 +49,7 @@ class TilesReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         lines = [
             f"{counted(self.slides, 'slide')}: {counted(self.patches, 'patch', 'patches')} ({self.grid}) on "
             f"{self.tissue:.4g} mm² of tissue in {counted(self.slices, 'slice')}, {self.new} of them new"

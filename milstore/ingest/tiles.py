@@ -1,4 +1,4 @@
-"""Slides cut into patches, and these put into the store: their places, and no images unless these are asked for."""
+"""Cuts slides into patches and stores their coordinates; images are written only on request."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ def tile_slides(
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> TilesReport:
-    """Cut slides into patches on their tissue, and store these by their places.
+    """Cut the tissue of slides into patches, and store the patches' coordinates.
 
     A slide that was cut before with the same settings is not cut again, and neither is one that was cut before this was
     killed. Resolution and size of each slide go into the table of slides where that does not say them.
@@ -161,7 +161,7 @@ def _none_was_cut(outcomes: Sequence[Outcome], failed: Mapping[str, str]) -> Exc
 def _put_facts(
     edit: CohortEdit, cuts: Mapping[str, Cut], paths: Mapping[str, Path], settings: TileSettings
 ) -> list[str]:
-    """Put what the files say into the table of slides where it says nothing; what contradicts, and what is odd, in words."""
+    """Complete the table of slides from their files. Returns notes on contradictions and odd values."""
     notes: list[str] = []
     rows = edit.table("slides").to_pylist()
     contradict: dict[str, str] = {}

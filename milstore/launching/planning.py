@@ -1,4 +1,4 @@
-"""What a launch will train, checked before anything is submitted: a job that fails an hour later helps nobody."""
+"""Plans a launch and checks it before anything is submitted, so that no job fails an hour later."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -33,7 +33,7 @@ def plan_launch(
     watcher: Watcher | None = None,
     **options: Any,
 ) -> Launch | None:
-    """Check a training as `milstore.training.train_all` would, and write it down. None if every split is finished.
+    """Check a training as `milstore.training.train_all` would, and write its plan. None if every split is finished.
 
     Args:
         store: the store.

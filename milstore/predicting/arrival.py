@@ -1,4 +1,4 @@
-"""New cases on their way in: those that the store has, files of features, and tables of labels, all by `milstore.ingest`.
+"""Ingests new cases for a prediction: from the store, files of features, slides and tables of labels, all by `milstore.ingest`.
 
 Whatever is given is looked at before anything of it is stored: labels, features and cases that may not be predicted.
 """
@@ -60,7 +60,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """What came of it."""
+    """The cases to predict, after their ingest."""
 
     cases: tuple[str, ...] = ()
     """The cases to be predicted, in natural order; all have features."""
@@ -68,7 +68,7 @@ class Arrival:
 
 
 class _OnlyLooked(Exception):  # noqa: N818 - a turn of the work, not a fault
-    """Labels were read and checked, and are not to be stored yet."""
+    """Raised to stop after labels were read and checked, before they are stored."""
 
 
 def take_in(
@@ -80,7 +80,7 @@ def take_in(
     also_trained_on: bool = False,
     progress: Progress = silent,
 ) -> Arrival:
-    """Take in what is new, and say which cases are to be predicted.
+    """Ingest what is new, and return the cases to predict.
 
     Args:
         store: the store.
@@ -216,5 +216,5 @@ def _refuse_all_without(packed: PackedFeatures, cases: Sequence[str], file: Path
 
 
 def _of_these(lines: Iterable[str]) -> list[str]:
-    """What is to be told of an ingest here, where nothing new is no news."""
+    """The lines of an ingest's report that matter here."""
     return [line for line in lines if line != "nothing changed"]

@@ -1,4 +1,4 @@
-"""Predicting: every model of an experiment says what it makes of new cases, and the store keeps it under a name."""
+"""Predicting: every model of an experiment predicts new cases, and the store keeps the predictions under a name."""
 
 import time
 from collections.abc import Sequence
@@ -52,7 +52,7 @@ from milstore.training.setup import patch_counts
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """Everything that is known before the models are asked."""
+    """Everything that is known before the models run."""
 
     store: Store
     name: str
@@ -77,7 +77,7 @@ def predict(
     memory: str | None = None,
     progress: Progress = silent,
 ) -> PredictReport:
-    """Let every model of an experiment say what it makes of new cases, and store it under a name.
+    """Predict new cases by every model of an experiment, and store the predictions under a name.
 
     What was computed before under this name is not computed again: further cases and further models add to it.
 
@@ -133,7 +133,7 @@ def predict(
 
 
 def _free_name(store: Store, name: str, experiment: str) -> str:
-    """The name, if it is this experiment's or nobody's. ConflictError if it is another's."""
+    """The name, if it is free or this experiment's. Raises ConflictError if another experiment has it."""
     check_name(name, "prediction")
     known = predictions(store)
     if name in known and known[name].experiment != experiment:
@@ -207,7 +207,7 @@ def _predict(work: _Work, arrived: Arrival, notes: list[str]) -> PredictReport:
 def _ask_model(
     work: _Work, cohort: Cohort, packed: PackedFeatures, loaded: LoadedRun, cases: Sequence[str], told: Told
 ) -> None:
-    """Let one model speak of cases, and store what it says."""
+    """Predict cases by one model, and store its predictions."""
     began, started = time.perf_counter(), utc_now()
     most = None if work.memory is None else parse_memory(work.memory)
     allow = loaded.chosen.config.allow_nondeterministic
@@ -258,7 +258,7 @@ def _computed_by(work: _Work, cohort: Cohort, packed: PackedFeatures, cases: Seq
 
 
 def _settle_mean(work: _Work, cohort: Cohort, cases: Sequence[str], told: Told) -> str:
-    """The run that is the mean of all models and cases as they are now: the one there is, or a further one."""
+    """The run that is the mean of all present models and cases: the existing one, or a new one."""
     store = work.store
     whole = predictions(store)[work.name]
     of_model = {each.source.run_id: whole.of_model[each.source.run_id] for each in work.loaded}
@@ -286,7 +286,7 @@ def _settle_mean(work: _Work, cohort: Cohort, cases: Sequence[str], told: Told) 
 
 
 def _same_labels(store: Store, mean: str, told: Told) -> bool:
-    """Whether a mean was told the labels that the store has now: they may have come later than the prediction."""
+    """Whether a mean has the labels that the store has now: they may have been ingested after the prediction."""
     return _labels_of(store, mean) == dict(told.label_of)
 
 

@@ -20,7 +20,7 @@ from milstore.store.paths import Store
 
 @dataclass(frozen=True, kw_only=True)
 class SlideEncoding:
-    """How slides become features of the models' encoder; nothing is cut or computed yet."""
+    """The plan of how slides become features of the models' encoder."""
 
     encoder: str
     grid: str
@@ -40,7 +40,7 @@ class SlideEncoding:
 
 
 def slide_encoding_of(cohort: Cohort, encoder: str, given: SlidesGiven) -> SlideEncoding:
-    """How slides become features of an encoder, checked before anything is stored.
+    """Plan how slides become features of an encoder, checked before anything is stored.
 
     Raises:
         UsageError: the encoder's folder or file is not named, or is none.

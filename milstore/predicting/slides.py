@@ -1,4 +1,4 @@
-"""Slides of new cases: whose they are, cut as the models' patches were cut, encoded by the encoder that the models name."""
+"""Slides of new cases: ingested, cut like the models' patches, and encoded by the models' encoder."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -18,7 +18,7 @@ Heed = Callable[[Iterable[str]], None]
 def take_slides(
     store: Store, given: SlidesGiven, encoding: SlideEncoding, heed: Heed, jobs: int | None, progress: Progress
 ) -> tuple[list[str], list[str]]:
-    """Take slides in, cut and encode them. The cases, and what is to be told.
+    """Ingest slides, cut and encode them. Returns their cases, and messages for the user.
 
     Slides that have patches on the models' grid are not cut again: whoever wants other settings of the tissue cuts them
     before, by milstore tile.
@@ -71,17 +71,17 @@ def _with_patches(cohort: Cohort, grid: str) -> set[str]:
 
 
 _EXPECTED = ("nothing changed", "without patches:", "not known before, and without a label:")
-"""How lines begin that say of new slides what everybody expects."""
+"""Beginnings of report lines that are left out, as they state what is expected of new slides."""
 
 
 def _named(report: SlidesReport, given: SlidesGiven) -> list[str]:
-    """What is told of the slides, by the name that the user gave."""
+    """The report on the slides, with the name that the user gave."""
     expected = (*_EXPECTED, "columns:") if given.path.is_dir() else _EXPECTED
     return [line.replace(report.source, str(given.path)) for line in report.lines() if not line.startswith(expected)]
 
 
 def without_features(cases: Sequence[str], there: Mapping[str, object], encoder: str) -> list[str]:
-    """What is said of cases whose slides gave no features. ConflictError if none gave any."""
+    """A note on cases whose slides gave no features. Raises ConflictError if none gave any."""
     without = [case for case in cases if case not in there]
     if without and len(without) == len(cases):
         raise ConflictError(

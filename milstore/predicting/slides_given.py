@@ -90,7 +90,10 @@ def _files(folder: Path) -> dict[str, Path]:
 
 
 def _rows_of_folder(store: Store, given: SlidesGiven) -> list[dict[str, str]]:
-    """What the names in a folder say of the slides that the store does not know. DataError if one says nothing."""
+    """Rows for the slides in a folder that the store does not know, read from their names.
+
+    Raises DataError if one does not fit.
+    """
     plan = CohortEdit(read_cohort(store))
     known = Slides(plan)
     new = {slide_id: path for slide_id, path in _files(given.path).items() if slide_id not in known}
@@ -119,7 +122,7 @@ def _rows_of_folder(store: Store, given: SlidesGiven) -> list[dict[str, str]]:
 
 
 def ingest_given(store: Store, given: SlidesGiven, table: Path, *, dry_run: bool) -> SlidesReport:
-    """Take the slides' table in, or with `dry_run` say what it would come to."""
+    """Ingest the table of slides, or with `dry_run` only report what that would do."""
     return ingest_slides(
         store,
         table,
@@ -151,7 +154,7 @@ def given_files(store: Store, given: SlidesGiven, table: Path | None) -> tuple[d
 
 
 def refuse_unopened(files: Mapping[str, Path]) -> None:
-    """The first problem, if none of the slides can be opened. Those that cannot beside others that can are named later."""
+    """Raise the first problem if none of the slides can be opened. If some can, the others are named later."""
     problems: list[MilstoreError] = []
     for path in files.values():
         try:

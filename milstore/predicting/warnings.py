@@ -1,4 +1,4 @@
-"""What is said of cases that the models were not made for: seen in training, related to such, of other classes or stains."""
+"""Warnings on cases that the models do not suit: seen in training, related to such, of other classes or stains."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,7 @@ from milstore.store.write_run import Told
 
 
 def trained_on(sources: Sources, cases: Sequence[str]) -> list[str]:
-    """What is said of cases that models were trained on, which were asked for all the same."""
+    """A warning on cases that models were trained on, predicted because the user asked for it."""
     known = known_cases(sources, cases)
     words = f"{named(in_words(sources, known))}: what these say of them is no test"
     return [f"warning: models were trained or validated on {words}"] if known else []
@@ -25,7 +25,7 @@ def related(sources: Sources, cohort: Cohort, cases: Sequence[str]) -> list[str]
 
 
 def told_cases(cohort: Cohort, class_names: Sequence[str], cases: Sequence[str]) -> tuple[Told, list[str]]:
-    """What runs are told of the cases, and what is said of labels that no model knows."""
+    """The labels that are stored with the predictions, and a note on labels of classes that no model knows."""
     table = cohort.table("cases")
     label_of = dict(zip(table["case_id"].to_pylist(), table["label"].to_pylist(), strict=True))
     foreign = [case for case in cases if (label_of[case] or 0) >= len(class_names)]
@@ -37,7 +37,7 @@ def told_cases(cohort: Cohort, class_names: Sequence[str], cases: Sequence[str])
 
 
 def strange_stains(loaded: Sequence[LoadedRun], cohort: Cohort, cases: Sequence[str]) -> list[str]:
-    """What is said of stains that the store did not have when the models were trained."""
+    """A warning on stains that the store did not have when the models were trained."""
     known = set(loaded[0].stains)
     if not known:
         return []

@@ -1,4 +1,4 @@
-"""Where a recording begins: which run it is, by what it stands for, and whether it goes on."""
+"""The beginning of a recording: a new run, or the unfinished one of the same call."""
 
 import secrets
 from collections.abc import Mapping

@@ -85,7 +85,7 @@ def _refuse_unpredicted(what: str, table: pa.Table, said: list[Prediction]) -> N
 
 
 def _kind_of(forms: set[str], *, n_attended: int, n_predicted: int) -> str:
-    """What the run says of its attention: none, part, patches or levels."""
+    """The kind of attention that the run has: none, part, patches or levels."""
     if not n_attended:
         return NO_ATTENTION
     if n_attended < n_predicted:
@@ -99,7 +99,7 @@ not known."""
 
 
 def _run_row(draft: RunDraft, epochs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The columns of the table `runs`, as far as they are known: what nobody said is null."""
+    """The columns of the table `runs`, as far as they are known: what was not given is null."""
     spent = [row["seconds"] for row in epochs]
     numbers = {row["epoch"] for row in epochs}
     best = draft.facts.get("best_epoch")

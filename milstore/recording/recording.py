@@ -1,4 +1,4 @@
-"""A run that another trainer writes, call by call: what it gives is kept at once, and committed at the end of the block."""
+"""A run that another trainer writes, call by call: each call is stored at once, and the run is committed at the end."""
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -28,7 +28,7 @@ from milstore.store.write_run import Told, other_subset, unknown_case
 
 
 class Recording:
-    """What `record` gives: enter it by `with`, give it what the run said, and it is committed when the block ends.
+    """What `record` returns: enter it by `with`, record the run's results, and it is committed when the block ends.
 
     Each call is kept before it returns, so that a kill loses nothing; what is given again takes the place of what was
     given before. An exception in the block leaves the run unfinished, and the same `record` goes on with it.
@@ -37,7 +37,7 @@ class Recording:
     def __init__(
         self, cohort: Cohort, told: Told, lease: TrainingLease | None, claim: Callable[[], tuple[RunDraft, str]]
     ) -> None:
-        """Of what `record` found out; `claim` makes the unfinished run this process's own, while the lease is held."""
+        """`told` and `lease` come from `record`; `claim` takes the unfinished run over for this process, while the lease is held."""
         self._cohort, self._told, self._lease, self._claim = cohort, told, lease, claim
         self._patches = StorePatches(cohort, cohort.store.settings)
         self._draft: RunDraft | None = None
@@ -54,7 +54,7 @@ class Recording:
         return self._draft.run_id
 
     def __enter__(self) -> Self:
-        """Begin, or go on.
+        """Begin the run, or continue the unfinished one.
 
         Raises:
             ConflictError: another process records the run.
@@ -73,7 +73,7 @@ class Recording:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Commit the run; after an exception leave it unfinished, with what was given."""
+        """Commit the run; after an exception leave it unfinished, with what was recorded."""
         draft, _ = self._open()
         try:
             if error is None:
@@ -91,7 +91,7 @@ class Recording:
             self._held.__exit__(kind, error, trace)
 
     def epoch(self, epoch: int, *, kept: bool = False, **values: Any) -> None:
-        """Give the row of an epoch: any columns of the table `epochs`, of which train_loss must be there.
+        """Record the row of an epoch: any columns of the table `epochs`; train_loss is required.
 
         Args:
             epoch: its number, from 1; given again, it takes the place of what was given before, and later ones stay.
@@ -128,7 +128,7 @@ class Recording:
     def prediction(
         self, case: str | int, probabilities: Any, *, subset: str | None = None, logits: bool = False
     ) -> None:
-        """Say what the run predicts of a case. Its label comes from the store; a case may have none.
+        """Record the prediction of a case. Its label comes from the store; a case may have none.
 
         Args:
             case: its id.
@@ -148,7 +148,7 @@ class Recording:
         Given(draft).put_prediction(Prediction(case_id, subset, chances.tolist()))
 
     def attention(self, case: str | int, patches: Any, weights: Any, *, logits: bool = False) -> None:
-        """Say where the run looked in a case. A case may have none.
+        """Record the attention of a case. It may be left out for a case.
 
         Args:
             case: its id.
@@ -169,7 +169,7 @@ class Recording:
         Given(draft).put_attention(of_case.case_id, rows, form)
 
     def scores(self, case: str | int, patches: Any, values: Any) -> None:
-        """Give patches of a case numbers that are not attention, such as class activations.
+        """Record numbers for a case's patches that are not attention, such as class activations.
 
         Args:
             case: its id.
@@ -200,7 +200,7 @@ class Recording:
             Given(draft).put_scores(of_case.case_id, name, table)
 
     def weights(self, state: Mapping[str, Any]) -> None:
-        """Keep the model's weights with the run, as safetensors.
+        """Store the model's weights with the run, as safetensors.
 
         Args:
             state: arrays of numpy or tensors of torch by name, such as `model.state_dict()`.

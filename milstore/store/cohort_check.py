@@ -50,7 +50,7 @@ def check_cohort(store: Store) -> Iterator[Finding]:
 
 
 def _manifest(manifest: dict[str, Any]) -> tuple[str, str] | None:
-    """What contradicts itself in the manifest, after the table that is to be given again; None if nothing does."""
+    """The table to ingest again and what contradicts itself in the manifest; None if nothing does."""
     tables = manifest["tables"]
     for name, entry in tables.items():
         if not {"file", "rows", "content", "sha256"} <= entry.keys():

@@ -29,10 +29,10 @@ from milstore.store.strange_files import strange_files
 __all__ = ["YOUNG", "check", "repair"]
 
 YOUNG = 3600.0
-"""Seconds during which a file without an owner may still be somebody's who is writing."""
+"""Seconds: a file without an owner that is younger may still belong to a process that is writing it."""
 
 _LOOKS = 10
-"""How often the cohort is looked at again because somebody changes it all the time."""
+"""How often the check of the cohort is repeated, at most, if it keeps changing."""
 
 Report = Callable[[str], None]
 
@@ -66,7 +66,7 @@ def check(store: Store, *, young: float = YOUNG, tell: Report = lambda _: None) 
 
 
 def _settled_cohort(store: Store) -> list[Finding]:
-    """What is wrong with the cohort. Where somebody changed it while it was looked at, it is looked at again."""
+    """What is wrong with the cohort. If another process changes it during the check, the check is repeated."""
     for _ in range(_LOOKS):
         generation = store.manifest()["generation"]
         try:
@@ -81,7 +81,7 @@ def _settled_cohort(store: Store) -> list[Finding]:
 
 
 def _settled_run(store: Store, run_id: str) -> list[Finding]:
-    """What is wrong with a run. Nothing of one that was deleted while it was looked at."""
+    """What is wrong with a run; nothing if it was deleted during the check."""
     folder = store.run_folder(run_id)
     try:
         found = list(check_run(store, run_id))

@@ -21,7 +21,7 @@ from milstore.store.run_reader import (
 
 
 def check_drafts(store: Store) -> Iterator[Finding]:
-    """What is to be said of each unfinished run."""
+    """Findings about each unfinished run."""
     for folder in entries(store.running):
         if folder.name.startswith(".") or not (folder / "draft.json").is_file():
             continue
@@ -33,7 +33,7 @@ def check_drafts(store: Store) -> Iterator[Finding]:
 
 
 def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
-    """What is to be said of an unfinished run: never that it is left over."""
+    """Findings about one unfinished run. It is never reported as a leftover."""
     where = store_option(store)
     remove = f"remove it by milstore runs delete {run_id}{where}"
     broken = list(attempt(folder / "draft.json", store, f"{remove}, and train that split anew", lambda: _began(folder)))

@@ -1,4 +1,4 @@
-"""The patches of a table in the order of their identity, worked out in whole numbers: quick for millions of them.
+"""Sorts and joins patches by their identity, encoded as integers: fast for millions of them.
 
 Legend: N rows of the table.
 """
@@ -28,9 +28,15 @@ class Places:
     """Where each patch stands among the others."""
 
     order: Index | None
-    """(N,) Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx. None: as the rows are."""
+    """(N,) Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx.
+
+    None: as the rows are.
+    """
     cases: Index
-    """(N,) In that order: number of the case, and so on. Numbers differ where what they stand for differs, and only there."""
+    """(N,) In that order: number of the case, and so on.
+
+    Numbers differ where what they stand for differs, and only there.
+    """
     stains: Index
     slices: Index
     patches: Index

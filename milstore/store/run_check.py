@@ -43,7 +43,7 @@ _AGAIN_BY = {
     RECORDED: "record it again",
     PREDICTION: "milstore predict makes it again",
 }
-"""How a run comes into the store again, by its kind; any other is trained."""
+"""How a run is made again, by its kind; any other kind is trained."""
 
 
 def check_run(store: Store, run_id: str) -> Iterator[Finding]:
@@ -75,7 +75,7 @@ def check_run(store: Store, run_id: str) -> Iterator[Finding]:
 
 
 def _kind(store: Store, run_id: str) -> str:
-    """The kind of a run, as far as it says."""
+    """The kind of a run; empty if it cannot be read."""
     try:
         return str(completed(stored_facts(store, run_id)).get("kind"))
     except (MilstoreError, TypeError, AttributeError):
@@ -126,7 +126,7 @@ def _run_file(path: Path, entry: dict[str, Any]) -> Iterator[str]:
 
 
 def _invariants(folder: Path, facts: dict[str, Any]) -> None:
-    """Raise if the tables of a run break what was promised when they were written."""
+    """Raise if the tables of a run violate an invariant that held when they were written."""
     tables = {name: pq.read_table(folder / f"{name}.parquet", partitioning=None) for name in TABLES}
     for name in ("epochs", "coverage"):
         checked_table(name, tables[name])

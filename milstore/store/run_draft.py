@@ -42,7 +42,7 @@ class RunDraft:
 
     @property
     def is_taken_over(self) -> bool:
-        """Whether another process than the one that trains it began it."""
+        """Whether the process that trains it took it over from another."""
         return TAKEN in self.folder.name
 
     @property
@@ -67,7 +67,7 @@ class RunDraft:
         return replace(self, facts=changed)
 
     def record_error(self, text: str) -> None:
-        """Write down why the training of it ended, as far as the disk lets it, and it is still this process's own.
+        """Store why its training ended, if the disk allows and the run still belongs to this process.
 
         What was written since it was read stays: only the fact `error` is changed.
         """
@@ -83,7 +83,10 @@ class RunDraft:
         return str(error) if error else None
 
     def epochs(self) -> list[dict[str, Any]]:
-        """The rows of the epochs that have ended, in order. StoreError if they cannot be read, or are not what was stored."""
+        """The rows of the epochs that have ended, in order.
+
+        StoreError if they cannot be read, or are not what was stored.
+        """
         path = self.folder / EPOCHS_FILE
         try:
             lines = plain_bytes(path, self.store.root).decode().splitlines()
@@ -104,7 +107,9 @@ class RunDraft:
         return f"remove the run by milstore runs delete {self.run_id}{where}, and begin it anew"
 
     def append_epoch(self, row: dict[str, Any]) -> None:
-        """Store the row of an epoch that has ended. Rows of that epoch and later ones, left by a death, go.
+        """Store the row of an epoch that has ended.
+
+        Rows of that epoch and later ones, left by a killed process, are dropped.
 
         StoreError as for `write_checkpoint`.
         """
@@ -113,7 +118,10 @@ class RunDraft:
             write_text(self.folder / EPOCHS_FILE, "".join(map(line_of_epoch, [*rows, row])))
 
     def put_epoch(self, row: dict[str, Any]) -> None:
-        """Store the row of an epoch in the place of that epoch's. Later ones stay. StoreError as for `write_checkpoint`."""
+        """Store the row of an epoch, replacing that epoch's row.
+
+        Later ones stay. Raises StoreError as `write_checkpoint`.
+        """
         rows = sorted(
             [row, *(old for old in self.epochs() if old["epoch"] != row["epoch"])], key=lambda each: each["epoch"]
         )
@@ -121,7 +129,7 @@ class RunDraft:
             write_text(self.folder / EPOCHS_FILE, "".join(map(line_of_epoch, rows)))
 
     def check_own(self) -> None:
-        """StoreError, with what became of the run, if its folder is there no more by the name that this process knows."""
+        """Raises StoreError, saying what became of the run, if its folder no longer has the name that this process knows."""
         if is_gone(self.folder):
             raise StoreError(self._what_became())
 
@@ -137,7 +145,7 @@ class RunDraft:
 
     @contextmanager
     def writing(self, what: str) -> Iterator[None]:
-        """One clear line for whatever the disk says."""
+        """Turn an OSError within the block into a StoreError of one line."""
         try:
             yield
         except OSError as error:
@@ -148,7 +156,7 @@ class RunDraft:
             ) from error
 
     def settle(self, final: Path) -> None:
-        """What follows the rename: the run is in the store, whatever fails here."""
+        """What follows the rename. The run is in the store by now, even if this fails."""
         try:
             sync_folder(self.store.runs)
         except OSError as error:
@@ -161,7 +169,7 @@ class RunDraft:
         self.remove()
 
     def remove(self) -> None:
-        """Remove what is on the disk of the draft. It is gone at once for every reader."""
+        """Remove the draft from the disk. Readers stop seeing it at once."""
         gone = temporary_sibling(self.folder)
         with in_work(self.folder):
             try:
@@ -189,7 +197,7 @@ def epoch_of_line(line: str) -> dict[str, Any]:
 
 
 def begun_by_earlier(draft: RunDraft) -> str:
-    """That milstore 0.1 began the run, whose checkpoints do not go on here, and what to do."""
+    """The message that milstore 0.1 began the run, so that its checkpoint cannot be continued, and what to do."""
     return (
         f"it was begun by milstore 0.1, whose checkpoints do not go on here: train its split anew by --split "
         f"{draft.facts.get('split')} --fresh, and remove it by milstore runs delete {draft.run_id}{store_option(draft.store)}"
@@ -209,7 +217,7 @@ def read_draft(store: Store, folder: Path) -> RunDraft | None:
 
 
 def draft_folders(store: Store) -> list[Path]:
-    """What may be unfinished runs, in `running/`."""
+    """The folders in `running/` that may be unfinished runs."""
     if not store.running.is_dir():
         return []
     return sorted(path for path in store.running.iterdir() if not path.name.startswith(".") and path.name != LEASES)

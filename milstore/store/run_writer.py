@@ -20,14 +20,14 @@ _LOOKS = 20
 
 
 def mint_run_id(experiment: str, split: int | None, seed: int | None) -> str:
-    """A run id that nobody has: `<experiment>-s<split>-<seed>-<utc time>-<4 hex>`; without what is None."""
+    """A new, unique run id: `<experiment>-s<split>-<seed>-<utc time>-<4 hex>`; parts that are None are left out."""
     check_name(experiment, "experiment")
     place = [*([] if split is None else [f"s{split}"]), *([] if seed is None else [str(seed)])]
     return "-".join([experiment, *place, f"{datetime.now(UTC):%Y%m%dt%H%M%S}", secrets.token_hex(2)])
 
 
 def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | None = None) -> RunDraft:
-    """Make the folder of a new run. UsageError if none can be called so, StoreError if it exists or the disk refuses.
+    """Make the folder of a new run. Raises UsageError for an invalid id, StoreError if it exists or the disk refuses.
 
     Args:
         store: the store.
@@ -59,7 +59,7 @@ def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | 
 
 
 def claim_draft(draft: RunDraft, *, watched: bool = False) -> tuple[RunDraft, str]:
-    """Make an unfinished run this process's own. Returns the draft by its new name, and the token of the claim.
+    """Take an unfinished run over for this process. Returns the draft under its new name, and the token of the claim.
 
     Whoever wrote to it before, and only seems to be dead, can write to it no more. `watched` is whether a claim that is old
     was seen not to be renewed already.

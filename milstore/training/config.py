@@ -1,4 +1,4 @@
-"""What a training is told, as one frozen dataclass.
+"""The configuration of a training, as one frozen dataclass.
 
 Nothing here imports torch, so that `milstore train --help` and a refused option answer at once.
 """
@@ -32,7 +32,10 @@ class TrainingConfig:
     """
 
     model: str = DEFAULT_MODEL
-    """Which model: one that `milstore models` lists, or ./file.py:Class for your own. Its settings are given by --set."""
+    """Which model: one that `milstore models` lists, or ./file.py:Class for your own.
+
+    Its settings are given by --set.
+    """
 
     pooling: Pooling = "hierarchical"
     """How attention is made: hierarchical (a softmax a level), size-corrected (a level's score plus the log of the
@@ -120,7 +123,9 @@ class TrainingConfig:
     takes all."""
 
     max_slices_per_stain: int = 0
-    """Train on at most this many slices of a stain, a fresh random choice each epoch; 0 for all. Evaluation always takes
+    """Train on at most this many slices of a stain, a fresh random choice each epoch; 0 for all.
+
+    Evaluation always takes
     all."""
 
     stain_entropy: float = 0.0
@@ -241,7 +246,7 @@ def _check(name: str, value: object, holds: bool, wanted: str) -> None:
 
 
 def check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:
-    """UsageError, with the nearest, for a value of a field that is none of its choices."""
+    """Raises UsageError, naming the nearest choice, if a field's value is none of its choices."""
     if value not in choices:
         near = get_close_matches(value, choices, n=1)
         hint = f" (did you mean {near[0]}?)" if near else ""

@@ -1,4 +1,4 @@
-"""Training as people ask for it: a split, all splits, or an interrupted run, each ending as a run in the store."""
+"""Entry points of training: a split, all splits, or an interrupted run, each of which becomes a run in the store."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -184,7 +184,7 @@ def train_all(
 def _train_alone(
     job: Job, facts: Mapping[str, Any], earlier: Collection[str], patience: float, *, skip: bool
 ) -> RunResult | None:
-    """Train a split as the only one who does: begin a run, or go on with the one there is.
+    """Train a split under its lease: begin a run, or continue an unfinished one.
 
     None, with a note, where another process has finished one that was not there `earlier`, and it is to be skipped.
     """
@@ -279,7 +279,7 @@ def _alone_without_locks(store: Store, watcher: Watcher) -> Iterator[None]:
 
 
 def _again(fresh: bool) -> str:
-    """How a call that was stopped goes on."""
+    """The advice on how to continue a call that was stopped."""
     return "name them by --split: --fresh begins all anew" if fresh else "the same command goes on"
 
 
@@ -290,7 +290,7 @@ def tell_migration(store: Store, watcher: Watcher) -> None:
 
 
 def check_numbers(seed: int, threads: int | None, checkpoint_minutes: float) -> None:
-    """UsageError for an option of `train_all` that is out of range."""
+    """Raises UsageError for an option of `train_all` that is out of range."""
     if seed < 0:
         raise UsageError(f"--seed {seed}: give 0 or more")
     if threads is not None and threads < 1:

@@ -71,7 +71,7 @@ class Job:
         return self.chosen.config
 
     def begin(self, facts: dict[str, Any], lease: TrainingLease) -> RunResult:
-        """Train and commit a new run, as the one who holds the lease of that training."""
+        """Train and commit a new run. The caller holds the lease of that training."""
 
         def claim() -> tuple[RunDraft, str]:
             run_id, token = mint_run_id(facts["experiment"], facts["split"], facts["seed"]), secrets.token_hex(4)
@@ -80,7 +80,7 @@ class Job:
         return self._run(facts, claim, lease)
 
     def go_on(self, draft: RunDraft, lease: TrainingLease) -> RunResult:
-        """Train and commit an unfinished run, as the one who holds the lease of that training.
+        """Train and commit an unfinished run. The caller holds the lease of that training.
 
         Raises:
             ConflictError: a living process trains it.
@@ -218,7 +218,7 @@ _OF_DRAFT = {"cases", "left_out", "class_names", "stains"}
 
 
 def _run_row(training: Training, facts: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The columns of the table `runs` that the store does not find out itself."""
+    """The columns of the table `runs` that the store cannot determine itself."""
     return {
         **{key: value for key, value in facts.items() if key not in _OF_DRAFT},
         "code_version": code_version(),

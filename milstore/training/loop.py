@@ -30,7 +30,7 @@ CHECKPOINT_FORMAT = 4
 
 
 class DivergedError(UsageError):
-    """The loss is NaN or infinite: going on, or beginning again in the same way, comes to the same."""
+    """Raised when the loss is NaN or infinite: continuing, or training again with the same settings, would give the same."""
 
 
 class Training:
@@ -112,7 +112,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch has been trained, or (with `keep` best) the validation loss has not fallen for long."""
+        """Whether the last epoch has been trained, or (with `keep` best) early stopping applies."""
         done = len(self.history)
         if self.config.keep == "last" or not self.cases.of("val"):
             return done >= self.config.epochs
@@ -123,7 +123,7 @@ class Training:
 
     @property
     def _improved_epoch(self) -> int:
-        """The last epoch that put early stopping off."""
+        """The last epoch whose validation loss fell by at least `min_delta`."""
         improved, lowest = 0, math.inf
         for row in self.history:
             if row["val_loss"] is not None and row["val_loss"] < lowest - self.config.min_delta:
@@ -131,7 +131,7 @@ class Training:
         return improved
 
     def try_out(self) -> None:
-        """Take in one case and forget it again. UsageError where the model cannot."""
+        """Run one forward and backward pass without changing the training. Raises UsageError if the model fails."""
         before = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.train()
         self._take_in(next(iter(self.bags.in_order(self.cases.of("train")[:1]))), 1, 1)
@@ -175,7 +175,7 @@ class Training:
         return True
 
     def _step_size(self, n_cases: int) -> int:
-        """How many cases the step takes that the case at hand belongs to: fewer at the end of an epoch."""
+        """Number of cases in the optimiser step of the current case: fewer at the end of an epoch."""
         per_step = self.config.cases_per_step
         return min(per_step, n_cases - self.position // per_step * per_step)
 
@@ -209,7 +209,7 @@ class Training:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def _seen(self, stored: Bag) -> interface.Bag:
-        """What the model is given of a case: its features as float32, which hold until the next case."""
+        """A case as the model's input: features as float32, in a buffer that is reused for the next case."""
         bag = stored.to(self.device)
         return bag.seen(self.float32(bag.feature_ND))
 
@@ -277,7 +277,7 @@ class Training:
         self.model.load_state_dict(self.best_weights)
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on depends on: plain types and tensors, as `torch.load(weights_only=True)` wants."""
+        """The complete state for resuming: plain types and tensors, as `torch.load(weights_only=True)` requires."""
         return {
             "format": CHECKPOINT_FORMAT,
             "model": self.model.state_dict(),
@@ -294,7 +294,7 @@ class Training:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state()` gave.
+        """Restore what `state()` gave.
 
         Raises:
             DataError: a state of another version of milstore.

@@ -1,4 +1,4 @@
-"""How a run stores what its training was told: as JSON, hashed and compared across versions."""
+"""The stored form of a training's configuration: JSON, hashed and compared across versions."""
 
 import json
 from dataclasses import fields
@@ -31,7 +31,7 @@ def same_settings(theirs: str, ours: str) -> bool:
 
 
 def _complete(text: str) -> dict[str, Any]:
-    """What a stored configuration stood for, by the rule of now: the first version took the split set for a part of it."""
+    """A stored configuration, completed by today's rules: in the first version the split set was a part of it."""
     return {name: value for name, value in {**WHEN_ABSENT, **json.loads(text)}.items() if name != "split_set"}
 
 
