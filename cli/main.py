@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process at once, where there is nothing left to wait for.
+    """End the process at once, without waiting for threads or cleaning up.
 
     The usual way takes every library down piece by piece, which for DuckDB takes as long as answering a question.
     """
@@ -120,14 +120,14 @@ def _end_stuck(message: str) -> None:
 
 
 def _unexpected(error: Exception) -> str:
-    """What is said of an error that nobody foresaw."""
+    """The message on an unexpected error."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for this: narrow the question, or write a part of it at a time"
     return f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where"
 
 
 def _unheard(closed: BaseException) -> int:
-    """The reader of a pipe, such as head, has seen enough: what is left goes nowhere, and all is well.
+    """The reader of a pipe, such as head, has closed it: discard the remaining output, and exit with 0.
 
     Typer makes an exit of it, if it meets it first; any other exit goes on.
     """

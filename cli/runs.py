@@ -108,7 +108,7 @@ def _watch_live(snapshots: "Iterator[list[RunState]]") -> None:
 
 
 def _watch_lines(snapshots: "Iterator[list[RunState]]") -> None:
-    """A line for each run whenever something of it has changed."""
+    """Print a line for a run whenever it has changed."""
     from milstore.cli.runs_table import duration, epochs
 
     told: dict[tuple[Any, ...], str] = {}

@@ -1,4 +1,4 @@
-"""What encoding did, in numbers and in words."""
+"""The report of an encoding."""
 
 from dataclasses import dataclass
 

@@ -90,7 +90,7 @@ class QupathReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Target:
-    """What a file is about."""
+    """The slide, or slice, that a file is about."""
 
     stem: str
     slide: Slide | None
