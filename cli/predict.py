@@ -122,7 +122,7 @@ def command(
     output: OutputOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Let a trained experiment answer for new cases: each of its models, and their mean.
+    """Predict new cases by a trained experiment: by each of its models, and by their mean.
 
     Each finished run answers with its own weights and its own standardisation. What they say is stored under a name, as
     runs of kind prediction, and answers where --prediction NAME asks for it: recall, roc, confusion and the report with

@@ -126,7 +126,7 @@ def make_splits(
             together in a subset. It must name every case with a label. The store's own groups if left out.
         ungrouped: draw as if the store had no groups.
         split_set: its name; `cv<folds>-seed<seed>` if left out.
-        val_share: share of what is not in test that validates.
+        val_share: share of the cases outside test that validates.
         missing: marks of missing values in the group file: a case without a group stands for itself.
         replace: take these splits in the place of others of the same name.
 
