@@ -30,7 +30,7 @@ from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
 from milstore.training.progress import Watcher
 from tests.test_layout import ROOT
-from tests.test_survival_drafts import die_in
+from tests.test_survival_unfinished_runs import die_in
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
 
