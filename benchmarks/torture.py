@@ -105,7 +105,7 @@ STORES = tuple(
     f"tests/test_{name}.py"
     for name in (
         *("store_foreign_input", "broken_in_store", "store_catalog_foreign", "store_strangers", "store_verified"),
-        *("odd_files", "names_travel", "names_and_cells"),
+        *("odd_files", "case_names", "names_and_cells"),
     )
 )
 """Tests of stores that somebody else made or spoiled."""

@@ -16,7 +16,8 @@ from milstore.store.catalog import refresh
 from milstore.store.cohort_edit import edit_cohort
 from milstore.store.commit import commit_run
 from milstore.store.content_hash import with_case_order
-from milstore.store.run_writer import RunDraft, begin_run
+from milstore.store.run_draft import RunDraft
+from milstore.store.run_writer import begin_run
 
 Patch = tuple[str, str, int, int]
 """Case, stain, slice_idx, patch_idx."""

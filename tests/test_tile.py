@@ -15,7 +15,8 @@ from milstore.cli.main import main
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest import tile_work
 from milstore.ingest.slide_table import ingest_slides
-from milstore.ingest.tiles import TilesReport, tile_slides
+from milstore.ingest.tile_report import TilesReport
+from milstore.ingest.tiles import tile_slides
 from milstore.pixels.slide import open_slide
 from milstore.pixels.tiling import TileSettings
 from milstore.store import Store, create_store

@@ -11,9 +11,10 @@ import torch
 from milstore.errors import DataError, UsageError
 from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import evaluate
-from milstore.training.loop import SplitCases, Training, class_weights
+from milstore.training.loop import Training
 from milstore.training.progress import Watcher
 from milstore.training.provenance import repeatable_arithmetic
+from milstore.training.split_cases import SplitCases, class_weights
 from tests.training_cohort import LABELS, SMALL, bags, cases
 
 CPU = torch.device("cpu")

@@ -1,4 +1,4 @@
-"""Which slide's patches a file of regions is about, and where their centres lie."""
+"""Finds the slide and patches that a file of regions is about, and the patches' centres."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass

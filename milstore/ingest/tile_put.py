@@ -1,4 +1,4 @@
-"""Patches of slides that were cut, put into an edit of the cohort."""
+"""Puts the patches of tiled slides into an edit of the cohort."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ _WHERE = ("slice_name", "x", "y", "width", "height")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Put:
-    """What became of the patches."""
+    """The result of `put_cuts`."""
 
     patches: int
     new: int

@@ -1,4 +1,4 @@
-"""A prediction on its way into the store: what one model says of new cases, and the mean of several models.
+"""Stores predictions of new cases: those of one model, and the mean of several.
 
 Legend: N patches, C classes, M models.
 """
@@ -75,7 +75,7 @@ def store_run(
 
 
 def remove_begun(store: Store, name: str) -> None:
-    """Remove what a prediction that was killed left behind, as the one process that makes predictions of this name."""
+    """Remove what a killed prediction left. The caller holds the lease of this prediction's name."""
     for draft in list_drafts(store):
         if draft.facts.get("kind") == PREDICTION and draft.facts.get("experiment") == name:
             draft.remove()

@@ -32,7 +32,7 @@ Weights = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Attention:
-    """Attention that kept every promise: its rows as they are stored, and the fingerprint of their patches."""
+    """Attention that passed every check: its rows as they are stored, and the fingerprint of their patches."""
 
     stored: pa.Table
     """As it is written: sorted by case id (bytes) and rank, its texts as dictionaries, which are written sooner."""
@@ -41,7 +41,7 @@ class Attention:
 
     @cached_property
     def table(self) -> pa.Table:
-        """As it is read again: fitted to the schema."""
+        """The rows with the columns and types of the schema, as a reader gets them."""
         return self.stored.cast(arrow_schema("attention"))
 
     def fingerprint(self) -> str:
@@ -49,7 +49,7 @@ class Attention:
         return places_fingerprint(self._rows, self._places)
 
     def largest_case(self) -> int:
-        """Patches of the case that has most."""
+        """Number of patches of the case that has the most."""
         return int(pc.max(self.stored["n_patches"]).as_py() or 0)
 
     def case_ids(self) -> set[str]:
@@ -96,7 +96,7 @@ def _ranking(table: pa.Table, known: Places) -> tuple[Index, Index, Index]:
 
 
 def _by_rank(effective_N: npt.NDArray[np.float32], within_N: Index, first: Index) -> Index:
-    """Positions within their case by falling attention, equal ones as they are; cases begin at `first`."""
+    """Positions within each case in descending order of attention, ties in row order; cases begin at `first`."""
     # The bits of a float that is not negative sort as it does; those of a negative one the other way round.
     bits_N = (effective_N + np.float32(0)).view(np.int32)
     if len(bits_N) and bits_N.min() < 0:
@@ -219,12 +219,12 @@ def patches_evaluated(coverage: pa.Table) -> dict[str, int]:
 
 
 def top_count(n_patches: int, pct: float) -> int:
-    """How many are the top pct percent of n patches: at least one, and no part of one. The SQL macro of that name."""
+    """The number of patches in the top pct percent of n: rounded down, at least one. As the SQL macro of that name."""
     return max(1, math.floor(n_patches * pct / 100))
 
 
 def check_known(known: Mapping[str, Any], kind: str, attention: Attention) -> None:
-    """DataError if what a run says of the part of the patches that it has attention of cannot be.
+    """Raises DataError if the run's statement of which patches have attention cannot be true.
 
     Args:
         known: the entry `attention_known` of `run.json`.
@@ -250,7 +250,7 @@ def check_known(known: Mapping[str, Any], kind: str, attention: Attention) -> No
 def check_cases(
     kind: str, attention: Attention, predictions: pa.Table, coverage: pa.Table, *, of_patches: bool = False
 ) -> None:
-    """DataError if attention is not of the cases that it is said to be of, or not of the patches that coverage counts.
+    """Raises DataError if the cases with attention, or their patches, are not those that the run and its coverage state.
 
     Args:
         kind: what the run says of its attention: none (it has no row), part (it is of some of the cases that were
@@ -278,7 +278,7 @@ def check_cases(
 
 
 def check_coverage(coverage: pa.Table, attention: Attention, *, whole: bool = True) -> None:
-    """DataError if `evaluated` of a slice is not the number of its patches that have attention; of a part: is less."""
+    """Raises DataError if a slice's `evaluated` is not the number of its patches with attention (for a part: is less)."""
     keys = list(PLACE[:3])
     stated = coverage.filter(pc.greater(coverage["evaluated"], 0)).select([*keys, "evaluated"])
     both = stated.join(attention.slices(), keys, join_type="full outer")

@@ -22,7 +22,7 @@ LARGEST_TABLE = 1_000_000
 
 
 def own_names(manifest: dict[str, Any]) -> set[str]:
-    """Names of what milstore puts into the file, in lower case, as DuckDB takes them for the same in any case."""
+    """Names of everything milstore puts into the file, in lower case: DuckDB ignores case in names."""
     groups = (name for group in ("cohort", "features", "run") for name in columns(group))
     return {name.lower() for name in (STAMP_TABLE, *DERIVED, *MACROS, *groups, *unknown_tables(manifest))}
 
@@ -33,7 +33,7 @@ def own_tables() -> set[str]:
 
 
 def build(store: Store, path: Path, stamp: dict[str, Any]) -> None:
-    """Make the file. It must not be there.
+    """Make the file, which must not exist yet.
 
     Raises:
         duckdb.Error: a Parquet file is missing or damaged, or the disk is full.

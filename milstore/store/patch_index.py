@@ -1,4 +1,4 @@
-"""The patches of a table in the order of their identity, worked out in whole numbers: quick for millions of them.
+"""Sorts and joins patches by their identity, encoded as integers: fast for millions of them.
 
 Legend: N rows of the table.
 """
@@ -29,7 +29,10 @@ class Places:
     """Where each patch stands among the others."""
 
     order: Index | None
-    """(N,) Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx. None: as the rows are."""
+    """(N,) Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx.
+
+    None: as the rows are.
+    """
     cases: Index
     """Where, in that order, each case begins."""
     stains: Index

@@ -1,4 +1,4 @@
-"""The one way in for runs, whoever trained: what a run holds must agree with the store that it goes into.
+"""Checks and stores a run, whichever trainer made it: its contents must agree with the store.
 
 Training, `record` and every importer end here. That the tables agree with each other is checked by `commit`.
 """
@@ -19,8 +19,8 @@ from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.commit import checked_tables, commit_checked
 from milstore.store.names import clip, counted
 from milstore.store.patch_index import PLACE, Slices, by_slice, places, unknown_rows
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import KNOWN, PREDICTION
-from milstore.store.run_writer import RunDraft
 from milstore.store.split_numbers import subsets_of
 
 TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
@@ -130,7 +130,7 @@ def _label(label: int | None) -> str:
 
 
 def unknown_case(case_id: str) -> str:
-    """That the store has no such case, and what to do."""
+    """The message that the store has no such case, and what to do."""
     return (
         f"case {clip(case_id)!r} is not in this store: take it in by milstore ingest labels, or its patches by "
         "milstore ingest patches"
@@ -138,7 +138,7 @@ def unknown_case(case_id: str) -> str:
 
 
 def other_subset(case_id: str, said: str, known: str | None) -> str:
-    """That a case is in another subset than was said, or in none, and what to do."""
+    """The message that a case is in another subset than given, or in none, and what to do."""
     if known is None:
         return f"case {clip(case_id)!r} is not in the split: leave it out, or take in splits that have it"
     return f"case {clip(case_id)!r} is said to be in {clip(said)}, and the split has it in {known}: give {known}"
