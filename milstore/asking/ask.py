@@ -21,20 +21,11 @@ from milstore.asking.verifying import named_runs, verify_read
 from milstore.asking.walled import Walled
 from milstore.errors import DataError, MilstoreError, UsageError
 from milstore.store.broken_files import broken, named_file, reading
+from milstore.store.derived_views import mentions, with_derived
 from milstore.store.paths import Store
 from milstore.store.run_reader import find_run_id
-from milstore.store.views import (
-    connect,
-    connect_bare,
-    mentions,
-    narrow,
-    put_cohort,
-    set_variables,
-    view_statements,
-    widen,
-    with_derived,
-    with_variables,
-)
+from milstore.store.sql_text import set_variables, with_variables
+from milstore.store.views import connect, connect_bare, narrow, put_cohort, view_statements, widen
 
 T = TypeVar("T")
 _CHOICE = ("run", "experiment", "split", "seed", "subset", "prediction")

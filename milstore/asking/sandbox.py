@@ -9,7 +9,7 @@ import duckdb
 from milstore.asking.limits import MEMORY
 from milstore.store.paths import Store
 from milstore.store.plain import linked_folders
-from milstore.store.views import literal, path_literal
+from milstore.store.sql_text import literal, path_literal
 
 MEMORY_LIMIT = f"{MEMORY}GB"
 

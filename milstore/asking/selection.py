@@ -21,7 +21,8 @@ from milstore.store.run_reader import (
     NO_ATTENTION,
     PART_ATTENTION,
 )
-from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
+from milstore.store.sql_text import literal, value
+from milstore.store.views import rows_of_cohort, rows_of_runs
 
 __all__ = ["ALL", "Choice", "NoCaseLeft", "Selection", "known_cases", "select"]
 

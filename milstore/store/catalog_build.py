@@ -15,7 +15,8 @@ from milstore.store.shell_views import (
     run_shell_views,
     unknown_tables,
 )
-from milstore.store.views import chosen_columns, escape_glob, identifier, literal, no_progress_bar
+from milstore.store.sql_text import escape_glob, identifier, literal
+from milstore.store.views import chosen_columns, no_progress_bar
 
 LARGEST_TABLE = 1_000_000
 """Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
