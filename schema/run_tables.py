@@ -1,4 +1,4 @@
-"""The tables of which a run writes its part, and the one that says which patches have features."""
+"""The tables that runs write, and `features`, which says where each patch's vector is."""
 
 from sqlalchemy import BigInteger, Column, DateTime, Double, Float, Integer, String, Table
 
