@@ -26,7 +26,7 @@ _PRESSING = 20
 
 
 class Walled:
-    """A connection in a thread of its own, which the kernel does not let write files."""
+    """A connection in a thread of its own, which the kernel, where it can, does not let write files."""
 
     def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         """Raise the wall in a new thread and connect there. Errors are those of `connect`.
