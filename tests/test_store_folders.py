@@ -19,8 +19,8 @@ from milstore.report.building import build_report
 from milstore.schema.columns import columns
 from milstore.store import Store, create_store, doctor, open_store
 from milstore.store.findings import DAMAGE, LEFTOVER
+from milstore.store.sql_text import path_literal
 from milstore.store.summary import contents
-from milstore.store.views import path_literal
 from milstore.training.setup import known_runs
 from tests.making import three_case_store
 from tests.test_layout import ROOT

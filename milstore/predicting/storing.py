@@ -22,7 +22,8 @@ from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
 from milstore.store.run_reader import NO_ATTENTION, PREDICTED, PREDICTION
 from milstore.store.run_writer import begin_run, list_drafts, mint_run_id
-from milstore.store.views import connect_bare, literal, rows_of_runs
+from milstore.store.sql_text import literal
+from milstore.store.views import connect_bare, rows_of_runs
 from milstore.store.write_run import Told, write_run
 
 _AT_ONCE = 8

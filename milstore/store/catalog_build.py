@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from milstore.schema.columns import DERIVED, MACROS, columns, view_text
+from milstore.schema.columns import DERIVED, MACROS, TABLE_MACROS, columns, view_text
 from milstore.store.paths import Store
 from milstore.store.shell_views import (
     STAMP_TABLE,
@@ -15,7 +15,8 @@ from milstore.store.shell_views import (
     run_shell_views,
     unknown_tables,
 )
-from milstore.store.views import chosen_columns, escape_glob, identifier, literal, no_progress_bar
+from milstore.store.sql_text import escape_glob, identifier, literal
+from milstore.store.views import chosen_columns, no_progress_bar
 
 LARGEST_TABLE = 1_000_000
 """Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
@@ -24,7 +25,9 @@ LARGEST_TABLE = 1_000_000
 def own_names(manifest: dict[str, Any]) -> set[str]:
     """Names of everything milstore puts into the file, in lower case: DuckDB ignores case in names."""
     groups = (name for group in ("cohort", "features", "run") for name in columns(group))
-    return {name.lower() for name in (STAMP_TABLE, *DERIVED, *MACROS, *groups, *unknown_tables(manifest))}
+    return {
+        name.lower() for name in (STAMP_TABLE, *DERIVED, *MACROS, *TABLE_MACROS, *groups, *unknown_tables(manifest))
+    }
 
 
 def own_tables() -> set[str]:

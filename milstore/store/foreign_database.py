@@ -15,7 +15,8 @@ from typing import Any
 import duckdb
 
 from milstore.store.database_lock import PutOff
-from milstore.store.views import identifier, literal, no_progress_bar
+from milstore.store.sql_text import identifier, literal
+from milstore.store.views import no_progress_bar
 
 OLD, NEW = "foreign_file", "new_file"
 """Names under which the file is attached, and the one that gets its tables."""

@@ -25,7 +25,7 @@ from milstore.store.io import sync_file, sync_folder
 from milstore.store.names import named
 from milstore.store.paths import Store
 from milstore.store.shell_views import STAMP_TABLE
-from milstore.store.views import identifier
+from milstore.store.sql_text import identifier
 
 OWN_SQL = "milstore.own.sql"
 """File beside milstore.duckdb."""

@@ -16,7 +16,8 @@ from milstore.store.paths import Store
 from milstore.store.run_reader import PREDICTION, RECORDED
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import check_split, split_numbers, subsets_of
-from milstore.store.views import connect, execute
+from milstore.store.sql_text import execute
+from milstore.store.views import connect
 from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import SliceKey
 from milstore.training.split_cases import SplitCases
