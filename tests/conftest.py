@@ -15,6 +15,7 @@ from tests.chromium import Browser, browser
 from tests.making import three_case_store
 
 if TYPE_CHECKING:
+    from milstore.report.building import Report
     from tests.broken import Place
 
 # Whoever runs the tests may ignore some signals: nohup does SIGHUP, a shell in the background SIGINT. Children inherit it.
@@ -35,6 +36,16 @@ def _no_store_from_outside(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: py
 def three(tmp_path: Path) -> Store:
     """The store of three cases."""
     return three_case_store(tmp_path / "three")
+
+
+@pytest.fixture(scope="session")
+def three_report(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Report, Path]":
+    """The report of the store of three cases, and its page: made once, to be looked at."""
+    # Here, as it imports Altair, which most files of tests do without.
+    from milstore.report.writing import write_report
+
+    folder = tmp_path_factory.mktemp("report")
+    return write_report(three_case_store(folder / "store"), folder / "report.html"), folder / "report.html"
 
 
 @pytest.fixture(scope="session")

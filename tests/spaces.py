@@ -8,6 +8,11 @@ from typing import TypeVar
 Case = TypeVar("Case", bound=tuple[object, ...])
 
 
+def whole() -> bool:
+    """Whether all is to be tried."""
+    return bool(os.environ.get("MILSTORE_WHOLE"))
+
+
 def covering(space: Iterable[Case]) -> list[Case]:
     """The fewest cases of a space in which each value of each factor occurs, or nearly so; with MILSTORE_WHOLE=1 all.
 
@@ -17,7 +22,7 @@ def covering(space: Iterable[Case]) -> list[Case]:
     [('a', 1), ('a', 3), ('b', 2)]
     """
     left = list(space)
-    if os.environ.get("MILSTORE_WHOLE"):
+    if whole():
         return left
     had: Counter[tuple[int, object]] = Counter()
     kept: list[Case] = []

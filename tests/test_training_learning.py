@@ -20,6 +20,7 @@ from milstore.training.evaluation import dead_units, evaluate, judge_training
 from milstore.training.loop import Training
 from milstore.training.progress import Watcher
 from milstore.training.provenance import repeatable_arithmetic
+from tests.reporting import brief
 from tests.training_cohort import LABELS, SMALL, bags, cases, tiny_store
 
 CPU = torch.device("cpu")
@@ -72,7 +73,8 @@ def test_it_is_said_at_the_end_in_the_list_and_in_the_report(
     assert main(["runs", "show", bad.run_id, "--store", str(store.root)]) == 0
     assert "learning.verdict" in capsys.readouterr().out
 
-    notes = {run.run_id: build_report(store, Choice(run=run.run_id)).notes for run in (bad, good)}
+    with brief("recall", charts=False):
+        notes = {run.run_id: build_report(store, Choice(run=run.run_id)).notes for run in (bad, good)}
     sentence = said[0].removeprefix("warning: ")
     assert [note for note in notes[bad.run_id] if "learned" in note] == [sentence]
     assert not [note for note in notes[good.run_id] if "learned" in note]
