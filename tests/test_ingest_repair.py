@@ -154,6 +154,7 @@ REPAIRED_BY = {
 }
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("table", REPAIRED_BY)
 def test_what_the_doctor_advises_repairs_a_table(
@@ -201,6 +202,7 @@ def test_without_replace_a_damaged_table_is_refused(
     assert contents(store) == before
 
 
+@pytest.mark.database
 def test_swapped_labels_are_put_right_in_the_database_too(group: Group, store: Store) -> None:
     """A database that was made while the labels were swapped does not keep them."""
     swap(path_of(store, "cases"))

@@ -16,6 +16,8 @@ from milstore.store.plain import DEEPEST, NotPlain, check_plain, parse_json, pla
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import begin_run
 
+pytestmark = pytest.mark.database
+
 COMMANDS = (
     ["info"],
     ["doctor"],

@@ -154,6 +154,7 @@ def test_two_hundred_levels_change_no_answer(elsewhere: Elsewhere, expected: dic
     assert answers(elsewhere.put(*[name] * 200)) == expected
 
 
+@pytest.mark.database
 def test_the_database_is_made_below_any_parent(elsewhere: Elsewhere) -> None:
     """What is copied into milstore.duckdb is of the store's own files, not of a folder above it."""
     for parent in ("case_id=9", "label=1", "[2026] melanoma", "a*b"):
