@@ -37,6 +37,12 @@ def three(tmp_path: Path) -> Store:
     return three_case_store(tmp_path / "three")
 
 
+@pytest.fixture
+def database_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands leave milstore.duckdb to be brought up to date later: making it is most of what a small ingest takes."""
+    monkeypatch.setattr("milstore.store.cohort_edit.refresh", lambda store, anew=(): [])
+
+
 @pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that has been given a file of every kind: made once, to be copied or left as it is."""

@@ -22,10 +22,12 @@ from milstore.store.doctor import check
 from milstore.store.features import PACK, ROWS, VECTORS, open_features
 from milstore.store.findings import DAMAGE, Finding
 from milstore.store.io import sha256_of
+from tests.crossing import crossed
 from tests.ingesting import contents, milstore, new_store
 from tests.making import levels, make_run
 
 pytestmark = pytest.mark.thorough
+database_later = pytest.mark.usefixtures("database_later")
 
 PATCHES = [(case, slice_, patch) for case in ("1", "2", "3") for slice_ in ("1", "2") for patch in (1, 2)]
 LABELS = "case_id,label\n1,benign\n2,malignant\n3,malignant\n"
@@ -154,12 +156,14 @@ REPAIRED_BY = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("table", REPAIRED_BY)
+@pytest.mark.parametrize(("table", "fault"), crossed([*REPAIRED_BY], [*FAULTS]))
 def test_what_the_doctor_advises_repairs_a_table(
     table: str, fault: str, group: Group, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A damaged table is as it was once the same was ingested with --replace, and that is said; the database too."""
+    """A damaged table is as it was once the same was ingested with --replace, and that is said; the database too.
+
+    Each table and each fault here; `make torture` tries each fault on each table.
+    """
     before, file = held(store), path_of(store, table)
     FAULTS[fault](file)
     (found,) = damage(store)
@@ -183,12 +187,15 @@ def test_what_the_doctor_advises_repairs_a_table(
     assert labels == [("1", "benign"), ("2", "malignant"), ("3", "malignant")]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("table", ["cases", "slices", "splits", "encoders"])
+@database_later
+@pytest.mark.parametrize(("table", "fault"), crossed(["cases", "slices", "splits", "encoders"], [*FAULTS]))
 def test_without_replace_a_damaged_table_is_refused(
     table: str, fault: str, group: Group, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A command that reads a damaged table says which, and what repairs it, in one line, and changes nothing."""
+    """A command that reads a damaged table says which, and what repairs it, in one line, and changes nothing.
+
+    Each table and each fault here; `make torture` tries each fault on each table.
+    """
     FAULTS[fault](path_of(store, table))
     before = contents(store)
     name = REPAIRED_BY[table][0]
@@ -215,6 +222,7 @@ def test_swapped_labels_are_put_right_in_the_database_too(group: Group, store: S
 # --- what is not given again ------------------------------------------------------------------------------------------
 
 
+@database_later
 def test_labels_that_are_not_given_again_are_lost_and_named(
     group: Group, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -232,6 +240,7 @@ def test_labels_that_are_not_given_again_are_lost_and_named(
     assert pc.count(read_cohort(store).table("cases")["label"]).as_py() == 3
 
 
+@database_later
 def test_split_sets_that_are_not_given_again_are_named(
     group: Group, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -248,6 +257,7 @@ def test_split_sets_that_are_not_given_again_are_named(
     assert damage(store) == []
 
 
+@database_later
 def test_a_split_set_outlives_the_loss_of_its_name(group: Group, store: Store) -> None:
     """Where only the table of split sets is damaged, splits that are whole are kept."""
     assert milstore(store, "ingest", "splits", group.folder / "splits.csv", "--split-set", "other") == 0
@@ -261,6 +271,7 @@ def test_a_split_set_outlives_the_loss_of_its_name(group: Group, store: Store) -
     assert sets["splits"]["source"] == "splits.csv"
 
 
+@database_later
 @pytest.mark.parametrize(
     "tables", [("cases", "slices"), ("cases", "splits"), ("patches", "encoders"), ("classes", "cases")]
 )
@@ -297,6 +308,7 @@ def with_run(store: Store) -> None:
     )
 
 
+@database_later
 @pytest.mark.parametrize("table", ["slices", "patches"])
 def test_patches_that_runs_speak_of_must_be_given_as_they_were(
     table: str, group: Group, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -318,6 +330,7 @@ def test_patches_that_runs_speak_of_must_be_given_as_they_were(
     assert damage(store) == []
 
 
+@database_later
 def test_classes_that_runs_speak_of_keep_their_numbers(
     group: Group, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -335,6 +348,7 @@ def test_classes_that_runs_speak_of_keep_their_numbers(
     assert damage(store) == []
 
 
+@database_later
 def test_fewer_patches_drop_the_features_that_no_longer_fit(
     group: Group, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -371,12 +385,15 @@ PACK_FAULTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("fault", PACK_FAULTS)
-@pytest.mark.parametrize("way", ["features", "slices", "encode"])
+@database_later
+@pytest.mark.parametrize(("fault", "way"), crossed([*PACK_FAULTS], ["features", "slices", "encode"]))
 def test_a_damaged_pack_is_put_back(
     way: str, fault: str, group: Group, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without --replace a damaged pack is refused in a line; with it the vectors are what they were, and that is said."""
+    """Without --replace a damaged pack is refused in a line; with it the vectors are what they were, and that is said.
+
+    Each fault and each way to put vectors in here; `make torture` tries each fault with each way.
+    """
     words = group.commands()["encode" if way == "encode" else "features"]
     if way == "slices":
         words = ["ingest", "features", group.folder / "slices", "--encoder", "given"]
@@ -405,43 +422,50 @@ def test_a_damaged_pack_is_put_back(
     assert "nothing changed" in capsys.readouterr().err
 
 
+@database_later
 def test_patches_without_images_are_made_anew_from_their_features(
     group: Group, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where patches came from the names of features, these repair the tables of slices, patches and cases."""
+    """Where patches came from the names of features, these repair the tables of slices, patches and cases.
+
+    Each table and each fault here; `make torture` tries each fault on each table.
+    """
     store = new_store(tmp_path)
     words = ["ingest", "features", group.folder / "slices", "--encoder", "e", "--create-patches"]
     assert milstore(store, *words) == 0
     before = held(store)
-    for table in ("cases", "slices", "patches", "stains", "encoders"):
-        for fault in FAULTS.values():
-            fault(path_of(store, table))
-            (found,) = damage(store)
-            assert "milstore ingest" in found.repair
-            assert milstore(store, *words, "--replace") == 0
-            assert damage(store) == []
-            assert held(store) == before
+    for table, fault in crossed(["cases", "slices", "patches", "stains", "encoders"], [*FAULTS.values()]):
+        fault(path_of(store, table))
+        (found,) = damage(store)
+        assert "milstore ingest" in found.repair
+        assert milstore(store, *words, "--replace") == 0
+        assert damage(store) == []
+        assert held(store) == before
 
 
+@database_later
 def test_a_table_of_bags_repairs_what_it_made(tmp_path: Path) -> None:
-    """A benchmark's table has the labels, the patches and the features of its store."""
+    """A benchmark's table has the labels, the patches and the features of its store.
+
+    Each table and each fault here; `make torture` tries each fault on each table.
+    """
     store = new_store(tmp_path)
     (tmp_path / "t.csv").write_text("bag,i,y,a,b\n1,0,x,1,2\n1,1,x,3,4\n2,0,z,5,6\n")
     words = ["ingest", "features", tmp_path / "t.csv", "--encoder", "e", "--bag-column", "bag", "--index-column", "i"]
     words += ["--label-column", "y"]
     assert milstore(store, *words) == 0
     before = held(store)
-    for table in ("classes", "cases", "slices", "patches", "encoders"):
-        for fault in FAULTS.values():
-            fault(path_of(store, table))
-            assert milstore(store, *words, "--replace") == 0
-            assert damage(store) == []
-            assert held(store) == before
+    for table, fault in crossed(["classes", "cases", "slices", "patches", "encoders"], [*FAULTS.values()]):
+        fault(path_of(store, table))
+        assert milstore(store, *words, "--replace") == 0
+        assert damage(store) == []
+        assert held(store) == before
 
 
 # --- the manifest -----------------------------------------------------------------------------------------------------
 
 
+@database_later
 @pytest.mark.parametrize("key", ["fingerprint", "content", "sha256", "rows"])
 def test_a_manifest_that_contradicts_itself_is_put_right(key: str, group: Group, store: Store) -> None:
     """A flipped letter in what the manifest says of a table is repaired by ingesting that table's content again."""
