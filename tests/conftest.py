@@ -12,8 +12,9 @@ import pytest
 
 from milstore.store import Store, open_store
 from tests.chromium import Browser, browser
+from tests.crossing import WHOLE
 from tests.making import three_case_store
-from tests.putting_off import WHOLE, bring_up_to_date, put_off
+from tests.putting_off import bring_up_to_date, put_off
 
 if TYPE_CHECKING:
     from tests.broken import Place

@@ -5,14 +5,10 @@ Tests of that file are marked `database`: for these it is made as ever. So it is
 whole, its milstore.duckdb behind; and the doctor, who would say so, has it brought up to date before he looks.
 """
 
-import os
 from collections.abc import Iterator
 
 from milstore.store import Store, catalog, doctor
 from milstore.store.doctor import Finding
-
-WHOLE = bool(os.environ.get("MILSTORE_WHOLE"))
-"""Whether large spaces are gone through wholly, and nothing is put off."""
 
 _replace, _findings = catalog._replace, doctor._database
 
