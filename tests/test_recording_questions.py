@@ -20,10 +20,10 @@ from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
 from milstore.store.run_reader import read_run
 from milstore.training import train
+from tests.crossing import covering
 from tests.making import THREE_REGIONS, make_regions
 from tests.recording import recorded, split_store
 from tests.reporting import brief
-from tests.spaces import covering
 from tests.training_cohort import LABELS, SMALL, places, tiny_store
 
 OWN = ("run_id", "experiment", "config", "code_version", "host", "device", "threads", "restarts", "started_at", "finished_at", "weights")  # fmt: skip

@@ -26,6 +26,8 @@ from tests.faults import forked
 from tests.making import three_case_store
 from tests.test_store_catalog import held, rename_class, shell
 
+pytestmark = pytest.mark.database
+
 ODD = '"s.1 ""x"" y".";drop table cases;--"'
 """A schema and a table, quoted for SQL."""
 LATER = "it will be brought up to date by a later command"

@@ -22,6 +22,8 @@ from milstore.store.run_writer import begin_run
 from tests.making import MadeOnce, three_case_store
 from tests.test_store_cohort import snapshot
 
+pytestmark = pytest.mark.database
+
 
 @MadeOnce
 def featured(folder: Path) -> Store:

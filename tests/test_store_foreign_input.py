@@ -15,7 +15,9 @@ from milstore.store import Store, open_store
 from milstore.store.plain import DEEPEST, NotPlain, check_plain, parse_json, plain_bytes, read_json
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import begin_run
-from tests.spaces import covering
+from tests.crossing import covering
+
+pytestmark = pytest.mark.database
 
 COMMANDS = (
     ["info"],

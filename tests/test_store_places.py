@@ -23,9 +23,9 @@ from milstore.store.findings import DAMAGE, LEFTOVER
 from milstore.store.summary import contents
 from milstore.store.views import path_literal
 from milstore.training.setup import known_runs
+from tests.crossing import WHOLE
 from tests.making import three_case_store
 from tests.reporting import brief
-from tests.spaces import whole
 from tests.test_layout import ROOT
 
 NAMES = sorted({column for group in ("cohort", "features", "run") for of in columns(group).values() for column in of})
@@ -115,7 +115,7 @@ def test_parents_of_any_name_change_no_answer(
     assert answers(elsewhere.put(*parents)) == expected
 
 
-MET = ["case_id=9", "run_id=exp-s1-0", "a*b?c'd\"e\nf", *(["split=2", "[2026] melanoma"] if whole() else [])]
+MET = ["case_id=9", "run_id=exp-s1-0", "a*b?c'd\"e\nf", *(["split=2", "[2026] melanoma"] if WHOLE else [])]
 
 
 @pytest.mark.parametrize("parent", MET)
@@ -149,7 +149,7 @@ NAME = st.one_of(
 )
 
 
-@settings(max_examples=24 if whole() else 3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=24 if WHOLE else 3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(parents=st.lists(NAME, min_size=1, max_size=5))
 @example(parents=["split=9", "case_id=9", "run_id=x", "[x]", "label=null"])
 def test_parents_within_parents_change_no_answer(
@@ -162,7 +162,7 @@ def test_parents_within_parents_change_no_answer(
     assert answers(elsewhere.put(*parents)) == expected
 
 
-DEEP = ["[a*?]é'", *(["d", "case_id=9", "split=2" + 5 * "x"] if whole() else [])]
+DEEP = ["[a*?]é'", *(["d", "case_id=9", "split=2" + 5 * "x"] if WHOLE else [])]
 
 
 @pytest.mark.parametrize("name", DEEP)
@@ -171,6 +171,7 @@ def test_two_hundred_levels_change_no_answer(elsewhere: Elsewhere, expected: dic
     assert answers(elsewhere.put(*[name] * 200)) == expected
 
 
+@pytest.mark.database
 def test_the_database_is_made_below_any_parent(elsewhere: Elsewhere) -> None:
     """What is copied into milstore.duckdb is of the store's own files, not of a folder above it."""
     for parent in ("case_id=9", "label=1", "[2026] melanoma", "a*b"):

@@ -24,6 +24,8 @@ from milstore.training.setup import known_runs
 from tests.faults import KILL, Faults
 from tests.test_store_doctor import old
 
+pytestmark = pytest.mark.database
+
 RUNS = ["exp-s1-0", "exp-s2-0", "exp-s3-0"]
 STRANGE = [
     "bak_run_id=exp-s1-0", "run_id=exp-s1-0 (copy)", "run_id=EXP", "run_id=", "run_id=!x", "run_id=-x", "run_id=a\nb",
