@@ -80,7 +80,10 @@ def elsewhere(work: Callable[[], Any]) -> Callable[[], Any]:
 def begun(folder: Path, store: Store, experiment: str, work: Callable[[], Any], epochs: int = 2) -> Child:
     """A training that has ended some epochs."""
     child = fork(folder, work)
-    wait_for(lambda: epochs_of(store, experiment) >= epochs or child.ended(), f"epoch {epochs} of {experiment}")
+    # Looking takes a while too, and from those who train.
+    wait_for(
+        lambda: epochs_of(store, experiment) >= epochs or child.ended(), f"epoch {epochs} of {experiment}", every=0.02
+    )
     assert not child.ended(), child.text()
     return child
 
