@@ -115,7 +115,7 @@ def signals_to_all(
 ) -> None:
     """The same for --split all in one process, and side by side: each split that had begun is left free, and goes on."""
     both = {"none": ("--split", "all"), "local": ("--split", "all", "--launcher", "local", "--jobs", "2")}
-    config = replace(LONG, epochs=80, min_epochs=80)
+    config = replace(LONG, epochs=40, min_epochs=40)
     done(folder, command(store.root, "twin-all", *both["none"], config=config))
     for launcher, words in both.items():
         for number in numbers:
