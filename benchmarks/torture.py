@@ -30,6 +30,7 @@ PARTS = (
     "repairs",
     "inputs",
     "stores",
+    "crossed",
     "attacks",
     "slurm",
 )
@@ -82,6 +83,8 @@ def figures(part: str, options: argparse.Namespace) -> dict[str, Any]:
         made = {"kinds": passed("tests/test_doctor_advice.py")}
     elif part == "stores":
         made = {"stores": passed(*STORES)}
+    elif part == "crossed":
+        made = {"tests": passed(*crossing())}
     elif part == "attacks":
         made = {"by": {version: attacks(version) for version in DUCKDB}}
     elif part == "slurm":
@@ -96,7 +99,9 @@ def tests(*words: str) -> ElementTree.Element:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *words]
-        if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode:
+        # Every combination of what the tests otherwise try in part: tests/crossing.py.
+        every = {**os.environ, "MILSTORE_WHOLE": "1"}
+        if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, env=every, check=False).returncode:
             sys.exit(f"{' '.join(words)}: a promise is broken, see above")
         return ElementTree.parse(report).getroot()
 
@@ -117,9 +122,20 @@ def passed(*words: str) -> int:
     return len(found.findall(".//testcase")) - len(found.findall(".//skipped"))
 
 
+def crossing() -> list[str]:
+    """Files of tests that otherwise try a part of their combinations, but for those of other parts."""
+    others = {*STORES, *INPUTS}
+    files = (path for path in sorted((ROOT / "tests").glob("test_*.py")) if f"tests/{path.name}" not in others)
+    return [f"tests/{path.name}" for path in files if "tests.crossing import" in path.read_text(encoding="utf-8")]
+
+
+INPUTS = ("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
+"""Tests of files that are offered to the commands."""
+
+
 def tried() -> int:
     """Files of every kind with every kind of damage, and hostile ones made by hand, offered to the commands."""
-    return passed("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
+    return passed(*INPUTS)
 
 
 def full_disk() -> int:
@@ -156,7 +172,7 @@ def slurm() -> dict[str, Any]:
 
 def page(made: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     """docs/reliability.md."""
-    kills, commands, takeovers, leases, faults, disk, repairs, inputs, stores, attacks, cluster = (
+    kills, commands, takeovers, leases, faults, disk, repairs, inputs, stores, crossings, attacks, cluster = (
         made[part] for part in PARTS
     )
     by_command = ", ".join(f"{name} {count}" for name, count in sorted(commands["by"].items()))
@@ -183,6 +199,7 @@ Do not edit: run it again. The tests do the same with smaller numbers.
 | kinds of damage repaired as `doctor` says | {repairs["kinds"]} | 0 | {repairs["seconds"] / 60:.1f} |
 | damaged files read | {inputs["inputs"]:,} | 0 | {inputs["seconds"] / 60:.1f} |
 | stores that somebody else made or spoiled | {stores["stores"]} | 0 | {stores["seconds"] / 60:.1f} |
+| tests with every combination that `make test` tries in part | {crossings["tests"]} | 0 | {crossings["seconds"] / 60:.1f} |
 | SQL statements that try to do more than read | {statements:,} | 0 | {attacks["seconds"] / 60:.1f} |
 
 ## Kills

@@ -15,14 +15,18 @@ from benchmarks.trainings import CONFIG
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from milstore.training.data_loading import open_bags
+from tests.timing_once import each_once
 
 TOY = ["--cases", "20", "--features", "16", "--slice-patches", "4", "8", "--threads", "1", "--rounds", "1"]
 SHAPE = Shape(cases=20, features=16, slice_patches=(4, 8), large_slice=24)
 
 
 @pytest.mark.slow
-def test_every_part_gives_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_part_gives_its_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each part ends with a line of the table; the part for a GPU says that there is none."""
+    each_once(monkeypatch)
     training.main([str(tmp_path), *TOY])
     out, err = capsys.readouterr()
     rows = [line for line in out.splitlines() if line.startswith("| ")][2:]

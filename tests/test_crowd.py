@@ -21,7 +21,7 @@ from tests.crowd import RUNS_EACH, STOP
 from tests.making import three_case_store
 from tests.test_layout import ROOT
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.database]
 
 TRAINERS, READERS = 8, 4
 

@@ -27,6 +27,8 @@ from milstore.store.engine import make_engine
 from milstore.store.run_reader import with_own_hash
 from milstore.store.views import connect, narrow, put_cohort
 
+pytestmark = pytest.mark.database
+
 NAMED = [
     ("2", "test", "high-grade", "high-grade", "right", 0.9, 0),
     ("10", "test", "benign", "high-grade", "wrong", 0.3, 1),
