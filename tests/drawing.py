@@ -1,16 +1,22 @@
 """Draws a question's chart and looks at the picture, as far as a test can."""
 
+import atexit
 import io
 from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from PIL import Image
 
 from milstore.asking.selection import Choice
+from milstore.charts.drawing import Drawing
 from milstore.charts.render import drawing
 from milstore.charts.save import as_png
 from milstore.store import Store
 from tests.crossing import WHOLE
+from tests.making import three_case_store
 
 _SEEN: set[tuple[str, bool]] = set()
 """Charts whose picture was looked at in this process, of all cases and of some."""
@@ -35,6 +41,24 @@ def drawn(
         _SEEN.add(kind)
     assert sum(len(rows) for rows in spec["datasets"].values()) <= 5000
     return spec
+
+
+def of_three(name: str, choice: Choice | None = None, **values: Any) -> Drawing:
+    """The chart of a question asked of the store of three cases: drawn once for all tests that only look at it."""
+    return _of_three(name, choice or Choice(), tuple(values.items()))
+
+
+@cache
+def _of_three(name: str, choice: Choice, values: tuple[tuple[str, Any], ...]) -> Drawing:
+    return drawing(_three(), name, choice, dict(values) or None)
+
+
+@cache
+def _three() -> Store:
+    folder = TemporaryDirectory(prefix="milstore-drawn-")
+    # The folder goes with this process.
+    atexit.register(folder.cleanup)
+    return three_case_store(Path(folder.name) / "three")
 
 
 def rows_of(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
