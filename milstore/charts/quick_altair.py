@@ -9,12 +9,17 @@ are copied at their surface alone.
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from inspect import signature
 from typing import Any
 
 import altair as alt
 
-_COPYING = ("_combine_subchart_data", "_combine_subchart_params", "_remove_duplicate_params")
-"""What copies parts, in Altair's module of charts."""
+_COPYING = {
+    "_combine_subchart_data": ("data", "subcharts"),
+    "_combine_subchart_params": ("params", "subcharts"),
+    "_remove_duplicate_params": ("layer",),
+}
+"""What copies parts, in Altair's module of charts, with its parameters. They are private: another version may lack them."""
 
 
 @contextmanager
@@ -30,7 +35,7 @@ def quick() -> Iterator[None]:
     True
     """
     module: Any = sys.modules[alt.LayerChart.__module__]
-    if not all(hasattr(module, name) for name in _COPYING):
+    if any(_parameters(module, name) != known for name, known in _COPYING.items()):
         yield
         return
     usual = {name: getattr(module, name) for name in _COPYING}
@@ -62,6 +67,11 @@ def quick() -> Iterator[None]:
         yield
     finally:
         vars(module).update(usual)
+
+
+def _parameters(module: Any, name: str) -> tuple[str, ...] | None:
+    function = getattr(module, name, None)
+    return tuple(signature(function).parameters) if callable(function) else None
 
 
 def _are_plain(parts: Sequence[Any]) -> bool:
