@@ -123,10 +123,11 @@ def passed(*words: str) -> int:
 
 
 def crossing() -> list[str]:
-    """Files of tests that otherwise try a part of their combinations, but for those of other parts."""
+    """Files of tests that otherwise try a part of their combinations or pictures, but for those of other parts."""
     others = {*STORES, *INPUTS}
     files = (path for path in sorted((ROOT / "tests").glob("test_*.py")) if f"tests/{path.name}" not in others)
-    return [f"tests/{path.name}" for path in files if "tests.crossing import" in path.read_text(encoding="utf-8")]
+    parts = ("from tests.crossing import", "from tests.drawing import")
+    return [f"tests/{path.name}" for path in files if any(part in path.read_text(encoding="utf-8") for part in parts)]
 
 
 INPUTS = ("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
