@@ -1,10 +1,12 @@
 """Runs command lines in forked copies of a process that has imported next to nothing, and says what each imported.
 
-A fresh interpreter for each would take several times as long. `python -m tests.nursery` is that process: it reads a
-command line as JSON a line, and answers with its exit code, the heavy packages that it loaded, and what it printed.
+A fresh interpreter for each would take several times as long. `python -m tests.nursery [MODULE …]` is that process, with
+these modules imported: it reads a command line as JSON a line, and answers with its exit code, the heavy packages that are
+loaded then, and what it printed.
 """
 
 import contextlib
+import importlib
 import io
 import json
 import os
@@ -43,9 +45,9 @@ class Nursery:
 
 
 @contextlib.contextmanager
-def nursery(root: Path) -> Iterator[Nursery]:
-    """A nursery, ended afterwards."""
-    words = [sys.executable, "-m", "tests.nursery"]
+def nursery(root: Path, *modules: str) -> Iterator[Nursery]:
+    """A nursery, ended afterwards. It has these modules, which every command that it runs may load, from the beginning."""
+    words = [sys.executable, "-m", "tests.nursery", *modules]
     with subprocess.Popen(words, cwd=root, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         yield Nursery(process)
         assert process.stdin is not None
@@ -58,6 +60,11 @@ def _serve() -> None:
     at_first = HEAVY & sys.modules.keys()
     if at_first:
         raise RuntimeError(f"the command line itself imports {at_first}")
+    for module in sys.argv[1:]:
+        importlib.import_module(module)
+    if hasattr(os, "sched_setaffinity"):
+        # With one processor a report is made in the process that is looked at, and not in others.
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     for line in sys.stdin:
         child = os.fork()
         if child:

@@ -92,25 +92,39 @@ COMMAND_LINES = {
 
 
 @pytest.fixture(scope="module")
-def cradle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Nursery, Path]]:
-    """A process to fork commands from, and a folder that holds the store of three cases."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that holds the store of three cases."""
     folder = tmp_path_factory.mktemp("cradle")
     three_case_store(folder / "three")
-    with nursery(ROOT) as process:
-        yield process, folder
+    return folder
+
+
+@pytest.fixture(scope="module")
+def bare() -> Iterator[Nursery]:
+    """A process to fork commands from that has imported nothing heavy."""
+    with nursery(ROOT, "milstore.cli.query") as process:
+        yield process
+
+
+@pytest.fixture(scope="module")
+def drawing() -> Iterator[Nursery]:
+    """A process to fork commands from that draw: it has imported what draws, as each of them would."""
+    with nursery(ROOT, "milstore.charts.render", "milstore.charts.save") as process:
+        yield process
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
-def test_a_command_loads_only_what_it_uses(words: tuple[str, ...], cradle: tuple[Nursery, Path]) -> None:
+def test_a_command_loads_only_what_it_uses(
+    words: tuple[str, ...], folder: Path, bare: Nursery, drawing: Nursery
+) -> None:
     """Start-up time is a feature: no heavy library is imported by a command that does not use it."""
-    process, folder = cradle
     asked = [str(folder / word) if word.endswith((".html", ".json")) else word for word in words]
     if "--help" not in words:
         asked += ["--store", str(folder / "three")]
     if words[0] in ("query", "plot") and "--case" not in words and not words[1].startswith("-"):
         asked += ["--case", "46"] if queries.load(words[1]).wants_case else []
-    ended = process.run(asked)
+    ended = (drawing if COMMAND_LINES[words] >= DRAWING else bare).run(asked)
     # The store lacks labels and features for some checks: then it says so, and 1.
     assert ended.code == (1 if words == ("splits", "check") else 0), ended.said
     assert ended.loaded <= COMMAND_LINES[words]

@@ -19,16 +19,24 @@ from milstore.errors import UsageError
 from milstore.queries import available, load
 from milstore.store import Store
 from tests.drawing import rows_of, subtitle_of
+from tests.making import three_case_store
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """The store of three cases, to be asked alone."""
+    return three_case_store(tmp_path_factory.mktemp("kept") / "three")
+
 
 SIGNATURES = {".png": b"\x89PNG", ".svg": b"<svg ", ".pdf": b"%PDF-1.", ".html": b"<!doc", ".json": b'{"'}
 
 
 @pytest.mark.parametrize("ending", SIGNATURES)
-def test_the_ending_of_the_file_says_how_the_chart_is_written(three: Store, tmp_path: Path, ending: str) -> None:
+def test_the_ending_of_the_file_says_how_the_chart_is_written(kept: Store, tmp_path: Path, ending: str) -> None:
     """A picture, a drawing, a page, or Vega-Lite; whole, with nothing left beside it."""
     path = tmp_path / "out" / f"chart{ending}"
     path.parent.mkdir()
-    words = ["plot", "top-patches", "--case", "046", "--top", "2", "--store", str(three.root), "-o", str(path)]
+    words = ["plot", "top-patches", "--case", "046", "--top", "2", "--store", str(kept.root), "-o", str(path)]
     assert main(words) == 0
     assert path.read_bytes().startswith(SIGNATURES[ending])
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
@@ -98,11 +106,11 @@ def test_an_answer_without_rows_is_told_in_words(three: Store) -> None:
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", charted())
-def test_no_rows_are_no_blank_chart(three: Store, name: str) -> None:
+def test_no_rows_are_no_blank_chart(kept: Store, name: str) -> None:
     """Of an answer without rows, each chart says in a sentence that there is nothing to show, and whose answer it is."""
     asked = load(name)
-    empty = ask(three, name, Choice(cases=("46",))).arrow().slice(0, 0)
+    empty = ask(kept, name, Choice(cases=("46",))).arrow().slice(0, 0)
     nothing = Result(lambda fetch: fetch(lambda _: duckdb.from_arrow(empty)), title="run r")
-    spec = draw(three, asked, nothing, Choice(cases=("46",)), {}).spec
+    spec = draw(kept, asked, nothing, Choice(cases=("46",)), {}).spec
     assert [row["words"] for row in rows_of(spec)] == [ANY]
     assert rows_of(spec)[0]["words"].endswith(".") and "run r" in subtitle_of(spec)
