@@ -442,6 +442,7 @@ def test_a_slide_in_parts(store: Store) -> None:
         give(store, {"S1": {**LEVEL0, "xy": TWO}}, "f")
 
 
+@pytest.mark.database
 def test_a_lost_table_of_slides(store: Store) -> None:
     """Where its file is damaged, the doctor says what gives it again; that line makes it what it was."""
     give(store, {"S1": {**LEVEL0, "xy": TWO}})
