@@ -2,15 +2,17 @@
 
 import multiprocessing
 import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib import import_module
+from multiprocessing.context import SpawnContext, SpawnProcess
 from multiprocessing.process import BaseProcess
 from threading import Thread
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from milstore.errors import DataError
 from milstore.processors import processors
@@ -38,6 +40,28 @@ def _end_after(parent: BaseProcess) -> None:
     os._exit(1)
 
 
+class _Process(SpawnProcess):
+    """A process that does not run the program's own file again.
+
+    It would, to find functions that are defined there, and no work of ours is: a script without
+    `if __name__ == "__main__":` would do everything a second time.
+    """
+
+    @staticmethod
+    def _Popen(process_obj: BaseProcess) -> Any:  # noqa: N802 - the name is multiprocessing's
+        main = sys.modules["__main__"].__dict__
+        file = main.pop("__file__", None) if main.get("__spec__") is None else None
+        try:
+            return SpawnProcess._Popen(process_obj)
+        finally:
+            if file is not None:
+                main["__file__"] = file
+
+
+class _Context(SpawnContext):
+    Process = _Process
+
+
 class Crew:
     """Processes for work on many files: `jobs` of them (default: one a processor), or none for one job.
 
@@ -57,8 +81,7 @@ class Crew:
     def __enter__(self) -> Self:
         """Start them."""
         if self.jobs > 1 or self._apart:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self.jobs, mp_context=context, initializer=end_with_parent)
+            self._pool = ProcessPoolExecutor(self.jobs, mp_context=_Context(), initializer=end_with_parent)
             for _ in range(self.jobs):
                 self._pool.submit(import_module, self._module)
         return self

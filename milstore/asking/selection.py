@@ -126,7 +126,7 @@ def select(
     answering = tuple(sorted(run_id for run_id, _ in rows))
     asked = [run for run in runs if run.run_id in answering]
     if needs_attention:
-        _require_attention(asked, compared=bool(compared))
+        _require_attention(con, store, asked, compared=bool(compared))
         part = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, part, "attention", "no attention")
     if needs_coverage:
@@ -190,7 +190,7 @@ def known_cases(con: duckdb.DuckDBPyConnection, store: Store, asked: tuple[str, 
     return asked_cases((case_id for (case_id,) in rows), asked)
 
 
-def _require_attention(runs: list[Run], *, compared: bool) -> None:
+def _require_attention(con: duckdb.DuckDBPyConnection, store: Store, runs: list[Run], *, compared: bool) -> None:
     """UsageError if there is a run without attention. Of another tool's runs some may have been looked at and others not:
     then the cases of these are left out, unless it is these runs that are compared.
     """
@@ -204,7 +204,16 @@ def _require_attention(runs: list[Run], *, compared: bool) -> None:
         raise UsageError(
             f"run {without[0].run_id}{model}{others} has no attention: {why}, so there "
             "is no answer to this question; ask of a run of a model that attends (milstore models)"
+            f"{_scores_of(con, store, without[0].run_id)}"
         )
+
+
+def _scores_of(con: duckdb.DuckDBPyConnection, store: Store, run_id: str) -> str:
+    """What a run without attention has instead, in words, and how it is asked; empty if it has nothing."""
+    found = con.execute(f"select distinct name from {rows_of_runs(store, [run_id], 'scores')} order by name").fetchall()
+    names = [str(name) for (name,) in found]
+    statement = f"from scores where run_id = '{run_id}' order by value desc"
+    return f'; its scores ({named(names)}) are no attention: milstore sql "{statement}"' if names else ""
 
 
 def _unlabelled(con: duckdb.DuckDBPyConnection, predictions: str, title: str) -> list[str]:

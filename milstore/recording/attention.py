@@ -28,7 +28,7 @@ def attention_rows(patches: CasePatches, rows_N: Ints, weights: Any, *, logits: 
     Args:
         patches: the case's patches.
         rows_N: which of them the weights are of.
-        weights: (N,), one distribution over these patches; or (N, 3), or a frame with the columns of LEVELS: the weight
+        weights: (N,) or a frame of one column, one distribution over these patches; or (N, 3), or a frame with the columns of LEVELS: the weight
             of each row's stain, of its slice and of itself.
         logits: whether these are raw scores, of which the softmax is meant: over the case, or within each parent.
 
@@ -69,11 +69,13 @@ def _groups(place: pa.Table) -> tuple[Ints, Ints, Ints]:
 def _given(weights: Any, n_patches: int, what: str) -> Floats:
     """(N,) or (N, 3)"""
     columns = columns_of(weights) if isinstance(weights, Mapping) or hasattr(weights, "columns") else None
-    if columns is not None:
+    if columns is not None and len(columns) == 1 and not columns.keys() & set(LEVELS):
+        found = floats(next(iter(columns.values())), what)
+    elif columns is not None:
         missing = [name for name in LEVELS if name not in columns]
         if missing:
             raise DataError(
-                f"{what}: the weights lack {named(missing)}; give an array of {n_patches} for one distribution"
+                f"{what}: the weights lack {named(missing)}; give one column of {n_patches} for one distribution"
             )
         parts = [floats(columns[name], what) for name in LEVELS]
         if len({part.shape for part in parts}) > 1:

@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from operator import index
 from typing import Any
 
 from milstore.errors import ConflictError, UsageError
@@ -39,7 +40,8 @@ def record(
     fresh: bool = False,
 ) -> Recording:
     """Record a run that another trainer makes. See `milstore.api.OpenStore.record`."""
-    _check_words(experiment, split, seed, encoder, model)
+    split, seed = _whole("split", split), _whole("seed", seed)
+    _check_words(experiment, encoder, model)
     migrate(store)
     cohort = read_cohort(store)
     split_set, n_splits = _split(cohort, split_set, split)
@@ -88,15 +90,23 @@ def record(
     return Recording(cohort, told, None if fresh else TrainingLease(store, facts), claim)
 
 
-def _check_words(experiment: str, split: int | None, seed: int | None, encoder: str | None, model: str | None) -> None:
+def _check_words(experiment: str, encoder: str | None, model: str | None) -> None:
     check_name(experiment, "experiment")
     if encoder is not None:
         check_name(encoder, "encoder")
     if model is not None and not (isinstance(model, str) and 0 < len(model) <= 200 and model.isprintable()):
         raise UsageError(f"model={clip(str(model))!r}: give a text of at most 200 characters, such as transmil")
-    for name, number in (("split", split), ("seed", seed)):
-        if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 0):
-            raise UsageError(f"{name}={number!r}: give a whole number, 0 or more, or None")
+
+
+def _whole(name: str, number: Any) -> int | None:
+    """A split or a seed; a whole number of numpy is one too."""
+    try:
+        found = None if number is None else index(number)
+    except TypeError:
+        found = -1
+    if isinstance(number, bool) or (found is not None and found < 0):
+        raise UsageError(f"{name}={number!r}: give a whole number, 0 or more, or None")
+    return found
 
 
 def _split(cohort: Cohort, split_set: str | None, split: int | None) -> tuple[str | None, int | None]:

@@ -22,11 +22,14 @@ def floats(values: Any, what: str) -> Floats:
     try:
         if hasattr(values, "detach"):
             # A tensor; numpy knows no bfloat16, so torch widens it.
-            values = values.detach().cpu().double().numpy()
+            values = values.detach().cpu()
+            values = (values if values.is_complex() else values.double()).numpy()
         elif hasattr(values, "to_numpy"):
             values = values.to_numpy()
         elif isinstance(values, Sequence) and any(hasattr(each, "detach") for each in values):
             values = [floats(each, what) for each in values]
+        if np.iscomplexobj(values):
+            raise TypeError("complex numbers")  # numpy would keep their real part, with a warning
         found: Floats = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"{what}: no array of numbers ({clip(' '.join(str(error).split()), 120)})") from error
@@ -34,7 +37,13 @@ def floats(values: Any, what: str) -> Floats:
 
 
 def columns_of(frame: Any) -> dict[str, list[Any]] | None:
-    """The columns of a dictionary or of a frame of pandas, pyarrow, polars or the like; None for what is neither."""
+    """The columns of a dictionary, of an answer of milstore, or of a frame of pandas, pyarrow, polars or the like.
+
+    None for what is none of these.
+    """
+    for way in ("collect", "arrow", "read_all"):  # A frame of polars that is still to be computed; an answer.
+        if callable(getattr(frame, way, None)):
+            frame = getattr(frame, way)()
     if isinstance(frame, Mapping):
         return {str(name): _listed(column) for name, column in frame.items()}
     names = getattr(frame, "column_names", None) or getattr(frame, "columns", None)
@@ -56,8 +65,10 @@ def _listed(column: Any) -> list[Any]:
 def weights_writer(state: Mapping[str, Any]) -> Callable[[Path], None]:
     """What writes a model's weights as safetensors: arrays of numpy, or tensors of torch.
 
-    DataError for a value that is neither, such as a dictionary.
+    DataError for a value that is neither, such as a dictionary, and for what is no dictionary, such as the model itself.
     """
+    if not isinstance(state, Mapping):
+        raise DataError(f"weights come by name, and this is a {type(state).__name__}: give model.state_dict()")
     # A tensor is there only where torch is loaded already.
     torch = sys.modules.get("torch")
     tensors = {} if torch is None else {n: each for n, each in state.items() if isinstance(each, torch.Tensor)}

@@ -11,14 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from milstore.analysis.learning import Learning, judge
-from milstore.errors import DataError
 from milstore.models.attention import levels
 from milstore.models.layers import Projector
 from milstore.schema.arrow import arrow_schema
 from milstore.store import predicted
 from milstore.training.bags import Bag, BagSource, Float32Rows, Ints
 from milstore.training.loop import SplitCases, Training
-from milstore.training.objective import Standardised
+from milstore.training.objective import Standardised, check_numbers
 
 Floats = npt.NDArray[np.float64]
 SliceKey = tuple[str, str, int]
@@ -60,12 +59,10 @@ def _evaluate_case(model: Standardised, stored: Bag, float32: Float32Rows, devic
     bag = stored.to(device)
     seen = bag.seen(float32(bag.feature_ND))
     output = model(seen)
+    check_numbers(output, model.inner, seen, stored.case_id)
     attention = None
     if output.attention is not None:
-        try:
-            found = levels(output.attention, seen)
-        except ValueError as error:
-            raise DataError(f"model {type(model.inner).__name__}, case {stored.case_id}: {error}") from error
+        found = levels(output.attention, seen)
         stain_G = seen.stain_G.cpu().numpy()
         attention = {
             "stain_attention": found.stain_S[stain_G][stored.slice_N],

@@ -24,7 +24,7 @@ from milstore.store.names import named, natural_key
 from milstore.training.bags import Bag, BagSource, Float32Rows, feature_moments
 from milstore.training.config import TrainingConfig, given_class_weights
 from milstore.training.model_choice import ChosenModel, choose_model
-from milstore.training.objective import Standardised, check_output, fill_gradients
+from milstore.training.objective import Standardised, check_numbers, check_output, fill_gradients
 from milstore.training.progress import Watcher
 from milstore.training.randomness import Purpose, generator, seed_torch
 
@@ -153,7 +153,12 @@ class Training:
         """Take in one case and forget it again. UsageError where the model cannot."""
         before = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.train()
-        self._take_in(next(iter(self.bags.in_order(self.cases.of("train")[:1]))), 1, 1)
+        first = next(iter(self.bags.in_order(self.cases.of("train")[:1])))
+        output, bag = self._take_in(first, 1, 1)
+        check_numbers(output, self.model.inner, bag, first.case_id)
+        name, later = type(self.model.inner).__name__, sorted(self.model.state_dict().keys() - before.keys())
+        if later:
+            raise UsageError(f"model {name}: forward makes weights ({named(later)}): make them in __init__")
         self.optimizer.zero_grad()
         self.logits.clear()
         self.model.load_state_dict(before)
@@ -198,7 +203,7 @@ class Training:
         per_step = self.config.cases_per_step
         return min(per_step, n_cases - self.position // per_step * per_step)
 
-    def _take_in(self, stored: Bag, epoch: int, step_size: int) -> None:
+    def _take_in(self, stored: Bag, epoch: int, step_size: int) -> tuple[interface.CaseOutput, interface.Bag]:
         """Add the gradients of a case to those of its step, which are the mean over the step's cases."""
         if self.config.max_slices_per_stain:
             slices = generator(self.seed, Purpose.SLICES, epoch, self.position)
@@ -216,6 +221,7 @@ class Training:
                 loss = self.model.loss(output, bag, label, self._weight_C, self.config)
             (loss / step_size).backward()  # type: ignore[no-untyped-call]
         self.logits.append(output.logits_C.detach().float())
+        return output, bag
 
     def _step(self) -> None:
         fill_gradients(self._trained)

@@ -8,10 +8,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from milstore.errors import UsageError
-from milstore.models.attention import unevenness_penalty
+from milstore.errors import DataError, UsageError
+from milstore.models.attention import levels, unevenness_penalty
 from milstore.models.interface import Bag, CaseOutput, LevelAttention, MILModel, PatchAttention
 from milstore.models.layers import Standardiser
+from milstore.store.names import check_name
 from milstore.training.config import TrainingConfig
 
 _GIVES = {"levels": LevelAttention, "patches": PatchAttention, "none": type(None)}
@@ -27,7 +28,14 @@ class Standardised(nn.Module):
 
     def forward(self, bag: Bag) -> CaseOutput:
         """What the model says of a case whose features are as they are stored, float32."""
-        output: CaseOutput = self.inner(replace(bag, feature_ND=self.standardise(bag.feature_ND)))
+        feature_ND = self.standardise(bag.feature_ND)
+        version = feature_ND._version
+        output: CaseOutput = self.inner(replace(bag, feature_ND=feature_ND))
+        if feature_ND._version != version:
+            # Without a standardiser they are the bag's own, and may be seen again in the next epoch.
+            raise UsageError(
+                f"model {type(self.inner).__name__}: it changes the bag's features in place: compute with a copy"
+            )
         return output
 
     def loss(self, output: CaseOutput, bag: Bag, label: int, class_weight_C: Tensor, config: TrainingConfig) -> Tensor:
@@ -45,11 +53,11 @@ class Standardised(nn.Module):
 
 
 def check_output(output: object, model: MILModel, bag: Bag, n_classes: int) -> None:
-    """Refuse what a model cannot have meant; shapes alone, so that nobody waits for a GPU.
+    """Refuse what a model cannot have meant; shapes and names alone, so that nobody waits for a GPU.
 
     Raises:
         UsageError: no CaseOutput, not one logit a class, attention of another kind than `attends` says or not one number
-            a member, or scores that are not a number a patch.
+            a member, scores that are not a number a patch, or a score's name that no option could hold.
     """
     name = type(model).__name__
     if not isinstance(output, CaseOutput):
@@ -72,10 +80,40 @@ def check_output(output: object, model: MILModel, bag: Bag, n_classes: int) -> N
         }
     else:
         sizes = {}
+    for key in output.scores:
+        try:
+            check_name(key, "score")
+        except UsageError as error:
+            raise UsageError(f"model {name}: {error}") from error
     sizes |= {f"score {key}": (score_N, bag.n_patches) for key, score_N in output.scores.items()}
     for part, (value, size) in sizes.items():
         if value.shape != (size,):
             raise UsageError(f"model {name}: its {part} has shape {tuple(value.shape)}: give ({size},)")
+
+
+def check_numbers(output: CaseOutput, model: MILModel, bag: Bag, case_id: str) -> None:
+    """Refuse numbers of a case that no run may hold: unlike shapes they have to be looked at, so once, at the start.
+
+    Raises:
+        DataError: a logit or a score is NaN or infinite, a log-weight is NaN or +inf, or attention is of probabilities in
+            place of their logarithms.
+    """
+    what = f"model {type(model).__name__}, case {case_id}"
+    for part, value in {
+        "logits": output.logits_C,
+        **{f"score {key}": each for key, each in output.scores.items()},
+    }.items():
+        if not bool(value.isfinite().all()):
+            raise DataError(f"{what}: its {part} hold NaN or infinite numbers")
+    if output.attention is not None:
+        try:
+            levels(output.attention, bag)
+        except ValueError as error:
+            raise DataError(f"{what}: {error}") from error
+    if isinstance(output.attention, PatchAttention) and len(output.attention.log_weight_N) > 1:
+        weight_N = output.attention.log_weight_N.double()
+        if bool((weight_N >= 0).all()) and abs(float(weight_N.sum()) - 1) < 1e-4:
+            raise DataError(f"{what}: its attention sums to 1 before exp: give logarithms, by log_softmax(0)")
 
 
 def fill_gradients(parameters: list[nn.Parameter]) -> None:
