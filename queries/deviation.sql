@@ -9,12 +9,12 @@ with chances as (
     select
         run_id,
         case_id,
-        count(*) as n_classes,
-        max(label) as highest,
-        arg_max(probability, label) as of_highest
-    from probabilities
+        len(labels) as n_classes,
+        labels[-1] as highest,
+        class_names[-1] as highest_class,
+        probabilities[-1] as of_highest
+    from case_probabilities
     join selection using (run_id, case_id)
-    group by all
 )
 
 select
@@ -24,7 +24,7 @@ select
     outcome,
     if(n_classes = 2, (true_label = highest)::integer, 1) as label_value,
     if(n_classes = 2, of_highest, p_true) as probability,
-    if(n_classes = 2, coalesce(high_classes.class_name, 'class ' || highest), 'the true class') as probability_of,
+    if(n_classes = 2, highest_class, 'the true class') as probability_of,
     error,
     selection.subset,
     runs.split,
@@ -33,5 +33,4 @@ from selection
 join predictions_named using (run_id, case_id)
 join chances using (run_id, case_id)
 join runs using (run_id)
-left join classes as high_classes on high_classes.label = highest
 order by true_label, error desc, case_order nulls last, case_id, run_id

@@ -18,9 +18,10 @@ _PARAMETER = re.compile(
     r"(?P<name>[a-z][a-z0-9_]*) (?P<type>text|integer|double|boolean|run)"
     r"(?: = (?P<default>[^:\[]+?))?(?: \[(?P<low>[^,\]]*), (?P<high>[^\]]*)\])?: (?P<help>.+)"
 )
-_ATTENTION = re.compile(r"\b(attention|slice_weights)\b")
-_COVERAGE = re.compile(r"\bcoverage\b")
-"""The tables that hold attention."""
+_ATTENTION = re.compile(r"\b(attention|slice_weights|slices_asked)\b")
+"""The tables that hold attention, and what is defined over them."""
+_COVERAGE = re.compile(r"\b(coverage|case_coverage)\b")
+"""The table that counts the patches that a run saw, and what is defined over it."""
 _TYPES: dict[str, type[str] | type[int] | type[float] | type[bool]] = {
     "text": str,
     "integer": int,

@@ -9,37 +9,12 @@
 -- columns: case_id, true_class, pred_class, p_true, margin, patches, slices, missing_stains, concentration, subset, split, run_id
 -- shown: case_id, true_class, pred_class, p_true, patches, slices, missing_stains, split
 
-with chances as (
-    select
-        run_id,
-        case_id,
-        list(probability order by probability desc) as largest
-    from probabilities
-    join selection using (run_id, case_id)
-    group by all
-),
-
-wrong as (
-    select
-        predictions_named.*,
-        (largest[1] - largest[2]) / 2 as margin
+with wrong as (
+    select predictions_named.*, margin
     from predictions_named
-    join chances using (run_id, case_id)
+    join selection using (run_id, case_id)
+    join case_probabilities using (run_id, case_id)
     where pred_label <> true_label
-),
-
--- By coverage, as a run need not have attention.
-seen as (
-    select
-        run_id,
-        case_id,
-        sum(evaluated)::integer as patches,
-        count(*) as slices,
-        list(distinct stain) as stains_there
-    from coverage
-    join wrong using (run_id, case_id)
-    where evaluated > 0
-    group by all
 ),
 
 attended as (
@@ -50,17 +25,6 @@ attended as (
             filter (where rank <= top_count(n_patches, $pct::double)) as concentration
     from attention
     join wrong using (run_id, case_id)
-    group by all
-),
-
-missing as (
-    select
-        run_id,
-        case_id,
-        string_agg(stain, ', ' order by stain_order) as missing_stains
-    from seen
-    cross join stains
-    where not list_contains(stains_there, stain)
     group by all
 )
 
@@ -79,8 +43,7 @@ select
     run_id
 from wrong
 -- Of a case without attention another trainer does not say how many patches it saw.
-left join seen using (run_id, case_id)
+left join case_coverage using (run_id, case_id)
 left join attended using (run_id, case_id)
 join runs using (run_id)
-left join missing using (run_id, case_id)
 order by error desc, case_order nulls last, case_id, run_id

@@ -13,11 +13,9 @@
 -- report: concentration.report_of_counts
 
 with cases_asked as (
-    select run_id, case_id, selection.subset, sum(evaluated)::integer as n_patches
-    from coverage
+    select run_id, case_id, selection.subset, patches as n_patches
+    from case_coverage
     join selection using (run_id, case_id)
-    group by all
-    having sum(evaluated) > 0
 ),
 
 counts as (

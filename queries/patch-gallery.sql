@@ -13,46 +13,7 @@
 -- shown: end, rank, stain, slice_name, patch_idx, effective_attention, times_even
 -- told: patch_lists.told
 
-with slices_of_case as (
-    select run_id, stain, slice_idx, slice_name
-    from slice_weights
-    join selection using (run_id, case_id)
-    left join slices using (case_id, stain, slice_idx)
-    where case_id = $case::text
-),
-
--- A text that is the name of one slice and the number of another means the one of that name.
-slices_asked as (
-    select *
-    from slices_of_case
-    where lower(stain) = coalesce(lower($stain::text), lower(stain))
-    and ($slice::text is null or lower(slice_name) = lower($slice::text) or slice_idx::text = $slice::text)
-    qualify coalesce(lower(slice_name) = lower($slice::text), false)
-    = max(coalesce(lower(slice_name) = lower($slice::text), false)) over ()
-),
-
-slices_there as (
-    select distinct
-        stain,
-        slice_name,
-        slice_idx,
-        stain || ' ' || coalesce(slice_name || ' (' || slice_idx || ')', slice_idx::text) as said
-    from slices_of_case
-),
-
-checked as (
-    select if(
-        count(*) = 0,
-        error(
-            'case ' || $case::text || ' has no such slice: it has '
-            || (select string_agg(said, ', ' order by stain, natural_order(slice_name), slice_idx) from slices_there)
-        ),
-        true
-    ) as there
-    from slices_asked
-),
-
-fitting as (
+with fitting as (
     select
         attention.*,
         selection.subset,
@@ -61,7 +22,7 @@ fitting as (
         row_number() over (partition by run_id order by rank desc) as from_bottom
     from attention
     join selection using (run_id, case_id)
-    join slices_asked using (run_id, stain, slice_idx)
+    join slices_asked($case::text, $stain::text, $slice::text) using (run_id, case_id, stain, slice_idx)
     where case_id = $case::text
 ),
 
@@ -83,8 +44,6 @@ compared as (
             partition by run_id, "end"
         ) as next_weight
     from ends
-    cross join checked
-    where there
     qualify position <= $n::integer
 )
 

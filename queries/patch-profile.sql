@@ -10,23 +10,16 @@
 -- columns: run_id, case_id, subset, true_class, pred_class, outcome, stain, slice_idx, slice_name, slice_patches, slice_effective_attention, patch_idx, patch_attention, uniform, effective_attention, rank, case_patches, x, y, file
 -- shown: patch_idx, patch_attention, uniform, effective_attention, rank, x, y
 
-with slices_of_case as (
-    select run_id, stain, slice_idx, slice_name, slice_effective_attention, slice_patches
-    from slice_weights
-    join selection using (run_id, case_id)
-    left join slices using (case_id, stain, slice_idx)
-    where case_id = $case::text
+with fitting as (
+    select *
+    from slices_asked($case::text, $stain::text, $slice::text)
 ),
 
--- A text that is the name of one slice and the number of another means the one of that name.
-fitting as (
-    select *
-    from slices_of_case
+heaviest as (
+    select stain, slice_idx
+    from fitting
     left join stains using (stain)
-    where lower(stain) = coalesce(lower($stain::text), lower(stain))
-    and ($slice::text is null or lower(slice_name) = lower($slice::text) or slice_idx::text = $slice::text)
     order by
-        lower(slice_name) = lower($slice::text) desc nulls last,
         slice_effective_attention desc,
         stain_order nulls last,
         stain,
@@ -35,33 +28,12 @@ fitting as (
     limit 1
 ),
 
-slices_there as (
-    select distinct
-        stain,
-        slice_name,
-        slice_idx,
-        stain || ' ' || coalesce(slice_name || ' (' || slice_idx || ')', slice_idx::text) as said
-    from slices_of_case
-),
-
-chosen as (
-    select if(
-        count(*) = 0,
-        error(
-            'case ' || $case::text || ' has no such slice: it has '
-            || (select string_agg(said, ', ' order by stain, natural_order(slice_name), slice_idx) from slices_there)
-        ),
-        {'stain': any_value(stain), 'slice_idx': any_value(slice_idx)}
-    ) as slice
-    from fitting
-),
-
 weights as (
     select attention.*, selection.subset, slice_name, slice_patches, slice_effective_attention
     from attention
     join selection using (run_id, case_id)
-    join chosen on attention.stain = chosen.slice.stain and attention.slice_idx = chosen.slice.slice_idx
-    join slices_of_case using (run_id, stain, slice_idx)
+    join heaviest using (stain, slice_idx)
+    join fitting using (run_id, case_id, stain, slice_idx)
     where case_id = $case::text
 )
 

@@ -12,18 +12,6 @@
 -- internal: scope
 -- then: recall.summary
 
-with chances as (
-    select
-        run_id,
-        case_id,
-        list(probability order by label) as probabilities,
-        list(coalesce(class_name, 'class ' || label) order by label) as class_names
-    from probabilities
-    join selection using (run_id, case_id)
-    left join classes using (label)
-    group by all
-)
-
 select
     run_id,
     runs.split_set,
@@ -33,11 +21,11 @@ select
     selection.subset,
     predictions.true_label,
     predictions.pred_label,
-    chances.probabilities,
-    chances.class_names
+    probabilities,
+    class_names
 from selection
 join predictions using (run_id, case_id)
-join chances using (run_id, case_id)
+join case_probabilities using (run_id, case_id)
 join runs using (run_id)
 left join cases using (case_id)
 where predictions.true_label is not null

@@ -16,53 +16,7 @@
 -- shown: stain, slice_name, patch_idx, effective_attention, times_even, rank, outlined
 -- told: patch_lists.told_of_map
 
-with slices_of_case as (
-    select
-        run_id,
-        stain,
-        slice_idx,
-        slice_name,
-        slice_effective_attention,
-        slice_patches,
-        count(*) over (partition by run_id) as case_slices
-    from slice_weights
-    join selection using (run_id, case_id)
-    left join slices using (case_id, stain, slice_idx)
-    where case_id = $case::text
-),
-
--- A text that is the name of one slice and the number of another means the one of that name.
-slices_asked as (
-    select *
-    from slices_of_case
-    where lower(stain) = coalesce(lower($stain::text), lower(stain))
-    and ($slice::text is null or lower(slice_name) = lower($slice::text) or slice_idx::text = $slice::text)
-    qualify coalesce(lower(slice_name) = lower($slice::text), false)
-    = max(coalesce(lower(slice_name) = lower($slice::text), false)) over ()
-),
-
-slices_there as (
-    select distinct
-        stain,
-        slice_name,
-        slice_idx,
-        stain || ' ' || coalesce(slice_name || ' (' || slice_idx || ')', slice_idx::text) as said
-    from slices_of_case
-),
-
-checked as (
-    select if(
-        count(*) = 0,
-        error(
-            'case ' || $case::text || ' has no such slice: it has '
-            || (select string_agg(said, ', ' order by stain, natural_order(slice_name), slice_idx) from slices_there)
-        ),
-        true
-    ) as there
-    from slices_asked
-),
-
-asked as (
+with asked as (
     select case lower($scale::text)
         when 'rank' then 'rank'
         when 'log' then 'log'
@@ -136,10 +90,8 @@ select
     patches.height,
     patches.file
 from described
-join slices_asked using (run_id, stain, slice_idx)
-cross join checked
+join slices_asked($case::text, $stain::text, $slice::text) using (run_id, case_id, stain, slice_idx)
 join predictions_named using (run_id, case_id)
 left join stains using (stain)
 left join patches using (case_id, stain, slice_idx, patch_idx)
-where there
 order by run_id, stain_order nulls last, stain, natural_order(slice_name), slice_idx, patch_idx

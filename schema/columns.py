@@ -17,10 +17,12 @@ GROUPS = ("cohort", "features", "run")
 """Kinds of tables: what the group works on, its features, and what trainings write."""
 RULES = "rules"
 """Key in `columns.json` of what holds for a table beside its columns' types."""
-DERIVED = ("out_of_fold", "predictions_named", "slice_weights")
+DERIVED = ("out_of_fold", "predictions_named", "case_probabilities", "case_coverage", "slice_weights")
 """The views that are defined over other tables, each in a `.sql` file here, in an order in which they can be made."""
 MACROS = ("natural_order", "top_count")
 """Functions written in SQL, each in a `.sql` file here."""
+TABLE_MACROS = ("slices_asked",)
+"""Functions written in SQL that give rows of views and tables, each in a `.sql` file here."""
 SUBSETS = ("train", "val", "test")
 """The three parts of a split, in the order in which they are shown."""
 NEW = "new"
@@ -87,4 +89,4 @@ def view_text(name: str) -> str:
 
 def derived_texts() -> list[str]:
     """The SQL that makes every macro, and every view of `DERIVED` over tables that are there."""
-    return [view_text(name) for name in (*MACROS, *DERIVED)]
+    return [view_text(name) for name in (*MACROS, *DERIVED, *TABLE_MACROS)]

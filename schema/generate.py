@@ -22,6 +22,14 @@ _VIEWS = {
         "predictions in words: with true_class, pred_class and outcome (right or wrong), which are null where there is no "
         "label, and case_order."
     ),
+    "case_probabilities": (
+        "One row per run and case: lists of labels, class_names and probabilities, in the order of the labels, and margin, "
+        "half the difference of the two largest probabilities."
+    ),
+    "case_coverage": (
+        "One row per run and case of which a patch was evaluated: patches and slices that were, and missing_stains, those "
+        "of the store that the case lacks, as a text."
+    ),
     "slice_weights": (
         "One row per run, case, stain and slice: stain_attention, slice_attention, their product "
         "slice_effective_attention, slice_patches, and n_patches of the case."
@@ -30,6 +38,13 @@ _VIEWS = {
 _MACROS = {
     "natural_order(name)": "A text to sort names by in natural order, match_2 before match_10.",
     "top_count(n, pct)": "How many of a case's n patches are its top pct percent: greatest(1, floor(n * pct / 100)).",
+}
+_TABLE_MACROS = {
+    "slices_asked(case, stain, slice)": (
+        "The rows of slice_weights of a case's slices, with slice_name and case_slices: of all, of those of a stain, or of "
+        "those of a slice_name or slice_idx (null for what is not asked). An error names the case's slices where none fits. "
+        "Ask it as a table: from slices_asked('46', null, 'match_1')."
+    ),
 }
 
 
@@ -87,6 +102,7 @@ def view_comments_sql() -> str:
             parts += comments(table, "view")
     parts += [f"comment on view {view} is {_literal(text)};" for view, text in _VIEWS.items()]
     parts += [f"comment on macro {_name(macro)} is {_literal(text)};" for macro, text in _MACROS.items()]
+    parts += [f"comment on macro table {_name(macro)} is {_literal(text)};" for macro, text in _TABLE_MACROS.items()]
     return "\n".join(parts) + "\n"
 
 
@@ -129,7 +145,7 @@ def schema_page() -> str:
     lines += ["", "## Views over these", ""]
     lines += [f"- `{view}`: {text}" for view, text in _VIEWS.items()]
     lines += ["", "## Macros", ""]
-    lines += [f"- `{macro}`: {text}" for macro, text in _MACROS.items()]
+    lines += [f"- `{macro}`: {text}" for macro, text in (_MACROS | _TABLE_MACROS).items()]
     return "\n".join(lines) + "\n"
 
 

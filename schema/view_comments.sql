@@ -95,6 +95,9 @@ comment on column scores."name" is 'name of the score, such as class_activation'
 comment on column scores."value" is 'the score: a number of any sign that is not attention';
 comment on view out_of_fold is 'One row per experiment, seed and case: its prediction by the run that held it in test.';
 comment on view predictions_named is 'predictions in words: with true_class, pred_class and outcome (right or wrong), which are null where there is no label, and case_order.';
+comment on view case_probabilities is 'One row per run and case: lists of labels, class_names and probabilities, in the order of the labels, and margin, half the difference of the two largest probabilities.';
+comment on view case_coverage is 'One row per run and case of which a patch was evaluated: patches and slices that were, and missing_stains, those of the store that the case lacks, as a text.';
 comment on view slice_weights is 'One row per run, case, stain and slice: stain_attention, slice_attention, their product slice_effective_attention, slice_patches, and n_patches of the case.';
 comment on macro natural_order is 'A text to sort names by in natural order, match_2 before match_10.';
 comment on macro top_count is 'How many of a case''s n patches are its top pct percent: greatest(1, floor(n * pct / 100)).';
+comment on macro table slices_asked is 'The rows of slice_weights of a case''s slices, with slice_name and case_slices: of all, of those of a stain, or of those of a slice_name or slice_idx (null for what is not asked). An error names the case''s slices where none fits. Ask it as a table: from slices_asked(''46'', null, ''match_1'').';

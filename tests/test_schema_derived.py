@@ -19,7 +19,7 @@ import pytest
 from milstore import queries
 from milstore.asking.ask import ask, ask_sql, connect_locked
 from milstore.asking.selection import Choice, select
-from milstore.schema.columns import DERIVED, MACROS, columns, view_text
+from milstore.schema.columns import DERIVED, MACROS, TABLE_MACROS, columns, view_text
 from milstore.store import Store
 from milstore.store.cohort_edit import edit_cohort
 from milstore.store.engine import make_engine
@@ -150,7 +150,7 @@ def test_each_has_a_comment(three: Store) -> None:
         "select view_name from duckdb_views() where not internal and comment is not null "
         "union all select function_name from duckdb_functions() where not internal and comment is not null"
     )
-    assert {*DERIVED, *MACROS} <= {name for (name,) in of_the_file(three, sql)}
+    assert {*DERIVED, *MACROS, *TABLE_MACROS} <= {name for (name,) in of_the_file(three, sql)}
 
 
 def test_a_refresh_keeps_them(three: Store) -> None:
@@ -218,10 +218,12 @@ def test_they_are_made_from_what_is_in_the_schema() -> None:
     for i, name in enumerate(DERIVED):
         text = view_text(name)
         assert f"\ncreate or replace view {name} as\n" in text
-        tables = {*(t for group in ("cohort", "run", "features") for t in columns(group)), *DERIVED[:i], "newest"}
-        assert {word for word in re.findall(r"\b(?:from|join) (\w+)", text) if word != name} <= tables
+        tables = {*(t for group in ("cohort", "run", "features") for t in columns(group)), *DERIVED[:i]}
+        tables |= set(re.findall(r"\bwith (\w+) as \(", text))
+        said = re.sub(r"--.*", "", text)
+        assert {word for word in re.findall(r"\b(?:from|join) (\w+)", said) if word != name} <= tables
     sql = {path.name.removesuffix(".sql") for path in files("milstore.schema").iterdir() if path.name.endswith(".sql")}
-    assert sql == {*DERIVED, *MACROS, "catalog", "catalog_patches", "view_comments"}
+    assert sql == {*DERIVED, *MACROS, *TABLE_MACROS, "catalog", "catalog_patches", "view_comments"}
 
 
 @pytest.mark.parametrize("name", queries.loader.built_in_names())

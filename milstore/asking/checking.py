@@ -24,7 +24,7 @@ from milstore.asking.allowed import (
     verdict,
 )
 from milstore.errors import UsageError
-from milstore.schema.columns import DERIVED, known_tables
+from milstore.schema.columns import DERIVED, TABLE_MACROS, known_tables
 from milstore.store.names import clip
 from milstore.store.views import literal
 
@@ -170,6 +170,9 @@ def _check_call(node: Node, kinds: Collection[str]) -> str:
 def _check_table_function(node: Node) -> list[str]:
     """UsageError unless the table function is allowed. Returns the tables that it is given by name."""
     name = _check_call(node, ["table"])
+    if name in TABLE_MACROS:
+        # It asks what its own text asks.
+        return [name]
     if name not in NAME_A_TABLE:
         return []
     given = _arguments(node)
@@ -239,7 +242,7 @@ def _check_tables(
     """UsageError for a table that is neither here nor made by the statement itself: such a name can be that of a file."""
     made = {_plain(str(each["key"])) for node in nodes for each in node.get("cte_map", {}).get("map", [])}
     made |= {_plain(str(node["cte_name"])) for node in nodes if node.get("cte_name")}
-    known = {*known_tables(), *DERIVED, *sections()["view"], *made}
+    known = {*known_tables(), *DERIVED, *TABLE_MACROS, *sections()["view"], *made}
     missing = [name for name in tables if _plain(name) not in known]
     if missing:
         known |= set(map(_plain, _tables_of(con) if there is None else there))

@@ -6,7 +6,7 @@ from typing import Any
 
 import duckdb
 
-from milstore.schema.columns import DERIVED, MACROS, columns, view_text
+from milstore.schema.columns import DERIVED, MACROS, TABLE_MACROS, columns, view_text
 from milstore.store.paths import Store
 from milstore.store.shell_views import (
     STAMP_TABLE,
@@ -24,7 +24,9 @@ LARGEST_TABLE = 1_000_000
 def own_names(manifest: dict[str, Any]) -> set[str]:
     """Names of what milstore puts into the file, in lower case, as DuckDB takes them for the same in any case."""
     groups = (name for group in ("cohort", "features", "run") for name in columns(group))
-    return {name.lower() for name in (STAMP_TABLE, *DERIVED, *MACROS, *groups, *unknown_tables(manifest))}
+    return {
+        name.lower() for name in (STAMP_TABLE, *DERIVED, *MACROS, *TABLE_MACROS, *groups, *unknown_tables(manifest))
+    }
 
 
 def own_tables() -> set[str]:

@@ -13,7 +13,16 @@ from typing import Any
 import duckdb
 
 from milstore.schema import SCHEMA_VERSION
-from milstore.schema.columns import DERIVED, MACROS, Columns, columns, columns_of_version, derived_texts, view_text
+from milstore.schema.columns import (
+    DERIVED,
+    MACROS,
+    TABLE_MACROS,
+    Columns,
+    columns,
+    columns_of_version,
+    derived_texts,
+    view_text,
+)
 from milstore.store.paths import NO_RUN, ROWS, RUN_FOLDER, Store
 from milstore.store.plain import refuse_unless_plain
 from milstore.store.run_reader import FURTHER, RUN_FILE, RUN_ID, run_ids
@@ -90,7 +99,7 @@ def with_derived(sql: str) -> str:
 
     A view would have to be planned when it is made, and again when it is asked.
     """
-    steps = ", ".join(f"{name} as ({_body(name)})" for name in _derived(sql))
+    steps = ", ".join(f"{name} as ({_body(name)})" for name in _derived(sql) if name in DERIVED)
     if not steps:
         return sql
     start, word = _first_word(sql)
@@ -108,24 +117,34 @@ def _first_word(sql: str) -> tuple[int, str]:
 
 
 def _body(name: str) -> str:
-    """The statement of a derived view."""
-    return view_text(name).partition(f"view {name} as\n")[2].rstrip().rstrip(";")
+    """The statement of a derived view, or of a macro that gives rows."""
+    begin = " as table\n" if name in TABLE_MACROS else f"view {name} as\n"
+    return view_text(name).partition(begin)[2].rstrip().rstrip(";")
 
 
 @lru_cache(maxsize=_QUESTIONS)
 def whole_text(sql: str) -> str:
-    """The text with the statements of all that it needs of `DERIVED`: what this mentions is all that it asks."""
+    """The text with the statements of all views and macros that it needs: what this mentions is all that it asks."""
     return "\n".join([sql, *map(_body, _derived(sql))])
 
 
 def _derived(sql: str) -> list[str]:
-    """Which views of `DERIVED` a text mentions, itself or by what it mentions, in the order in which they can be made."""
+    """Which views of `DERIVED`, and macros over them, a text mentions, itself or by what it mentions, in the order in
+    which they can be made.
+    """
     needed: set[str] = set()
+    order = (*DERIVED, *TABLE_MACROS)
     # What is made later may be defined over what is made sooner, never the other way.
-    for name in reversed(DERIVED):
+    for name in reversed(order):
         if any(mentions(text, name) for text in (sql, *map(_body, needed))):
             needed.add(name)
-    return [name for name in DERIVED if name in needed]
+    return [name for name in order if name in needed]
+
+
+def _table_macro(name: str) -> str:
+    """SQL that makes a macro that gives rows, for a connection that has none of `DERIVED`."""
+    head, begin, _ = view_text(name).partition(" as table\n")
+    return f"{head.replace('or replace', 'or replace temp', 1)}{begin}{with_derived(_body(name))};"
 
 
 def narrow(
@@ -150,13 +169,17 @@ def narrow(
             if case_ids and "case_id" in of:
                 source = f"{source} where case_id in ({', '.join(literal(case) for case in case_ids)})"
             views.append(_view(name, of, source, kind="temp view"))
+    # Tables must be there when such a macro is made.
+    views += [_table_macro(name) for name in TABLE_MACROS if mentions(sql, name)]
     if views:
         con.execute("\n".join(views))
 
 
 def widen(con: duckdb.DuckDBPyConnection) -> None:
     """Take away what `narrow` did."""
-    con.execute("\n".join(f"drop view if exists temp.{identifier(name)};" for name in columns("run")))
+    views = [f"drop view if exists temp.{identifier(name)};" for name in columns("run")]
+    macros = [f"drop macro table if exists temp.{identifier(name)};" for name in TABLE_MACROS]
+    con.execute("\n".join([*macros, *views]))
 
 
 def _listed(store: Store, run_ids: Sequence[str], table: str) -> str:
