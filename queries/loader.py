@@ -190,7 +190,9 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
     if not built_in and not {"then", "answer", "told", "report", "internal"}.isdisjoint(fields):
         raise DataError(f"{where} names a function: a store's own questions are SQL alone")
     if not built_in and "scores" in fields:
-        raise DataError(f"{where} takes scores, as milstore's own questions alone do: leave the line '-- scores: …' out")
+        raise DataError(
+            f"{where} takes scores, as milstore's own questions alone do: leave the line '-- scores: …' out"
+        )
     return Query(
         name=name,
         title=prose[0].rstrip("."),

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 from milstore import queries
 from milstore.asking.ask import ask
-from milstore.asking.groups import attribute_names, no_such_attribute
 from milstore.asking.grouped import ask_by
+from milstore.asking.groups import attribute_names, no_such_attribute
 from milstore.asking.result import Result
 from milstore.asking.run_choice import Over, choose_runs
 from milstore.asking.scored import refuse_others, score_names

@@ -32,7 +32,9 @@ def as_asked(query: queries.Query, score: str, values: Mapping[str, Any]) -> tup
     usual = {parameter.name: parameter.default for parameter in query.parameters}
     takes = {parameter.name for parameter in asked.parameters}
     given = {
-        name: value for name, value in values.items() if name not in usual or (value is not None and value != usual[name])
+        name: value
+        for name, value in values.items()
+        if name not in usual or (value is not None and value != usual[name])
     }
     for name in given:
         if name in usual and name not in takes:
@@ -60,9 +62,7 @@ def require_score(con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[st
         raise UsageError(f"{whose} {'no ' if len(run_ids) == 1 else ''}{what}")
 
 
-def instead_of_attention(
-    con: duckdb.DuckDBPyConnection, store: Store, run_id: str, *, takes_scores: bool
-) -> str:
+def instead_of_attention(con: duckdb.DuckDBPyConnection, store: Store, run_id: str, *, takes_scores: bool) -> str:
     """What a run without attention has instead, in words, and how it is asked; empty if it has nothing.
 
     Args:

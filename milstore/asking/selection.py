@@ -93,7 +93,9 @@ def select(
     """
     _refuse_contradictions(choice, compared)
     single = choice.run is not None or choice.split is not None or choice.prediction is not None or bool(compared)
-    numbers = {} if choice.run is not None or choice.prediction is not None or compared else numbers_of_splits(con, store)
+    numbers = (
+        {} if choice.run is not None or choice.prediction is not None or compared else numbers_of_splits(con, store)
+    )
     all_runs: list[Run] = []
     newer: list[str] = []
     if compared:
