@@ -61,6 +61,7 @@ class Questions(QuestionGroup):
             keyword("all_", AllOption, False),
         ]
         about = f"{query.about}\n\nGives {query.grain}."
+        about += "\n\nTakes a score of patches too, in place of attention: --by NAME." if query.takes_scores else ""
         return make_command(query.name, about, options, lambda **values: _ask(query, values))
 
 

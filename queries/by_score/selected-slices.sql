@@ -7,7 +7,7 @@
 -- param score text: name of the score
 -- param n integer = 20 [1, 100000]: how many slices
 -- columns: position, run_id, case_id, subset, true_class, outcome, error, stain, slice_idx, slice_name, highest_score, mean_score, lowest_score, slice_patches, case_slices, tied
--- shown: position, case_id, true_class, outcome, stain, slice_name, highest_score, mean_score
+-- shown: position, case_id, true_class, outcome, stain, slice_name, highest_score
 -- told: patch_lists.told_of_slices
 
 with slices_of_case as (

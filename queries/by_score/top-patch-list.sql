@@ -1,4 +1,4 @@
--- Which patches a case's score is highest or lowest of, one by one.
+-- Which patches of a case have the highest or the lowest score, one by one.
 -- The list takes the n patches of the highest (top) or lowest (bottom) score of each case. The score is a signed number that
 -- is no attention: it has no share, and no even one. Tied are patches whose score, to six digits, is that of a patch that is not
 -- listed: among equals names decide.

@@ -9,7 +9,7 @@
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- param top integer = null [1, ]: number of top patches, in place of a share
 -- columns: run_id, case_id, subset, true_label, pred_label, stain, slice_idx, slice_name, top_patches, slice_patches, highest_score, mean_score, lift, stain_top_patches, stain_patches, stain_lift, case_top_patches, case_patches, case_highest_score, case_cut_score, tied_patches, case_tied_patches
--- shown: case_id, stain, slice_name, top_patches, slice_patches, highest_score, mean_score, lift, stain_lift
+-- shown: case_id, stain, slice_name, top_patches, slice_patches, highest_score, lift, stain_lift
 -- told: top_patches.told
 -- report: top_patches.report
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, called, one_run
-from milstore.charts.by_score.signed import number, score_of
+from milstore.charts.by_score.signed import between, number, score_of
 from milstore.charts.patch_gallery import grid, on_grid, prepare
 from milstore.charts.patch_pictures import checked, why_missing
 from milstore.charts.theme import About, themed
@@ -40,7 +40,7 @@ def _answer(frame: pd.DataFrame, about: About) -> str:
     """Between which scores the highest and the lowest patches lie."""
     first = frame.iloc[0]
     said = [
-        f"the {len(rows)} {_ENDS[str(end)]} have {number(rows['score'].min())} to {number(rows['score'].max())}"
+        f"the {len(rows)} {_ENDS[str(end)]} have {between(rows['score'].min(), rows['score'].max())}"
         for end, rows in frame.groupby("end", sort=False)
     ]
     lead = frame.loc[frame["end"] == "top", "stain"].value_counts()

@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, called, one_run, slice_names
-from milstore.charts.by_score.signed import number, score_of, score_title, span, zero_rule
+from milstore.charts.by_score.signed import between, number, score_of, score_title, span, zero_rule
 from milstore.charts.patch_profile import thinned
 from milstore.charts.theme import ACCENT, WIDTH, About, stain_colours, themed
 from milstore.charts.tooltips import PLACE, SCORED, told
@@ -25,7 +25,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     above = int((frame["score"] > 0).sum())
     answer = [
         f"Case {first['case_id']} ({called(first)}), {slice_names(frame).iloc[0]}: {score_of(about)} is "
-        f"{number(frame['score'].min())} to {number(frame['score'].max())}, {number(first['slice_mean_score'])} on average; "
+        f"{between(frame['score'].min(), frame['score'].max())}, {number(first['slice_mean_score'])} on average; "
         f"above 0 for {above} of {first['slice_patches']} patches."
     ]
     shown, note = thinned(frame, "score")

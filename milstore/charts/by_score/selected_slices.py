@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, slice_names
-from milstore.charts.by_score.signed import ROOM, number, score_of, score_title, span, zero_rule
+from milstore.charts.by_score.signed import ROOM, between, number, score_of, score_title, span, zero_rule
 from milstore.charts.case_rows import row_step
 from milstore.charts.selected_slices import MOST_ROWS, outcomes
 from milstore.charts.theme import ACCENT, About, stain_colour, themed
@@ -42,7 +42,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     low, high = span(pd.concat([frame["lowest_score"], frame["highest_score"]]))
     scale = alt.Scale(domain=[low, high + ROOM * (high - low)], nice=False)
     x = alt.X("lowest_score:Q", title=score_title(about), scale=scale, axis=alt.Axis(tickCount=6))
-    colour = stain_colour(about).legend(orient="bottom")
+    colour = stain_colour(about).legend(orient="bottom", symbolOpacity=1)
     lines = base.mark_rule(strokeWidth=3, opacity=0.45).encode(x=x, x2="highest_score:Q", color=colour)
     dots = base.mark_circle(size=70, opacity=1).encode(x="highest_score:Q", color=colour)
     means = base.mark_tick(color=ACCENT, thickness=2, height={"band": 0.7}).encode(x="mean_score:Q")
@@ -59,11 +59,11 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
 
 def _answer(frame: pd.DataFrame, about: About) -> str:
     """Between which scores the listed slices' highest lie, and of which stains, classes and outcomes these are."""
-    low, high = number(frame["highest_score"].min()), number(frame["highest_score"].max())
+    reach = between(frame["highest_score"].min(), frame["highest_score"].max())
     stains = ", ".join(f"{stain} {count}" for stain, count in frame["stain"].value_counts().items())
     cases = frame.drop_duplicates(["run_id", "case_id"])
     classes = ", ".join(f"{name} {count}" for name, count in cases["true_class"].value_counts().items())
     wrong = int((cases["outcome"] == "wrong").sum())
     what = f"The {len(frame)} slices of the highest" if len(frame) > 1 else "The slice of the highest"
-    said = f"have patches up to {low} to {high}" if len(frame) > 1 else f"has patches up to {high}"
+    said = f"have patches up to {reach}" if len(frame) > 1 else f"has patches up to {reach}"
     return f"{what} {score_of(about)} {said} ({stains}); cases: {classes}, {wrong} of {len(cases)} called wrong."

@@ -30,6 +30,16 @@ def number(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
 
 
+def between(low: float, high: float) -> str:
+    """A range of scores; one number where both ends read alike.
+
+    >>> between(-1, 2.5), between(-1, -1)
+    ('-1 to 2.5', '-1')
+    """
+    words = number(low), number(high)
+    return words[0] if words[0] == words[1] else " to ".join(words)
+
+
 def span(values: "pd.Series[float]", room: float = 0.05) -> list[float]:
     """The ends of an axis that holds these scores and 0, with room at the ends that are not 0."""
     low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))

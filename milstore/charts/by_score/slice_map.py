@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, called, one_run, slice_names
-from milstore.charts.by_score.signed import number, score_of
+from milstore.charts.by_score.signed import between, number, score_of
 from milstore.charts.slice_map import SCHEME
 from milstore.charts.slice_sheet import LEGEND, SLICE, Paint, lacking_pictures, sheet, with_slice_pictures
 from milstore.charts.theme import About, themed
@@ -49,8 +49,8 @@ def _answer(frame: pd.DataFrame, about: About) -> str:
     where = "" if whole else f"{frame['slice'].iloc[0]}: "
     lie = f"the highest lie in {named}{more}" if len(counts) else "none of the case's highest lies here"
     return (
-        f"Case {first['case_id']} ({called(first)}), {where}{score_of(about)} is {number(frame['score'].min())} to "
-        f"{number(frame['score'].max())}, above 0 for {int((frame['score'] > 0).sum()):,} of {len(frame):,} patches; {lie}."
+        f"Case {first['case_id']} ({called(first)}), {where}{score_of(about)} is "
+        f"{between(frame['score'].min(), frame['score'].max())}, above 0 for {int((frame['score'] > 0).sum()):,} of {len(frame):,} patches; {lie}."
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, called, case_names, patch_names
-from milstore.charts.by_score.signed import ROOM, number, score_of, score_title, span, zero_rule
+from milstore.charts.by_score.signed import ROOM, between, number, score_of, score_title, span, zero_rule
 from milstore.charts.patch_pictures import checked, thumbnails, why_missing
 from milstore.charts.strips import classes_of
 from milstore.charts.theme import About, stain_colour, themed
@@ -51,7 +51,7 @@ def _case_answer(frame: pd.DataFrame, about: About, *, bottom: bool) -> str:
     stains = ", ".join(f"{stain} {count}" for stain, count in frame["stain"].value_counts(sort=True).items())
     return (
         f"Case {first['case_id']} ({called(first)}): the {len(frame)} patches of the {which} {score_of(about)}, of "
-        f"{first['case_patches']:,}, have {number(frame['score'].min())} to {number(frame['score'].max())} ({stains})."
+        f"{first['case_patches']:,}, have {between(frame['score'].min(), frame['score'].max())} ({stains})."
     )
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import MOST_CASE_ROWS, all_stains, called
-from milstore.charts.by_score.signed import number, score_of, score_title, span, zero_rule
+from milstore.charts.by_score.signed import between, number, score_of, score_title, span, zero_rule
 from milstore.charts.strips import NOTE, classes_of, strips
 from milstore.charts.theme import ACCENT, NEUTRAL, About, stain_colour, themed
 from milstore.charts.tooltips import told
@@ -51,8 +51,8 @@ def _case_answer(frame: pd.DataFrame, about: About) -> str:
     where = ", ".join(f"{row['stain']} {row['stain_top_patches']}" for _, row in stains.iterrows())
     but = f" ({tied} tie with one left out)" if tied else ""
     return (
-        f"{start}the top {top} of {of:,} patches have a {score_of(about)} of {number(first['case_cut_score'])} to "
-        f"{number(first['case_highest_score'])}; they lie in {touched} of {len(frame)} slices: {where}{but}."
+        f"{start}the top {top} of {of:,} patches have a {score_of(about)} of "
+        f"{between(first['case_cut_score'], first['case_highest_score'])}; they lie in {touched} of {len(frame)} slices: {where}{but}."
     )
 
 
