@@ -94,8 +94,11 @@ def _scores(store: Store, ctx: typer.Context) -> Iterable[str]:
     query = queries.load(ctx.info_name or "", store.queries)
     if not query.takes_scores:
         return ()
-    words = ("run", "experiment", "split", "seed", "prediction")
-    return scores_of_choice(store, query, Choice(**{word: ctx.params.get(word) for word in words}))
+    run, experiment, split, seed, prediction = map(
+        ctx.params.get, ("run", "experiment", "split", "seed", "prediction")
+    )
+    choice = Choice(run=run, experiment=experiment, split=split, seed=seed, prediction=prediction)
+    return scores_of_choice(store, query, choice)
 
 
 finished_runs = _offers(_finished)

@@ -274,7 +274,9 @@ def test_the_commands_take_it(store: Store, tmp_path: Path, capsys: pytest.Captu
     assert "by score cam" in table
     assert "attention" not in table
     assert main(["query", "top-patches", "--pct", "30", *words, "-f", "report"]) == 0
-    assert "(h&e, slice 1): 3" in capsys.readouterr().out
+    report = capsys.readouterr().out
+    assert "  Lowest score of a top patch: 2\n" in report
+    assert "(h&e, slice 1): 3" in report
 
 
 def test_tab_offers_attributes_and_scores(

@@ -7,7 +7,7 @@ import pytest
 
 import milstore
 from milstore.errors import UsageError
-from milstore.training.train import train
+from milstore.training import train
 from tests.test_training_models import of_model
 from tests.training_cohort import places, tiny_store
 

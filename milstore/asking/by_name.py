@@ -79,6 +79,11 @@ def meant(store: Store, query: queries.Query, by: str, choice: Choice) -> Meant:
     if score in scores:
         refuse_others(query, score)
         return Meant(score, is_score=True)
+    if not scores and choice.prediction is not None and query.takes_scores:
+        raise UsageError(
+            f"--by {clip(by)!r} is no attribute of cases, and the mean of the models of prediction {clip(choice.prediction)} has "
+            "no scores of patches: ask one of the models, by --run"
+        )
     if not scores:
         raise no_such_attribute(by, attributes)
     raise UsageError(

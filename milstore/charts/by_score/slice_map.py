@@ -57,7 +57,7 @@ def _answer(frame: pd.DataFrame, about: About) -> str:
 def _paint(frame: pd.DataFrame, about: About) -> Paint:
     by_rank = str(about.values.get("scale", "score")).lower() == "rank"
     # As far below 0 as above it, so that 0 is the colour between, and a shade says the same on both sides.
-    far = float(frame[["lowest_shade", "highest_shade"]].abs().max(axis=None)) or 1.0
+    far = max(abs(float(frame["lowest_shade"].min())), abs(float(frame["highest_shade"].max()))) or 1.0
     return Paint(
         value="score",
         columns=("score",),
@@ -81,5 +81,7 @@ def _by_rank() -> alt.Color:
 
 def _by_score(far: float, about: About) -> alt.Color:
     scale = alt.Scale(domain=[-far, 0.0, far], range=list(_PARTED), clamp=True, nice=False)
+    # Labels at the very ends stand within the legend's width.
+    values = [-far, -far / 2, 0.0, far / 2, far]
     words = f"score {score_of(about)} (blue: below 0; red: above 0)"
-    return alt.Color("shade:Q", scale=scale, title=words, legend=alt.Legend(format="~g", tickCount=5, **LEGEND))
+    return alt.Color("shade:Q", scale=scale, title=words, legend=alt.Legend(format=".3~g", values=values, **LEGEND))

@@ -12,6 +12,7 @@ from milstore.charts.strips import NOTE, classes_of, strips
 from milstore.charts.theme import ACCENT, NEUTRAL, About, stain_colour, themed
 from milstore.charts.tooltips import told
 from milstore.charts.top_patches import MOST_IN_DETAIL, small, with_names
+from milstore.store.names import counted
 
 _EVEN = "top patches (tick: in an even spread)"
 
@@ -63,15 +64,13 @@ def _cohort_answer(frame: pd.DataFrame, about: About) -> list[str]:
         of_class = frame[frame["true_class"] == name]
         cases = of_class.drop_duplicates(["run_id", "case_id"])
         stains = of_class.drop_duplicates(["run_id", "case_id", "stain"])
-        counts = stains.groupby("stain")[["stain_top_patches", "stain_patches"]].sum()
-        shares = counts / cases[["case_top_patches", "case_patches"]].sum().to_numpy()
-        ahead = (shares["stain_top_patches"] - shares["stain_patches"]).reindex(
-            [stain for stain in about.stains if stain in shares.index]
-        )
-        most = ahead.idxmax()
+        top = stains.groupby("stain")["stain_top_patches"].sum() / cases["case_top_patches"].sum()
+        every = stains.groupby("stain")["stain_patches"].sum() / cases["case_patches"].sum()
+        there = [stain for stain in about.stains if stain in top.index]
+        most = max(there, key=lambda stain: float(top[stain] - every[stain]))
         lines.append(
-            f"{name}: {most} has {shares.loc[most, 'stain_top_patches']:.0%} of the patches of highest {score_of(about)}, and "
-            f"{shares.loc[most, 'stain_patches']:.0%} of all patches ({len(cases)} cases)."
+            f"{name}: {most} has {top[most]:.0%} of the patches of highest {score_of(about)}, and {every[most]:.0%} of all "
+            f"patches ({counted(len(cases), 'case')})."
         )
     return lines
 
