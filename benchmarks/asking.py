@@ -32,8 +32,9 @@ from milstore.charts.save import as_html
 from milstore.errors import UsageError
 from milstore.store import Store, open_store
 from milstore.store.run_reader import run_ids
+from milstore.store.sql_text import literal, path_literal
 from milstore.store.verified import files_of_runs, verify
-from milstore.store.views import connect, literal, path_literal, rows_of_runs
+from milstore.store.views import connect, rows_of_runs
 
 CASE = "46"
 TOP = "rank <= greatest(1, n_patches * 5 // 100)"

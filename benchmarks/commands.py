@@ -9,7 +9,9 @@ from milstore import queries
 from milstore.asking.selection import Choice, select
 from milstore.schema.columns import MACROS, view_text
 from milstore.store import Store
-from milstore.store.views import cohort_views, literal, mentions, rows_of_runs, value, with_variables
+from milstore.store.derived_views import mentions
+from milstore.store.sql_text import literal, value, with_variables
+from milstore.store.views import cohort_views, rows_of_runs
 from milstore.store.views import connect as lens_connect
 
 COHORT = ("cases", "stains", "slices")

@@ -15,8 +15,9 @@ from milstore.store.cohort import read_cohort
 from milstore.training.bags import Bag, BagsInMemory, BagSource, make_bag
 from milstore.training.data_loading import open_bags
 from milstore.training.evaluation import evaluate
-from milstore.training.loop import SplitCases, Training
+from milstore.training.loop import Training
 from milstore.training.setup import plan_split
+from milstore.training.split_cases import SplitCases
 
 
 def has_onednn() -> bool:

@@ -100,9 +100,10 @@ def run(trial: Trial) -> Outcome:
     from milstore.training.config import TrainingConfig
     from milstore.training.config_reading import read_config
     from milstore.training.evaluation import evaluate, judge_training
-    from milstore.training.loop import SplitCases, Training
+    from milstore.training.loop import Training
     from milstore.training.progress import Watcher
     from milstore.training.provenance import repeatable_arithmetic
+    from milstore.training.split_cases import SplitCases
 
     features, labels = draw(trial.kind, trial.width, trial.seed)
     ids = [str(case) for case in range(len(features))]

@@ -30,6 +30,7 @@ PARTS = (
     "repairs",
     "inputs",
     "stores",
+    "crossed",
     "attacks",
     "slurm",
 )
@@ -82,6 +83,8 @@ def figures(part: str, options: argparse.Namespace) -> dict[str, Any]:
         made = {"kinds": passed("tests/test_doctor_advice.py")}
     elif part == "stores":
         made = {"stores": passed(*STORES)}
+    elif part == "crossed":
+        made = {"tests": passed(*crossing())}
     elif part == "attacks":
         made = {"by": {version: attacks(version) for version in DUCKDB}}
     elif part == "slurm":
@@ -96,7 +99,9 @@ def tests(*words: str) -> ElementTree.Element:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *words]
-        if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, check=False).returncode:
+        # Every combination of what the tests otherwise try in part: tests/crossing.py.
+        every = {**os.environ, "MILSTORE_WHOLE": "1"}
+        if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, env=every, check=False).returncode:
             sys.exit(f"{' '.join(words)}: a promise is broken, see above")
         return ElementTree.parse(report).getroot()
 
@@ -105,7 +110,7 @@ STORES = tuple(
     f"tests/test_{name}.py"
     for name in (
         *("store_foreign_input", "broken_in_store", "store_catalog_foreign", "store_strangers", "store_verified"),
-        *("odd_files", "names_travel", "names_and_cells"),
+        *("odd_files", "case_names", "names_and_cells"),
     )
 )
 """Tests of stores that somebody else made or spoiled."""
@@ -117,9 +122,21 @@ def passed(*words: str) -> int:
     return len(found.findall(".//testcase")) - len(found.findall(".//skipped"))
 
 
+def crossing() -> list[str]:
+    """Files of tests that otherwise try a part of their combinations or pictures, but for those of other parts."""
+    others = {*STORES, *INPUTS}
+    files = (path for path in sorted((ROOT / "tests").glob("test_*.py")) if f"tests/{path.name}" not in others)
+    parts = ("from tests.crossing import", "from tests.drawing import")
+    return [f"tests/{path.name}" for path in files if any(part in path.read_text(encoding="utf-8") for part in parts)]
+
+
+INPUTS = ("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
+"""Tests of files that are offered to the commands."""
+
+
 def tried() -> int:
     """Files of every kind with every kind of damage, and hostile ones made by hand, offered to the commands."""
-    return passed("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
+    return passed(*INPUTS)
 
 
 def full_disk() -> int:
@@ -156,7 +173,7 @@ def slurm() -> dict[str, Any]:
 
 def page(made: dict[str, dict[str, Any]], options: argparse.Namespace) -> str:
     """docs/reliability.md."""
-    kills, commands, takeovers, leases, faults, disk, repairs, inputs, stores, attacks, cluster = (
+    kills, commands, takeovers, leases, faults, disk, repairs, inputs, stores, crossings, attacks, cluster = (
         made[part] for part in PARTS
     )
     by_command = ", ".join(f"{name} {count}" for name, count in sorted(commands["by"].items()))
@@ -183,6 +200,7 @@ Do not edit: run it again. The tests do the same with smaller numbers.
 | kinds of damage repaired as `doctor` says | {repairs["kinds"]} | 0 | {repairs["seconds"] / 60:.1f} |
 | damaged files read | {inputs["inputs"]:,} | 0 | {inputs["seconds"] / 60:.1f} |
 | stores that somebody else made or spoiled | {stores["stores"]} | 0 | {stores["seconds"] / 60:.1f} |
+| tests with every combination that `make test` tries in part | {crossings["tests"]} | 0 | {crossings["seconds"] / 60:.1f} |
 | SQL statements that try to do more than read | {statements:,} | 0 | {attacks["seconds"] / 60:.1f} |
 
 ## Kills

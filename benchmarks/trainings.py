@@ -14,9 +14,10 @@ from milstore.store.features import PackedFeatures, open_features
 from milstore.training.bags import BagSource
 from milstore.training.config import TrainingConfig
 from milstore.training.data_loading import open_bags
-from milstore.training.loop import SplitCases, Training
+from milstore.training.loop import Training
 from milstore.training.progress import Watcher
 from milstore.training.setup import plan_split
+from milstore.training.split_cases import SplitCases
 
 CPU = torch.device("cpu")
 CONFIG = TrainingConfig(epochs=10**6, patience=10**6)

@@ -1,4 +1,4 @@
-"""What a shell offers behind an option when Tab is pressed: the runs, experiments, cases and stains of the store."""
+"""Shell completion of options: the runs, experiments, cases and stains of the store."""
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +13,7 @@ Offer = Callable[[typer.Context, str], list[str]]
 
 
 def _offers(names: Callable[[Store], Iterable[str]]) -> Offer:
-    """What completes a word by these names.
+    """A completion function for these names.
 
     Nothing where there is no store, or one that cannot be read: nobody wants an error in the middle of a line.
     """

@@ -1,4 +1,4 @@
-"""Writes an answer in the format that was asked for: as it is computed, where its rows need not be seen together."""
+"""Writes an answer in the requested format, streamed where the rows are not needed together."""
 
 import sys
 from collections.abc import Callable

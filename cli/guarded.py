@@ -1,4 +1,4 @@
-"""A command that asks does so in a child of the program: where DuckDB crashes or takes too much memory, a line says so.
+"""Runs questions in a child process, so that a crash or memory exhaustion in DuckDB ends in an error of one line.
 
 The child is forked before anything large is loaded, which costs some milliseconds.
 """
@@ -21,7 +21,7 @@ _DEATH_OF_PARENT = 1
 
 
 def in_child(words: list[str]) -> int | None:
-    """Fork, where a command asks and nothing stands in the way.
+    """Fork, if the command is a question and forking is possible.
 
     Returns:
         None in the child, and where none was made: go on. In the parent, once the child has ended, the exit code.
@@ -71,7 +71,7 @@ def _waited_for(child: int) -> int:
 
 
 def _outcome(status: int) -> int:
-    """The exit code that a child's end is, after saying what has to be said of it."""
+    """The exit code for a child's end, after printing an error where needed."""
     if not os.WIFSIGNALED(status):
         return os.waitstatus_to_exitcode(status)
     number = os.WTERMSIG(status)

@@ -16,7 +16,7 @@ from milstore.cli.progress import telling
 from milstore.cli.store_access import open_current
 
 app = typer.Typer(
-    help="Take slides, labels, groups, patches, regions, features, splits and runs into the store. A second time changes nothing.",
+    help="Ingest slides, labels, groups, patches, regions, features, splits and runs. Repeating a command changes nothing.",
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
@@ -50,16 +50,17 @@ def labels(
         str | None,
         typer.Option(
             "--group-column",
-            help="The column with what cases have in common that belong together, such as the patient.",
+            help="The column with the group of each case, such as the patient.",
             show_default=False,
         ),
     ] = None,
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Take labels in. Cases that the store does not know are made."""
+    """Ingest labels. Cases that the store does not know are created."""
     from milstore.formats.missing_marks import parse_missing
-    from milstore.ingest.labels import ingest_labels, parse_map
+    from milstore.ingest.label_map import parse_map
+    from milstore.ingest.labels import ingest_labels
 
     report = ingest_labels(
         open_current(store),
@@ -94,7 +95,8 @@ def patches(
     ] = False,
     format: FormatOption = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="The folder is the whole truth: correct the store, remove what it lacks.")
+        bool,
+        typer.Option("--replace", help="The folder is complete: correct the store by it, and remove what it lacks."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show what is read of five names, and write nothing.")
@@ -102,7 +104,7 @@ def patches(
     jobs: JobsOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Take patch images in. What each is of is read from its name, by the pattern in milstore.toml."""
+    """Ingest patch images. Each is identified by its file name, through the pattern in milstore.toml."""
     from milstore.ingest.patch_preview import preview_patches
     from milstore.ingest.patches import ingest_patches
     from milstore.store.paths import open_store
@@ -148,7 +150,7 @@ def groups(
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Take groups of related cases in, such as those of one patient: every later split and check knows them."""
+    """Ingest groups of related cases, such as those of one patient: every later split and check uses them."""
     from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.groups import ingest_groups
 
@@ -178,7 +180,9 @@ def splits(
     ] = 0,
     val_share: Annotated[
         float,
-        typer.Option("--val-share", help="Test folds, STAMP, slideflow: share of what is not in test that validates."),
+        typer.Option(
+            "--val-share", help="Test folds, STAMP, slideflow: share of the cases outside test that validates."
+        ),
     ] = 0.2,
     missing: Annotated[
         str | None,
@@ -192,7 +196,7 @@ def splits(
     replace: ReplaceOption = False,
     store: StoreOption = None,
 ) -> None:
-    """Take train/val/test splits in, each by its own number. The cases must be known."""
+    """Ingest train/val/test splits, each under its own number. The cases must be known."""
     from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.splits import ingest_splits
 

@@ -85,10 +85,10 @@ def features(
     jobs: JobsOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Take feature vectors in: all of an encoder's at once."""
+    """Ingest feature vectors: all of an encoder's at once."""
     from milstore.formats.missing_marks import parse_missing
     from milstore.ingest.features import ingest_features
-    from milstore.ingest.labels import parse_map
+    from milstore.ingest.label_map import parse_map
     from milstore.store.paths import open_store
 
     # Not open_current, which brings milstore.duckdb up to date.

@@ -55,7 +55,7 @@ def command(
     ] = False,
     store: StoreOption = None,
 ) -> None:
-    """Take annotated regions in: a patch gets each one that its centre lies in."""
+    """Ingest annotated regions: a patch gets each one that contains its centre."""
     from milstore.ingest.regions import RegionOptions, ingest_regions
 
     options = RegionOptions(

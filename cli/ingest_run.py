@@ -147,7 +147,7 @@ def run(
     format: FormatOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Take a run in that was trained elsewhere: its predictions and its attention."""
+    """Ingest a run that was trained elsewhere: its predictions and its attention."""
     from milstore.ingest.importers import FolderOptions, ingest_run_folder, parse_classes
     from milstore.ingest.runs import check_words, ingest_run, parse_columns, read_config
 

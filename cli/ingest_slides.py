@@ -77,9 +77,9 @@ def slides(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what is understood, and write nothing.")] = False,
     store: StoreOption = None,
 ) -> None:
-    """Take in which slide is of which case and stain: from then on a file is a slide's whose stem is its id."""
+    """Ingest slides with their case and stain: afterwards a file whose stem is a slide's id belongs to it."""
     from milstore.formats.missing_marks import parse_missing
-    from milstore.ingest.labels import parse_map
+    from milstore.ingest.label_map import parse_map
     from milstore.ingest.slide_columns import parse_columns
     from milstore.ingest.slide_table import ingest_slides
     from milstore.store.paths import open_store

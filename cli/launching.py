@@ -1,4 +1,4 @@
-"""The launchers of `milstore train`: their options, and what is said of a launch."""
+"""The launchers of `milstore train`: their options and messages."""
 
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
@@ -57,13 +57,13 @@ def slurm_options() -> Iterator[tuple[str, Any]]:
 
 
 def take_slurm(options: dict[str, Any]) -> dict[str, Any]:
-    """Take what was given of the `--slurm-…` options out of a command's options."""
+    """Remove the given `--slurm-…` options from a command's options, and return them."""
     taken = {name: options.pop(_PREFIX + name) for name in _TYPED}
     return {name: value for name, value in taken.items() if value not in (None, [])}
 
 
 def check_launcher(launcher: str, jobs: int | None, slurm: Mapping[str, Any]) -> None:
-    """UsageError for a launcher that does not exist, or options that belong to another."""
+    """Raises UsageError for an unknown launcher, or options of another one."""
     if launcher not in LAUNCHERS:
         raise UsageError(f"--launcher {launcher!r}: give {', '.join(LAUNCHERS)}")
     if slurm and launcher != "slurm":

@@ -1,4 +1,4 @@
-"""Groups whose commands are imported when they are called: starting costs what is used."""
+"""Groups whose commands are imported only when they are called, for start-up time."""
 
 import importlib
 from typing import Any, ClassVar, NamedTuple
@@ -28,7 +28,7 @@ def load_entry(name: str, entry: Entry) -> Any:
 
 
 class LazyGroup(TyperGroup):
-    """A group that knows its commands by name and line of help alone."""
+    """A group that knows only the names and help lines of its commands."""
 
     entries: ClassVar[dict[str, Entry]] = {}
 

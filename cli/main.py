@@ -25,20 +25,20 @@ COMMANDS = {
     "doctor": Entry("doctor", "Check every promise the store makes, and say how to repair what is broken."),
     "ingest": Entry(
         "ingest",
-        "Take slides, labels, groups, patches, regions, features, splits and runs into the store. A second time changes nothing.",
+        "Ingest slides, labels, groups, patches, regions, features, splits and runs. Repeating a command changes nothing.",
     ),
     "tile": Entry("tile", "Cut slides into patches on their tissue. Their places are stored, and no image is written."),
     "encode": Entry("encode", "Compute features of the patches with an encoder, from images or slides."),
     "splits": Entry("splits", "Make, show, check and delete train/val/test splits."),
     "train": Entry("train", "Train a model on one split, or on all, and store the run."),
-    "predict": Entry("predict", "Let a trained experiment answer for new cases: each of its models, and their mean."),
+    "predict": Entry("predict", "Predict new cases by a trained experiment: by each of its models, and by their mean."),
     "models": Entry("models", "List the models, or a model's settings with their help and defaults."),
     "query": Entry("query", "Ask a question of the runs: each .sql file is a subcommand."),
     "plot": Entry("plot", "Draw the answer to a question, as a page, a picture or Vega-Lite."),
     "report": Entry("report", "Write everything about an experiment or a run as one page."),
     "export": Entry("export", "Write features, attention and places as files that other tools read."),
-    "sql": Entry("sql", "Ask one SQL statement, read-only."),
-    "shell": Entry("shell", "Ask SQL statement after statement, read-only."),
+    "sql": Entry("sql", "Run one SQL statement, read-only."),
+    "shell": Entry("shell", "Run SQL statements one after another, read-only."),
     "runs": Entry("runs", "List, follow, show, compare and delete runs."),
 }
 
@@ -95,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process at once, where there is nothing left to wait for.
+    """End the process at once, without waiting for threads or cleaning up.
 
     The usual way takes every library down piece by piece, which for DuckDB takes as long as answering a question.
     """
@@ -120,14 +120,14 @@ def _end_stuck(message: str) -> None:
 
 
 def _unexpected(error: Exception) -> str:
-    """What is said of an error that nobody foresaw."""
+    """The message on an unexpected error."""
     if isinstance(error, MemoryError):
         return "there is not enough memory for this: narrow the question, or write a part of it at a time"
     return f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where"
 
 
 def _unheard(closed: BaseException) -> int:
-    """The reader of a pipe, such as head, has seen enough: what is left goes nowhere, and all is well.
+    """The reader of a pipe, such as head, has closed it: discard the remaining output, and exit with 0.
 
     Typer makes an exit of it, if it meets it first; any other exit goes on.
     """

@@ -1,4 +1,4 @@
-"""What commands print: data to stdout, everything else to stderr, and data never as markup."""
+"""Output of commands: data to stdout, everything else to stderr, and data never interpreted as markup."""
 
 import os
 import shutil
@@ -24,18 +24,18 @@ _NARROWEST = 40
 
 
 def set_quiet(quiet: bool) -> bool:
-    """Print words to stderr or not, from now on."""
+    """Turn messages on stderr on or off."""
     _state["quiet"] = _state["quiet"] or quiet
     return quiet
 
 
 def reset_quiet() -> None:
-    """Words are printed again: for the start of a command line."""
+    """Turn messages on again, at the start of a command line."""
     _state["quiet"] = False
 
 
 def is_quiet() -> bool:
-    """Whether words are kept back."""
+    """Whether messages are turned off."""
     return _state["quiet"]
 
 
@@ -54,7 +54,7 @@ def printable(text: str) -> str:
 
 
 def say(text: str) -> None:
-    """A line of words to stderr, unless --quiet."""
+    """Print a message to stderr, unless --quiet."""
     if not _state["quiet"]:
         sys.stderr.write("\n".join(_fitted(printable(line)) for line in text.splitlines()) + "\n")
 
@@ -89,7 +89,7 @@ class _Heard:
         self._stream = stream
 
     def write(self, text: str) -> int:
-        """Write, if somebody hears it."""
+        """Write, unless the reader is gone."""
         try:
             return self._stream.write(text)
         except OSError:
@@ -97,7 +97,7 @@ class _Heard:
             return len(text)
 
     def flush(self) -> None:
-        """Flush, if somebody hears it."""
+        """Flush, unless the reader is gone."""
         try:
             self._stream.flush()
         except OSError:
@@ -116,7 +116,7 @@ class _Heard:
 
 @contextmanager
 def heard() -> Iterator[None]:
-    """In this block, words to a stderr that nobody reads end nothing."""
+    """Within this block, messages to a closed stderr raise nothing."""
     before = sys.stderr
     sys.stderr = cast(TextIO, _Heard(before))
     try:
@@ -139,7 +139,7 @@ def console(*, stderr: bool = False) -> "Console":
 
     class Plain(Console):
         def on_broken_pipe(self) -> None:
-            """Not rich's way, which ends the program with 1: the reader, such as head, has seen enough."""
+            """Unlike rich, which ends the program with 1: a reader such as head has closed the pipe."""
             raise BrokenPipeError
 
     stream = sys.stderr if stderr else sys.stdout
@@ -184,7 +184,7 @@ def table_text(
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> "Table":
-    """A table that rich draws, for what is drawn again and again."""
+    """A rich table, for output that is redrawn repeatedly."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -221,7 +221,7 @@ def progress(speed: str | None = None) -> "Progress":
     )
 
     class Speed(ProgressColumn):
-        """How fast it goes."""
+        """The current speed."""
 
         def render(self, task: Task) -> "Text":
             from rich.text import Text

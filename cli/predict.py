@@ -122,7 +122,7 @@ def command(
     output: OutputOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Let a trained experiment answer for new cases: each of its models, and their mean.
+    """Predict new cases by a trained experiment: by each of its models, and by their mean.
 
     Each finished run answers with its own weights and its own standardisation. What they say is stored under a name, as
     runs of kind prediction, and answers where --prediction NAME asks for it: recall, roc, confusion and the report with
@@ -131,10 +131,10 @@ def command(
     """
     from milstore.cli.store_access import open_current
     from milstore.errors import UsageError
-    from milstore.ingest.labels import parse_map
+    from milstore.ingest.label_map import parse_map
     from milstore.predicting.arrival import Given, Labels
     from milstore.predicting.predict import predict
-    from milstore.predicting.slides import SlidesGiven
+    from milstore.predicting.slides_given import SlidesGiven
 
     if cohort is None and (case_column is not None or label_column is not None):
         raise UsageError("--case-column and --label-column speak of --cohort: name its table")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def telling(speed: str | None = None) -> "Iterator[Progress]":
-    """What a library call may tell its progress to: one bar for each thing that it does, on stderr.
+    """A progress callback for library calls: one bar for each of their steps, on stderr.
 
     speed: say how fast it goes, too, in this unit, such as patches/s.
     """

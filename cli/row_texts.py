@@ -34,7 +34,7 @@ class RowTexts(Protocol):
         """What comes after the last row."""
 
     def notes(self) -> list[str]:
-        """What must be told of the rows, after the last."""
+        """Notes on the rows, printed after the last."""
 
 
 class CsvRows:

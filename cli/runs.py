@@ -30,13 +30,13 @@ _COLUMNS = ("state", "run", "epoch", "left", "best", "seconds", "restarts", "job
 @app.command("list")
 def list_runs(
     experiment: Annotated[
-        str | None, typer.Option(help="Runs of this experiment alone.", autocompletion=completing.experiments)
+        str | None, typer.Option(help="Only runs of this experiment.", autocompletion=completing.experiments)
     ] = None,
-    split: Annotated[int | None, typer.Option(help="Runs of this split alone.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Runs of this seed alone.")] = None,
-    model: Annotated[str | None, typer.Option(help="Runs of this model alone.")] = None,
+    split: Annotated[int | None, typer.Option(help="Only runs of this split.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Only runs of this seed.")] = None,
+    model: Annotated[str | None, typer.Option(help="Only runs of this model.")] = None,
     state: Annotated[
-        str | None, typer.Option(help="Those alone that are done, running, waiting, interrupted or failed.")
+        str | None, typer.Option(help="Only those that are done, running, waiting, interrupted or failed.")
     ] = None,
     sort: Annotated[
         str | None,
@@ -53,7 +53,7 @@ def list_runs(
     output: OutputOption = None,
     store: StoreOption = None,
 ) -> None:
-    """List the runs, and which is which: split, seed, model, best epoch, recall of each class, AUC.
+    """List the runs: split, seed, model, best epoch, recall of each class, AUC.
 
     Finished, running, waiting, interrupted and failed ones. Recall and AUC are of a run's test cases. The text in the
     first column is enough for --run.
@@ -85,7 +85,7 @@ def list_runs(
 
 @app.command()
 def watch(
-    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between two looks.")] = 5.0,
+    interval: Annotated[float, typer.Option(min=0.1, help="Seconds between updates.")] = 5.0,
     store: StoreOption = None,
 ) -> None:
     """Follow waiting and running runs until none is left: a live table, or lines where there is no terminal."""
@@ -108,7 +108,7 @@ def _watch_live(snapshots: "Iterator[list[RunState]]") -> None:
 
 
 def _watch_lines(snapshots: "Iterator[list[RunState]]") -> None:
-    """A line for each run whenever something of it has changed."""
+    """Print a line for a run whenever it has changed."""
     from milstore.cli.runs_table import duration, epochs
 
     told: dict[tuple[Any, ...], str] = {}
@@ -154,12 +154,12 @@ def _name(row: "RunState") -> str:
 def show(
     run: Annotated[
         str,
-        typer.Argument(help="A run's id, or a part that no other has.", autocompletion=completing.finished_runs),
+        typer.Argument(help="A run's id, or a unique part of it.", autocompletion=completing.finished_runs),
     ],
     format_: Annotated[str, typer.Option("--format", "-f", help="table or json.")] = "table",
     store: StoreOption = None,
 ) -> None:
-    """Show everything that is known of where a run's numbers came from."""
+    """Show the provenance of a run: everything that is known of where its numbers came from."""
     from milstore.cli.store_access import open_current
     from milstore.errors import UsageError
     from milstore.store.run_reader import LEARNING, MODEL_CODE, PREDICTED, find_run_id, read_run
@@ -194,14 +194,14 @@ def show(
 def diff(
     a: Annotated[
         str,
-        typer.Argument(help="A run's id, or a part that no other has.", autocompletion=completing.finished_runs),
+        typer.Argument(help="A run's id, or a unique part of it.", autocompletion=completing.finished_runs),
     ],
     b: Annotated[str, typer.Argument(help="Another run's.", autocompletion=completing.finished_runs)],
     format_: FormatOption = "table",
     output: OutputOption = None,
     store: StoreOption = None,
 ) -> None:
-    """Show in what two runs differ: settings, cohort, features, split, code and machine."""
+    """Show how two runs differ: settings, cohort, features, split, code and machine."""
     from milstore.asking.given_rows import answer_of
     from milstore.cli.formatters import write_answer
     from milstore.cli.store_access import open_current
@@ -224,7 +224,7 @@ def delete(
         list[str],
         typer.Argument(
             metavar="RUN...",
-            help="Ids of finished or unfinished runs, or four letters or more that no other has; or the name of a prediction.",
+            help="Ids of finished or unfinished runs, or a unique part of four letters or more; or the name of a prediction.",
             autocompletion=completing.all_runs,
         ),
     ],

@@ -46,7 +46,7 @@ def show(listing: Listing, *, every: bool, newest_last: bool) -> None:
 
 
 def _said_once(listing: Listing) -> dict[str, str]:
-    """What all runs have in common, in words; where some do not say it, this is said too."""
+    """What all runs have in common, as text; and which of them lack it."""
     found = {}
     for name in _SAID_ONCE:
         values = {getattr(run.state, name) for run in listing.runs}

@@ -19,7 +19,7 @@ def command(
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     verify: VerifyOption = True,
 ) -> None:
-    """Ask SQL statement after statement, read-only.
+    """Run SQL statements one after another, read-only.
 
     Like milstore sql, but at a prompt; a statement ends with a semicolon at the end of a line. The line .tables lists the tables, and
     .schema runs the columns of one. Statements may also come from a pipe or a file, and then the first one that fails ends it. Leave with exit, or Ctrl-D.

@@ -1,4 +1,4 @@
-"""Shows an answer on the terminal: the columns that people want, the first rows, and what is the same in all of them once."""
+"""Shows an answer on the terminal: the useful columns, the first rows, and values common to all rows once."""
 
 import sys
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ _CAPTION = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class View:
-    """What of an answer is wanted."""
+    """Which part of an answer is to be shown."""
 
     columns: str | None = None
     """Names of columns, with commas between them; the answer's own choice without."""
@@ -46,7 +46,7 @@ class View:
     """All rows, on a terminal too."""
 
     def names(self, columns: Sequence[str]) -> list[str] | None:
-        """The columns that are asked for by name; None where none are. UsageError for one that the answer lacks."""
+        """The columns that are requested by name; None if none are. Raises UsageError for one that the answer lacks."""
         if self.columns is None:
             return None
         if self.wide:

@@ -26,7 +26,7 @@ def command(
     timeout: TimeoutOption = DEFAULT_TIMEOUT,
     verify: VerifyOption = True,
 ) -> None:
-    """Ask one SQL statement, read-only.
+    """Run one SQL statement, read-only.
 
     Every table of docs/schema.md is there. Nothing can be written, and no file but the store's can be read.
     """

@@ -1,4 +1,4 @@
-"""Opens the store of a command, and does a refresh of milstore.duckdb that had to be put off."""
+"""Opens the store of a command, and makes up for a postponed refresh of milstore.duckdb."""
 
 from pathlib import Path
 

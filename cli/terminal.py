@@ -1,4 +1,4 @@
-"""What is printed on a terminal that lacks letters, such as one of Latin-1: a plain sign in the place of each."""
+"""Replaces characters that a terminal's encoding lacks, such as Latin-1, by plain ones."""
 
 import codecs
 import io
@@ -11,7 +11,10 @@ _PLAIN = {
     "…": "...", "·": "-", "×": "x", "±": "+-", "≤": "<=", "≥": ">=", "≠": "!=", "→": "->", "←": "<-", "✓": "ok", "ρ": "rho",
     "\N{NO-BREAK SPACE}": " ", "\N{NARROW NO-BREAK SPACE}": " ", "\N{ZERO WIDTH SPACE}": "",
 }  # fmt: skip
-"""What lines and signs of milstore's own look like. A letter that is lacking is a question mark: no other letter is it."""
+"""What lines and signs of milstore's own look like.
+
+A letter that is lacking is a question mark: no other letter is it.
+"""
 
 
 def _plain(error: UnicodeError) -> tuple[str, int]:

@@ -14,8 +14,8 @@ from milstore.asking.ask import ask_sql
 from milstore.errors import UsageError
 from milstore.store import Store
 from tests.making import three_case_store
+from tests.test_asking_sandbox import ATTACKS
 from tests.test_store_cohort import snapshot
-from tests.test_store_sandbox import ATTACKS
 
 DISGUISES: dict[str, str] = {
     "behind a comment": "/* select 1 */ -- select 2\n{sql}",

@@ -12,9 +12,12 @@ import pytest
 
 from milstore.store import Store, open_store
 from tests.chromium import Browser, browser
+from tests.crossing import WHOLE
 from tests.making import three_case_store
+from tests.putting_off import bring_up_to_date, put_off
 
 if TYPE_CHECKING:
+    from milstore.report.building import Report
     from tests.broken import Place
 
 # Whoever runs the tests may ignore some signals: nohup does SIGHUP, a shell in the background SIGINT. Children inherit it.
@@ -22,6 +25,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Small tensors are slower on many threads, and the tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """milstore.duckdb is made for the tests of it; before their fixtures, which may hold a store."""
+    put_off(not WHOLE and item.get_closest_marker("database") is None)
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +47,24 @@ def three(tmp_path: Path) -> Store:
 
 
 @pytest.fixture(scope="session")
+def three_report(tmp_path_factory: pytest.TempPathFactory) -> "tuple[Report, Path]":
+    """The report of the store of three cases, and its page: made once, to be looked at."""
+    # Here, as it imports Altair, which most files of tests do without.
+    from milstore.report.writing import write_report
+
+    folder = tmp_path_factory.mktemp("report")
+    return write_report(three_case_store(folder / "store"), folder / "report.html"), folder / "report.html"
+
+
+@pytest.fixture(scope="session")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store that has been given a file of every kind: made once, to be copied or left as it is."""
     # Here, as it imports torch, which most files of tests do without.
     from tests.broken import whole_store
 
-    return whole_store(tmp_path_factory.mktemp("whole")).root
+    store = whole_store(tmp_path_factory.mktemp("whole"))
+    bring_up_to_date(store)
+    return store.root
 
 
 @pytest.fixture

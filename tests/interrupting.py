@@ -80,7 +80,10 @@ def elsewhere(work: Callable[[], Any]) -> Callable[[], Any]:
 def begun(folder: Path, store: Store, experiment: str, work: Callable[[], Any], epochs: int = 2) -> Child:
     """A training that has ended some epochs."""
     child = fork(folder, work)
-    wait_for(lambda: epochs_of(store, experiment) >= epochs or child.ended(), f"epoch {epochs} of {experiment}")
+    # Looking takes a while too, and from those who train.
+    wait_for(
+        lambda: epochs_of(store, experiment) >= epochs or child.ended(), f"epoch {epochs} of {experiment}", every=0.02
+    )
     assert not child.ended(), child.text()
     return child
 
@@ -112,7 +115,7 @@ def signals_to_all(
 ) -> None:
     """The same for --split all in one process, and side by side: each split that had begun is left free, and goes on."""
     both = {"none": ("--split", "all"), "local": ("--split", "all", "--launcher", "local", "--jobs", "2")}
-    config = replace(LONG, epochs=80, min_epochs=80)
+    config = replace(LONG, epochs=40, min_epochs=40)
     done(folder, command(store.root, "twin-all", *both["none"], config=config))
     for launcher, words in both.items():
         for number in numbers:

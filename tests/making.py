@@ -12,11 +12,12 @@ import pyarrow as pa
 
 from milstore.schema.arrow import arrow_schema
 from milstore.store import Store, create_store, open_store
-from milstore.store.catalog import refresh
 from milstore.store.cohort_edit import edit_cohort
 from milstore.store.commit import commit_run
 from milstore.store.content_hash import with_case_order
-from milstore.store.run_writer import RunDraft, begin_run
+from milstore.store.run_draft import RunDraft
+from milstore.store.run_writer import begin_run
+from tests.putting_off import bring_up_to_date
 
 Patch = tuple[str, str, int, int]
 """Case, stain, slice_idx, patch_idx."""
@@ -40,12 +41,12 @@ class MadeOnce:
         key = repr(sorted(options.items()))
         if key not in self._patterns:
             pattern = tempfile.TemporaryDirectory(prefix="milstore-pattern-")
-            self.anew(Path(pattern.name) / "store", **options)
+            bring_up_to_date(self.anew(Path(pattern.name) / "store", **options))
             self._patterns[key] = pattern
         shutil.copytree(Path(self._patterns[key].name) / "store", folder, dirs_exist_ok=True)
         store = open_store(folder)
         # Where milstore.duckdb goes by the store's place, the copy has to be told its own.
-        refresh(store)
+        bring_up_to_date(store)
         return store
 
 

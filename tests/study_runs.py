@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 
 from milstore.ingest.features import ingest_features
-from milstore.ingest.labels import ingest_labels, parse_map
+from milstore.ingest.label_map import parse_map
+from milstore.ingest.labels import ingest_labels
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store, create_store
 from tests.making import MadeOnce

@@ -2,6 +2,10 @@
 
 import json
 import shutil
+import sys
+from contextlib import redirect_stdout
+from functools import partial
+from io import StringIO
 from pathlib import Path
 
 import pytest
@@ -10,10 +14,13 @@ from benchmarks import asking
 from benchmarks.commands import bare_program, milstore, python, run_program
 from benchmarks.files import Rival, answer_of_rival, write_files
 from benchmarks.make_runs import Shape, make_runs
+from benchmarks.rounds import in_rounds
 from milstore.asking.ask import connect_locked
+from milstore.cli.main import main
 from milstore.store import Store
 from milstore.store.run_reader import run_ids, with_own_hash
 from tests.making import three_case_store
+from tests.timing_once import each_once
 
 TOY = ["--runs", "10", "--patches", "600", "--cases", "15", "--small", "5", "--rival-runs", "2", "--window-runs", "2"]
 
@@ -32,12 +39,36 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Store:
     return make_runs(folder / "large", Shape(runs=10, cases=15, patches=600))
 
 
+def in_this_process(words: list[str]) -> str:
+    """What a command of milstore writes, or a program of Python."""
+    program, *rest = words
+    with redirect_stdout(StringIO()) as out:
+        if program == sys.executable:
+            exec(rest[1], {})
+        elif rest != ["--help"]:
+            assert main(rest) == 0
+    return out.getvalue()
+
+
+def test_contenders_take_turns() -> None:
+    """Each runs once a round; the first round warms up, and is not counted."""
+    ran: list[str] = []
+    timed = in_rounds({name: partial(ran.append, name) for name in ("ours", "theirs")}, 2)
+    assert ran == 3 * ["ours", "theirs"]
+    assert [len(timed.wall[name]) for name in ("ours", "theirs")] == [2, 2]
+    in_rounds({"cold": partial(ran.append, "cold")}, 1, warm=False)
+    assert ran[6:] == ["cold"]
+
+
 @pytest.mark.slow
 def test_every_part_gives_its_rows(
     toy: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each part ends with lines of the table."""
-    # Every chart as a command takes half a minute; two stand for all.
+    each_once(monkeypatch)
+    # A command is run by `main`: a process for each would import all libraries again.
+    monkeypatch.setattr(asking, "run_program", in_this_process)
+    # Every chart takes half a minute; two stand for all.
     monkeypatch.setattr(asking, "charted", lambda: ("recall", "slice-map", "top-patches"))
     asking.main([str(toy.root.parent), *TOY, "--rounds", "1"])
     out, _ = capsys.readouterr()

@@ -10,6 +10,7 @@ from benchmarks.bare import Readers, by_fresh_processes, forget, load_checked, r
 from benchmarks.patch_files import make_vectors, patch_names
 from milstore.store import open_store
 from milstore.store.run_reader import run_ids
+from tests.timing_once import each_once
 
 TOY = ["--cases", "20", "--patches", "2000", "--vectors", "60", "--features", "8", "--rounds", "1"]
 
@@ -19,6 +20,7 @@ def test_every_part_gives_its_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each part ends with a line of the table: from files that it makes, and again from those that are there."""
+    each_once(monkeypatch)
     # Each process that reads imports torch, which takes longest: one, and from memory alone.
     monkeypatch.setattr(packing, "processors", lambda: 1)
     monkeypatch.setattr(packing.Contenders, "can_forget", lambda _: False)

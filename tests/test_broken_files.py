@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from tests.broken import DAMAGES, IN_STORE, SOURCES, SPLIT, Place, cannot_be_cut, good, happens, judged
+from tests.crossing import crossed
 from tests.spoiling import Boom, npz
 from tests.test_layout import ROOT
 
@@ -41,11 +42,15 @@ SAID = {
 """What is said besides the name of the file."""
 
 
-@pytest.mark.parametrize(
-    ("name", "damage"), [(name, damage) for name in SOURCES for damage in DAMAGES if happens(name, damage)]
-)
+DAMAGED = [pair for pair in crossed([*SOURCES], [*DAMAGES], times=3, besides=[*SAID]) if pair[1] in DAMAGES]
+
+
+@pytest.mark.parametrize(("name", "damage"), [pair for pair in DAMAGED if happens(*pair)])
 def test_damage(place: Place, name: str, damage: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Nothing but a line and exit 2, or reading what is there; and never half of it in the store."""
+    """Nothing but a line and exit 2, or reading what is there; and never half of it in the store.
+
+    Each kind of file with three kinds of damage, and each of these with a file; `make torture` tries every one on every kind.
+    """
     spoil, may_pass = DAMAGES[damage]
     may_pass = may_pass and not (damage.startswith("cut") and cannot_be_cut(name))
     may_pass = may_pass or (damage == "empty" and SOURCES[name].name.endswith(".toml"))
@@ -63,10 +68,16 @@ def test_what_is_not_asked_for_is_not_read(place: Place, capsys: pytest.CaptureF
     assert judged(place.copy(), SOURCES["splits npz"].put(place, extra), capsys, may_pass=True) == ""
 
 
-@pytest.mark.parametrize("name", [name for name in SOURCES if name not in IN_STORE])
-@pytest.mark.parametrize("kind", ["a link to itself", "a link to nowhere", "a folder", "a pipe"])
+NO_FILES = ["a link to itself", "a link to nowhere", "a folder", "a pipe"]
+GIVEN = [name for name in SOURCES if name not in IN_STORE]
+
+
+@pytest.mark.parametrize(("name", "kind"), crossed(GIVEN, NO_FILES, besides=[("labels", "a folder")]))
 def test_what_is_no_file(place: Place, name: str, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A loop of links ends at once, a pipe is not waited for, and a folder is no file."""
+    """A loop of links ends at once, a pipe is not waited for, and a folder is no file.
+
+    Each kind of file is one of these once; `make torture` tries all.
+    """
     source = SOURCES[name]
     words = source.put(place, good(name))
     path = place / source.name

@@ -15,6 +15,8 @@ from milstore.store import Store, open_store
 from milstore.store.run_reader import run_ids
 from tests.test_store_foreign_input import COMMANDS, FILES
 
+pytestmark = pytest.mark.database
+
 READ = (*COMMANDS, ["splits", "show"], ["runs", "show", "first"], ["query", "recall"], ["sql", "select * from patches"])
 
 

@@ -9,8 +9,7 @@ import pytest
 from milstore import queries
 from milstore.asking.selection import Choice
 from milstore.charts import charted
-from milstore.charts.render import drawing
-from milstore.store import Store
+from tests.drawing import of_three
 
 PARTS = ("layer", "concat", "hconcat", "vconcat", "spec")
 ELSEWHERE = ("true_class", "stain", "outcome")
@@ -396,9 +395,9 @@ EXPECTED = {
 
 
 @pytest.mark.parametrize("name", charted())
-def test_every_field_lies_on_its_channel(three: Store, name: str) -> None:
+def test_every_field_lies_on_its_channel(name: str) -> None:
     """Each chart draws the fields that its words promise, on the channels and scales that it has them on."""
     choice = Choice(cases=("10",)) if queries.load(name).wants_case else Choice()
     # The three cases are 0.2 from the threshold and more.
-    values = {"margin": 0.5} if name == "near-threshold" else None
-    assert described(drawing(three, name, choice, values).spec) == dedent(EXPECTED[name]).strip()
+    values = {"margin": 0.5} if name == "near-threshold" else {}
+    assert described(of_three(name, choice, **values).spec) == dedent(EXPECTED[name]).strip()

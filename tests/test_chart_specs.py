@@ -13,7 +13,7 @@ from milstore.charts import charted, error_scatter, patch_gallery, slice_attenti
 from milstore.charts.render import drawing
 from milstore.charts.theme import CLASS_COLOURS, About
 from milstore.store import Store
-from tests.drawing import drawn
+from tests.drawing import drawn, of_three
 
 ABOUT = About(title="t", subtitle="s", class_names=["benign", "high-grade"], stains=["h&e", "melan", "sox10"])
 
@@ -51,10 +51,10 @@ ONE_CASE = {"patch-gallery", "patch-profile", "slice-map", "attention-distributi
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", charted())
-def test_a_class_has_one_colour_everywhere(three: Store, name: str) -> None:
+def test_a_class_has_one_colour_everywhere(name: str) -> None:
     """Wherever a chart colours by class, benign is blue and high-grade vermilion, in the order of their numbers."""
     choice = Choice(cases=("10",)) if queries.load(name).wants_case else Choice()
-    spec = drawing(three, name, choice).spec
+    spec = of_three(name, choice).spec
     coloured = [
         node["color"]["scale"]
         for node in nodes(spec)

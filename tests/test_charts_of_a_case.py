@@ -6,9 +6,8 @@ import pytest
 
 from milstore import queries
 from milstore.asking.selection import Choice
-from milstore.charts.render import drawing, draws_cohort
-from milstore.store import Store
-from tests.drawing import subtitle_of
+from milstore.charts.render import draws_cohort
+from tests.drawing import of_three, subtitle_of
 
 WITHIN = (
     "concentration", "deviation", "entropy", "level-correlation", "patch-count", "regions", "slice-pattern", "slice-spread",
@@ -44,32 +43,32 @@ def rows(spec: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", WITHIN)
-def test_a_case_stands_out_among_all(three: Store, name: str) -> None:
+def test_a_case_stands_out_among_all(name: str) -> None:
     """All three cases are drawn, the one that was asked for is marked and named, and the numbers are those of all."""
-    drawn = drawing(three, name, Choice(cases=("46",)))
+    drawn = of_three(name, Choice(cases=("46",)))
     marked = {row["case_id"]: row["asked"] for row in rows(drawn.spec) if "asked" in row and row.get("case_id")}
     # 46 has nothing to correlate but on one level, and is marked there.
     assert marked == {"2": False, "10": False, "46": True}
     told = subtitle_of(drawn.spec)
     assert "case 46" in told.lower()
     assert "the others are paler" in told
-    whole = subtitle_of(drawing(three, name).spec)
+    whole = subtitle_of(of_three(name).spec)
     assert told.startswith(whole.split(" experiment ")[0].split("Case")[0].rstrip())
 
 
 @pytest.mark.parametrize("name", WITHIN)
-def test_a_case_that_was_trained_on_is_drawn_too(three: Store, name: str) -> None:
+def test_a_case_that_was_trained_on_is_drawn_too(name: str) -> None:
     """Of a run, case 46 is no test case: it stands beside the one that is."""
-    spec = drawing(three, name, Choice(run="exp-s1-0", cases=("46",))).spec
+    spec = of_three(name, Choice(run="exp-s1-0", cases=("46",))).spec
     marked = {row["case_id"]: row["asked"] for row in rows(spec) if "asked" in row and row.get("case_id")}
     assert marked == {"2": False, "46": True}
 
 
 @pytest.mark.parametrize(("name", "answer"), ANSWERS.items(), ids=ANSWERS)
-def test_the_answer_comes_first(three: Store, name: str, answer: str) -> None:
+def test_the_answer_comes_first(name: str, answer: str) -> None:
     """Under the title stands the answer, with the numbers of this store; then the experiment."""
     choice = Choice(cases=("10",)) if queries.load(name).wants_case else Choice()
-    told = subtitle_of(drawing(three, name, choice).spec)
+    told = subtitle_of(of_three(name, choice).spec)
     assert told.startswith(answer), told
     assert told.index("experiment exp, seed 0, test subsets") > 0
 

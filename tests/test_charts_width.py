@@ -11,11 +11,10 @@ from milstore import queries
 from milstore.asking.selection import Choice
 from milstore.charts import charted
 from milstore.charts.drawing import Drawing
-from milstore.charts.render import drawing
 from milstore.charts.save import as_html
 from milstore.charts.theme import About, themed, titled
-from milstore.store import Store
 from tests.chromium import Browser
+from tests.drawing import of_three
 
 MEASURED = """(() => {
   const figure = document.querySelector('figure.chart'), svg = figure.querySelector('svg');
@@ -34,10 +33,10 @@ MEASURED = """(() => {
 PHONE, TABLET, DESK = 390, 800, 1440
 
 
-def page_of(store: Store, name: str, folder: Path) -> Path:
+def page_of(name: str, folder: Path) -> Path:
     choice = Choice(cases=("10",)) if queries.load(name).wants_case else Choice()
     path = folder / f"{name}.html"
-    path.write_text(as_html(drawing(store, name, choice)), encoding="utf-8")
+    path.write_text(as_html(of_three(name, choice)), encoding="utf-8")
     return path
 
 
@@ -48,9 +47,9 @@ def measured(browser: Browser, page: Path, width: int, **options: Any) -> dict[s
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", charted())
-def test_a_chart_follows_the_page(chromium: Browser, three: Store, tmp_path: Path, name: str) -> None:
+def test_a_chart_follows_the_page(chromium: Browser, tmp_path: Path, name: str) -> None:
     """On a tablet and a desk it fits its place; on a phone it fits, or what is a table scrolls in it; letters stay readable."""
-    page = page_of(three, name, tmp_path)
+    page = page_of(name, tmp_path)
     for width in (PHONE, TABLET, DESK):
         found = measured(chromium, page, width)
         assert found["state"] == "drawn"
@@ -60,18 +59,18 @@ def test_a_chart_follows_the_page(chromium: Browser, three: Store, tmp_path: Pat
         assert found["smallest"] >= 7
 
 
-def test_plots_use_the_room_that_there_is(chromium: Browser, three: Store, tmp_path: Path) -> None:
+def test_plots_use_the_room_that_there_is(chromium: Browser, tmp_path: Path) -> None:
     """Curves and dots take at least nine tenths of a phone's, a tablet's and a desk's width, at the same size of letters."""
-    page = page_of(three, "loss-curves", tmp_path)
+    page = page_of("loss-curves", tmp_path)
     for width in (PHONE, TABLET, DESK):
         found = measured(chromium, page, width)
         assert 0.9 * found["room"] <= found["shown"] <= found["room"] + 1
         assert found["smallest"] >= 10
 
 
-def test_a_page_that_is_made_narrower_is_drawn_anew(chromium: Browser, three: Store, tmp_path: Path) -> None:
+def test_a_page_that_is_made_narrower_is_drawn_anew(chromium: Browser, tmp_path: Path) -> None:
     """Turning a tablet, or opening a side bar, needs no reload."""
-    chromium.open(page_of(three, "recall", tmp_path), width=1200)
+    chromium.open(page_of("recall", tmp_path), width=1200)
     wide = chromium.evaluate(MEASURED)
     chromium.call("Emulation.setDeviceMetricsOverride", width=600, height=900, deviceScaleFactor=1, mobile=False)
     chromium.wait_for(f"document.querySelector('figure svg').getBoundingClientRect().width < {0.7 * wide['shown']}")
@@ -80,11 +79,9 @@ def test_a_page_that_is_made_narrower_is_drawn_anew(chromium: Browser, three: St
     assert narrow["smallest"] >= 10
 
 
-def test_letters_are_light_in_the_dark_and_values_keep_their_colours(
-    chromium: Browser, three: Store, tmp_path: Path
-) -> None:
+def test_letters_are_light_in_the_dark_and_values_keep_their_colours(chromium: Browser, tmp_path: Path) -> None:
     """In the dark there is no white card: the ground is dark, titles light, and benign is as blue as ever."""
-    page = page_of(three, "recall", tmp_path)
+    page = page_of("recall", tmp_path)
     looks = """(() => {
       const figure = document.querySelector('figure.chart');
       const title = [...figure.querySelectorAll('text')].find(t => t.textContent.startsWith('How many'));

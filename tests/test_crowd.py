@@ -17,13 +17,14 @@ from milstore.store.catalog import refresh
 from milstore.store.cohort import read_cohort
 from milstore.store.doctor import check
 from milstore.store.run_reader import run_ids
+from tests.crossing import WHOLE
 from tests.crowd import RUNS_EACH, STOP
 from tests.making import three_case_store
 from tests.test_layout import ROOT
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.database]
 
-TRAINERS, READERS = 8, 4
+TRAINERS, READERS = (8, 4) if WHOLE else (3, 1)
 
 
 def start(role: str, store: Store, number: int) -> "subprocess.Popen[str]":
@@ -34,7 +35,10 @@ def start(role: str, store: Store, number: int) -> "subprocess.Popen[str]":
 
 @pytest.mark.slow
 def test_a_crowd_loses_nothing(three: Store) -> None:
-    """8 trainers, 4 readers, one shell that holds the database and one ingest: no error, no half-seen run, no loss."""
+    """Trainers, readers, one shell that holds the database and one ingest: no error, no half-seen run, no loss.
+
+    By `make torture` they are eight trainers and four readers.
+    """
     staying = [start("read", three, i) for i in range(READERS)] + [start("hold", three, 0)]
     ending = [start("train", three, i) for i in range(TRAINERS)] + [start("ingest", three, 0)]
     errors = [process.communicate(timeout=300)[1] for process in ending]

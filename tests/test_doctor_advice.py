@@ -29,7 +29,7 @@ from tests.forking import fork
 from tests.ingesting import milstore, new_store
 from tests.test_ingest_repair import Group, flip, truncate
 
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, pytest.mark.database]
 
 TRAIN = [
     "train", "--split", "1", "--encoder", "given", "--epochs", "2", "--min-epochs", "1", "--hidden", "4",

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from milstore.store import Store, doctor
+from milstore.store import Store, cohort_check, run_check
 from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check, repair
 from milstore.store.features import FeaturePack
@@ -119,7 +119,7 @@ def test_what_a_training_leaves_is_its_own_while_it_lives(store: Store) -> None:
 
 def test_an_ingest_beside_is_no_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two generations of the cohort come while its files are looked at: those of before are gone, and nothing is wrong."""
-    real, names = doctor.sha256_of, iter(["melanoma", "other", "third"])
+    real, names = cohort_check.sha256_of, iter(["melanoma", "other", "third"])
 
     def meanwhile(path: Path) -> str:
         if "classes" in path.name or "cases" in path.name:
@@ -129,7 +129,7 @@ def test_an_ingest_beside_is_no_damage(store: Store, monkeypatch: pytest.MonkeyP
         return real(path)
 
     with monkeypatch.context() as patch:
-        patch.setattr(doctor, "sha256_of", meanwhile)
+        patch.setattr(cohort_check, "sha256_of", meanwhile)
         assert [each for each in check(store) if each.kind == DAMAGE] == []
     assert next(names, None) is None
 
@@ -146,13 +146,13 @@ def test_a_deletion_beside_is_no_damage(store: Store) -> None:
 
 def test_a_deletion_in_the_middle_of_a_run_is_no_damage(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor one that comes between its files."""
-    real = doctor.sha256_of
+    real = run_check.sha256_of
 
     def meanwhile(path: Path) -> str:
         if path.name == "coverage.parquet" and "exp-s2-0" in str(path):
             delete_run(store, removable(store, "exp-s2-0"))
         return real(path)
 
-    monkeypatch.setattr(doctor, "sha256_of", meanwhile)
+    monkeypatch.setattr(run_check, "sha256_of", meanwhile)
     assert [each for each in check(store) if each.kind == DAMAGE] == []
     assert not store.run_folder("exp-s2-0").exists()

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 
 from milstore.errors import ConflictError, DataError, UsageError
-from milstore.ingest import feature_import as packing
+from milstore.ingest import patch_file_import
 from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.patches import ingest_patches
 from milstore.store import Store, create_store, open_store
@@ -127,14 +127,14 @@ def test_tensors_of_every_plain_shape_are_one_vector(store: Store, tmp_path: Pat
 
 def meanwhile(monkeypatch: pytest.MonkeyPatch, happens: Callable[[], object]) -> None:
     """Let something happen once, after the next vectors were read and before they are stored."""
-    pack_vectors = packing.pack_vectors
+    pack_vectors = patch_file_import.pack_vectors
 
     def packed_meanwhile(*given: Any, **options: Any) -> None:
         pack_vectors(*given, **options)
         monkeypatch.undo()
         happens()
 
-    monkeypatch.setattr(packing, "pack_vectors", packed_meanwhile)
+    monkeypatch.setattr(patch_file_import, "pack_vectors", packed_meanwhile)
 
 
 def test_the_store_is_open_to_others_while_files_are_read(

@@ -6,7 +6,8 @@ import pytest
 
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.csv_table import read_csv, separator_of
-from milstore.ingest.labels import LabelsReport, ingest_labels, parse_map
+from milstore.ingest.label_map import parse_map
+from milstore.ingest.labels import LabelsReport, ingest_labels
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from tests.ingesting import make_images, make_labels, new_store

@@ -22,6 +22,7 @@ from milstore.store.doctor import check
 from milstore.store.features import PACK, ROWS, VECTORS, open_features
 from milstore.store.findings import DAMAGE, Finding
 from milstore.store.io import sha256_of
+from tests.crossing import crossed
 from tests.ingesting import contents, milstore, new_store
 from tests.making import levels, make_run
 
@@ -154,12 +155,15 @@ REPAIRED_BY = {
 }
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("table", REPAIRED_BY)
+@pytest.mark.database
+@pytest.mark.parametrize(("table", "fault"), crossed([*REPAIRED_BY], [*FAULTS]))
 def test_what_the_doctor_advises_repairs_a_table(
     table: str, fault: str, group: Group, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A damaged table is as it was once the same was ingested with --replace, and that is said; the database too."""
+    """A damaged table is as it was once the same was ingested with --replace, and that is said; the database too.
+
+    Each table and each fault here; `make torture` tries each fault on each table.
+    """
     before, file = held(store), path_of(store, table)
     FAULTS[fault](file)
     (found,) = damage(store)
@@ -183,12 +187,14 @@ def test_what_the_doctor_advises_repairs_a_table(
     assert labels == [("1", "benign"), ("2", "malignant"), ("3", "malignant")]
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("table", ["cases", "slices", "splits", "encoders"])
+@pytest.mark.parametrize(("table", "fault"), crossed(["cases", "slices", "splits", "encoders"], [*FAULTS]))
 def test_without_replace_a_damaged_table_is_refused(
     table: str, fault: str, group: Group, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A command that reads a damaged table says which, and what repairs it, in one line, and changes nothing."""
+    """A command that reads a damaged table says which, and what repairs it, in one line, and changes nothing.
+
+    Each table and each fault here; `make torture` tries each fault on each table.
+    """
     FAULTS[fault](path_of(store, table))
     before = contents(store)
     name = REPAIRED_BY[table][0]
@@ -201,6 +207,7 @@ def test_without_replace_a_damaged_table_is_refused(
     assert contents(store) == before
 
 
+@pytest.mark.database
 def test_swapped_labels_are_put_right_in_the_database_too(group: Group, store: Store) -> None:
     """A database that was made while the labels were swapped does not keep them."""
     swap(path_of(store, "cases"))
@@ -371,12 +378,14 @@ PACK_FAULTS: dict[str, Callable[[Path], None]] = {
 }
 
 
-@pytest.mark.parametrize("fault", PACK_FAULTS)
-@pytest.mark.parametrize("way", ["features", "slices", "encode"])
+@pytest.mark.parametrize(("fault", "way"), crossed([*PACK_FAULTS], ["features", "slices", "encode"]))
 def test_a_damaged_pack_is_put_back(
     way: str, fault: str, group: Group, store: Store, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without --replace a damaged pack is refused in a line; with it the vectors are what they were, and that is said."""
+    """Without --replace a damaged pack is refused in a line; with it the vectors are what they were, and that is said.
+
+    Each fault and each way to put vectors in here; `make torture` tries each fault with each way.
+    """
     words = group.commands()["encode" if way == "encode" else "features"]
     if way == "slices":
         words = ["ingest", "features", group.folder / "slices", "--encoder", "given"]
@@ -408,35 +417,39 @@ def test_a_damaged_pack_is_put_back(
 def test_patches_without_images_are_made_anew_from_their_features(
     group: Group, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Where patches came from the names of features, these repair the tables of slices, patches and cases."""
+    """Where patches came from the names of features, these repair the tables of slices, patches and cases.
+
+    Each table and each fault here; `make torture` tries each fault on each table.
+    """
     store = new_store(tmp_path)
     words = ["ingest", "features", group.folder / "slices", "--encoder", "e", "--create-patches"]
     assert milstore(store, *words) == 0
     before = held(store)
-    for table in ("cases", "slices", "patches", "stains", "encoders"):
-        for fault in FAULTS.values():
-            fault(path_of(store, table))
-            (found,) = damage(store)
-            assert "milstore ingest" in found.repair
-            assert milstore(store, *words, "--replace") == 0
-            assert damage(store) == []
-            assert held(store) == before
+    for table, fault in crossed(["cases", "slices", "patches", "stains", "encoders"], [*FAULTS.values()]):
+        fault(path_of(store, table))
+        (found,) = damage(store)
+        assert "milstore ingest" in found.repair
+        assert milstore(store, *words, "--replace") == 0
+        assert damage(store) == []
+        assert held(store) == before
 
 
 def test_a_table_of_bags_repairs_what_it_made(tmp_path: Path) -> None:
-    """A benchmark's table has the labels, the patches and the features of its store."""
+    """A benchmark's table has the labels, the patches and the features of its store.
+
+    Each table and each fault here; `make torture` tries each fault on each table.
+    """
     store = new_store(tmp_path)
     (tmp_path / "t.csv").write_text("bag,i,y,a,b\n1,0,x,1,2\n1,1,x,3,4\n2,0,z,5,6\n")
     words = ["ingest", "features", tmp_path / "t.csv", "--encoder", "e", "--bag-column", "bag", "--index-column", "i"]
     words += ["--label-column", "y"]
     assert milstore(store, *words) == 0
     before = held(store)
-    for table in ("classes", "cases", "slices", "patches", "encoders"):
-        for fault in FAULTS.values():
-            fault(path_of(store, table))
-            assert milstore(store, *words, "--replace") == 0
-            assert damage(store) == []
-            assert held(store) == before
+    for table, fault in crossed(["classes", "cases", "slices", "patches", "encoders"], [*FAULTS.values()]):
+        fault(path_of(store, table))
+        assert milstore(store, *words, "--replace") == 0
+        assert damage(store) == []
+        assert held(store) == before
 
 
 # --- the manifest -----------------------------------------------------------------------------------------------------

@@ -9,7 +9,8 @@ import pytest
 
 from milstore.ingest.features import ingest_features
 from milstore.ingest.importers import FolderOptions, ingest_run_folder
-from milstore.ingest.labels import ingest_labels, parse_map
+from milstore.ingest.label_map import parse_map
+from milstore.ingest.labels import ingest_labels
 from milstore.ingest.patches import ingest_patches
 from milstore.ingest.splits import ingest_splits
 from milstore.store import Store, create_store

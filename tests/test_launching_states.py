@@ -15,7 +15,8 @@ from milstore.launching.records import Launch, Process, begin_launch, launches, 
 from milstore.launching.states import RunState, follow, states
 from milstore.store import Store
 from milstore.store.lease import write_lease
-from milstore.store.run_writer import RunDraft, begin_run
+from milstore.store.run_draft import RunDraft
+from milstore.store.run_writer import begin_run
 
 FACTS = {
     "launcher": "slurm",

@@ -14,7 +14,7 @@ from milstore.errors import ConflictError, DataError, MilstoreError, UsageError
 from milstore.predicting.arrival import Given
 from milstore.predicting.calls import PredictReport
 from milstore.predicting.predict import predict
-from milstore.predicting.slides import SlidesGiven
+from milstore.predicting.slides_given import SlidesGiven
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.cohort_edit import edit_cohort

@@ -10,7 +10,8 @@ from milstore.asking.selection import Choice, select
 from milstore.errors import DataError, UsageError
 from milstore.queries.loader import REQUIRED, built_in_names
 from milstore.store import Store
-from milstore.store.views import connect, execute
+from milstore.store.sql_text import execute
+from milstore.store.views import connect
 
 HEADER = "-- What is asked.\n-- grain: one row\n-- columns: a\n"
 

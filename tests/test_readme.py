@@ -9,6 +9,7 @@ import pytest
 
 from milstore.cli.main import main
 from milstore.store import Store
+from tests.reporting import brief
 from tests.test_layout import ROOT
 
 pytestmark = pytest.mark.thorough
@@ -60,8 +61,9 @@ def test_the_tour_runs(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
     tour = README.partition("<!-- tour -->")[2].partition("```\n")[0]
     asked = [words[1:] for words in commands(tour + "```\n") if words[1] not in ("demo", "train")]
     assert len(asked) >= 7
-    for words in asked:
-        assert main(words) == 0, (words, capsys.readouterr().err)
+    with brief("recall", "provenance", processes=True):
+        for words in asked:
+            assert main(words) == 0, (words, capsys.readouterr().err)
     assert (lab / "top.html").stat().st_size > 100_000
     assert (lab / "report.html").stat().st_size > 100_000
 

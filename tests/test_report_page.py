@@ -1,7 +1,7 @@
 """The report: one page that needs no network, says why where something is missing, and keeps names as text."""
 
 import re
-from dataclasses import replace
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,13 +10,13 @@ from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.cli.main import main
 from milstore.errors import StoreError, UsageError
-from milstore.report.building import build_report, headlines
+from milstore.report.building import Report, build_report, headlines
 from milstore.report.plan import CLOSING, OPENING
 from milstore.report.writing import write_report
 from milstore.store import Store, create_store
 from tests.chromium import Browser
 from tests.hostile import HOSTILE, hostile_store
-from tests.making import three_case_store
+from tests.reporting import brief
 
 pytestmark = pytest.mark.thorough
 
@@ -32,12 +32,9 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def three_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def three_page(three_report: tuple[Report, Path]) -> Path:
     """The report of the store of three cases."""
-    folder = tmp_path_factory.mktemp("three")
-    path = folder / "report.html"
-    write_report(three_case_store(folder / "store"), path)
-    return path
+    return three_report[1]
 
 
 def test_hostile_case_ids_stay_text(chromium: Browser, hostile_page: Path) -> None:
@@ -102,13 +99,10 @@ def test_the_page_has_every_chapter_and_the_sql_of_every_chart(three_page: Path)
 
 
 @pytest.fixture
-def short(monkeypatch: pytest.MonkeyPatch) -> None:
+def short() -> Iterator[None]:
     """Reports ask three of their questions alone, for tests of something else."""
-    chapters = [
-        replace(c, asked=c.asked[:1]) for c in (*OPENING, *CLOSING) if c.anchor in ("recall", "losses", "comparison")
-    ]
-    monkeypatch.setattr("milstore.report.plan.OPENING", tuple(chapters[:2]))
-    monkeypatch.setattr("milstore.report.building.CLOSING", tuple(chapters[2:]))
+    with brief("recall", "losses", "comparison"):
+        yield
 
 
 @pytest.mark.usefixtures("short")
@@ -169,12 +163,12 @@ def test_markdown_has_its_pictures_beside_it(three: Store, tmp_path: Path) -> No
     assert {"recall.png", "loss-curves.png", "case-1-top-patches.png", "case-1-patch-gallery.png"} <= set(named)
 
 
-@pytest.mark.usefixtures("short")
 def test_markdown_escapes_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No case id can become markup in what is made of the markdown."""
     monkeypatch.setattr("milstore.report.markdown.as_png", lambda spec: b"")
     path = tmp_path / "report.md"
-    write_report(hostile_store(tmp_path / "store"), path)
+    with brief("near-threshold", charts=False):
+        write_report(hostile_store(tmp_path / "store"), path)
     text = path.read_text(encoding="utf-8")
     assert "<" not in text
     assert "&lt;/script&gt;" in text

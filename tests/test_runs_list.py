@@ -18,7 +18,8 @@ from milstore.launching.listing import Wanted, list_runs
 from milstore.store import Store
 from milstore.store.run_results import RunResult, run_results
 from milstore.store.run_writer import begin_run
-from tests.making import Patch, levels, make_run, make_splits, make_store
+from tests.crossing import WHOLE
+from tests.making import MadeOnce, Patch, levels, make_run, make_splits, make_store
 from tests.test_cli_output import on_terminal
 
 Capture = pytest.CaptureFixture[str]
@@ -35,12 +36,18 @@ def _run(store: Store, run_id: str, p: dict[str, float], subset: str = "test", *
 
 @pytest.fixture
 def five(tmp_path: Path) -> Store:
+    """The store of five cases."""
+    return five_case_store(tmp_path / "store")
+
+
+@MadeOnce
+def five_case_store(folder: Path) -> Store:
     """Five cases, and four runs of which one is not finished.
 
     a is right of both benign cases and of two of three high-grade ones; of the six pairs one is the wrong way round.
     b is right of all, and c has no case in test.
     """
-    store = make_store(tmp_path / "store", LABELS, PATCHES)
+    store = five_without_runs(folder)
     made = {"1": 0.1, "2": 0.4, "3": 0.3, "4": 0.8, "5": 0.9}
     right = {"1": 0.1, "2": 0.1, "3": 0.8, "4": 0.8, "5": 0.9}
     _run(
@@ -68,6 +75,12 @@ def five(tmp_path: Path) -> Store:
     return store
 
 
+@MadeOnce
+def five_without_runs(folder: Path) -> Store:
+    """The five cases alone."""
+    return make_store(folder, LABELS, PATCHES)
+
+
 def test_results_of_runs(five: Store) -> None:
     """Counts of each class and the AUC of the test cases: 5 of 6 pairs in order is 5/6; without test cases none."""
     ids = ["abc-s1-0-20260102t030405-aaa1", "abc-s2-0-20260103t030405-bbb2", "new-s1-7-20250103t030405-ccc3"]
@@ -79,11 +92,11 @@ def test_results_of_runs(five: Store) -> None:
     assert found[ids[2]] == RunResult(counts={}, auc=None)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=50 if WHOLE else 8, deadline=None)
 @given(st.lists(st.integers(0, 4), min_size=5, max_size=5))
 def test_the_auc_is_that_of_the_question(tmp_path_factory: pytest.TempPathFactory, quarters: list[int]) -> None:
-    """With any ties it is the area that `recall` and `roc` give."""
-    store = make_store(tmp_path_factory.mktemp("auc") / "store", LABELS, PATCHES)
+    """With any ties it is the area that `recall` and `roc` give; `make torture` draws more of them."""
+    store = five_without_runs(tmp_path_factory.mktemp("auc") / "store")
     p = {case: number / 4 for case, number in zip(LABELS, quarters, strict=True)}
     _run(store, "r", p)
     expected = area((np.array(list(p.values())), np.array(list(LABELS.values())) == 1))
@@ -192,7 +205,7 @@ def test_a_damaged_run_hides_no_other(five: Store, capsys: Capture) -> None:
 
 def test_a_terminal_shows_the_newest_twenty(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of more runs the newest stand there, and how many more there are; --all shows all."""
-    store = make_store(tmp_path / "store", LABELS, PATCHES)
+    store = five_without_runs(tmp_path / "store")
     make_splits(store, "five", [{"test": list(LABELS)}])
     for i in range(22):
         _run(store, f"e-{i}", {}, finished_at=f"2026-01-01T00:00:{i:02}", seed=i)

@@ -22,9 +22,12 @@ from milstore.asking.selection import Choice, select
 from milstore.schema.columns import DERIVED, MACROS, TABLE_MACROS, columns, view_text
 from milstore.store import Store
 from milstore.store.cohort_edit import edit_cohort
+from milstore.store.derived_views import with_derived
 from milstore.store.engine import make_engine
 from milstore.store.run_reader import with_own_hash
-from milstore.store.views import connect, narrow, put_cohort, with_derived
+from milstore.store.views import connect, narrow, put_cohort
+
+pytestmark = pytest.mark.database
 
 NAMED = [
     ("2", "test", "high-grade", "high-grade", "right", 0.9, 0),
@@ -190,9 +193,10 @@ def test_only_what_a_statement_needs_is_made(three: Store, sql: str, needed: set
 def test_a_statement_brings_its_derived_views_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """A view over a derived view brings that one too, before it; comments stay in front, and a statement's own steps behind."""
     bodies = {"first": "from a", "second": "from first", "third": "from second", "other": "from a"}
-    monkeypatch.setattr("milstore.store.views.DERIVED", tuple(bodies))
+    monkeypatch.setattr("milstore.store.derived_views.DERIVED", tuple(bodies))
     monkeypatch.setattr(
-        "milstore.store.views.view_text", lambda name: f"-- What.\ncreate or replace view {name} as\n{bodies[name]};\n"
+        "milstore.store.derived_views.view_text",
+        lambda name: f"-- What.\ncreate or replace view {name} as\n{bodies[name]};\n",
     )
     steps = "first as (from a), second as (from first), third as (from second)"
     assert with_derived("-- é with\nfrom third") == f"-- é with\nwith {steps} from third"

@@ -15,7 +15,8 @@ from milstore.errors import UsageError
 from milstore.schema.columns import DERIVED, TABLE_MACROS, view_text
 from milstore.store import Store
 from milstore.store.cohort_edit import edit_cohort
-from milstore.store.views import connect, whole_text
+from milstore.store.derived_views import whole_text
+from milstore.store.views import connect
 from tests.test_schema_derived import of_an_own_question, of_the_engine, of_the_file, of_the_lens, of_the_sandbox, plain
 
 WHEREVER = [of_the_lens, of_the_sandbox, of_the_file, of_the_engine, of_an_own_question]

@@ -13,7 +13,8 @@ from milstore.asking.selection import Choice, select
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.split_numbering import numbers_in
 from milstore.ingest.runs import ingest_run
-from milstore.ingest.splits import SplitSummary, ingest_splits
+from milstore.ingest.split_report import SplitSummary
+from milstore.ingest.splits import ingest_splits
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.cohort_edit import edit_cohort
@@ -161,7 +162,7 @@ def test_test_folds_keep_their_numbers(three: Store, tmp_path: Path) -> None:
         cases.append({"case_id": "99", "label": None, "class_name": None})
         known = {row["case_id"] for row in cases}
         cases += [row for row in edit.table("cases").to_pylist() if row["case_id"] not in known]
-        from milstore.ingest.labels import write_cases
+        from milstore.ingest.label_edit import write_cases
 
         write_cases(edit, {str(row["case_id"]): row for row in cases})
     rows = [f"{(case - 1) // 4},{case}" for case in range(1, 13)] + ["2,99"]

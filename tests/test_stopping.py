@@ -150,20 +150,15 @@ def test_ctrl_c_elsewhere_is_a_word_and_no_error(
 PARENT = """
 import os, sys
 from milstore.workers import Crew
-from tests.test_stopping import name_self
+from tests.naming import name_self
 
 if __name__ == "__main__":
-    with Crew(2, "tests.test_stopping") as crew:
+    with Crew(2, "tests.naming") as crew:
         for pid in crew.mapped(name_self, [0, 1, 2, 3]):
             print(pid, flush=True)
         print("all", flush=True)
         sys.stdin.read()
 """
-
-
-def name_self(_: int) -> int:
-    """The process that this runs in."""
-    return os.getpid()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])

@@ -25,6 +25,8 @@ from milstore.store.features import FeaturePack
 from milstore.store.paths import open_store
 from tests.making import THREE_LABELS, levels, make_run
 
+pytestmark = pytest.mark.database
+
 SHELL = shutil.which("duckdb", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
 
 

@@ -20,6 +20,8 @@ from milstore.store.removal import make_writable
 from tests.making import three_case_store
 from tests.test_store_catalog import SHELL
 
+pytestmark = pytest.mark.database
+
 RUNS = "select run_id, count(*) from runs join attention using (run_id) group by all order by all"
 OF_ONE = [("exp-s1-0", 19), ("exp-s3-0", 19)]
 OF_ALL = [("exp-s1-0", 19), ("exp-s2-0", 19), ("exp-s3-0", 19)]

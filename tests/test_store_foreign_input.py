@@ -1,20 +1,23 @@
 """A store is foreign input: no pipe holds a command up, no link leads it out of the store, no JSON is too deep for it."""
 
+import faulthandler
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from milstore.cli.main import main
 from milstore.errors import StoreError
 from milstore.store import Store, open_store
 from milstore.store.plain import DEEPEST, NotPlain, check_plain, parse_json, plain_bytes, read_json
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import begin_run
+from tests.crossing import covering
+
+pytestmark = pytest.mark.database
 
 COMMANDS = (
     ["info"],
@@ -26,30 +29,28 @@ COMMANDS = (
     ["sql", "select count(*) from features"],
 )
 """What reads every file of a store."""
+Say = Callable[..., dict[str, tuple[int, str]]]
 TOP = "query top-patches --subset all"
-RUN = """
-import sys
-from milstore.cli.main import main
-for words in %r:
-    print("##", *words, file=sys.stderr, flush=True)
-    print("##", main([*words, "--store", sys.argv[1]]), file=sys.stderr, flush=True)
-"""
+MINUTES = 2
+"""After so long a command is held up, and the process ends with a traceback of where."""
 
 
-def said(store: Store, words: tuple[list[str], ...] = COMMANDS) -> dict[str, tuple[int, str]]:
-    """Exit code and words of each command, asked one after another in a process that must end."""
-    process = subprocess.run(
-        [sys.executable, "-c", RUN % (words,), store.root], capture_output=True, text=True, timeout=90, check=False
-    )
-    parts = process.stderr.split("## ")[1:]
-    found = {}
-    for command, code in zip(parts[::2], parts[1::2], strict=True):
-        line, _, told = command.partition("\n")
-        found[line] = (int(code), told)
-    assert len(found) == len(words), process.stderr
-    if "doctor" in found:
-        found["doctor"] = (found["doctor"][0], process.stdout + found["doctor"][1])
-    return found
+@pytest.fixture
+def said(capfd: pytest.CaptureFixture[str]) -> Say:
+    """Exit code and words of each command, asked one after another; each must end."""
+
+    def ask(store: Store, commands: tuple[list[str], ...] = COMMANDS) -> dict[str, tuple[int, str]]:
+        found = {}
+        for words in commands:
+            # Nothing in Python can stop a process that waits within DuckDB for a pipe.
+            faulthandler.dump_traceback_later(60 * MINUTES, exit=True)
+            code = main([*words, "--store", str(store.root)])
+            faulthandler.cancel_dump_traceback_later()
+            out, err = capfd.readouterr()
+            found[" ".join(words)] = (code, out + err if words == ["doctor"] else err)
+        return found
+
+    return ask
 
 
 def put_pipe(path: Path) -> None:
@@ -121,11 +122,14 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize(("file", "put"), CASES, ids=lambda each: getattr(each, "__name__", each))
+@pytest.mark.parametrize(("file", "put"), covering(CASES), ids=lambda each: getattr(each, "__name__", each))
 def test_what_is_no_file_of_the_store_is_refused_by_its_name(
-    store: Store, file: str, put: Callable[[Path], None]
+    store: Store, said: Say, file: str, put: Callable[[Path], None]
 ) -> None:
-    """Every command ends, with 0 or 2 (doctor 1), and what cannot do without the file names it; doctor always does."""
+    """Every command ends, with 0 or 2 (doctor 1), and what cannot do without the file names it; doctor always does.
+
+    Each file and each kind of what is no file; `make torture` puts each in the place of each.
+    """
     path = replace(store, file, put)
     found = said(store)
     shown = path.relative_to(store.root).as_posix()
@@ -147,7 +151,7 @@ def test_what_is_no_file_of_the_store_is_refused_by_its_name(
 
 
 @pytest.mark.parametrize("folder", ["runs", "features", "patches", "derived"])
-def test_a_group_may_keep_these_folders_on_another_disk(store: Store, folder: str, tmp_path: Path) -> None:
+def test_a_group_may_keep_these_folders_on_another_disk(store: Store, said: Say, folder: str, tmp_path: Path) -> None:
     """A link at the top is followed, and doctor says where it leads; all commands answer as before."""
     elsewhere = tmp_path / "disk" / folder
     elsewhere.parent.mkdir()
@@ -159,7 +163,7 @@ def test_a_group_may_keep_these_folders_on_another_disk(store: Store, folder: st
     assert f"a link to {elsewhere}" in found["doctor"][1]
 
 
-def test_any_other_folder_must_lie_in_the_store(store: Store, tmp_path: Path) -> None:
+def test_any_other_folder_must_lie_in_the_store(store: Store, said: Say, tmp_path: Path) -> None:
     """A run that is a link to a folder elsewhere is not read, and is named."""
     elsewhere = tmp_path / "elsewhere"
     folder = run_of(store)

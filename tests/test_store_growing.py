@@ -21,7 +21,7 @@ from milstore.store.findings import NOTE
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.views import connect
 from milstore.training import train, train_all
-from milstore.training.config import config_from_json
+from milstore.training.stored_config import config_from_json
 from tests.test_layout import ROOT
 from tests.training_cohort import SMALL, tiny_store
 

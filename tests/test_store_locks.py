@@ -22,6 +22,8 @@ from tests.forking import finished, fork
 from tests.test_repeats import put_splits
 from tests.training_cohort import LABELS, SMALL, subset, tiny_store
 
+pytestmark = pytest.mark.database
+
 
 class Notes(Watcher):
     """Keeps what is said."""

@@ -17,8 +17,9 @@ from milstore.errors import StoreError
 from milstore.store import Store, open_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
+from milstore.store.run_draft import epoch_of_line, line_of_epoch
 from milstore.store.run_reader import run_ids
-from milstore.store.run_writer import begin_run, epoch_of_line, line_of_epoch, mint_run_id
+from milstore.store.run_writer import begin_run, mint_run_id
 from milstore.store.verified import cache_folder, files_of_cohort, verify
 
 

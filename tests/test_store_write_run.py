@@ -17,7 +17,7 @@ from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
 from milstore.store.cohort_edit import edit_cohort
 from milstore.store.doctor import check
-from milstore.store.patch_index import PLACE, places, unknown_rows
+from milstore.store.patch_index import PLACE, by_slice, places, unknown_rows
 from milstore.store.predicted import prediction_tables
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import begin_run, list_drafts
@@ -189,7 +189,8 @@ def _table(patches: list[tuple[str, str, int, int]]) -> pa.Table:
 def test_unknown_patches_are_found(asked: list[Any], there: list[Any], ordered: bool) -> None:
     """Of any rows in any order, those are found whose patch is not there; texts may be dictionaries."""
     table, others = _table(asked), _table(sorted(there) if ordered else there)
-    found = unknown_rows(table, places(table), others.set_column(0, "case_id", others["case_id"].dictionary_encode()))
+    others = others.set_column(0, "case_id", others["case_id"].dictionary_encode())
+    found = unknown_rows(table, places(table), by_slice(others))
     assert {asked[row] for row in found} == set(asked) - set(there)
 
 

@@ -22,14 +22,15 @@ from milstore.store import Store, doctor
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE
 from milstore.store.lease import write_lease
 from milstore.store.removal import delete_run, removable
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import run_ids
-from milstore.store.run_writer import RunDraft, list_drafts
+from milstore.store.run_writer import list_drafts
 from milstore.training import resume, train
 from milstore.training.interruption import Interruption
 from milstore.training.loop import DivergedError, Training
 from milstore.training.progress import Watcher
 from tests.test_layout import ROOT
-from tests.test_survival_drafts import die_in
+from tests.test_survival_unfinished_runs import die_in
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
 

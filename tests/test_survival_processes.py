@@ -26,23 +26,28 @@ def work(*words: str) -> str:
     return done.stdout
 
 
-def test_trainings_killed_twenty_times_end_as_their_twins(tmp_path: Path) -> None:
+def test_trainings_killed_ten_times_end_as_their_twins(tmp_path: Path) -> None:
     """SIGKILL at random times, at writes and within commits: predictions, attention, epochs and weights are equal to the
 
     last bit to those of an uninterrupted training, each run is there once, and the doctor finds no damage.
     `make torture` kills 500 times.
     """
-    made = json.loads(work("tests.killing", str(tmp_path), "20", "7"))
-    assert made["kills"] == 20
+    made = json.loads(work("tests.killing", str(tmp_path), "10", "7"))
+    assert made["kills"] == 10
     assert made["trainings"] >= 2
 
 
-def test_signals_and_contenders(tmp_path: Path) -> None:
-    """Each of four signals ends with exit 75 and a run that the same command continues exactly; a second Ctrl-C stops at
+ALONE = ("signals", "twice", "contended", "raced", "suspended", "suspended-at-commit")
+"""Of one split: in one process, which imports for seconds what its children train with."""
 
-    once; a run that a living process trains is refused to others.
+
+def test_signals_contenders_and_takeovers(tmp_path: Path) -> None:
+    """Each of five signals ends with exit 75 and a run that the same command continues exactly; a second Ctrl-C stops at
+
+    once; a run that a living process trains is refused to others. One of several takers gets a run; a suspended trainer
+    whose run was taken over wakes, says so and harms nothing, in its training and at operations of its commit.
     """
-    work("tests.interrupting", str(tmp_path), "signals", "twice", "contended")
+    work("tests.interrupting", str(tmp_path), *ALONE)
 
 
 def test_signals_to_several_splits(tmp_path: Path) -> None:
@@ -51,11 +56,3 @@ def test_signals_to_several_splits(tmp_path: Path) -> None:
     in the numbers of an uninterrupted one; a second Ctrl-C to the launcher ends all at once. `make torture` sends the others.
     """
     work("tests.interrupting", str(tmp_path), "a-signal-to-all", "twice-side-by-side")
-
-
-def test_takeovers(tmp_path: Path) -> None:
-    """One of several takers gets a run; a suspended trainer whose run was taken over wakes, says so and harms nothing,
-
-    in its training and at operations of its commit.
-    """
-    work("tests.interrupting", str(tmp_path), "raced", "suspended", "suspended-at-commit")

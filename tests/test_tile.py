@@ -4,6 +4,8 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from milstore.cli.main import main
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.ingest import tile_work
 from milstore.ingest.slide_table import ingest_slides
-from milstore.ingest.tiles import TilesReport, tile_slides
+from milstore.ingest.tile_report import TilesReport
+from milstore.ingest.tiles import tile_slides
 from milstore.pixels.slide import open_slide
 from milstore.pixels.tiling import TileSettings
 from milstore.store import Store, create_store
@@ -33,9 +36,19 @@ TWO_PIECES = [(1280, 256, 512, 512, HE), (0, 1024, 768, 256, HE)]
 def slides(folder: Path) -> Store:
     """Two slides of two cases: S1 with two pieces of tissue, S2 with one."""
     folder.mkdir(exist_ok=True)
-    write_slide(folder / "S1.tif", drawn(2048, 1536, TWO_PIECES))
-    write_slide(folder / "S2.tif", drawn(768, 768, [(0, 0, 768, 512, HE)]), mpp=0.5)
+    for name, data in two_slides().items():
+        (folder / name).write_bytes(data)
     return told(folder, "S1,1,h&e", "S2,2,h&e")
+
+
+@cache
+def two_slides() -> dict[str, bytes]:
+    """Their files, drawn once."""
+    with tempfile.TemporaryDirectory() as folder:
+        first, second = Path(folder) / "S1.tif", Path(folder) / "S2.tif"
+        write_slide(first, drawn(2048, 1536, TWO_PIECES))
+        write_slide(second, drawn(768, 768, [(0, 0, 768, 512, HE)]), mpp=0.5)
+        return {path.name: path.read_bytes() for path in (first, second)}
 
 
 def told(folder: Path, *rows: str, columns: str = "slide_id,case_id,stain") -> Store:

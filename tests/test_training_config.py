@@ -11,19 +11,18 @@ from hypothesis import strategies as st
 
 from milstore.errors import UsageError
 from milstore.models import describe
-from milstore.training.config import (
-    TrainingConfig,
+from milstore.training.config import TrainingConfig, field_help
+from milstore.training.config_reading import read_config
+from milstore.training.model_settings import MODEL_FIELDS
+from milstore.training.presets import PRESETS, WHEN_ABSENT
+from milstore.training.stored_config import (
     canonical_json,
     config_from_json,
     config_hash,
     default_experiment,
     differences,
-    field_help,
     same_settings,
 )
-from milstore.training.config_reading import read_config
-from milstore.training.model_settings import MODEL_FIELDS
-from milstore.training.presets import PRESETS, WHEN_ABSENT
 
 
 def toml(folder: Path, text: str) -> Path:

@@ -15,7 +15,8 @@ from milstore.store.removal import delete_run, removable
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training import resume, train, train_all
-from milstore.training.config import TrainingConfig, config_from_json
+from milstore.training.config import TrainingConfig
+from milstore.training.stored_config import config_from_json
 from tests.making import levels, make_run, make_splits, make_store
 from tests.test_layout import ROOT
 from tests.training_cohort import LABELS, SMALL, subset, tiny_store

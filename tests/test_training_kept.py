@@ -16,11 +16,13 @@ from milstore.errors import DataError, Interrupted, UsageError
 from milstore.ingest.splits import ingest_splits, make_splits
 from milstore.store import Store
 from milstore.store.run_reader import read_run
-from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash
+from milstore.training.config import TrainingConfig
 from milstore.training.experiment import train
-from milstore.training.loop import SplitCases, Training
+from milstore.training.loop import Training
 from milstore.training.progress import Watcher
 from milstore.training.randomness import Purpose, generator
+from milstore.training.split_cases import SplitCases
+from milstore.training.stored_config import canonical_json, config_from_json, config_hash
 from tests.test_repeats import put_splits
 from tests.test_training_runs import Strike, strike
 from tests.training_cohort import LABELS, SMALL, bag, bags, cases, subset, tiny_store

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import torch
@@ -20,6 +20,7 @@ from milstore.training.evaluation import dead_units, evaluate, judge_training
 from milstore.training.loop import Training
 from milstore.training.progress import Watcher
 from milstore.training.provenance import repeatable_arithmetic
+from tests.reporting import brief
 from tests.training_cohort import LABELS, SMALL, bags, cases, tiny_store
 
 CPU = torch.device("cpu")
@@ -42,10 +43,10 @@ class Notes(Watcher):
         self.notes.append(text)
 
 
-@pytest.fixture
-def trained(tmp_path: Path) -> tuple[Store, RunResult, RunResult, list[str]]:
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Store, RunResult, RunResult, list[str]]:
     """A store with a run that learned nothing, one that learned, and what the trainings said."""
-    store, notes = tiny_store(tmp_path / "store"), Notes()
+    store, notes = tiny_store(tmp_path_factory.mktemp("learning") / "store"), Notes()
     bad = train(store, STILL, 1, threads=1, experiment="bad", watcher=notes)
     good = train(store, GOOD, 1, threads=1, experiment="good", watcher=notes)
     return store, bad, good, notes.notes
@@ -72,7 +73,8 @@ def test_it_is_said_at_the_end_in_the_list_and_in_the_report(
     assert main(["runs", "show", bad.run_id, "--store", str(store.root)]) == 0
     assert "learning.verdict" in capsys.readouterr().out
 
-    notes = {run.run_id: build_report(store, Choice(run=run.run_id)).notes for run in (bad, good)}
+    with brief("recall", charts=False):
+        notes = {run.run_id: build_report(store, Choice(run=run.run_id)).notes for run in (bad, good)}
     sentence = said[0].removeprefix("warning: ")
     assert [note for note in notes[bad.run_id] if "learned" in note] == [sentence]
     assert not [note for note in notes[good.run_id] if "learned" in note]
@@ -113,7 +115,7 @@ def test_dead_units_are_counted_over_all_patches_of_the_cases() -> None:
     assert dead_units(model, bags(), cases().of("train"), CPU) == pytest.approx(3 / 8)
 
 
-def test_the_benchmark_trains_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_benchmark_trains_and_counts(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """Its cohorts are of their kind and the same each time; a line of the table for each kind and width."""
     for kind in benchmark.KINDS:
         (features, labels), (again, _) = benchmark.draw(kind, 16, 0), benchmark.draw(kind, 16, 0)
@@ -121,6 +123,8 @@ def test_the_benchmark_trains_and_counts(capsys: pytest.CaptureFixture[str]) -> 
         assert (len(labels), sum(labels)) == (129, 64)
     assert min(each.min() for each in benchmark.draw("a", 16, 0)[0]) == 0
     assert all(abs((each**2).sum(1) - 1).max() < 1e-5 for each in benchmark.draw("e", 16, 0)[0])
+    # Here, and not in a process that imports torch anew.
+    monkeypatch.setattr(benchmark, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
     benchmark.main(["--widths", "16", "--kinds", "f", "--seeds", "1", "--jobs", "1", "--settings", "defaults"])
     line = capsys.readouterr().out.splitlines()[-1]
     assert line.startswith("| defaults | 16 | f | 0.")

@@ -25,7 +25,7 @@ from milstore.store.training_lease import TrainingLease, lease_path, look, put_a
 from milstore.training import train
 from tests.forking import LONG, command, command_line, finished, fork
 from tests.interrupting import begun, slowly
-from tests.test_survival_drafts import die_in
+from tests.test_survival_unfinished_runs import die_in
 from tests.training_cohort import SMALL, tiny_store
 from tests.waiting import wait_for
 

@@ -31,6 +31,7 @@ from milstore.training.loop import Training
 from milstore.training.progress import Watcher
 from milstore.training.provenance import repeatable_arithmetic
 from tests.milbags import SMALL as SMALL_OF
+from tests.reporting import brief
 from tests.test_training_runs import Killed, Strike, assert_same_numbers, die
 from tests.training_cohort import LABELS, SMALL, bags, cases, tiny_store
 
@@ -293,7 +294,8 @@ def test_a_run_that_learned_nothing_says_so_without_dead_units(store: Store, tmp
     result = train(store, config, 1, threads=1)
     assert result.learning.verdict == "nothing"
     assert read_run(store, result.run_id)["learning"]["dead_units"] is None
-    report = build_report(store)
+    with brief("recall", charts=False):
+        report = build_report(store)
     assert [note for note in report.notes if "nothing was learned" in note and "dead" not in note]
 
 

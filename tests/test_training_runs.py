@@ -20,9 +20,9 @@ from milstore.store.cohort_edit import edit_cohort
 from milstore.store.run_writer import list_drafts
 from milstore.training import RunResult, TrainingConfig, job, resume, train, train_all
 from milstore.training import experiment as training_experiment
-from milstore.training.config import canonical_json
 from milstore.training.presets import WHEN_ABSENT
 from milstore.training.progress import Lines, Watcher
+from milstore.training.stored_config import canonical_json
 from tests.training_cohort import LABELS, SMALL, places, subset, tiny_store
 
 TABLES = ("predictions", "probabilities", "attention", "coverage")

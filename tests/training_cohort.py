@@ -11,7 +11,7 @@ from milstore.store.cohort_edit import edit_cohort
 from milstore.store.features import FeaturePack
 from milstore.training.bags import Bag, BagsInMemory, make_bag
 from milstore.training.config import TrainingConfig
-from milstore.training.loop import SplitCases
+from milstore.training.split_cases import SplitCases
 from tests.making import MadeOnce, make_splits, make_store
 
 N_FEATURES = 6

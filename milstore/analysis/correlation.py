@@ -122,7 +122,7 @@ COLUMNS = {
     "pooled_low": pa.float64(),
     "pooled_high": pa.float64(),
 }
-"""What is said of each row's class, and of all classes together."""
+"""Columns that are added to each row: the correlation within its class, and the one pooled over all classes."""
 _FEWEST = 4
 """Pairs from which on there is an interval; of fewer the sign says nothing."""
 

@@ -1,4 +1,4 @@
-"""What is said of lists of patches and slices whose end lies within a tie."""
+"""Notes on lists of patches and slices that end among equal weights."""
 
 from milstore.analysis.ties import Columns, cut_note, of_columns, of_rows
 

@@ -1,4 +1,4 @@
-"""What is said of attention in annotated regions."""
+"""Notes on the answer of `regions`."""
 
 from milstore.analysis.ties import Columns
 from milstore.store.names import counted

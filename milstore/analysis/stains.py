@@ -1,4 +1,4 @@
-"""What is said of stains and slices that share the highest weight."""
+"""Notes on stains and slices that share the highest weight."""
 
 from collections.abc import Collection
 

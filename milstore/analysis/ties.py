@@ -1,4 +1,4 @@
-"""What is said where attention does not decide: patches, slices or stains of the same weight at the place of the cut."""
+"""Notes on ties: patches, slices or stains of equal weight, some of which a list or count leaves out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

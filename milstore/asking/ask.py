@@ -22,20 +22,11 @@ from milstore.asking.verifying import named_runs, verify_read
 from milstore.asking.walled import Walled
 from milstore.errors import DataError, MilstoreError, UsageError
 from milstore.store.broken_files import broken, named_file, reading
+from milstore.store.derived_views import mentions, with_derived
 from milstore.store.paths import Store
 from milstore.store.run_reader import find_run_id
-from milstore.store.views import (
-    connect,
-    connect_bare,
-    mentions,
-    narrow,
-    put_cohort,
-    set_variables,
-    view_statements,
-    widen,
-    with_derived,
-    with_variables,
-)
+from milstore.store.sql_text import set_variables, with_variables
+from milstore.store.views import connect, connect_bare, narrow, put_cohort, view_statements, widen
 
 T = TypeVar("T")
 _CHOICE = ("run", "experiment", "split", "seed", "subset", "prediction")
@@ -43,7 +34,7 @@ _CHOICE = ("run", "experiment", "split", "seed", "subset", "prediction")
 
 
 def connect_locked(store: Store, sql: str | None = None) -> duckdb.DuckDBPyConnection:
-    """A connection of the lens from which everything but reading the store has been taken.
+    """A connection with the views of the store, which can do nothing but read the store.
 
     With `sql` it is made for that statement alone, and `narrow` must say of which runs.
     """
@@ -289,7 +280,7 @@ def _runner(store: Store, con: duckdb.DuckDBPyConnection, sql: str, bound: Mappi
 
 
 def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConnection], T]) -> T:
-    """Do what comes before a question is asked. If it fails nobody needs the connection any more."""
+    """Prepare a connection for a question. The connection is closed if this fails."""
     try:
         with time_limit(walled, timeout):
             return walled.do(work)
@@ -299,7 +290,7 @@ def _prepare(walled: Walled, timeout: float, work: Callable[[duckdb.DuckDBPyConn
 
 
 def _walled_runner(store: Store, walled: Walled, text: str, timeout: float) -> Asked:
-    """A checked text that is run as it stands, behind the wall."""
+    """A statement that was checked and is run unchanged, in a thread that cannot write files."""
 
     def checked(con: duckdb.DuckDBPyConnection, put: Callable[[str], str]) -> str:
         # Fetching may ask for some columns as text: what runs then is another text, and is checked too.
@@ -311,7 +302,7 @@ def _walled_runner(store: Store, walled: Walled, text: str, timeout: float) -> A
 
 
 def _refused(store: Store, error: duckdb.Error, *, own: bool) -> MilstoreError:
-    """What is said of an error of DuckDB: that of a broken file with its name, any other as it is."""
+    """The error that is raised in place of one of DuckDB: it names the file, where a broken one is the cause."""
     # A question of milstore's own fits every store whose files are whole.
     if named_file(store, str(error)) is not None or (
         own and isinstance(error, duckdb.BinderException | duckdb.ConversionException)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 
 ABSENT = "–"
-"""What stands for a value that is not there."""
+"""How a missing value is written."""
 _WHOLE = 1e15
 """Numbers up to it are whole to the last digit, and are written so rather than as powers of ten."""
 

@@ -26,7 +26,7 @@ from milstore.asking.allowed import (
 from milstore.errors import UsageError
 from milstore.schema.columns import DERIVED, TABLE_MACROS, known_tables
 from milstore.store.names import clip
-from milstore.store.views import literal
+from milstore.store.sql_text import literal
 
 LONGEST = 100_000
 """Characters that a statement may have."""

@@ -9,7 +9,7 @@ from milstore.errors import UsageError
 from milstore.schema.columns import DERIVED, columns, known_tables, view_text
 from milstore.store.names import nearest
 from milstore.store.paths import Store
-from milstore.store.views import identifier
+from milstore.store.sql_text import identifier
 
 TABLES, SCHEMA = ".tables", ".schema"
 DOT_COMMANDS = {

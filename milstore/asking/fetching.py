@@ -25,7 +25,7 @@ _NOT_IN_PYTHON = frozenset({"interval", "timestamp_ns", "time_ns"})
 _NOT_IN_ARROW = frozenset({"interval", "time with time zone", "uhugeint", "bit", "bignum", "time_ns"})
 """Kinds that Arrow, Parquet or pandas lacks, or that come as other values there."""
 _SOMETIMES = _DATES | {"hugeint", "time"}
-"""Kinds of which Arrow, or what is made of it, lacks some values."""
+"""Types of DuckDB with values that Arrow, or pandas, cannot hold."""
 _NEITHER = frozenset({"variant"})
 _LARGEST_DECIMAL = 10**38
 _LARGEST_FLOAT = 2**53

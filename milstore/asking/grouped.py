@@ -14,9 +14,9 @@ from milstore.asking.run_choice import Group
 from milstore.asking.selection import Choice, NoCaseLeft
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.errors import UsageError
+from milstore.store.derived_views import mentions, with_derived
 from milstore.store.names import counted
 from milstore.store.paths import Store
-from milstore.store.views import mentions, with_derived
 
 if TYPE_CHECKING:
     import pyarrow as pa

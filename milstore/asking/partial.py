@@ -90,7 +90,7 @@ def _refuse(run_id: str, known: Mapping[str, Any], needs: Needs) -> None:
 
 
 def label_notes(runs: Sequence[tuple[str, Sequence[str]]]) -> list[str]:
-    """What is said of runs that keep labels that the store contradicts; `runs` are ids, each with these cases."""
+    """Notes on runs that keep labels that differ from the store's; `runs` are pairs of a run's id and these cases."""
     return [
         f"run {run_id} keeps its own labels, and the store has others of {len(cases)} of its cases ({named(cases)}): "
         "true class, right and wrong are by the run's"

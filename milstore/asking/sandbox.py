@@ -9,13 +9,13 @@ import duckdb
 from milstore.asking.limits import MEMORY
 from milstore.store.paths import Store
 from milstore.store.plain import linked_folders
-from milstore.store.views import literal, path_literal
+from milstore.store.sql_text import literal, path_literal
 
 MEMORY_LIMIT = f"{MEMORY}GB"
 
 
 def lock_down(con: duckdb.DuckDBPyConnection, store: Store) -> None:
-    """Take from a connection of the lens everything but reading the store. It cannot be given back."""
+    """Forbid a connection everything but reading the store. This cannot be undone."""
     # Folders of the store that lie elsewhere are named as DuckDB finds them, their links followed.
     folders = [f"{place}/" for place in (str(store.root), *linked_folders(store.root).values())]
     allowed = ", ".join(quoted for folder in folders for quoted in (literal(folder), path_literal(folder)))

@@ -22,7 +22,8 @@ from milstore.store.run_reader import (
     NO_ATTENTION,
     PART_ATTENTION,
 )
-from milstore.store.views import literal, rows_of_cohort, rows_of_runs, value
+from milstore.store.sql_text import literal, value
+from milstore.store.views import rows_of_cohort, rows_of_runs
 
 __all__ = ["ALL", "Choice", "NoCaseLeft", "Selection", "known_cases", "numbers_of_splits", "select"]
 
@@ -67,7 +68,7 @@ def select(
     needs_coverage: bool = False,
     needs: Needs | None = None,
 ) -> Selection:
-    """Make the table `selection` on a connection of the lens.
+    """Create the table `selection` on a connection of `store.views`.
 
     Args:
         con: the connection.
@@ -158,7 +159,7 @@ def _refuse_contradictions(choice: Choice, compared: tuple[str, ...]) -> None:
 
 
 def _refuse_beside_prediction(choice: Choice, compared: tuple[str, ...]) -> None:
-    """UsageError for what says of a prediction once more, or otherwise, which run answers."""
+    """Raise UsageError for options that name a run beside --prediction, which names one itself."""
     given = [name for name in ("run", "experiment", "split", "seed") if getattr(choice, name) is not None]
     if given or compared:
         what = f"leave out --{given[0]}" if given else "name no runs to compare"
@@ -191,7 +192,7 @@ def _run_names(runs: list[Run]) -> dict[str, str]:
 
 
 def known_cases(con: duckdb.DuckDBPyConnection, store: Store, asked: tuple[str, ...]) -> tuple[str, ...]:
-    """The cases that somebody asks for, each once, as the store has them, whatever their spelling."""
+    """The ids of the cases that were asked for, each once, spelled as the store spells them."""
     if not asked:
         return ()
     rows = con.execute(f"select case_id from {rows_of_cohort(store, 'cases')}").fetchall()
@@ -233,7 +234,10 @@ def _unlabelled(con: duckdb.DuckDBPyConnection, predictions: str, title: str) ->
 def _leave_out(
     con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str], table: str, what: str, where: str = "true"
 ) -> list[str]:
-    """Leave the cases out of which these runs have no such row in a table, in words. UsageError if no case is left."""
+    """Leave out the cases of which these runs have no such row in a table. Returns a note that names them.
+
+    Raises UsageError if no case is left.
+    """
     if not run_ids:
         return []
     without = con.execute(

@@ -15,7 +15,7 @@ DEFAULT_TIMEOUT = 60.0
 
 
 class Interruptible(Protocol):
-    """What is at work, and can be told to stop."""
+    """A connection whose running statement can be interrupted."""
 
     def interrupt(self) -> None:
         """Stop what it is doing."""

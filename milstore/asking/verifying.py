@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Sequence
 import duckdb
 
 from milstore.schema.columns import columns
+from milstore.store.derived_views import mentions, whole_text
 from milstore.store.paths import Store
 from milstore.store.run_reader import run_ids
 from milstore.store.verified import ADVICE_ASKING, Expected, files_of_cohort, files_of_packs, files_of_runs, verify
-from milstore.store.views import mentions, pack_folders, whole_text
+from milstore.store.views import pack_folders
 
 _ALWAYS = ("runs", "predictions")
 """What is read of each run to tell which answers."""

@@ -26,7 +26,7 @@ _PRESSING = 20
 
 
 class Walled:
-    """A connection that can read and not write, whatever it is asked to do."""
+    """A connection in a thread of its own, which the kernel, where it can, does not let write files."""
 
     def __init__(self, connect: Callable[[], duckdb.DuckDBPyConnection]) -> None:
         """Raise the wall in a new thread and connect there. Errors are those of `connect`.
@@ -92,7 +92,7 @@ class Walled:
 
 
 class _Job:
-    """Something to do, and what came of it."""
+    """A task for the thread, and its result or error."""
 
     def __init__(self, work: "Callable[[list[duckdb.DuckDBPyConnection]], Any]") -> None:
         self.work = work

@@ -8,6 +8,7 @@ from typing import Any
 
 import altair as alt
 
+from milstore.charts.quick_altair import quick
 from milstore.charts.theme import About
 from milstore.errors import UsageError
 from milstore.queries import Query
@@ -26,7 +27,8 @@ class Drawing:
     def spec(self) -> dict[str, Any]:
         """The chart as Vega-Lite. UsageError if it holds more rows than anybody could read."""
         try:
-            found: dict[str, Any] = self.chart.to_dict(validate=False)
+            with quick():
+                found: dict[str, Any] = self.chart.to_dict(validate=False)
         except alt.MaxRowsError as error:
             raise UsageError(f"the chart of {self.query.name} would hold too many rows: narrow it by --case") from error
         return drawable(found)

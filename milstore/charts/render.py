@@ -21,6 +21,7 @@ from milstore.charts import charted
 from milstore.charts.case_rows import nothing
 from milstore.charts.drawing import Drawing
 from milstore.charts.own import Draw, draw_own
+from milstore.charts.quick_altair import quick
 from milstore.charts.theme import About, themed
 from milstore.charts.within import OF_ASKED, with_cohort
 from milstore.errors import UsageError
@@ -121,7 +122,8 @@ def _drawing_by(
     told = dict.fromkeys([*notes, *(note for _, each in drawn for note in each.about.notes)])
     about = replace(drawn[0][1].about, notes=tuple(told))
     # Each keeps its own axes and colours: groups may differ in their classes and stains.
-    return Drawing(query, about, themed(alt.vconcat(*charts, spacing=40).resolve_scale(color="independent")))
+    with quick():
+        return Drawing(query, about, themed(alt.vconcat(*charts, spacing=40).resolve_scale(color="independent")))
 
 
 def _finer(query: queries.Query, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -202,7 +204,7 @@ def draw(
         frame = prepare(frame, about)
     # Altair checks every part of a chart against its schema as it is made, which takes longer than making it. The
     # tests do that, for every chart.
-    with schemapi.debug_mode(False):
+    with schemapi.debug_mode(False), quick():
         return Drawing(query, about, module.chart(frame, about))
 
 

@@ -61,7 +61,7 @@ class DemoReport:
     n_splits: int
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         if not self.changed:
             return [f"the demo is in {self.root} already: nothing changed"]
         return [
@@ -147,7 +147,7 @@ def _is_finished(store: Store) -> bool:
 
 
 def _draw(store: Store, plan: CohortPlan, jobs: int | None, progress: Progress) -> list[SliceFiles]:
-    """Draw every slice into its folder below images/; what was half drawn before is drawn anew."""
+    """Draw every slice into its folder below images/; incomplete folders are drawn again."""
     images = store.root / "images"
     for left_over in images.glob("*/.*.tmp"):
         shutil.rmtree(left_over)
@@ -165,7 +165,7 @@ def _draw(store: Store, plan: CohortPlan, jobs: int | None, progress: Progress) 
 
 
 def _ingest(store: Store, plan: CohortPlan, jobs: int | None, progress: Progress) -> None:
-    """Take the files in, as `milstore ingest` and `milstore encode` would."""
+    """Ingest and encode the files, as `milstore ingest` and `milstore encode` would."""
     folder = store.root / "demo"
     labels = ((case.case_id, case.grade) for case in plan.cases)
     _write_csv(folder / "labels.csv", ("Case", "Class"), labels)

@@ -16,7 +16,7 @@ PATCH_SIZE = 64
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Anatomy:
-    """Where what lies, each a map over the slice with values 0 to 1 (depth in pixels)."""
+    """Maps of structures over the slice, with values 0 to 1 (depth in pixels)."""
 
     tissue: Field
     depth: Field

@@ -1,4 +1,4 @@
-"""Which patches an encoder is given: those with pixels, of one grid, that the store has no features of it of."""
+"""Selects the patches to encode: those with pixels, of one grid, without features of the encoder so far."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -39,7 +39,7 @@ class Choice:
     """Patches that have neither an image nor a slide."""
 
     def of(self, patches: pa.Table) -> "Choice":
-        """The same of some of the patches, given by their places."""
+        """The same for some of the patches, given by position."""
         rows = np.arange(self.patches.num_rows)
         left = self.patches.select(list(PLACE)).append_column("row", pa.array(rows))
         some = patches.select(list(PLACE)).cast(left.drop_columns("row").schema)
@@ -53,7 +53,7 @@ class Choice:
         )
 
     def of_cases(self, cases: Collection[str] | None) -> "Choice":
-        """The same of the patches of some cases; of all if None."""
+        """The same for the patches of some cases; of all if None."""
         if cases is None:
             return self
         wanted = pc.is_in(self.patches["case_id"], pa.array(sorted(cases), pa.string()))

@@ -25,7 +25,7 @@ _AHEAD = 3
 
 
 def compute(plan: Plan, *, part: tuple[int, int] = (0, 1), progress: Progress = silent) -> Spent:
-    """Compute the shards that are missing, or of these the part (i, n): every n-th from the i-th on.
+    """Compute the missing shards, or part (i, n) of them: every n-th, starting at the i-th.
 
     Raises:
         DataError: an image, a slide or the encoder's weights are damaged. What was computed before stays.
@@ -59,7 +59,7 @@ def compute(plan: Plan, *, part: tuple[int, int] = (0, 1), progress: Progress = 
 
 
 def _batches(plan: Plan, shards: Sequence[Shard]) -> Generator[Prepared, None, None]:
-    """What the network is given, batch after batch."""
+    """The network's input, batch by batch."""
     settings, options = plan.folder.settings, plan.options
     places = [place for shard in shards for place in shard.places]
     format_of = {"": options.format} if options.format is not None else None

@@ -137,7 +137,7 @@ def _says_as_seen(plan: CohortEdit, encoder: str) -> bool:
 
 
 def _refused(encoder: str, source: str, row: Mapping[str, Any]) -> str | None:
-    """Why the store's features of this name are another's."""
+    """Why the store's features of this name were made by another encoder."""
     if row["source"].removesuffix(f" ({SEEN})") == source:
         return None
     return f"the store has features called {encoder} from elsewhere ({clip(row['source'])}): use --replace to drop them"
@@ -165,7 +165,7 @@ def _encode(task: _Task) -> Vectors:
 
 
 def _vectors(encoder: Encoder, images: list[Image], file: str) -> Vectors:
-    """What an encoder says of some images. DataError if it is not what an encoder says."""
+    """An encoder's vectors of some images. Raises DataError if its output is not valid."""
     try:
         found = encoder.encode(images)
     except MilstoreError:

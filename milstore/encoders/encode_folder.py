@@ -1,4 +1,4 @@
-"""Features by an encoder that is a folder: pixels are read ahead while its network runs, and what is killed goes on."""
+"""Computes features by an encoder's folder: pixels are read ahead while the network runs, and a killed run can resume."""
 
 import time
 

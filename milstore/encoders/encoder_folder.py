@@ -1,4 +1,4 @@
-"""An encoder as a folder: `encoder.toml`, which says what a patch goes through, beside the weights of a network.
+"""An encoder as a folder: `encoder.toml`, which describes the preprocessing, and the weights of a network.
 
 Nothing in such a folder is executed: a network is `model.onnx`, or a model of the transformers library in safetensors.
 docs/encoders.md says what stands in `encoder.toml`.
@@ -34,7 +34,7 @@ _MOST_REGISTERS = 1024
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderSettings:
-    """What `encoder.toml` says."""
+    """The contents of `encoder.toml`."""
 
     name: str
     """Name of its features in a store."""
@@ -64,7 +64,7 @@ class EncoderSettings:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderFolder:
-    """An encoder's folder, read and found in order; its network is not loaded."""
+    """An encoder's folder, read and checked; its network is not loaded."""
 
     path: Path
     settings: EncoderSettings
@@ -120,7 +120,7 @@ def read_encoder_folder(path: str | Path, *, name: str | None = None, fp16: bool
 
 
 def read_settings(path: Path) -> EncoderSettings:
-    """What an `encoder.toml` says. DataError, in one line, for what is missing, unknown, or of another type."""
+    """The contents of an `encoder.toml`. Raises DataError for what is missing, unknown, or of another type."""
     try:
         said = read_toml(path, "the settings of an encoder")
     except FileNotFoundError:
@@ -266,7 +266,7 @@ def _is_onnx(path: Path, files: list[Path]) -> bool:
 
 
 def _check_config(path: Path) -> None:
-    """DataError if a model's configuration is missing or asks for code of its own."""
+    """Raises DataError if a model's configuration is missing or requires code of its own."""
     shown = clip(str(path), 300)
     try:
         config = read_json(path)

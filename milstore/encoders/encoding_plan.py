@@ -1,4 +1,4 @@
-"""What an encoder's folder has to do in a store, checked before hours of work."""
+"""Plans the encoding by an encoder's folder, checked before hours of work."""
 
 import math
 from collections.abc import Mapping
@@ -66,7 +66,7 @@ class Plan:
 
 
 def plan_encoding(store: Store, folder: EncoderFolder, options: FolderOptions) -> Plan:
-    """What an encoder's folder has to do.
+    """The plan of an encoding by an encoder's folder.
 
     Raises:
         UsageError: an option does not fit the store.
@@ -94,7 +94,7 @@ def plan_encoding(store: Store, folder: EncoderFolder, options: FolderOptions) -
 
 
 def _check_fits(folder: EncoderFolder, choice: Choice) -> None:
-    """DataError if the patches are not what the encoder takes, by what is known of them before one is read."""
+    """Raises DataError if the encoder cannot take the patches, as far as is known before one is read."""
     settings = folder.settings
     mpp = choice.grid and choice.grid["mpp"]
     if mpp and settings.mpp and not math.isclose(mpp, settings.mpp, rel_tol=_CLOSE):
@@ -108,7 +108,7 @@ def _check_fits(folder: EncoderFolder, choice: Choice) -> None:
 
 
 def _refused(folder: EncoderFolder, row: Mapping[str, Any]) -> str | None:
-    """Why the store's features of this name are another encoder's."""
+    """Why the store's features of this name were made by another encoder."""
     known = row["weights_sha256"]
     if known == folder.weights_sha256:
         return None

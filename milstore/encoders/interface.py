@@ -1,4 +1,4 @@
-"""What an encoder is: a class, made without arguments, that turns patch images into feature vectors.
+"""The interface of encoders: a class, constructed without arguments, that turns patch images into feature vectors.
 
 docs/formats.md says how one is added.
 """

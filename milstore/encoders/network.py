@@ -1,4 +1,4 @@
-"""A network that is run in one process, with threads of its own: what it is, and how it comes out of an encoder's folder."""
+"""Networks of encoders' folders, each run in one process with its own threads."""
 
 from collections.abc import Sequence
 from typing import Protocol
@@ -19,14 +19,17 @@ class Runs(Protocol):
     """Runs a network."""
 
     def run(self, batch: Prepared) -> Output:
-        """What the network gives of (N, 3, size, size)."""
+        """The network's output for an input (N, 3, size, size)."""
 
 
 class Network:
     """An encoder's network, loaded. It is an `Encoder` too."""
 
     def __init__(self, folder: EncoderFolder, network: Runs) -> None:
-        """Try it on one empty patch, which tells how long its vectors are. DataError if it is not as encoder.toml says."""
+        """Try it on one empty patch, which tells how long its vectors are.
+
+        DataError if it is not as encoder.toml says.
+        """
         self.folder = folder
         self.name = folder.name
         self._network = network

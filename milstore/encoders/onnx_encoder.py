@@ -44,7 +44,7 @@ class OnnxNetwork:
         self._output = self._choose_output(folder.settings.output)
 
     def run(self, batch: Prepared) -> Output:
-        """What the network gives of (N, 3, size, size)."""
+        """The network's output for an input (N, 3, size, size)."""
         if self._at_once is None or len(batch) == self._at_once:
             return self._run(batch)
         return np.concatenate([self._run(batch[i : i + 1]) for i in range(len(batch))])

@@ -1,4 +1,4 @@
-"""From what a network gives of a patch to one vector.
+"""Pools a network's output for a patch into one vector.
 
 N patches, T tokens, D numbers a token, C channels of a map.
 """

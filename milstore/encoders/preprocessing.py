@@ -1,4 +1,4 @@
-"""From a patch's image to the numbers that a network takes: resized, its middle cut out, scaled to 0 to 1, normalised.
+"""Preprocesses a patch's image for a network: resized, centre-cropped, scaled to 0 to 1, normalised.
 
 Each step is what torchvision and the image processors of transformers do on an image of Pillow, to the last bit.
 """
@@ -22,7 +22,7 @@ Prepared = npt.NDArray[np.float32]
 
 
 def prepared(images: Sequence[Image], settings: EncoderSettings) -> Prepared:
-    """What the network is given of N images, each (height, width, 3) uint8.
+    """The network's input for N images, each (height, width, 3) uint8.
 
     Raises:
         DataError: an image is not of the network's size, and the settings do not say that it is to be resized.
@@ -39,7 +39,7 @@ def prepared(images: Sequence[Image], settings: EncoderSettings) -> Prepared:
 
 
 def size_refused(settings: EncoderSettings, width: int, height: int) -> str | None:
-    """Why the network cannot take patches of this size, in words; None if it can."""
+    """Why the network cannot take patches of this size, as text; None if it can."""
     if settings.resize is not None or (width, height) == (settings.size, settings.size):
         return None
     return (

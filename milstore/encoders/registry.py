@@ -1,4 +1,4 @@
-"""How an encoder is found by its name: a built-in by the table below, a user's own by its file, any other by entry point."""
+"""Finds an encoder by name: a built-in by the table below, a user's own by its file, any other by entry point."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""What encoding did, in numbers and in words."""
+"""The report of an encoding."""
 
 from dataclasses import dataclass
 
@@ -37,7 +37,7 @@ class EncodeReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         computed = self.patches if self.spent is None else self.spent.patches
         now = f", {computed} of them now," if computed != self.patches else ""
         speed = f"{now} in {self.seconds:.1f} s, {computed / self.seconds:,.0f} a second" if self.seconds else ""

@@ -1,4 +1,4 @@
-"""Features that are computed slice by slice, each kept until all are there: what is killed goes on where it was.
+"""Features computed slice by slice and kept until all are there, so that a killed encoding can resume.
 
 A shard is the patches of a slice, or a thousand of them, in batches that never reach over its end, so that its vectors are the same bits whoever
 computes them, and after whatever. Its file is called by all that decides them, so that an image, a slide or an encoder that
@@ -45,7 +45,7 @@ class Shard:
 
     @property
     def is_done(self) -> bool:
-        """Whether its vectors are there, whole; they are not read."""
+        """Whether its vectors are there and complete; they are not read."""
         return self.read() is not None
 
     def read(self, n_features: int | None = None) -> Vectors | None:
@@ -58,7 +58,7 @@ class Shard:
         return found if fits and n_features in (None, found.shape[1]) else None
 
     def write(self, vectors: Vectors) -> None:
-        """Keep its vectors. StoreError if the disk refuses."""
+        """Store its vectors. Raises StoreError if the disk refuses."""
 
         def save(temporary: Path) -> None:
             with temporary.open("wb") as stream:
@@ -72,7 +72,7 @@ class Shard:
 
 
 def shard_folder(store: Store, encoder: str, identity: str) -> Path:
-    """Where the shards of an encoder lie until all are there."""
+    """The folder of an encoder's shards until all are there."""
     return store.root / "features" / f".{encoder}.{identity[:16]}{SHARDS}"
 
 

@@ -18,7 +18,10 @@ class TransformersNetwork:
     """A model saved by `save_pretrained`, as safetensors."""
 
     def __init__(self, folder: EncoderFolder, *, threads: int | None = None, device: str = "auto") -> None:
-        """Load it. UsageError without transformers or the device; DataError for weights that are damaged or not all there."""
+        """Load it.
+
+        UsageError without transformers or the device; DataError for weights that are damaged or not all there.
+        """
         # Read when it is imported: a configuration may name weights elsewhere, and is not to fetch them.
         for name in _OFFLINE:
             os.environ[name] = "1"
@@ -39,7 +42,7 @@ class TransformersNetwork:
         self._model: Any = model.eval().to(self._device, self._dtype)
 
     def run(self, batch: Prepared) -> Output:
-        """What the model gives of (N, 3, size, size): its pooled vectors, or its last hidden state."""
+        """The model's output for an input (N, 3, size, size): its pooled vectors, or its last hidden state."""
         torch = self._torch
         pixels = torch.from_numpy(batch).to(self._device, self._dtype)
         try:
@@ -79,7 +82,7 @@ class TransformersNetwork:
         return model, found
 
     def _check_size(self, model: Any, size: int) -> None:
-        """DataError if the model's patches leave a rest of the image, which it would pass over without a word."""
+        """Raises DataError if the model's patches do not cover the image: it would silently ignore the rest."""
         patch = getattr(model.config, "patch_size", None)
         if isinstance(patch, int) and patch > 0 and size % patch:
             raise DataError(
@@ -87,7 +90,7 @@ class TransformersNetwork:
             )
 
     def _check_whole(self, found: dict[str, Any]) -> None:
-        """DataError if weights are missing: transformers puts random numbers there and says so in passing."""
+        """Raises DataError if weights are missing: transformers would fill them with random numbers."""
         missing = sorted(str(key) for key in found["missing_keys"])
         if self._pooling != "pooled":
             # Models are published without the layer behind the class token, and nothing comes from it.

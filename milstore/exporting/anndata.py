@@ -124,7 +124,7 @@ def _with_class(chosen: EncodedPatches) -> pa.Table:
 
 
 def _with_attention(table: pa.Table, attended: Attended | None) -> pa.Table:
-    """The patches with what a run says of each; null where it says nothing."""
+    """The patches with a run's attention; null where it has none."""
     if attended is None:
         return table
     said = attended.table

@@ -16,7 +16,7 @@ _PLACE = ("case_id", "stain", "slice_idx", "patch_idx", "run_id")
 
 @dataclass(frozen=True, slots=True)
 class Attended:
-    """What a run, or the runs of an experiment, attended to."""
+    """The attention of a run, or of the runs of an experiment."""
 
     table: pa.Table
     """A row a patch: case_id, stain, slice_idx, patch_idx, run_id and the columns of COLUMNS."""

@@ -1,4 +1,4 @@
-"""The patches of cases with what a run's attention gave to them, for files of other tools."""
+"""The patches of cases with a run's attention, for files of other tools."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def ask_attended(store: Store, choice: Choice, values: Mapping[str, Any] | None 
 
 
 def attended_patches(store: Store, choice: Choice, values: Mapping[str, Any] | None = None) -> AttendedPatches:
-    """What the runs of a choice gave to the patches of its cases.
+    """The attention of the chosen runs to the patches of the cases.
 
     Args:
         store: the store.

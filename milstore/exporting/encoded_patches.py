@@ -1,4 +1,4 @@
-"""The patches that an encoder has vectors of, with what the cohort says of each: what every export begins with."""
+"""The patches that an encoder has vectors of, with their rows in the cohort: the basis of every export."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass

@@ -65,7 +65,7 @@ class QupathReport:
     unknown_begin: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         total = sum(self.tiles.values())
         lines = [
             *(f"note: {note}" for note in self.notes),
@@ -90,7 +90,7 @@ class QupathReport:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Target:
-    """What a file is about."""
+    """The slide, or slice, that a file is about."""
 
     stem: str
     slide: Slide | None

@@ -38,7 +38,7 @@ class ExportReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         what = f"{counted(self.slides, 'slide')}, {counted(self.patches, 'patch', 'patches')}"
         where = ", ".join(map(str, self.folders))
         return [f"{where}: {what}, {self.n_features} numbers each (encoder {self.encoder})", *self.notes]
@@ -79,7 +79,7 @@ class _Files:
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What an encoder saw: as its own row says, else as the grid that the patches lie on."""
+    """How an encoder's patches were cut: from its own row, else from the grid that they lie on."""
 
     encoder: Mapping[str, Any]
     grids: Mapping[str | None, Mapping[str, Any]]
@@ -173,7 +173,7 @@ def _corners(rows: pa.Table) -> npt.NDArray[np.int64]:
 
 
 def _refuse_unplaced(chosen: EncodedPatches) -> None:
-    """DataError if a patch is nowhere on a slide."""
+    """Raises DataError if a patch has no place on a slide."""
     table = chosen.table
     placed = pc.and_(pc.is_valid(table["x"]), pc.is_valid(table["y"]))
     placed = pc.and_(placed, pc.fill_null(pc.equal(table["unit"], "level0"), False))

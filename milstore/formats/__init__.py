@@ -1,1 +1,1 @@
-"""Files that tools write, read: one module a form of file."""
+"""Readers of files that other tools write: one module per format."""

@@ -1,4 +1,4 @@
-"""Which columns of a table of bags are features: not those that count the rows, and none that knows the label."""
+"""Finds the feature columns of a table of bags: neither those that count rows, nor those that reveal the label."""
 
 import itertools
 from collections.abc import Collection, Mapping, Sequence
@@ -50,7 +50,7 @@ def feature_columns(
     wanted: Collection[str] = (),
     labelled_by: str | None = None,
 ) -> tuple[list[str], list[str]]:
-    """The columns that are features, and in words those that are none.
+    """The columns that are features, and notes on those that are not.
 
     Args:
         path: the table's file, for messages.
@@ -116,7 +116,7 @@ def _refuse_knowing(
     label_of: Mapping[str, str],
     labelled_by: str | None,
 ) -> None:
-    """DataError if a column says of a bag as a whole what class it is of. See `feature_columns`."""
+    """Raises DataError if a column that is constant within bags reveals their class. See `feature_columns`."""
     order, starts, sizes = bags
     if len(sizes) < _FEWEST_BAGS or not _most_have_two(sizes):
         return
@@ -152,7 +152,7 @@ def _refuse_knowing(
 
 
 def _tells_apart(value_of: Numbers, classes: Sequence[str]) -> bool:
-    """Whether a number a bag tells the classes apart: by thresholds, or because few values are each of one class.
+    """Whether one number per bag separates the classes: by thresholds, or because each of a few values is of one class.
 
     >>> _tells_apart(np.array([0, 0, 1, 1]), list("aabb")), _tells_apart(np.array([.1, .4, .2, .3]), list("aabb"))
     (True, False)

@@ -121,7 +121,7 @@ def read_bags(
 
 
 def _refuse_ids(path: Path, column: str, bags: pa.Array, names: list[str], ids: CaseIds) -> None:
-    """DataError if what stands for a bag cannot be the id of a case."""
+    """Raises DataError if the name of a bag cannot be a case id."""
     wrong = [name for name in names if is_cut_number(name)]
     if wrong:
         rows = pc.indices_nonzero(pc.is_in(bags, pa.array(wrong, pa.string()))).to_pylist()
@@ -129,7 +129,7 @@ def _refuse_ids(path: Path, column: str, bags: pa.Array, names: list[str], ids: 
 
 
 def _first_lines(texts: pa.Array, wanted: list[str]) -> dict[str, int]:
-    """Line on which each text is first; the header is line 1."""
+    """The line on which each text occurs first; the header is line 1."""
     return {text: pc.index(texts, pa.scalar(text)).as_py() + 2 for text in wanted}
 
 

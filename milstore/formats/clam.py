@@ -53,7 +53,7 @@ class ClamSlice(SlideH5):
             )
 
     def __init__(self, companion: Path | None = None) -> None:
-        """A reader that takes how large patches are from the file beside, or from that in a folder."""
+        """A reader that takes the patch size from the file beside, or from one in a given folder."""
         self._companion = companion
 
     def with_companion(self, folder: Path) -> "ClamSlice":
@@ -61,7 +61,7 @@ class ClamSlice(SlideH5):
         return ClamSlice(folder)
 
     def layout(self, path: Path) -> Layout:
-        """What a file says, and what CLAM's file of its patches does.
+        """The index of a file, completed from CLAM's file of its patches.
 
         Raises:
             DataError: one is damaged or of another tool, or the two are not of the same patches.
@@ -102,7 +102,7 @@ class ClamPt:
         return ClamPt(folder)
 
     def layout(self, path: Path) -> Layout:
-        """What a file says, and those that have the places of its rows. Imports torch.
+        """The index of a file, completed from the files with the coordinates of its rows. Imports torch.
 
         Raises:
             DataError: one is damaged, or of another tool.
@@ -145,7 +145,7 @@ class ClamPt:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Patches:
-    """What a file below `patches/` says."""
+    """The contents of a file below `patches/`."""
 
     xy: npt.NDArray[np.number]
     """(N, 2): upper left corners in pixels of level 0, x before y."""
@@ -185,7 +185,7 @@ def _is_of_patches(path: Path) -> bool:
 
 
 def read_patches(path: Path) -> Patches:
-    """What CLAM's file of a slide's patches says. DataError if it is damaged, or does not say how large a patch is."""
+    """The contents of CLAM's file of a slide's patches. Raises DataError if it is damaged, or lacks the patch size."""
     with reported(path), opened_hdf5(path) as file:
         xy = read_coords(file, "coords", path)
         coords = file["coords"]

@@ -1,4 +1,4 @@
-"""CLAM's folder of an experiment: what its models said of the slides that they did not train on, and its heat maps.
+"""Reads the folder of a CLAM experiment: predictions of slides that were not trained on, and heat maps.
 
     eval_results/EVAL_<code>/fold_<k>.csv                    slide_id, Y, Y_hat, p_0, p_1, …, of the slides of fold k
     heatmaps/heatmap_raw_results/<code>/…/<slide>_blockmap.h5  attention_scores (N, 1), coords (N, 2) in pixels of level 0
@@ -33,7 +33,7 @@ _BLOCKMAP = "_blockmap.h5"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fold:
-    """What the model of one fold said."""
+    """The predictions of one fold's model."""
 
     path: Path
     probability_of: Mapping[str, tuple[float, ...]]
@@ -54,7 +54,7 @@ class HeatMap:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClamFolder:
-    """What lies in an experiment's folder."""
+    """The contents of an experiment's folder."""
 
     root: Path
     code: str
@@ -134,7 +134,7 @@ def _heat_maps(folder: Path) -> list[HeatMap]:
 
 
 def read_fold(path: Path) -> Fold:
-    """What the model of a fold said of slides.
+    """A fold's predictions of slides.
 
     Raises:
         DataError: a column is missing, a value is no number, a slide stands twice, or Y_hat is not the likeliest class.

@@ -25,7 +25,7 @@ class CsvArrow:
         return columns_of_csv(path)
 
     def read(self, path: Path, texts: Sequence[str]) -> pa.Table:
-        """The table, the columns `texts` as texts; without rows in which nothing stands."""
+        """The table, the columns `texts` as texts; without empty rows."""
         head = head_of_csv(path)
         separator = head.separator or separator_of(head.header, texts)
         written = [name for name in names_of(head.header, separator) if name.strip() in texts]
@@ -41,7 +41,7 @@ class CsvArrow:
 
 
 def _without_empty_rows(table: pa.Table) -> pa.Table:
-    """The table without rows in which nothing stands: what spreadsheets and editors leave at the end."""
+    """The table without empty rows, such as spreadsheets and editors leave at the end."""
     if not table.num_columns:
         return table
     empty = np.ones(table.num_rows, bool)

@@ -19,7 +19,7 @@ _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 
 @dataclass(frozen=True, slots=True)
 class TextTable:
-    """A table as it stands in its file: every value a text, stripped of blanks around it."""
+    """A table with every value as text, stripped of surrounding blanks."""
 
     path: Path
     columns: dict[str, list[str]]
@@ -38,13 +38,13 @@ class TextTable:
         return self.columns[name]
 
     def repeats_told(self) -> list[str]:
-        """The dropped lines in words."""
+        """Notes on dropped lines."""
         if not self.repeats:
             return []
         return [f"left out: {counted(len(self.repeats), 'repetition')} of the header (line {named(self.repeats)})"]
 
     def refuse_repeats(self) -> None:
-        """DataError if lines repeated the header."""
+        """Raises DataError if lines repeated the header."""
         if self.repeats:
             raise DataError(f"{self.path} repeats its header in line {named(self.repeats)}: drop it there")
 

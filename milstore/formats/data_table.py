@@ -23,7 +23,7 @@ _NAMELESS = re.compile(r"Unnamed: [0-9]+(_level_[0-9]+)?|__index_level_[0-9]+__"
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """A table, and what of its file is no part of it."""
+    """A table, and the columns of its file that were left out."""
 
     table: pa.Table
     nameless: tuple[str, ...]
@@ -40,7 +40,7 @@ def is_nameless(name: str) -> bool:
 
 
 def read_table(path: Path, texts: Sequence[str], optional: Sequence[str] = (), format: str | None = None) -> pa.Table:
-    """The table of `read_named`, which says what the arguments and errors are."""
+    """The table of `read_named`; see there for arguments and errors."""
     return read_named(path, texts, optional, format).table
 
 
@@ -113,7 +113,10 @@ def _as_texts(column: pa.Array) -> pa.Array:
 
 
 def texts_of(path: Path, table: pa.Table, name: str, *, empty: bool = False) -> pa.Array:
-    """A column as texts without blanks around them. DataError if one is no text, or is missing and may not be `empty`."""
+    """A column as texts without blanks around them.
+
+    DataError if one is no text, or is missing and may not be `empty`.
+    """
     try:
         texts = pc.utf8_trim_whitespace(_as_texts(table[name].combine_chunks()))
     except pa.ArrowException as error:

@@ -57,7 +57,7 @@ def read_vector(task: tuple[str, str, FormatOf]) -> Vectors:
 
 
 def pack_piece(piece: Piece) -> bool:
-    """Write one piece; False if the pack is float16 and a vector is not, so that the pack is not to be.
+    """Write one piece. Returns False if the pack is float16 and a vector is not.
 
     Raises:
         DataError: a file is damaged, its vector has another length than the model's, or holds NaN or infinity.
@@ -106,7 +106,7 @@ def _finite_rows(block: Vectors) -> npt.NDArray[np.bool_]:
 
 @dataclass(frozen=True, slots=True)
 class SliceIndex:
-    """Which patches the rows of a slice's file are, and what else the file says of them."""
+    """The index of a slice's file: which patch each row is, and what else the file says of them."""
 
     patch_idx: npt.NDArray[np.int64] | None
     """(N,), ascending; None where the file says by coordinates alone which patches they are, in the order of its rows"""
@@ -133,7 +133,7 @@ class SliceIndex:
         return bool(self.layout.half)
 
     def numbered(self, numbers: npt.NDArray[np.int64]) -> "SliceIndex":
-        """The same with the numbers (N,), of each row, that its patches turned out to have."""
+        """The index with the patch numbers (N,) of its rows."""
         order = np.argsort(numbers, kind="stable")
         coords = None if self.coords is None else self.coords[order]
         return replace(self, patch_idx=numbers[order], order=order, coords=coords)
@@ -147,7 +147,7 @@ def slice_format(name: str, encoder: str) -> SliceFormat:
 
 
 def read_index(task: tuple[str, ...]) -> SliceIndex:
-    """What a file says of its rows, given with its format, and maybe the encoder and the folder of its companion files.
+    """The index of a file, given as (path, format) and maybe the encoder and the folder of its companion files.
 
     Raises:
         DataError: it says what cannot be.
@@ -223,7 +223,10 @@ class SliceDone:
 
 
 def pack_slice(task: SliceTask) -> SliceDone:
-    """Write the vectors of a slice, by ascending patch_idx, a block at a time. DataError if they are not as declared."""
+    """Write the vectors of a slice, by ascending patch_idx, a block at a time.
+
+    DataError if they are not as declared.
+    """
     path, index, target = Path(task.path), task.index, task.target
     fmt = slice_format(task.format, task.encoder)
     with reported(path):

@@ -185,7 +185,7 @@ def _name(said: Mapping[str, Any]) -> str | None:
 
 
 def _measurements(said: Any) -> dict[str, float]:
-    """Of an object of names and numbers, or, as before QuPath 0.4, of a list of these."""
+    """Measurements, from an object of names and numbers or, as before QuPath 0.4, from a list of these."""
     if isinstance(said, list):
         said = {each["name"]: each.get("value") for each in said if isinstance(each, dict) and "name" in each}
     if not isinstance(said, dict):

@@ -17,7 +17,7 @@ GROUP_COLUMNS = ("group", "group_id", "patient", "patient_id")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Groups:
-    """What a group file says."""
+    """The contents of a group file."""
 
     file: str
     group_of: dict[str, str | None] = field(default_factory=dict)
@@ -29,7 +29,7 @@ class Groups:
     notes: tuple[str, ...] = ()
 
     def check_cover(self, cases: Iterable[str]) -> None:
-        """DataError, naming them, if some of the cases are not in the file."""
+        """Raises DataError, naming them, if some of the cases are not in the file."""
         wanted = set(cases)
         missing = sorted(wanted - self.group_of.keys(), key=natural_key)
         if not missing:
@@ -42,7 +42,7 @@ class Groups:
         raise DataError(f"{told}: give each case a row; one that stands alone is a group of its own")
 
     def lines(self, cases: Iterable[str]) -> list[str]:
-        """How far the file covers some cases, in words."""
+        """Notes on how many of some cases the file covers."""
         wanted = set(cases)
         inside = [case for case in wanted if self.group_of.get(case) is not None]
         groups = {self.group_of[case] for case in inside}

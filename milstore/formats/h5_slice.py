@@ -34,7 +34,7 @@ class H5Slice(SliceArrays):
             return "features" in file and "patch_idx" in file
 
     def layout(self, path: Path) -> Layout:
-        """What a file says that it holds. DataError, which names what was found, if no format knows it."""
+        """The declared contents of a file. Raises DataError, naming what was found, if no format knows it."""
         if file_size(path, "a file of features"):
             with reported(path), opened_hdf5(path) as file:
                 _check_known(file, path)

@@ -1,4 +1,4 @@
-"""Data sets of HDF5 files: what is declared there and was never written is not read as numbers.
+"""Reads data sets of HDF5 files, and refuses those that were declared but never written.
 
 HDF5 makes room first and is filled afterwards. A job that dies in between leaves a file that opens, has the right shapes, and reads
 as the fill value, which mostly is zero, wherever nothing was written.
@@ -108,7 +108,7 @@ def own_dataset(file: Any, name: str, path: Path) -> Any:
 
 
 def _check_written(dataset: Any, name: str, path: Path) -> None:
-    """DataError if a part of a data set was never written, as far as the file tells."""
+    """Raises DataError if a part of a data set was never written, as far as the file tells."""
     if not dataset.size:
         return
     if dataset.chunks is not None:
@@ -134,7 +134,7 @@ def _fill(dataset: Any) -> str:
 
 
 def check_filled(dataset: Any, values: npt.NDArray[Any], name: str, path: Path) -> None:
-    """DataError if rows (N, D) hold nothing but a fill value that whoever made the file chose: they were never written.
+    """Raises DataError if rows (N, D) hold only the file's own fill value: they were never written.
 
     It takes the values to tell where room was made without chunks, in chunks of many rows, or all of it at once. Rows of zeros
     may be meant, and pass.

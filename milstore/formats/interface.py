@@ -1,4 +1,4 @@
-"""What a format is: a class, made without arguments, that recognises its files by their content and reads them.
+"""The interface of formats: a class, constructed without arguments, that recognises files by their content and reads them.
 
 There is a protocol for each kind of file. The first line of a format's docstring is what is listed of it. What a reader
 raises over a damaged file is turned into one line that names the file; a `DataError` is passed on as it is.
@@ -34,7 +34,7 @@ class Format(Protocol):
         """Endings of its files' names, lower case, without the dot: by these they are found in a folder."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether a file's content (its first bytes, columns or keys) is of this format. It may raise: that is a no."""
+        """Whether a file's content (its first bytes, columns or keys) is of this format. An exception counts as no."""
 
 
 class VectorFormat(Format, Protocol):
@@ -50,7 +50,7 @@ Unit = Literal["slice", "level-0", "um"]
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class Layout:
-    """What a file of features says of its N vectors of D numbers, none of them read."""
+    """The layout of a file of features: N vectors of D numbers, none of them read."""
 
     rows: int
     """N."""
@@ -98,7 +98,7 @@ class SliceFormat(Format, Protocol):
     """
 
     def layout(self, path: Path) -> Layout:
-        """What the file says of its vectors: checked before they are read, so no array of theirs should be made."""
+        """The layout of the file. It is checked before vectors are read, so none should be loaded here."""
 
     def vectors(self, path: Path) -> Vectors:
         """The vectors (N, D), in the order of the file's rows. They may be mapped from the file."""
@@ -133,7 +133,7 @@ class SplitFormat(Format, Protocol):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunPredictions:
-    """What a model that was trained elsewhere said."""
+    """The results of a model that was trained elsewhere."""
 
     table: pa.Table
     """A row a case: case_id and perhaps subset, true_label, predicted_label, as texts; a column of numbers a class."""
@@ -158,7 +158,7 @@ class RunFormat(Format, Protocol):
 
 @contextmanager
 def reported(path: Path) -> Iterator[None]:
-    """Turn what the libraries raise over a damaged file into a DataError that names it."""
+    """Turn exceptions of libraries on a damaged file into a DataError that names it."""
     try:
         yield
     except MilstoreError:

@@ -12,7 +12,7 @@ LARGEST = 1 << 26
 
 
 def read_json(path: Path, what: str) -> Any:
-    """What a JSON file says. DataError if it cannot be read, or is none; `what` it is to be, for the message."""
+    """The contents of a JSON file. Raises DataError if it cannot be read; `what` names it in the message."""
     try:
         return parse_json(file_bytes(path, what, LARGEST).decode("utf-8-sig"))
     except ValueError as error:
@@ -21,7 +21,7 @@ def read_json(path: Path, what: str) -> Any:
 
 
 def read_json_object(path: Path, what: str) -> dict[str, Any]:
-    """The object that a JSON file holds. DataError, too, if it holds none."""
+    """The object in a JSON file. Errors as for `read_json`, and DataError if it holds no object."""
     found = read_json(path, what)
     if not isinstance(found, dict):
         raise DataError(f"{path} holds no object in braces: name {what}")

@@ -57,7 +57,7 @@ class LazyslideSlice:
         return _is_group(path) and (path / "tables").is_dir() and (path / "shapes").is_dir()
 
     def layout(self, path: Path) -> Layout:
-        """What a folder says of the tiles of its table.
+        """The layout of a folder, with the tiles of its table.
 
         Raises:
             DataError: it is damaged, or of something else; it has features of several encoders and none or another was named;

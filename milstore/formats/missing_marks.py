@@ -1,4 +1,4 @@
-"""Words that stand for a missing value: what programs write into a table where they have nothing to say."""
+"""Marks of missing values that programs write into tables, such as NA."""
 
 import re
 import unicodedata
@@ -18,7 +18,7 @@ _WHOLE = re.compile(r"([0-9]+)\.0+")
 
 
 def plain(text: str) -> str:
-    """A text without what people do not see as a difference: capitals, blanks, and `.0` behind a whole number.
+    """A text normalised for comparison: case, blanks, and `.0` after a whole number are ignored.
 
     >>> plain(" N / A "), plain("High Grade"), plain("3.0")
     ('n/a', 'highgrade', '3')
@@ -45,7 +45,7 @@ class Marks:
         return self.said is not None and plain(text) in self.said
 
     def are_doubtful(self, text: str) -> bool:
-        """Whether this text looks like a missing value, and nobody said so."""
+        """Whether this text looks like a missing value that the user has not declared."""
         return plain(text) in WORDS and not self.mean_missing(text)
 
     def refuse(
@@ -57,7 +57,7 @@ class Marks:
         advice: str,
         known: Container[str] = frozenset(),
     ) -> None:
-        """DataError if there is a doubtful text, naming each with its lines.
+        """Raises DataError if there is a doubtful text, naming each with its lines.
 
         `advice` says what to do, with `{option}` where `--missing` and its words belong. What is `known`, such as a case
         of the store that is really called NA, is not doubtful.
@@ -93,7 +93,7 @@ def parse_missing(text: str | None) -> tuple[str, ...] | None:
 
 
 def refuse_alike(path: Path, column: str, rows: Iterable[tuple[str, int]], advice: str) -> None:
-    """DataError if two texts differ in nothing but capitals, blanks or a `.0`, such as Benign and benign.
+    """Raises DataError if two texts differ only in case, blanks or a `.0`, such as Benign and benign.
 
     `rows` are the texts with their lines.
     """

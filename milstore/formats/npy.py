@@ -1,4 +1,4 @@
-"""Arrays in NumPy's format: what their headers declare is checked before anything of that size is made. No pickle."""
+"""Reads arrays in NumPy's format. Declared sizes are checked before memory is allocated; nothing is unpickled."""
 
 import io
 import math
@@ -38,7 +38,7 @@ def read_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np
 
 
 def check_size(shape: tuple[int, ...], dtype: np.dtype[Any], size: int, name: str) -> None:
-    """DataError unless an array of this shape takes exactly `size` bytes."""
+    """Raises DataError unless an array of this shape takes exactly `size` bytes."""
     declared = math.prod(shape) * dtype.itemsize
     if declared != size:
         raise DataError(f"{name} declares {declared} bytes and has {max(size, 0)}: it is truncated or damaged")

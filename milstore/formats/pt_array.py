@@ -1,4 +1,4 @@
-"""NumPy arrays in torch's `.pt` files. It imports torch.
+"""Reads NumPy arrays in torch's `.pt` files. Imports torch.
 
 `torch.load(weights_only=True)` refuses them until the types that rebuild an array are allowed by name. Allowed in their place
 are stand-ins of ours, which take down what the file says: NumPy's own code sees nothing of it before it was checked.

@@ -1,4 +1,6 @@
-"""Tensors of `.pt` files, by `torch.load(weights_only=True)`. It imports torch: only processes that read such files do.
+"""Reads tensors of `.pt` files by `torch.load(weights_only=True)`.
+
+Imports torch, so only processes that read them import it.
 
 The checksums that a zip file has of its entries are compared first, which torch does not do. Files that torch wrote
 before its files were zip files have none: damage among their numbers cannot be seen.
@@ -75,7 +77,7 @@ def _load(stream: Any, path: Path, *, is_zip: bool, mapped: bool = False) -> Any
 
 
 def _check_sums(stream: Any, shown: str) -> None:
-    """DataError unless every entry of a zip file fits its checksum, and lies in it as it is: torch compresses none."""
+    """Raises DataError unless every entry of a zip file matches its checksum and is uncompressed, as torch writes them."""
     try:
         archive = zipfile.ZipFile(stream)
         packed = next((each for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED), None)
@@ -134,7 +136,7 @@ def load_matrix(path: Path) -> Array:
 
 
 def _plain(tensor: torch.Tensor, path: Path, otherwise: str) -> torch.Tensor:
-    """A tensor whose numbers lie in its file. A few bytes can claim to be a huge one, by strides of 0 or sparsely."""
+    """Raises unless a tensor's numbers are all in its file: by zero strides or sparsity a few bytes can declare a huge one."""
     tensor = tensor.detach()
     if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
         raise DataError(f"{clip(str(path), 300)} holds {otherwise}: save it dense, on the CPU")

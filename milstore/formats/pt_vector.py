@@ -15,7 +15,7 @@ _NUMPY = re.compile(rb"\x80.cnumpy\.(?:_core|core)\.multiarray\n_reconstruct\n",
 
 
 def pickled(path: Path) -> bytes:
-    """What tells the things in a `.pt` file, as far as it takes to recognise it; not run, only looked at.
+    """The part of a `.pt` file's pickle that is needed to recognise it; it is not run.
 
     Nothing if it is no `.pt` file.
     """

@@ -1,4 +1,4 @@
-"""Which formats there are of each kind of file, and which one a file is of.
+"""The built-in formats of each kind of file, and how a file's format is recognised.
 
 A line in `BUILT_IN` is all that a new file in this folder needs. Where nobody names a format, the first one that
 recognises the file's content reads it; where none does, that of the file's ending, which says what is wrong with it.
@@ -81,5 +81,5 @@ def find_format(kind: str, name: str) -> Any:
 
 
 def recognised(kind: str, paths: Sequence[Path]) -> str | None:
-    """Name of the built-in format of files that are alike: that of one's content, else of the first one's ending."""
+    """The built-in format of similar files: by content, else by the ending of the first."""
     return FORMATS[kind].recognised(paths)

@@ -1,4 +1,4 @@
-"""The tables of a run in milstore's own words."""
+"""The tables of a run in milstore's own format."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ class RunTable:
 
 
 def run_format(path: Path, format: str | None, columns: Mapping[str, str] | None) -> RunFormat:
-    """What reads a table of a run.
+    """The reader of a run's table.
 
     Args:
         path: the table.
@@ -96,7 +96,7 @@ def parse_columns(text: str | None) -> dict[str, str]:
 
 
 def check_columns(columns: Mapping[str, str], files: Sequence[Path]) -> None:
-    """DataError if a column is in none of the tables."""
+    """Raises DataError if a column is in none of the tables."""
     there = {name for file in files for name in columns_of(file)}
     missing = [name for name in columns if name not in there]
     if missing:

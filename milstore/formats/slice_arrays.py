@@ -46,7 +46,7 @@ class SliceArrays(ABC):
         """The arrays of a file that is no empty one."""
 
     def layout(self, path: Path) -> Layout:
-        """What a file says that it holds.
+        """The declared contents of a file.
 
         Raises:
             DataError: it is damaged, a part is missing, or the parts do not fit each other.

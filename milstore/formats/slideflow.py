@@ -27,7 +27,7 @@ class SlideflowBag:
         return is_bag(path) and bool(pickled(path))
 
     def layout(self, path: Path) -> Layout:
-        """What a bag and the files beside it say. Imports torch.
+        """The layout of a bag, from it and the files beside it. Imports torch.
 
         Raises:
             DataError: one of them is damaged, or they do not fit each other.
@@ -72,7 +72,10 @@ class SlideflowBag:
 
 
 def read_centres(index: Path, rows: int, what: str) -> npt.NDArray[np.float64]:
-    """Centres (N, 2) of tiles, x before y, in level-0 pixels. DataError unless there are as many as rows of something."""
+    """Centres (N, 2) of tiles, x before y, in level-0 pixels.
+
+    DataError unless there are as many as rows of something.
+    """
     with reported(index):
         centres = read_one_array(index, "the centres of a bag's tiles")
     if centres.ndim != 2 or centres.shape[1] != 2 or centres.dtype.kind not in "iuf":
@@ -87,7 +90,7 @@ def read_centres(index: Path, rows: int, what: str) -> npt.NDArray[np.float64]:
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """What slideflow's settings of the bags say: extractor, num_features, tile_px, tile_um; nothing where there are none.
+    """slideflow's settings of the bags: extractor, num_features, tile_px, tile_um; empty if there are none.
 
     Raises:
         DataError: the file is damaged, or a tile's size is no such.

@@ -1,4 +1,4 @@
-"""Models of slideflow's on slides, as they lie in its folder `mil/`: predictions, attention, and what was trained on what.
+"""Reads slideflow's models in its folder `mil/`: predictions, attention, and the slides of each subset.
 
 What slideflow calls validation are the slides that a model did not train on: here they are the test.
 """
@@ -57,7 +57,7 @@ class SlideflowFolder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlideflowPredictions:
-    """What a model said of slides it did not train on."""
+    """A model's predictions of slides that it was not trained on."""
 
     path: Path
     by_patient: bool
@@ -70,7 +70,7 @@ class SlideflowPredictions:
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class BagAttention:
-    """Where a model looked in a slide's bag."""
+    """A model's attention on a slide's bag."""
 
     path: Path
     weights: npt.NDArray[np.float64]
@@ -155,7 +155,7 @@ def read_manifest(run: SlideflowRun) -> Split | None:
 
 
 def read_slide_predictions(run: SlideflowRun, n_classes: int) -> SlideflowPredictions:
-    """What a model said of its validation slides.
+    """A model's predictions of its validation slides.
 
     Raises:
         DataError: the table is damaged, has a slide twice, or not a column for each class.

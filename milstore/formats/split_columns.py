@@ -75,7 +75,7 @@ def numbers_of_column(table: TextTable, column: str, texts: Sequence[tuple[str, 
 
 
 def _check_whole(table: TextTable, column: str, text: str, line: int) -> None:
-    """DataError if a text is a number, but none that a split can have."""
+    """Raises DataError if a text is a number that a split cannot have."""
     try:
         value = float(text)
     except ValueError:
@@ -95,5 +95,5 @@ def _same_number(text: str) -> str:
 
 
 def origins(numbers: dict[str, int]) -> dict[int, str]:
-    """What each number is called in the file, where that is not the number itself."""
+    """The name of each number in the file, where it is not the number itself."""
     return {number: text for text, number in numbers.items() if _same_number(text) != str(number)}

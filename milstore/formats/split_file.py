@@ -1,4 +1,4 @@
-"""What files say of which case is in which subset, whatever their form."""
+"""Reads splits from files of any known format."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -32,7 +32,7 @@ class TestFolds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SplitFiles:
-    """What the files say."""
+    """The splits in the files."""
 
     splits: dict[int, Split] = field(default_factory=dict)
     """Subset of each case, by the number of the split; empty where the files hold test folds."""
@@ -148,13 +148,13 @@ def subset_of(text: str) -> str | None:
 
 
 def alone() -> UsageError:
-    """That a table of all splits is one file."""
+    """The error that a table of all splits must be a single file."""
     return UsageError(
         "several files must all be of one split each (.npz, or CSV with case_id and subset): of all splits, give one CSV table alone"
     )
 
 
 def put_case(split: Split, case_id: str, subset: str, where: str, what: str = "case") -> None:
-    """Note the subset of a case, or of a slide. DataError if it has another one."""
+    """Set the subset of a case or slide. Raises DataError if it has another one."""
     if split.setdefault(case_id, subset) != subset:
         raise DataError(f"{where} has {what} {clip(case_id)} in {split[case_id]} and in {subset}: keep one")

@@ -1,4 +1,4 @@
-"""Which number each split has: the one in its name, never another."""
+"""Numbers of splits: always those in their names."""
 
 import re
 from collections.abc import Sequence

@@ -30,7 +30,7 @@ class StampSlice(SlideH5):
             return "feats" in file
 
     def layout(self, path: Path) -> Layout:
-        """What a file says that it holds.
+        """The declared contents of a file.
 
         Raises:
             DataError: it is damaged, has no features of tiles, or does not say in what unit its coordinates are.
@@ -71,14 +71,14 @@ def _plain(value: Any) -> Any:
 
 
 def _number(path: Path, name: str, value: Any) -> float:
-    """A size above 0. DataError if an attribute is none."""
+    """A size above 0. Raises DataError if the attribute is not one."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6:
         return float(value)
     raise DataError(f"{path} has {name} {clip(str(value), 30)!r}, which is no size of a tile: make it anew")
 
 
 def _check_kind(path: Path, said: dict[str, Any]) -> None:
-    """DataError if the features are of whole slides or patients."""
+    """Raises DataError if the features are of whole slides or patients."""
     kind = said.get("feat_type", "tile")
     if kind != "tile":
         raise DataError(

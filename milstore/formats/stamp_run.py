@@ -1,4 +1,4 @@
-"""Cross-validations as STAMP leaves them: a folder a split, in it a table of what was said of the test's patients.
+"""Reads STAMP's cross-validations: a folder per split with a table of predictions of its test patients.
 
 There is no attention in them: STAMP writes it as pictures alone.
 """
@@ -37,7 +37,7 @@ class StampFolder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StampPatient:
-    """What the model said of a patient."""
+    """The model's prediction of a patient."""
 
     patient: str
     line: int
@@ -87,7 +87,9 @@ def read_stamp_folder(folder: Path) -> StampFolder:
 
 
 def read_patient_predictions(path: Path) -> StampPredictions:
-    """The predictions of a split: a patient, its class, `pred`, and `<label>_<class>` of each class. Rows may be in any order.
+    """The predictions of a split: a patient, its class, `pred`, and `<label>_<class>` of each class.
+
+    Rows may be in any order.
 
     Raises:
         DataError: it is no such table, says of a patient what cannot be, or has a patient twice.
@@ -141,7 +143,7 @@ def _probability(where: str, name: str, text: str) -> float:
 
 
 def _check_chosen(where: str, said: dict[str, float], table: TextTable, row: int) -> None:
-    """DataError if the class that is called the prediction is not the most probable one."""
+    """Raises DataError if the predicted class is not the most probable one."""
     chosen = table.column("pred")[row]
     if chosen not in said or said[chosen] < max(said.values()):
         highest = max(said, key=lambda name: said[name])

@@ -1,4 +1,4 @@
-"""Checkpoints of the study's trainers, in all forms: their weights under our names, and their history.
+"""Reads checkpoints of the study's trainers, in all forms: weights under milstore's names, and history.
 
 It imports torch: only who reads such a file does. Files are read by `torch.load(weights_only=True)`: what holds code is
 refused. Their part `stain_attention` is over the slices of a stain, and `case_attention` over the stains of a case.
@@ -141,7 +141,7 @@ def _plain(path: Path, name: str, weights: Mapping[str, Tensor], dimensions: int
 
 
 def _check_shapes(path: Path, found: Mapping[str, Tensor], *, gated: bool) -> None:
-    """DataError if the layers do not fit each other."""
+    """Raises DataError if the layers do not fit each other."""
     hidden = len(found["project.linear.weight"])
     width = found["patch_pool.score.weigh.weight"].shape[1]
     wanted: dict[str, tuple[int, ...]] = {

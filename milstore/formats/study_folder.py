@@ -162,7 +162,7 @@ def _checkpoints(folder: Path) -> dict[int, Path]:
 
 
 def _text(path: Path) -> str:
-    """What a small text says; nothing where there is none."""
+    """The contents of a small text file; empty if there is none."""
     if not path.is_file():
         return ""
     if file_size(path, "a summary") > _TEXT:

@@ -34,7 +34,7 @@ _LOADED = re.compile(r"Checkpoint loaded(?:: (?P<path>.+?) \(epoch=| from epoch 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogEpoch:
-    """What the log says of one epoch; None for what it does not say. Losses are rounded to four decimals there."""
+    """The log's values of one epoch; None for those that are missing. Losses are rounded to four decimals there."""
 
     learning_rate: float | None = None
     train_loss: float | None = None
@@ -48,7 +48,7 @@ class LogEpoch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StudyLog:
-    """What a log says."""
+    """The contents of a log."""
 
     path: Path
     job_id: str | None = None
@@ -95,7 +95,7 @@ def _began(path: Path) -> str | None:
 
 
 def read_log(path: Path) -> StudyLog:
-    """What a log says.
+    """The contents of a log.
 
     Raises:
         DataError: it cannot be read, or is no log of these trainers.

@@ -31,7 +31,7 @@ def opened_whole(path: Path) -> Iterator[Any]:
 
 
 class SlideH5:
-    """What the formats share whose files hold the features of a slide as one data set."""
+    """Common to formats whose files hold the features of a slide as one data set."""
 
     endings: tuple[str, ...] = ("h5", "hdf5")
     features = "features"
@@ -45,7 +45,7 @@ class SlideH5:
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a file says of its features, none of them read."""
+    """The declared layout of a file's features; none are read."""
 
     rows: int
     width: int
@@ -58,7 +58,7 @@ class Declared:
 
 
 def found_in(file: Any) -> str:
-    """What an open file holds, as text: features (5, 8), coords (5, 2)."""
+    """The data sets of an open file, as text: features (5, 8), coords (5, 2)."""
     names = list(file)
     # What a link leads to may be gone.
     found = [(name, getattr(file.get(name), "shape", None)) for name in names[:_SHOWN]]
@@ -86,7 +86,7 @@ def declared_features(file: Any, name: str, path: Path) -> Declared:
 
 
 def read_features(file: Any, name: str, path: Path) -> Vectors:
-    """The features (N, D) of an open file, of which `declared_features` thought well."""
+    """The features (N, D) of an open file that `declared_features` accepted."""
     declared = declared_features(file, name, path)
     dataset = own_dataset(file, name, path)
     values = read_whole(dataset, name, path).reshape(declared.rows, declared.width)
@@ -126,7 +126,7 @@ def read_coords(file: Any, name: str, path: Path, rows: int | None = None) -> np
 
 
 def check_places(path: Path, xy: npt.NDArray[np.number], name: str = "coords") -> None:
-    """DataError if coordinates (N, 2) hold NaN or infinity, or a place twice."""
+    """Raises DataError if coordinates (N, 2) hold NaN or infinity, or a place twice."""
     if not np.isfinite(xy).all():
         raise DataError(f"{path} has {name} that are NaN or infinity: make it anew")
     places, counts = np.unique(xy, axis=0, return_counts=True)

@@ -44,7 +44,7 @@ class TridentSlice(SlideH5):
             return "features" in file and "patch_idx" not in file and _is_marked(file)
 
     def layout(self, path: Path) -> Layout:
-        """What a file says of its patches, and its job folder of the slide.
+        """The layout of a file, with what its job folder says of the slide.
 
         Raises:
             DataError: it is damaged or of another tool, features and coords are not of one number, or it holds one vector of the
@@ -84,7 +84,7 @@ class TridentPt:
         return is_numpy(pickled(path))
 
     def layout(self, path: Path) -> Layout:
-        """What a file and that of its coordinates say. Imports torch.
+        """The layout of a file, from it and its file of coordinates. Imports torch.
 
         Raises:
             DataError: one is damaged, or they are not of one number of patches.

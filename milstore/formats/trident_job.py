@@ -1,4 +1,4 @@
-"""What a job folder of TRIDENT says of a slide's patches: attributes of coordinates, states of slides, configurations.
+"""Reads TRIDENT's job folder on a slide's patches: attributes of coordinates, states of slides, configurations.
 
     job/
       wsi_states/<slide>__<hash>.json             micrometres a pixel, magnification, size of each slide
@@ -55,7 +55,7 @@ class Geometry:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SlideState:
-    """What the tool wrote down of a slide."""
+    """What the tool recorded of a slide."""
 
     mpp: float | None = None
     """Micrometres a pixel of level 0."""

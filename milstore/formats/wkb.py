@@ -1,4 +1,4 @@
-"""Rectangles out of polygons in well-known binary (OGC Simple Features): what surrounds each, nothing of its shape."""
+"""Bounding boxes of polygons in well-known binary (OGC Simple Features)."""
 
 import struct
 from collections.abc import Sequence

@@ -1,1 +1,1 @@
-"""Getting a cohort in: labels, patches, features and splits. Each function is one command, and idempotent."""
+"""Ingesting a cohort: labels, patches, features and splits. Each function is one command, and idempotent."""

@@ -1,4 +1,4 @@
-"""What else a table of labels says of its cases: attributes that questions may go by, and which cases belong together."""
+"""Further columns of a table of labels: attributes that questions can group by, and groups of related cases."""
 
 from collections.abc import Mapping, Sequence
 
@@ -59,7 +59,7 @@ def put_case_facts(
 def _said(
     table: TextTable, case_column: str, column: str, marks: Marks, ids: CaseIds, values: CaseIds | None = None
 ) -> dict[str, str]:
-    """What a column says of each case; `values` reads what are ids too."""
+    """The value of a column for each case; `values` reads case ids too."""
     found: dict[str, str] = {}
     for text, value, line in zip(table.column(case_column), table.column(column), table.lines, strict=True):
         case_id = ids.read(text)

@@ -45,7 +45,7 @@ TOOL = "CLAM"
 
 
 def import_clam_runs(store: Store, root: Path, options: FolderOptions) -> RunReport:
-    """Take the folds of an experiment of CLAM's in. See `milstore.ingest.importers.ingest_run_folder`."""
+    """Ingest the folds of an experiment of CLAM's. See `milstore.ingest.importers.ingest_run_folder`."""
     refuse_options(options, "clam", {"classes", "heat_maps_of"})
     folder = read_clam_folder(root)
     experiment = experiment_name("clam", folder.root, options, folder.code)
@@ -90,7 +90,7 @@ def _chosen(folder: ClamFolder, options: FolderOptions) -> Mapping[int, Path]:
 def _classes(
     folds: Mapping[int, Fold], slides: Slides, cohort: Cohort, names: Sequence[str], options: FolderOptions
 ) -> list[int]:
-    """The store's label of each of CLAM's numbers: as the user says, else the same.
+    """The store's label for each of CLAM's class numbers: as the user gives it, else the same number.
 
     Raises:
         DataError: the labels of the cases say that CLAM numbered the classes otherwise, and the user does not.
@@ -192,7 +192,10 @@ def _splits(
 
 
 def _holds_out(split: Mapping[str, str], cases: set[str]) -> bool:
-    """Whether a split has cases, and some of them in test. An evaluation of all subsets has all of them."""
+    """Whether a split has these cases, some of them in test.
+
+    If all subsets were evaluated, it must have all of them.
+    """
     return cases <= split.keys() and any(split[case] == "test" for case in cases)
 
 

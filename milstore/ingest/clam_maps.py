@@ -1,4 +1,4 @@
-"""Which fold's model made each of CLAM's heat maps. A map does not say it; what its model said of the slide does."""
+"""Which fold's model made each of CLAM's heat maps: found by the model's probabilities, since a map does not say it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ SAME = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class FoldAtStore:
-    """A fold beside the store."""
+    """A fold, with its slides as the store knows them."""
 
     number: int
     fold: Fold
@@ -30,7 +30,7 @@ class FoldAtStore:
 def give_maps(
     folder: ClamFolder, read: Sequence[FoldAtStore], slides: Slides, names: Sequence[str], heat_maps_of: int | None
 ) -> list[str]:
-    """Give each heat map to the fold that it is of; those that are left out, in words.
+    """Assign each heat map to its fold. Also returns notes on those left out.
 
     Args:
         folder: what lies there.
@@ -97,7 +97,7 @@ def _by_slide(said: Mapping[str, Mapping[str, float]], slides: Slides) -> dict[s
 
 
 def _predicted(read: FoldAtStore, slide: Slide) -> tuple[float, ...] | None:
-    """What a fold said of a slide."""
+    """A fold's prediction of a slide."""
     name = next((name for name, own in read.slides.items() if own.slide_id == slide.slide_id), None)
     return None if name is None else read.fold.probability_of[name]
 

@@ -1,4 +1,4 @@
-"""Patches that were read, put into the cohort: with their slices and cases, and with what follows for features."""
+"""Adds patches to the cohort, with their slices and cases, and drops features that no longer fit."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 
 from milstore.errors import ConflictError
 from milstore.ingest.kept_regions import keep_regions
-from milstore.ingest.labels import write_cases
+from milstore.ingest.label_edit import write_cases
 from milstore.ingest.patch_reconcile import Merged, common_root, merged, rooted, sorted_side
 from milstore.ingest.place_numbers import with_numbers
 from milstore.ingest.slices import SliceBook, with_slides
@@ -31,7 +31,7 @@ REBUILT = ("slices", "patches", "patch_roots")
 def put_patches(
     store: Store, edit: CohortEdit, table: pa.Table, root: Path | None, *, replace: bool, whole: bool
 ) -> tuple[Merged, list[str]]:
-    """Put patches into an edit; what became of them, and the encoders whose features were dropped.
+    """Put patches into an edit. Returns the result, and the encoders whose features were dropped.
 
     Args:
         store: the store.
@@ -70,7 +70,7 @@ def put_patches(
 
 
 def _drop_unfitting(store: Store, edit: CohortEdit) -> list[str]:
-    """After slices and patches were made anew: take encoders out of the edit whose features may speak of others.
+    """After slices and patches were rebuilt: drop encoders whose features may refer to other patches.
 
     Raises:
         ConflictError: runs may speak of other slices or patches, or are being trained on them.
@@ -107,7 +107,7 @@ def _with_files(table: pa.Table, files: pa.ChunkedArray) -> pa.Table:
 
 
 def _drop_features(store: Store, edit: CohortEdit, result: Merged, *, replace: bool) -> list[str]:
-    """Take encoders out of the edit whose features speak of slices that moved. ConflictError unless that may be."""
+    """Drop encoders whose features refer to renumbered slices. Raises ConflictError unless that is allowed."""
     if not result.moved:
         return []
     case_id, stain, slice_name = result.moved[0]
@@ -142,7 +142,7 @@ def _drop_features(store: Store, edit: CohortEdit, result: Merged, *, replace: b
 
 
 def _encoders(edit: CohortEdit) -> list[str]:
-    """The encoders that have features; none where the table that names them is damaged, which is repaired after this."""
+    """The encoders that have features; none where their table is damaged, which is repaired later."""
     found: list[str] = [] if edit.is_unusable("encoders") else edit.table("encoders")["encoder"].to_pylist()
     return found
 

@@ -1,4 +1,4 @@
-"""Where the patches lie on their slices, from a CSV file of its own."""
+"""Coordinates of patches on their slices, from a separate CSV file."""
 
 from collections.abc import Sequence
 from pathlib import Path

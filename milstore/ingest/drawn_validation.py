@@ -1,4 +1,4 @@
-"""Splits of tools that know no validation subset: it is drawn from the cases that trained."""
+"""Splits of tools without a validation subset: it is drawn from the training cases."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ def with_drawn_validation(
     seed: int,
     val_share: float,
 ) -> Drawn:
-    """The same splits, a share of each one's train subset in validation: stratified, test cases untouched.
+    """The splits, with a share of each training subset moved to validation: stratified, test cases unchanged.
 
     Cases without a label train, and so do those of a class that has one case (or group) there: they cannot do both.
 

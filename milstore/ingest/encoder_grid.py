@@ -27,7 +27,7 @@ _MOST = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EncoderGrid:
-    """What an encoder saw of all its slides."""
+    """The grid of an encoder's patches, common to all its slides."""
 
     px: int | None = None
     """Edge of a patch at the encoder's input, in pixels; None if it is unknown, or not one."""
@@ -195,7 +195,7 @@ def _shares(edit: CohortEdit, table: pa.Table, grids: Sequence[str]) -> dict[str
 
 
 def put_encoder_facts(edit: CohortEdit, encoder: str, found: EncoderGrid, grid: str | None) -> None:
-    """Let the row of an encoder say what it saw, and what made its features; what is known already stays."""
+    """Store in the encoder's row its grid and the tool that made its features; values that are known already stay."""
     facts = {"grid": grid, "mpp": found.mpp, "patch_px": found.px, "tool": found.tool}
     rows = edit.table("encoders").to_pylist()
     for row in rows:

@@ -1,4 +1,4 @@
-"""Features: a vector a patch, from files of three kinds, packed into the store."""
+"""Ingests features: one vector per patch, from files of three kinds, packed into the store."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,8 +11,10 @@ from milstore.formats.feature_reading import FormatOf
 from milstore.formats.missing_marks import Marks
 from milstore.formats.registry import BUILT_IN, FORMATS
 from milstore.ingest import labels
-from milstore.ingest.feature_import import Job, pack_bags, pack_patch_files
+from milstore.ingest.bag_import import pack_bags
+from milstore.ingest.feature_import import Job
 from milstore.ingest.file_discovery import Found, find_files
+from milstore.ingest.patch_file_import import pack_patch_files
 from milstore.ingest.slice_import import pack_slice_files
 from milstore.ingest.unread_names import left_out
 from milstore.progress import Progress, silent
@@ -59,7 +61,7 @@ class FeaturesReport:
     """The cases that the source has vectors of, in natural order."""
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         if self.dry_run:
             told = [*self.understood, *self.skipped, *self.notes]
             return [*told, "nothing was written: the same line without --dry-run takes them in"]
@@ -112,7 +114,7 @@ def ingest_features(
     progress: Progress = silent,
     heed: Callable[[list[str]], None] = lambda _: None,
 ) -> FeaturesReport:
-    """Take feature vectors in, all of an encoder's at once.
+    """Ingest the feature vectors of one encoder, all at once.
 
     `path` is (a) a folder with one `.pt` or `.npy` vector a patch, named like the patch; (b) a folder of (or one)
     `.npz`, `.h5`, `.parquet` or `.pt` a slice with `features` (N, D), `patch_idx` (N) and perhaps `coords` (N, 2), named
@@ -237,7 +239,7 @@ def ingest_features(
 
 
 def _rebuilt(base: Cohort, creates: bool, label_column: str | None) -> frozenset[str]:
-    """Tables that these features make anew where their files are damaged.
+    """Tables that this ingest rebuilds where their files are damaged.
 
     Patches that came with images are not among them: their files would be lost.
     """
@@ -250,7 +252,7 @@ def _rebuilt(base: Cohort, creates: bool, label_column: str | None) -> frozenset
 
 @dataclass(frozen=True, slots=True)
 class _Chosen:
-    """Files of features, all of one way."""
+    """Files of features, all of one kind."""
 
     found: Found
     format_of: FormatOf

@@ -99,7 +99,7 @@ def _first_time(seen: set[tuple[int, int]], folder: str) -> bool:
 
 
 def _is_ours(found: Found, entry: os.DirEntry[str], *, follow_links: bool) -> bool:
-    """Whether an entry, if it is a link, leads to what should be read; one that leads out of the root is noted."""
+    """Whether an entry may be read; a link that leads out of the root is noted and refused."""
     if not entry.is_symlink():
         return True
     target = Path(os.path.realpath(entry.path))  # of links that point to each other, one of themselves

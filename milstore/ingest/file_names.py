@@ -147,7 +147,7 @@ def _is_text(name: str) -> bool:
 
 
 class _Reader:
-    """The names that still fit, as more and more is asked of them."""
+    """The names that still fit, as further conditions are applied."""
 
     def __init__(self, matched: pa.StructArray, paths: pa.Array, unread: list[tuple[str, str]]) -> None:
         self._matched = matched
@@ -217,7 +217,7 @@ def _leave_out_copies(reader: _Reader) -> None:
 
 
 def _check_stains(reader: _Reader, settings: Settings, identified: Mask) -> None:
-    """Refuse names that say a stain which the store does not have; those that say no patch either are left out."""
+    """Refuse names with a stain that the store does not have; those whose patch cannot be read either are left out."""
     stains = reader.group("stain")
     unknown: dict[str, str] = {}
     for text in pc.unique(stains).to_pylist():

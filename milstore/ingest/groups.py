@@ -1,4 +1,4 @@
-"""Groups of related cases, such as those of one patient: told once, and known to every later split and check."""
+"""Ingests groups of related cases, such as those of one patient. Later splits and checks use them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +34,7 @@ class GroupsReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         lines = list(self.told)
         if self.without:
             lines.append(
@@ -49,7 +49,7 @@ class GroupsReport:
 def ingest_groups(
     store: Store, file: str | Path, *, missing: Iterable[str] | None = None, replace: bool = False
 ) -> GroupsReport:
-    """Take groups of cases in; from now on no split that is drawn parts them, and every check looks for those that do.
+    """Ingest groups of cases. Splits drawn later keep them together, and checks report splits that do not.
 
     Args:
         store: the store, which must know the cases.
@@ -106,7 +106,7 @@ def _corrected(path: Path, before: Mapping[str, str], said: GroupOf, *, replace:
 
 
 def torn_splits(edit: CohortEdit, group_of: GroupOf, only: Sequence[str] | None = None) -> list[str]:
-    """The splits of the store (of all split sets, or those named) that tear a group apart, a line each."""
+    """A line for each split of the store (of all split sets, or those named) that separates a group."""
     found: dict[str, dict[int, dict[str, str]]] = {}
     for row in edit.table("splits").to_pylist():
         if only is None or row["split_set"] in only:

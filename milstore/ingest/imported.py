@@ -1,4 +1,4 @@
-"""A run that another program trained, on its way into the store: whoever read it, it is stored here."""
+"""Stores a run that another program trained; all importers use it."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ class RunReport:
     """How the folder of several runs was understood, a line each."""
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         lines = [line for each in (self, *self.others) for line in (each._line(), *each.understood)]
         return [*lines, *self.of_all, *([] if self.changed else ["nothing changed"])]
 
@@ -46,14 +46,14 @@ class RunReport:
 
 
 def told_labels(facts: Mapping[str, Any]) -> tuple[str, ...]:
-    """That a run keeps its own labels, in words, where its entries of `run.json` say so."""
+    """Notes that a run keeps its own labels, where its entries in `run.json` say so."""
     cases = facts.get(OWN_LABELS, ())
     return (f"it keeps its own labels, which the store contradicts, of {counted(len(cases), 'case')}",) if cases else ()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """All that is stored of a run."""
+    """Everything that is stored of a run."""
 
     place: Mapping[str, Any]
     """experiment, split_set, split and seed."""
@@ -95,7 +95,7 @@ def check_same_reading(store: Store, run_id: str, read: Mapping[str, Any]) -> No
 
 
 def store_imported(store: Store, cohort: Cohort, run_id: str, run: Imported) -> None:
-    """Put a run into the store, whole or not at all. Errors as for `milstore.store.write_run.write_run`."""
+    """Store a run atomically. Errors as for `milstore.store.write_run.write_run`."""
     facts = {
         **run.place,
         "kind": "imported",
@@ -115,7 +115,7 @@ def store_imported(store: Store, cohort: Cohort, run_id: str, run: Imported) -> 
 
 
 def heed_labels(path: Path, told: Told, said: pa.Table, *, keep: bool) -> tuple[Told, dict[str, Any]]:
-    """What the run is taken to have been told, and what is stored of a contradiction.
+    """The labels and subsets that the run is assumed to have been trained with, and what is stored of contradictions.
 
     Args:
         path: the file that says the labels.

@@ -1,4 +1,4 @@
-"""Which tools' runs go in as the folder that the tool wrote, and what reads each: `milstore ingest run FOLDER --from tool`.
+"""The tools whose output folders can be ingested as runs, and the importer of each: `milstore ingest run FOLDER --from tool`.
 
 A line in `BUILT_IN` is all that a new tool needs, with a function of its own that takes the same and reports the same.
 """
@@ -25,7 +25,7 @@ BUILT_IN = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FolderOptions:
-    """What a user may say of a run that a tool wrote; None where the folder itself says it."""
+    """The options for a run that a tool wrote; None where the folder itself gives the value."""
 
     experiment: str | None = None
     """Name of the runs that share its configuration."""
@@ -54,7 +54,7 @@ _OF_TOOLS = {"weights": "--weights", "log": "--log", "classes": "--classes", "he
 
 
 def refuse_options(options: FolderOptions, tool: str, used: Collection[str]) -> None:
-    """UsageError for an option that says nothing of this tool's folders."""
+    """Raises UsageError for an option that does not apply to this tool's folders."""
     lost = [flag for name, flag in _OF_TOOLS.items() if name not in used and getattr(options, name) is not None]
     if lost:
         raise UsageError(f"{lost[0]} says nothing of a folder of {tool}: leave it out with --from {tool}")
@@ -74,7 +74,7 @@ Importer = Callable[[Store, Path, FolderOptions], RunReport]
 
 
 def ingest_run_folder(store: Store, folder: Path, tool: str, options: FolderOptions | None = None) -> RunReport:
-    """Take a run in from the folder that a tool wrote.
+    """Ingest the runs in a folder that a tool wrote.
 
     Args:
         store: the store, with the cases and patches that the run is of.

@@ -1,4 +1,4 @@
-"""Regions after the patches changed: those of patches that are gone or moved go too, and what new patches lack is told."""
+"""Updates regions after patches changed: removes those of patches that are gone or moved, and reports what is missing."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -11,7 +11,7 @@ _AGAIN = "milstore ingest regions FILES takes their regions in again"
 
 
 def keep_regions(edit: CohortEdit, before: pa.Table) -> None:
-    """Fit the regions of an edit to its patches, and tell of patches of which it is not known where they lie.
+    """Fit the regions of an edit to its patches, and report patches whose regions are unknown.
 
     Args:
         edit: the edit, whose patches are those of now.

@@ -1,4 +1,4 @@
-"""What a table of labels does not say by itself: its columns and marks, told all at once, with the line to use.
+"""Finds the columns of a table of labels, or reports everything that the user must specify, with the command to use.
 
 Nothing is taken in by a guess: labels that come from the wrong column are wrong results.
 """
@@ -27,7 +27,7 @@ _MOST_CLASSES = 10
 
 @dataclass(frozen=True, slots=True)
 class _Guess:
-    """Which column it may be."""
+    """The column that it may be."""
 
     column: str | None
     """The one that it plainly is; None where that is not plain."""
@@ -37,7 +37,7 @@ class _Guess:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user said, by the option's name."""
+    """The user's options, by name."""
 
     case_column: str | None
     label_column: str | None
@@ -138,7 +138,7 @@ def _of_labels(table: TextTable, column: str | None, asked: Asked) -> _Needs:
 
 
 def _of_spellings(own: Sequence[str], needs: _Needs) -> None:
-    """What labels need that differ in nothing but capitals and blanks; of others, what comes of them."""
+    """What the user must decide about labels that differ only in case and blanks; for other labels, the resulting classes."""
     spelled: dict[str, list[str]] = {}
     for text in own:
         spelled.setdefault(plain(text), []).append(text)
@@ -188,7 +188,7 @@ def _cases_of(store: Store) -> set[str]:
 
 
 def _by_words(names: Sequence[str], words: Sequence[str]) -> str | None:
-    """The one name that is one of the words, capitals and what sets words off aside; None where two are."""
+    """The only name that is one of the words, ignoring case and separators; None if none or several are."""
     found = [name for name in names if "".join(filter(str.isalnum, name.casefold())) in words]
     return found[0] if len(found) == 1 else None
 

@@ -1,32 +1,27 @@
-"""Labels: which class each case is of."""
+"""Ingests labels: the class of each case."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-
-from milstore.errors import ConflictError, DataError, UsageError
+from milstore.errors import DataError, UsageError
 from milstore.formats.csv_table import TextTable, file_size
 from milstore.formats.interface import LabelFormat, reported
-from milstore.formats.missing_marks import Marks, lines_of, plain, refuse_alike
+from milstore.formats.missing_marks import Marks
 from milstore.formats.registry import find_format, recognised
 from milstore.ingest.case_facts import put_case_facts
 from milstore.ingest.label_columns import CASE, LABEL, Asked, columns_of_labels
+from milstore.ingest.label_edit import put_labels
+from milstore.ingest.label_map import LABEL_ADVICE, Labelled, as_classes, through_map
 from milstore.ingest.slide_cases import by_slides
 from milstore.store import Store
 from milstore.store.case_gaps import Gaps, gaps_of
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort_edit import CohortEdit, edit_cohort
-from milstore.store.content_hash import with_case_order
+from milstore.store.cohort_edit import edit_cohort
 from milstore.store.names import clip, counted, named, natural_key
-from milstore.store.run_reader import run_ids
-from milstore.store.run_writer import list_drafts
-
-LABEL_ADVICE = "if the label is unknown there, add {option}; else give the class of each label by --map"
 
 REBUILT = ("classes", "cases")
-"""Tables that labels make anew where their files are damaged."""
+"""Tables that this ingest rebuilds where their files are damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,7 +45,7 @@ class LabelsReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         counts = ", ".join(f"{count} {name}" for name, count in self.cases.items())
         counts = f" ({counts})" if counts else ""
         lines = [
@@ -78,46 +73,6 @@ def told_unknown(unknown: Sequence[str], kept: Sequence[str]) -> list[str]:
     return lines
 
 
-@dataclass(frozen=True, slots=True)
-class Labelled:
-    """What a label file says, read through the map."""
-
-    class_of: dict[str, str] = field(default_factory=dict)
-    source: dict[str, str] = field(default_factory=dict)
-    left_out: dict[str, list[str]] = field(default_factory=dict)
-    unknown: dict[str, None] = field(default_factory=dict)
-    """Cases whose label is not known, in the order of the file."""
-    notes: list[str] = field(default_factory=list)
-    """Rows that were left out, in words."""
-
-
-@dataclass(frozen=True, slots=True)
-class PutLabels:
-    """What labels changed in the store."""
-
-    corrected: tuple[str, ...]
-    """Cases whose class was changed or taken away."""
-    new: int
-    """Cases that the store did not know before."""
-    unknown: tuple[str, ...]
-    """Cases that have no label now."""
-    kept: tuple[str, ...]
-    """Cases whose label the file does not know, but the store does."""
-
-
-def parse_map(text: str) -> dict[str, str]:
-    """Read `1=benign,3=high-grade` into {"1": "benign", "3": "high-grade"}. UsageError if it is not of this form."""
-    found: dict[str, str] = {}
-    for part in text.split(","):
-        label, equals, name = (piece.strip() for piece in part.partition("="))
-        if not equals or not label or not name:
-            raise UsageError(f"--map has {clip(part)!r}: write it as 1=benign,3=high-grade")
-        if found.get(label, name) != name:
-            raise UsageError(f"--map gives label {clip(label)!r} to two classes: {clip(found[label])} and {clip(name)}")
-        found[label] = name
-    return found
-
-
 def ingest_labels(
     store: Store,
     file: str | Path,
@@ -132,7 +87,7 @@ def ingest_labels(
     replace: bool = False,
     heed: Callable[[list[str]], None] = lambda _: None,
 ) -> LabelsReport:
-    """Take the labels of a table in (`format` as it is recognised, or as named); cases that the store does not know are made.
+    """Ingest the labels of a table (`format`: recognised, or as named). Cases that the store does not know are created.
 
     Classes are numbered in the order in which they first appear in `label_map`, after those that the store has. Rows
     whose label the map lacks are left out, counted and named. Without a map each label is a class, in natural order.
@@ -188,7 +143,7 @@ def ingest_labels(
                 f"there are {named(present)}"
             )
         ids = CaseIds.of(edit)
-        labelled = _through_map(table, case_column, label_column, label_map, marks, ids)
+        labelled = through_map(table, case_column, label_column, label_map, marks, ids)
         wanted = list(dict.fromkeys(label_map.values()))
         put = put_labels(edit, labelled, wanted, str(file), replace=replace)
         put_case_facts(edit, table, case_column, attributes, group_column, marks, replace=replace)
@@ -225,177 +180,3 @@ def _read(path: Path, columns: Sequence[str], format: str | None) -> TextTable:
     if not isinstance(table, TextTable):
         raise DataError(f"{path}: format {format} gives a {type(table).__name__} for it, not a TextTable")
     return table
-
-
-def as_classes(
-    edit: CohortEdit, path: Path, column: str, labels: Iterable[tuple[str, int]], marks: Marks
-) -> dict[str, str]:
-    """The map of a file without one: each label is a class, in natural order.
-
-    Args:
-        edit: the cohort.
-        path: the file, for messages.
-        column: its column of labels.
-        labels: each label with its line.
-        marks: what is no label.
-
-    Raises:
-        DataError: two labels, or one and a class of the store, differ in nothing but capitals and blanks.
-    """
-    own = [(text, line) for text, line in labels if not marks.mean_missing(text)]
-    advice = "write each in one way, or give the class of each by --map"
-    refuse_alike(path, column, own, advice)
-    known = {plain(name): name for name in edit.table("classes")["class_name"].to_pylist()}
-    for text, line in own:
-        name = known.get(plain(text), text)
-        if name != text:
-            raise DataError(
-                f"{path} spells the store's class {clip(name)!r} as {clip(text)!r} in column {clip(column)} (line {line}): "
-                + advice
-            )
-    return {text: text for text in sorted({text for text, _ in own}, key=natural_key)}
-
-
-def put_labels(edit: CohortEdit, labelled: Labelled, wanted: list[str], source: str, *, replace: bool) -> PutLabels:
-    """Put labels into an edit.
-
-    Raises:
-        ConflictError: a case has another class in the store, or the classes are numbered otherwise there, and `replace`
-            is not given, or runs speak of them.
-    """
-    classes = _classes(edit, labelled, wanted, replace)
-    corrected = _corrected(edit, labelled, source, replace)
-    known = {row["case_id"]: row["class_name"] for row in edit.table("cases").to_pylist()}
-    kept = tuple(case for case in labelled.unknown if known.get(case) is not None and not replace)
-    unknown = tuple(case for case in labelled.unknown if case not in set(kept))
-    new = _write(edit, labelled, classes, unknown)
-    return PutLabels(tuple(corrected), new, unknown, kept)
-
-
-def _through_map(
-    table: TextTable,
-    case_column: str,
-    label_column: str,
-    label_map: Mapping[str, str],
-    marks: Marks,
-    ids: CaseIds,
-) -> Labelled:
-    found = Labelled()
-    first_line: dict[str, int] = {}
-    kept: list[tuple[str, int]] = []
-    without_case: list[int] = []
-    ids.refuse(table.path, f"column {clip(case_column)}", table.column(case_column), table.lines)
-    rows = zip(table.column(case_column), table.column(label_column), table.lines, strict=True)
-    for text, label, line in rows:
-        case_id = ids.read(text)
-        if marks.mean_missing(text):
-            without_case.append(line)
-        elif not case_id:
-            raise DataError(
-                f"{table.path}, line {line}, has no case in column {case_column}: fill it, drop the line, or leave such "
-                "lines out by --missing ''"
-            )
-        elif marks.mean_missing(label):
-            kept.append((text, line))
-            found.unknown[case_id] = None
-        elif label not in label_map:
-            found.left_out.setdefault(label, []).append(case_id)
-        else:
-            kept.append((text, line))
-            _put_label(found, table, case_id, label, label_map[label], line, first_line)
-    texts, lines = [text for text, _ in kept], [line for _, line in kept]
-    marks.refuse(table.path, case_column, texts, lines, "if these rows are to be left out, add {option}", ids)
-    torn = [case for cases in (*found.left_out.values(), found.unknown) for case in cases if case in found.class_of]
-    if torn:
-        raise DataError(
-            f"{table.path} has case {named(dict.fromkeys(torn))} with a label and with another or none: keep one"
-        )
-    if without_case:
-        found.notes.append(f"left out: {counted(len(without_case), 'row')} without a case ({lines_of(without_case)})")
-    found.notes.extend(table.repeats_told())
-    found.notes.extend(ids.told())
-    return found
-
-
-def _put_label(
-    found: Labelled, table: TextTable, case_id: str, label: str, class_name: str, line: int, first_line: dict[str, int]
-) -> None:
-    known = found.class_of.setdefault(case_id, class_name)
-    if known != class_name:
-        raise DataError(
-            f"{table.path} has case {clip(case_id)} as {clip(known)} (line {first_line[case_id]}) and as "
-            f"{clip(class_name)} (line {line}): keep one"
-        )
-    first_line.setdefault(case_id, line)
-    found.source.setdefault(case_id, label)
-
-
-def _classes(edit: CohortEdit, labelled: Labelled, wanted: list[str], replace: bool) -> list[str]:
-    """The class names in the order of their numbers.
-
-    With `replace` the order is that of the file, and where the file speaks of every labelled case, a class that it does not
-    have goes. But what runs speak of by its number keeps it.
-    """
-    known = [row["class_name"] for row in sorted(edit.table("classes").to_pylist(), key=lambda row: row["label"])]
-    common = [name for name in known if name in wanted]
-    in_order = [name for name in wanted if name in known] == common
-    appended = known + [name for name in wanted if name not in known]
-    if not replace:
-        if in_order:
-            return appended
-        raise ConflictError(
-            f"the store numbers its classes {named(known)}, and --map has them in the order {named(wanted)}: "
-            "order the map like the store, or use --replace"
-        )
-    if runs := len(run_ids(edit.base.store)) + len(list_drafts(edit.base.store)):
-        if in_order:
-            return appended
-        raise ConflictError(
-            f"the store numbers its classes {named(known)}, and {counted(runs, 'run')} speak of them by these numbers: "
-            f"order the map like the store (it has {named(wanted)}), or delete the runs"
-        )
-    told = {*labelled.class_of, *labelled.unknown}
-    if all(row["case_id"] in told for row in edit.table("cases").to_pylist() if row["class_name"] is not None):
-        return wanted
-    return appended if in_order else wanted + [name for name in known if name not in wanted]
-
-
-def _corrected(edit: CohortEdit, labelled: Labelled, source: str, replace: bool) -> list[str]:
-    before = {row["case_id"]: row["class_name"] for row in edit.table("cases").to_pylist() if row["class_name"]}
-    differing = [case for case, name in labelled.class_of.items() if before.get(case, name) != name]
-    if differing and not replace:
-        case = min(differing, key=natural_key)
-        raise ConflictError(
-            f"{len(differing)} cases have another class in the store than in {source}, such as case {clip(case)} "
-            f"({before[case]} there, {labelled.class_of[case]} here): use --replace to correct the store"
-        )
-    if replace:
-        differing += [case for case in labelled.unknown if case in before]
-    return sorted(differing, key=natural_key)
-
-
-def _write(edit: CohortEdit, labelled: Labelled, classes: list[str], unknown: Iterable[str]) -> int:
-    """Put classes and cases into the edit; how many cases are new."""
-    rows = {row["case_id"]: row for row in edit.table("cases").to_pylist()}
-    before = len(rows)
-    for case_id, class_name in labelled.class_of.items():
-        rows[case_id] = {"case_id": case_id, "class_name": class_name, "source_label": labelled.source[case_id]}
-    for case_id in unknown:
-        rows[case_id] = {"case_id": case_id, "class_name": None, "source_label": None}
-    for row in rows.values():
-        row["label"] = classes.index(row["class_name"]) if row["class_name"] is not None else None
-    edit.replace("classes", pa.table({"label": range(len(classes)), "class_name": pa.array(classes, pa.string())}))
-    write_cases(edit, rows)
-    return len(rows) - before
-
-
-def write_cases(edit: CohortEdit, rows: Mapping[str, Mapping[str, object]]) -> None:
-    """Put the cases into the edit, in natural order; a row may lack what is not known."""
-    columns = {
-        "case_id": pa.string(),
-        "label": pa.int32(),
-        "class_name": pa.string(),
-        "source_label": pa.string(),
-    }
-    table = pa.table({name: pa.array([row.get(name) for row in rows.values()], kind) for name, kind in columns.items()})
-    edit.replace("cases", with_case_order(table))

@@ -1,4 +1,4 @@
-"""What an index of a run's table counts: the slices of a case's stain, or the patches of a slice.
+"""Resolves the indices in a run's table: of slices within a case's stain, or of patches within a slice.
 
 An index may be the store's number, or a position among the names, sorted as text or naturally. That one of these fits
 says nothing: a table made after a shuffle fits as well.
@@ -117,7 +117,7 @@ class Members:
         return names
 
     def certain(self, asked: pa.Table) -> str:
-        """Why the indices of a table can be nothing but the store's numbers; empty where they can."""
+        """Why the indices of a table must be the store's numbers; empty if they need not be."""
         if (self.find(asked, NUMBER) < 0).any():
             return ""
         group = self._groups_of(asked)
@@ -132,7 +132,7 @@ class Members:
         return ""
 
     def refuse(self, path: Path, asked: pa.Table) -> UsageError:
-        """That a table does not say what its indices are, with each reading of one group."""
+        """The error that it is unclear what a table's indices mean, with each reading of one group."""
         found: dict[str, Rows | None] = {}
         for by in READINGS:
             try:

@@ -1,4 +1,4 @@
-"""Which patch of the store each row of a run's table is about.
+"""Finds the patch of the store that each row of a run's table is about.
 
 A row names its patch by its file, by its place on the slice, or by an index; what an index is, the user says.
 """
@@ -28,7 +28,7 @@ _SLICE = ["case_id", "stain", "slice_idx"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Understood:
-    """How a table's rows were put on patches."""
+    """How the rows of a table were matched to patches."""
 
     patches: str
     """number, text-position, natural-position, file or coordinates"""
@@ -47,7 +47,7 @@ class Understood:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """What the user said of a table's indices; None is nothing."""
+    """The user's statement of what a table's indices mean; None if not given."""
 
     patches_by: str | None = None
     slices_by: str | None = None

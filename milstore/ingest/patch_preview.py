@@ -42,7 +42,7 @@ class PatchesPreview:
     """What else is to be told."""
 
     def lines(self) -> list[str]:
-        """It in words."""
+        """This, as text."""
         where = f"{counted(self.cases, 'case')} in {counted(self.slices, 'slice')}"
         stains = ", ".join(f"{count} {stain}" for stain, count in self.stains.items())
         return [

@@ -1,4 +1,4 @@
-"""A folder's patches and the store's, put together: which are new, which contradict, which slices lose some."""
+"""Merges a folder's patches with the store's: which are new, which contradict, which slices lose some."""
 
 import os
 from dataclasses import dataclass
@@ -62,7 +62,7 @@ def sorted_side(book: SliceBook, slice_ids: Ids, table: pa.Table) -> Side:
 
 
 def merged(book: SliceBook, old: Side, old_slices: pa.Table, new: Side, *, replace: bool, whole: bool) -> Merged:
-    """Put a folder's patches (`new`) to the store's (`old`).
+    """Merge a folder's patches (`new`) with the store's (`old`).
 
     What the folder does not say of a known patch (coordinates, size) is kept. So are patches that the folder lacks,
     unless it is the `whole` truth.
@@ -159,7 +159,7 @@ def in_pack_order(book: SliceBook, side: Side, slices: pa.Table) -> pa.Table:
 
 
 def common_root(old: str | None, new: Path) -> Path:
-    """The folder that paths of both roots can be told from. ConflictError if they have nothing in common."""
+    """The folder that contains both roots. Raises ConflictError if there is none."""
     if old is None:
         return new
     common = Path(os.path.commonpath([old, new]))

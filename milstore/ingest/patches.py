@@ -1,4 +1,4 @@
-"""Patches: one image each, its identity in its file's name."""
+"""Ingests patches: one image file each, identified by its name."""
 
 import hashlib
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ class PatchesReport:
     notes: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         where = f"{counted(self.cases, 'case')} in {counted(self.slices, 'slice')}"
         lines = [f"{self.folder}: {counted(self.patches, 'patch', 'patches')} of {where}, {self.new} of them new"]
         lines += self.skipped_told
@@ -89,7 +89,7 @@ def ingest_patches(
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> PatchesReport:
-    """Take the patch images below a folder in; cases that the store does not know are made, without a label.
+    """Ingest the patch images below a folder. Cases that the store does not know are created, without a label.
 
     Every image's header is read for its size, unless `names_only`; a known size is not read again. The paths stored are
     relative to the folder, or to the folder above it and the one ingested before.

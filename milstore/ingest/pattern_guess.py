@@ -1,4 +1,4 @@
-"""Where no name fits the pattern: which template would read them, found by trying.
+"""Suggests a template when no file name fits the pattern, by trying candidates.
 
 Names are cut at what sets their pieces off (`_`, `-`, a blank, a folder), and each piece gets a meaning: the stain by its
 names, the patch by its number, the case by its place. What comes of it is tried on all names, and offered only if it reads

@@ -1,4 +1,4 @@
-"""Numbers for patches whose files say where they lie and not which number they have."""
+"""Numbers patches whose files give coordinates but no numbers."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Which slide's patches a file of regions is about, and where their centres lie."""
+"""Finds the slide and patches that a file of regions is about, and the patches' centres."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 
 from milstore.formats.geojson import Drawing, DrawnObject
 from milstore.pixels.slide_bounds import Begin, begin_of
-from milstore.store.patch_index import PLACE, places, starts
+from milstore.store.patch_index import PLACE, places
 from milstore.store.slice_files import FileNames, SliceKey
 from milstore.store.slides import Slide
 
@@ -126,7 +126,7 @@ def _number(row: Mapping[str, Any]) -> SliceNumber:
 def patches_of(patches: pa.Table, files: Sequence[Placed]) -> list[PlacedPatches]:
     """The patches of what each file is about."""
     known = places(patches)
-    first_G = np.append(starts(known.slices), patches.num_rows)
+    first_G = np.append(known.slices, patches.num_rows)
     keys = zip(*(patches[name].take(pa.array(known.rows(first_G[:-1]))).to_pylist() for name in PLACE[:3]), strict=True)
     number_of: dict[SliceNumber, int] = {key: number for number, key in enumerate(keys)}
     found = []

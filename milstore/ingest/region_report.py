@@ -42,7 +42,7 @@ class RegionsReport:
     notes: list[str] = field(default_factory=list)
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         several = f", {self.in_several} in several" if self.in_several else ""
         lines = [
             f"regions: {counted(self.files, 'file')} of {counted(len(self.slides), 'slide')}, "

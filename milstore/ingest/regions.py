@@ -1,4 +1,4 @@
-"""Annotated regions: which of them each patch lies in, by the patch's centre.
+"""Ingests annotated regions: a patch belongs to those that contain its centre.
 
 What is stored is the answer, not the outlines: patches that are cut later get their regions when the files are ingested
 again, and the command that brings such patches says so.
@@ -50,7 +50,7 @@ class RegionOptions:
 def ingest_regions(
     store: Store, path: str | Path, options: RegionOptions | None = None, *, replace: bool = False
 ) -> RegionsReport:
-    """Take annotated regions in: a patch gets those that its centre lies in. A second time changes nothing.
+    """Ingest annotated regions: a patch gets those that contain its centre. Repeating it changes nothing.
 
     Args:
         store: the store, which must know the slides and their patches.

@@ -1,4 +1,4 @@
-"""Rows of files that say nothing of their patches: the row is the patch's number, where nothing else can be meant."""
+"""Files whose rows do not name their patches: the row is the patch's number, where that is unambiguous."""
 
 from collections.abc import Sequence
 from typing import Protocol

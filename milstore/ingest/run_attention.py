@@ -1,4 +1,4 @@
-"""What a model that was trained elsewhere looked at: its attention, as a table of the store."""
+"""Reads the attention of a model that was trained elsewhere, as a table of the store."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a model that was trained elsewhere said: its predictions, as tables of the store, and what it left out."""
+"""Reads the predictions of a model that was trained elsewhere, as tables of the store, and its coverage."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -112,7 +112,7 @@ def _labels(path: Path, table: pa.Table, column: str, label_in_store: Sequence[i
 def _check_predicted(
     path: Path, table: pa.Table, cases: list[str], probability: Numbers, label_in_store: Sequence[int]
 ) -> None:
-    """DataError if a predicted label is not the likeliest class: then the columns are not what they are taken for."""
+    """Raises DataError if a predicted label is not the most probable class: then the columns were misread."""
     if "predicted_label" not in table.column_names:
         return
     predicted = _labels(path, table, "predicted_label", label_in_store)

@@ -1,4 +1,4 @@
-"""Runs that were trained elsewhere: their predictions and attention, as finished runs of the store."""
+"""Ingests runs that were trained elsewhere: their predictions and attention become finished runs of the store."""
 
 import json
 from collections.abc import Mapping
@@ -61,7 +61,9 @@ def ingest_run(
     top_pct: float | None = None,
     labels_of_run: bool = False,
 ) -> RunReport:
-    """Take a run in that another program trained. It is checked like one of our own, and cannot be changed afterwards.
+    """Ingest a run that another program trained.
+
+    It is checked like one of milstore's own, and cannot be changed afterwards.
 
     Args:
         store: the store, with the patches and the splits that the run was made from.
@@ -184,7 +186,7 @@ def check_words(
     of_tables: Mapping[str, object],
     of_folders: Mapping[str, object],
 ) -> None:
-    """UsageError for an option that says nothing where it stands, or one that is missing.
+    """Raises UsageError for an option that does not apply, or one that is missing.
 
     Args:
         tool: what wrote the run's folder; None where tables are given.

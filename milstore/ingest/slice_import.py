@@ -1,10 +1,7 @@
-"""Features that come in a file a slice or slide, packed."""
+"""Packs features that come in one file per slice or slide."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,14 +10,20 @@ import pyarrow as pa
 from milstore.errors import DataError
 from milstore.formats.feature_reading import (
     FormatOf,
-    SliceIndex,
     SliceTask,
     pack_slice,
-    read_index,
 )
 from milstore.formats.interface import Layout
 from milstore.formats.registry import APART
 from milstore.ingest.encoder_grid import EncoderGrid, one_grid, put_grids
+from milstore.ingest.feature_files import (
+    SliceFile,
+    check_counts,
+    check_widths,
+    files_of_slices,
+    refuse_split,
+    refuse_twice,
+)
 from milstore.ingest.feature_import import (
     Job,
     Packed,
@@ -30,7 +33,6 @@ from milstore.ingest.feature_import import (
     crew_for,
     new_pack,
     placed_in,
-    read_patch_names,
     refuse_others,
 )
 from milstore.ingest.file_discovery import Found
@@ -39,53 +41,25 @@ from milstore.ingest.row_numbers import refuse_unknown_rows
 from milstore.ingest.slide_facts import put_slide_facts
 from milstore.ingest.slide_geometry import LEVEL0, Placement, place
 from milstore.ingest.understood import Understood
-from milstore.plugins import format_name
 from milstore.store.cohort_edit import CohortEdit
-from milstore.store.names import clip, counted, named, natural_key
-from milstore.store.slides import Slide, Slides
+from milstore.store.names import clip, counted, named
 from milstore.workers import Crew
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SliceFile:
-    """A file of features, whose slice is known."""
-
-    file: str
-    """Below the root."""
-    path: Path
-    format: str
-    case_id: str
-    stain: str
-    slice_name: str
-    slide: Slide | None
-    """None where the name was read by the pattern."""
-    index: SliceIndex
-
-    @property
-    def key(self) -> tuple[str, str, str]:
-        """Case, stain and name of its slice."""
-        return self.case_id, self.stain, self.slice_name
-
-    @property
-    def called(self) -> str:
-        """The slide's id, else the file."""
-        return self.file if self.slide is None else self.slide.slide_id
 
 
 def pack_slice_files(job: Job, found: Found, format_of: FormatOf) -> Packed:
     """Pack the features of slices, one file each."""
     apart = any(name in APART for name in format_of.values())
     with crew_for(job.jobs if apart and len(found.files) > 1 else 1, format_of) as crew:
-        files, unread = _files(job, found, format_of, crew)
-        _refuse_twice(files)
-        _refuse_split(job, files)
+        files, unread = files_of_slices(job, found, format_of, crew)
+        refuse_twice(files)
+        refuse_split(job, files)
         full = [file for file in files if file.index.rows]
         if not full:
             raise DataError(
                 f"none of the {counted(len(files), 'file')} in {found.root} has a vector: make the features first"
             )
-        _check_widths(full)
-        _check_counts(job, full)
+        check_widths(full)
+        check_counts(job, full)
         places = [place(file.path, file.index, file.slide, job.slide_mpp) for file in full]
         grid = one_grid(
             {file.file: each.cut for file, each in zip(full, places, strict=True)},
@@ -145,123 +119,6 @@ def _pack_all(
         return commit(job, pack, put, placed), tuple(zeros)
 
 
-# --- which file is of which slice -------------------------------------------------------------------------------------
-
-
-def _files(job: Job, found: Found, format_of: FormatOf, crew: Crew) -> tuple[list[SliceFile], list[tuple[str, str]]]:
-    """The files with what they say of their rows; and those, with the reason, whose slice nobody knows."""
-    slides = Slides(job.plan)
-    order = sorted(range(len(found.files)), key=lambda i: natural_key(found.files[i]))
-    found = Found(found.root, [found.files[i] for i in order], [found.stems[i] for i in order])
-    by_slide = {file: slide for file in found.files if (slide := slides.of_file(file)) is not None}
-    rest = [i for i, file in enumerate(found.files) if file not in by_slide]
-    named_inside: dict[str, tuple[Slide, SliceIndex]] = {}
-    if len(slides) and rest:
-        named_inside = _named_inside(job, found, format_of, slides, [found.files[i] for i in rest])
-        by_slide |= {file: slide for file, (slide, _) in named_inside.items()}
-        rest = [i for i in rest if found.files[i] not in by_slide]
-    known: dict[str, tuple[str, str, str]] = {
-        file: (slide.case_id, slide.stain, slide.slice_name) for file, slide in by_slide.items()
-    }
-    unread: list[tuple[str, str]] = []
-    if rest or not by_slide:
-        left = Found(found.root, [found.files[i] for i in rest], [found.stems[i] for i in rest])
-        read = read_patch_names(job, left, whole_slices=True, needed=not by_slide)
-        unread = read.unread
-        names = (read.table[name].to_pylist() for name in ("case_id", "stain", "slice_name"))
-        known |= dict(zip(read.table["file"].to_pylist(), zip(*names, strict=True), strict=True))
-    files = [file for file in found.files if file in known]
-    companion = "" if job.companion is None else str(job.companion)
-    asked = [(str(found.root / file), format_name(format_of, file), job.encoder, companion) for file in files]
-    new = [task for task, file in zip(asked, files, strict=True) if file not in named_inside]
-    indices = iter(list(crew.mapped(read_index, new)))
-    return [
-        SliceFile(
-            file=file,
-            path=Path(path),
-            format=name,
-            case_id=known[file][0],
-            stain=known[file][1],
-            slice_name=known[file][2],
-            slide=by_slide.get(file),
-            index=named_inside[file][1] if file in named_inside else next(indices),
-        )
-        for file, (path, name, _, _) in zip(files, asked, strict=True)
-    ], unread
-
-
-def _named_inside(
-    job: Job, found: Found, format_of: FormatOf, slides: Slides, files: Sequence[str]
-) -> dict[str, tuple[Slide, SliceIndex]]:
-    """The slides that files name by what they hold, where their own names do not. What cannot be read is of none."""
-    result = {}
-    for file in files:
-        with suppress(DataError):
-            index = read_index((str(found.root / file), format_name(format_of, file), job.encoder))
-            slide = None if index.layout.slide is None else slides.of_file(index.layout.slide)
-            if slide is not None:
-                result[file] = (slide, index)
-    return result
-
-
-def _refuse_twice(files: Sequence[SliceFile]) -> None:
-    """DataError if two files are of one slice."""
-    first: dict[tuple[str, str, str], SliceFile] = {}
-    for file in files:
-        other = first.setdefault(file.key, file)
-        if other is not file:
-            where = f"case {clip(file.case_id)}, {file.stain}, {file.slice_name}"
-            raise DataError(
-                f"{clip(other.file, 200)} and {clip(file.file, 200)} are both of {where}: remove one, or name a folder that holds one "
-                "file of each"
-            )
-
-
-def _refuse_split(job: Job, files: Sequence[SliceFile]) -> None:
-    """DataError if a slide's patches lie in the store in several slices: which row is of which is not looked for."""
-    parts: dict[str, list[str]] = {}
-    for row in job.plan.table("slices").to_pylist():
-        if row["slide_id"] is not None:
-            parts.setdefault(row["slide_id"], []).append(row["slice_name"])
-    for file in files:
-        own = [] if file.slide is None else parts.get(file.slide.slide_id, [])
-        if own and own != [file.slice_name]:
-            raise DataError(
-                f"{clip(file.file, 200)} has the features of a whole slide, and the store has slide {clip(file.called)} in parts "
-                f"({named(own, 5)}): take it into a store in which the slide is one slice"
-            )
-
-
-def _check_widths(files: Sequence[SliceFile]) -> None:
-    other = next((file for file in files if file.index.width != files[0].index.width), None)
-    if other is not None:
-        raise DataError(
-            f"{other.path} has vectors of {other.index.width} numbers and {files[0].path} of {files[0].index.width}: "
-            "the features of one encoder are of one length"
-        )
-
-
-def _check_counts(job: Job, files: Sequence[SliceFile]) -> None:
-    """DataError if a file has more patches than its slice, and none may be made."""
-    if job.create:
-        return
-    counts = {
-        (row["case_id"], row["stain"], row["slice_name"]): row["n_patches"]
-        for row in job.plan.table("slices").to_pylist()
-    }
-    for file in files:
-        known = counts.get(file.key, 0)
-        if file.slide is None and file.index.rows > known:
-            raise DataError(
-                f"{file.path} has {file.index.rows} features and its slice {known} patches in the store: "
-                "ingest the patches first, or use --create-patches where there are no images; of slides, say first "
-                "which is of whom by milstore ingest slides"
-            )
-
-
-# --- their patches ----------------------------------------------------------------------------------------------------
-
-
 def _table(files: Sequence[SliceFile], places: Sequence[Placement]) -> pa.Table:
     """A row a patch, file by file."""
     counts = [file.index.rows for file in files]
@@ -296,7 +153,7 @@ def _table(files: Sequence[SliceFile], places: Sequence[Placement]) -> pa.Table:
 
 
 def _numbered(files: Sequence[SliceFile], table: pa.Table) -> list[SliceFile]:
-    """The files, their rows with the numbers that the table has for them."""
+    """The files, with the patch numbers of their rows taken from the table."""
     ends = np.cumsum([file.index.rows for file in files])[:-1]
     numbers = np.split(np.asarray(table["patch_idx"], np.int64), ends)
     return [
@@ -315,11 +172,8 @@ def _first_rows(rows: pa.Table) -> dict[str, int]:
     return first
 
 
-# --- what is said of it -----------------------------------------------------------------------------------------------
-
-
 def _tool(layouts: Iterable[Layout]) -> str | None:
-    """The tool that files name; None where they do not, or name several."""
+    """The tool that the files name; None if they name none, or several."""
     tools = {each.tool for each in layouts}
     return tools.pop() if len(tools) == 1 else None
 
@@ -343,7 +197,7 @@ def _understood(
 def _uncertain(
     files: Sequence[SliceFile], full: Sequence[SliceFile], places: Sequence[Placement], grid: EncoderGrid
 ) -> list[str]:
-    """What is to be told of files, once for all that say the same."""
+    """Notes on the files; the same note is given once for all of them."""
     said = list(dict.fromkeys(note for file in files for note in file.index.layout.notes))
     by_row = [file for file in full if file.index.layout.by_row]
     if by_row and not any(file.index.layout.notes for file in by_row):

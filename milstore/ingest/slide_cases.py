@@ -1,4 +1,4 @@
-"""Texts that are slides' ids, read as the cases that the slides are of: in labels, splits and what other tools wrote."""
+"""Translates slides' ids to the slides' cases, in labels, splits and files of other tools."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The columns of a table of slides: which one says what, by the names that tools and scanners give them."""
+"""Finds the columns of a table of slides by the names that tools and scanners give them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

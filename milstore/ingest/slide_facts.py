@@ -1,4 +1,4 @@
-"""What files tell of slides that the table of slides does not: their size, and the resolution that a user names."""
+"""Completes the table of slides: sizes from files, and the resolution that the user gives."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

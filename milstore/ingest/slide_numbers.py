@@ -1,4 +1,4 @@
-"""The numbers that a table says of slides: resolution, magnification and size, none of which may be nonsense."""
+"""Reads and checks the numbers in a table of slides: resolution, magnification and size."""
 
 import math
 from collections import Counter
@@ -29,7 +29,7 @@ class Numbers:
         self._odd: Counter[float] = Counter()
 
     def of_row(self, row: int) -> dict[str, Any]:
-        """What a row says. DataError if it cannot be."""
+        """The numbers of a row. Raises DataError if one is impossible."""
         found: dict[str, Any] = {}
         for name, column in self._columns.items():
             text = self._table.column(column)[row]
@@ -59,7 +59,7 @@ class Numbers:
         return number
 
     def notes(self) -> list[str]:
-        """What is improbable, in words."""
+        """Notes on improbable values."""
         usual = f"{_USUAL[0]:g} to {_USUAL[1]:g}"
         return [
             f"improbable: {number:g} micrometres a pixel at level 0 of {counted(count, 'slide')} ({usual} is usual)"

@@ -1,4 +1,4 @@
-"""What a table of slides, or the names of their files, say: read and checked, and nothing stored."""
+"""Reads and checks a table of slides, or the names of their files; stores nothing."""
 
 import json
 from collections import Counter
@@ -11,7 +11,7 @@ from milstore.errors import DataError, UsageError
 from milstore.formats.csv_table import TextTable, read_csv
 from milstore.formats.missing_marks import Marks
 from milstore.ingest.file_discovery import find_files
-from milstore.ingest.labels import LABEL_ADVICE, Labelled, as_classes
+from milstore.ingest.label_map import LABEL_ADVICE, Labelled, as_classes
 from milstore.ingest.slide_columns import CASE, LABEL, SLIDE, STAIN, SlideColumns, refuse_doubles, slide_columns
 from milstore.ingest.slide_names import IMAGES, barcode_of, ending_of, needed_barcode, slide_of_text
 from milstore.ingest.slide_numbers import Numbers
@@ -28,7 +28,7 @@ _NAMES = ((SLIDE, "slide", "filename", "FILENAME", "file"), (CASE, "case", "pati
 
 @dataclass(frozen=True, slots=True)
 class GivenSlides:
-    """What a table or a folder says."""
+    """What was read from a table or a folder."""
 
     rows: dict[str, dict[str, Any]]
     """What is said of each slide, by its id: only what is known."""
@@ -203,7 +203,9 @@ class SlideReader:
         return None
 
     def _told_strangers(self, path: Path, rows: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        """Cases that labels which went in before do not have, where such may be. DataError where they may not: an id may
+        """Cases that labels which went in before do not have, where such may be.
+
+        DataError where they may not: an id may
         be mistyped."""
         known = self._edit.table("cases").to_pylist()
         labelled = {row["case_id"] for row in known if row["label"] is not None}

@@ -1,4 +1,4 @@
-"""Runs of tools whose figures are of slides, on their way into the store: there they are of cases.
+"""Converts results per slide, as other tools write them, to results per case.
 
 A tool's module reads its files, and then calls, in this order:
 
@@ -65,7 +65,7 @@ def slides_named(path: Path, slides: Slides, names: Iterable[str]) -> dict[str, 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CaseFigures:
-    """What a model said of cases."""
+    """A model's predictions of cases."""
 
     path: Path
     """The file that says it, for messages."""
@@ -83,7 +83,7 @@ def figures_of_slides(
     probability_of: Mapping[str, Sequence[float]],
     true_label_of: Mapping[str, int],
 ) -> CaseFigures:
-    """Figures of slides as figures of their cases: the mean over the slides.
+    """Probabilities of slides as probabilities of their cases: the mean over the slides.
 
     Args:
         path: the file that says them, for messages.
@@ -124,7 +124,7 @@ def figures_of_slides(
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class SlideAttention:
-    """Where a model looked on a slide: every patch that it saw there."""
+    """A model's attention on a slide, for every patch that it saw there."""
 
     path: Path
     """The file that says it, for messages."""

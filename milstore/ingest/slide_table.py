@@ -11,7 +11,8 @@ import pyarrow as pa
 from milstore.errors import ConflictError, DataError, UsageError
 from milstore.formats.missing_marks import Marks
 from milstore.ingest.case_facts import put_case_facts
-from milstore.ingest.labels import REBUILT, put_labels, told_unknown, write_cases
+from milstore.ingest.label_edit import put_labels, write_cases
+from milstore.ingest.labels import REBUILT, told_unknown
 from milstore.ingest.slide_cases import without_patches
 from milstore.ingest.slide_columns import CASE, SLIDE, STAIN
 from milstore.ingest.slide_reading import GivenSlides, SlideReader
@@ -57,7 +58,7 @@ class SlidesReport:
     """The file of each slide of which it is said."""
 
     def lines(self) -> list[str]:
-        """The report in words."""
+        """The report, as lines of text."""
         stains = ", ".join(f"{count} {stain}" for stain, count in self.stains.items())
         new = "" if self.dry_run else f", {self.new} of them new"
         lines = [
@@ -94,7 +95,7 @@ def ingest_slides(
     replace: bool = False,
     dry_run: bool = False,
 ) -> SlidesReport:
-    """Take in which slide is of which case and stain. Afterwards a file whose stem is a slide's id is that slide's.
+    """Ingest slides with their case and stain. Afterwards a file whose stem is a slide's id belongs to that slide.
 
     Cases that the store does not know are made, while no case of it has a label. Where the table has labels, they go in as by `ingest_labels`.
 

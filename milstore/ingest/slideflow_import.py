@@ -73,7 +73,7 @@ class _Read:
 
 
 def import_slideflow_runs(store: Store, root: Path, options: FolderOptions) -> RunReport:
-    """Take slideflow's models of an outcome in. See `milstore.ingest.importers.ingest_run_folder`."""
+    """Ingest slideflow's models of an outcome. See `milstore.ingest.importers.ingest_run_folder`."""
     refuse_options(options, TOOL, ())
     folder = read_slideflow_folder(root)
     label, chosen, left_out = _one_label(folder, options)
@@ -281,7 +281,7 @@ def _attention(
 
 
 def _told_epoch(params: Mapping[str, Any]) -> list[str]:
-    """That the models' epochs were chosen by the very slides that they are judged by."""
+    """A note that the models' epochs were chosen on the same slides that they are evaluated on."""
     settings = params.get("params")
     monitor = settings.get("save_monitor") if isinstance(settings, dict) else None
     if not isinstance(monitor, str) or not monitor.startswith("valid"):

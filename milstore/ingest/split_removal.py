@@ -1,4 +1,4 @@
-"""Deleting split sets: what goes, and which runs stand on it."""
+"""Deletes split sets, and says which runs use them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from milstore.store.split_numbers import choose_split_sets, split_numbers
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RemovableSplits:
-    """A split set that is there to be deleted."""
+    """A split set that can be deleted."""
 
     split_set: str
     splits: tuple[int, ...]
@@ -28,7 +28,7 @@ class RemovableSplits:
     """Ids of the unfinished runs of it."""
 
     def line(self) -> str:
-        """It in words."""
+        """This, as text."""
         runs = [counted(len(self.finished), "finished run")] * bool(self.finished)
         runs += [counted(len(self.unfinished), "unfinished run")] * bool(self.unfinished)
         of = f", of which there {'is' if len(self.finished + self.unfinished) == 1 else 'are'} {' and '.join(runs)}"

@@ -3,13 +3,9 @@
 import dataclasses
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
-from milstore.errors import ConflictError, DataError, UsageError
+from milstore.errors import DataError, UsageError
 from milstore.formats.group_file import read_groups
 from milstore.formats.missing_marks import Marks
 from milstore.formats.split_file import Split, SplitFiles, TestFolds, read_split_files
@@ -17,73 +13,21 @@ from milstore.ingest.drawn_validation import with_drawn_validation
 from milstore.ingest.groups import torn_splits
 from milstore.ingest.slide_cases import are_slides
 from milstore.ingest.slide_splits import splits_of_cases
+from milstore.ingest.split_edit import put_splits
+from milstore.ingest.split_report import SplitsReport, summaries
 from milstore.ingest.split_sampling import draw_folds, draw_validation, pool_of, seed_of
-from milstore.schema.columns import SUBSETS
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
 from milstore.store.case_ids import CaseIds
 from milstore.store.cohort import Cohort
 from milstore.store.cohort_edit import CohortEdit, edit_cohort
-from milstore.store.names import check_name, clip, counted, named, natural_key
+from milstore.store.names import check_name, counted, named, natural_key
 from milstore.store.slides import Slides
 
 VAL_SHARE = 0.2
 """Share of what is not in test that validates, where it is drawn."""
 REBUILT = ("split_sets", "splits")
-"""Tables that splits make anew where their files are damaged."""
-_SHOWN = 30
-"""Splits that a report describes one by one."""
-
-
-@dataclass(frozen=True, slots=True)
-class SplitSummary:
-    """What became of one split."""
-
-    split_set: str
-    split: int
-    origin: str
-    """The file or text that it stands for; empty where that is the number itself."""
-    counts: dict[str, int]
-    """Cases by subset."""
-
-    def line(self) -> str:
-        """It in words."""
-        origin = f" ({clip(self.origin)})" if self.origin else ""
-        counts = ", ".join(f"{self.counts[subset]} {subset}" for subset in SUBSETS)
-        return f"{self.split_set}, split {self.split}{origin}: {counts}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SplitsReport:
-    """What `ingest_splits` or `make_splits` did."""
-
-    changed: bool
-    split_sets: dict[str, int]
-    """Number of splits of each split set."""
-    cases: int
-    source: str
-    left_out: tuple[str, ...] = ()
-    """Cases without a label, which cannot be drawn."""
-    splits: tuple[SplitSummary, ...] = ()
-    """What each split is."""
-    numbered: str = ""
-    """Where the numbers of the splits come from, in words."""
-    notes: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """The report in words."""
-        lines = [
-            f"split set {name}: {counted(count, 'split')} of {counted(self.cases, 'case')} ({clip(self.source, 120)})"
-            for name, count in self.split_sets.items()
-        ]
-        if self.numbered:
-            lines.append(self.numbered)
-        lines += [each.line() for each in self.splits[:_SHOWN]]
-        if len(self.splits) > _SHOWN:
-            lines.append(f"and {len(self.splits) - _SHOWN} more splits: milstore splits show")
-        if self.left_out:
-            lines.append(f"left out: {counted(len(self.left_out), 'case')} without a label ({named(self.left_out)})")
-        return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
+"""Tables that this ingest rebuilds where their files are damaged."""
 
 
 def ingest_splits(
@@ -97,7 +41,7 @@ def ingest_splits(
     format: str | None = None,
     replace: bool = False,
 ) -> SplitsReport:
-    """Take splits in: .npz files with train_cases, val_cases and test_cases, or one CSV table.
+    """Ingest splits: .npz files with train_cases, val_cases and test_cases, or one CSV table.
 
     Each split keeps its number: that in the file's name, or in the column split or fold. Where there is none, they are
     counted from 1. A table of test folds (repeat, fold, bag_id) becomes a split set `<split_set>-r<repeat>` for each
@@ -146,7 +90,7 @@ def ingest_splits(
             source += f"; validation {val_share:g} of train, drawn by seed {seed}"
         if found.folds:
             source += f"; validation {val_share:g} of the rest, drawn by seed {seed}"
-        _put(edit, sets, source, replace=replace)
+        put_splits(edit, sets, source, replace=replace)
         torn = [f"{line}: cases that belong together leak" for line in torn_splits(edit, groups, list(sets))]
     return SplitsReport(
         changed=edit.changed,
@@ -154,7 +98,7 @@ def ingest_splits(
         cases=len({case for splits in sets.values() for split in splits.values() for case in split}),
         source=source,
         left_out=tuple(sorted(unlabelled, key=natural_key)),
-        splits=_summaries(sets, found.origins),
+        splits=summaries(sets, found.origins),
         numbered=found.numbered,
         notes=(*found.left_out, *drawn, *torn, *edit.notes),
     )
@@ -182,7 +126,7 @@ def make_splits(
             together in a subset. It must name every case with a label. The store's own groups if left out.
         ungrouped: draw as if the store had no groups.
         split_set: its name; `cv<folds>-seed<seed>` if left out.
-        val_share: share of what is not in test that validates.
+        val_share: share of the cases outside test that validates.
         missing: marks of missing values in the group file: a case without a group stands for itself.
         replace: take these splits in the place of others of the same name.
 
@@ -213,34 +157,25 @@ def make_splits(
         name = check_name(split_set if split_set is not None else f"cv{folds}-seed{seed}{grouped}", "split set")
         pool = pool_of(known, group_of)
         splits = dict(enumerate(draw_folds(pool, folds, seed=seed, val_share=val_share), start=1))
-        _put(edit, {name: splits}, source, replace=replace)
+        put_splits(edit, {name: splits}, source, replace=replace)
     return SplitsReport(
         changed=edit.changed,
         split_sets={name: folds},
         cases=len(known),
         source=source,
         left_out=tuple(sorted(set(labels) - set(known), key=natural_key)),
-        splits=_summaries({name: splits}, {}),
+        splits=summaries({name: splits}, {}),
         notes=(*told, *edit.notes),
     )
 
 
 def _told_groups(cases: Collection[str], group_of: Mapping[str, str]) -> list[str]:
-    """How far the store's groups cover some cases, in words; nothing where there are none."""
+    """A line on how many of these cases have a group in the store; nothing if the store has no groups."""
     inside = {group_of[case] for case in cases if case in group_of}
     if not group_of:
         return []
     count = sum(case in group_of for case in cases)
     return [f"groups of the store: {count} of {counted(len(cases), 'case')} in {counted(len(inside), 'group')}"]
-
-
-def _summaries(sets: Mapping[str, Mapping[int, Split]], origins: Mapping[int, str]) -> tuple[SplitSummary, ...]:
-    found = []
-    for name, splits in sets.items():
-        for number, split in splits.items():
-            counts = {subset: sum(own == subset for own in split.values()) for subset in SUBSETS}
-            found.append(SplitSummary(name, number, origins.get(number, ""), counts))
-    return tuple(found)
 
 
 def name_of_splits(paths: Sequence[Path]) -> str:
@@ -291,69 +226,3 @@ def _with_validation(
         drawn = draw_validation(pool_of(rest, groups), seed=seed_of(seed, folds.repeat, number), val_share=val_share)
         splits[number] = drawn | dict.fromkeys(test - unlabelled, "test")
     return splits, unlabelled
-
-
-def _put(edit: CohortEdit, sets: Mapping[str, Mapping[int, Split]], source: str, *, replace: bool) -> None:
-    known = edit.table("split_sets")
-    splits = edit.table("splits")
-    rows = []
-    for name, own in sets.items():
-        table = _table(name, own)
-        before = splits.filter(pc.equal(splits["split_set"], name))
-        if before.num_rows and not _same(before, table) and not replace:
-            other = (
-                f"the same splits under other numbers ({_numbers(before)})"
-                if _renumbered(before, table)
-                else "other splits"
-            )
-            raise ConflictError(f"the store has a split set {name} with {other}: use another name, or --replace")
-        if before.num_rows and _same(before, table) and not edit.is_lost("split_sets"):
-            continue
-        splits = pa.concat_tables([splits.filter(pc.not_equal(splits["split_set"], name)), table])
-        known = known.filter(pc.not_equal(known["split_set"], name))
-        rows.append({"split_set": name, "n_splits": len(own), "source": source})
-    if rows:
-        edit.replace("split_sets", pa.concat_tables([known, pa.Table.from_pylist(rows, known.schema)]))
-        edit.replace("splits", splits)
-
-
-def store_splits(store: Store, name: str, splits: Mapping[int, Split], source: str) -> None:
-    """Take splits of known cases in as a split set that is not there yet.
-
-    Raises:
-        ConflictError: a split set of this name has other splits.
-    """
-    with edit_cohort(store) as edit:
-        _put(edit, {name: splits}, source, replace=False)
-
-
-def _table(name: str, splits: Mapping[int, Split]) -> pa.Table:
-    from milstore.schema.arrow import arrow_schema
-
-    rows = [
-        {"split_set": name, "split": number, "case_id": case, "subset": subset}
-        for number, split in splits.items()
-        for case, subset in split.items()
-    ]
-    return pa.Table.from_pylist(rows, arrow_schema("splits"))
-
-
-def _numbers(table: pa.Table) -> str:
-    return named(sorted(set(table["split"].to_pylist())))
-
-
-def _renumbered(one: pa.Table, other: pa.Table) -> bool:
-    """Whether two tables have the same splits in the same order, but other numbers."""
-    return _by_order(one) == _by_order(other)
-
-
-def _by_order(table: pa.Table) -> list[dict[str, str]]:
-    splits: dict[int, dict[str, str]] = {}
-    for row in table.to_pylist():
-        splits.setdefault(row["split"], {})[row["case_id"]] = row["subset"]
-    return [splits[number] for number in sorted(splits)]
-
-
-def _same(one: pa.Table, other: pa.Table) -> bool:
-    keys = [("split", "ascending"), ("case_id", "ascending"), ("subset", "ascending")]
-    return bool(one.sort_by(keys).to_pylist() == other.sort_by(keys).to_pylist())

@@ -34,7 +34,7 @@ TOOL = "STAMP"
 
 
 def import_stamp_runs(store: Store, root: Path, options: FolderOptions) -> RunReport:
-    """Take a cross-validation of STAMP's in. See `milstore.ingest.importers.ingest_run_folder`."""
+    """Ingest a cross-validation of STAMP's. See `milstore.ingest.importers.ingest_run_folder`."""
     refuse_options(options, "stamp", ())
     folder = read_stamp_folder(root)
     migrate(store)
@@ -73,7 +73,7 @@ def import_stamp_runs(store: Store, root: Path, options: FolderOptions) -> RunRe
 
 
 def _figures(cohort: Cohort, said: StampPredictions) -> CaseFigures:
-    """What was said of patients, as the store calls them and numbers their classes."""
+    """Predictions of patients, with the store's case ids and class numbers."""
     label_of = labels_of_classes(cohort, said.classes, said.path)
     cases = _cases(cohort, said)
     probability_of, true_label_of = {}, {}

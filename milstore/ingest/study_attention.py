@@ -61,7 +61,7 @@ class Looked:
 
 @dataclass(frozen=True, kw_only=True)
 class Said:
-    """What a run says of its cases, and where it looked."""
+    """A run's predictions and attention."""
 
     predictions: pa.Table
     probabilities: pa.Table
@@ -73,7 +73,7 @@ class Said:
 
 @dataclass(frozen=True, kw_only=True)
 class StudyRunAt:
-    """A run's folder, beside the store that it goes into."""
+    """A run's folder, and the store that it goes into."""
 
     store: Store
     cohort: Cohort

@@ -1,4 +1,7 @@
-"""How far the tables of a run of the study's trainers are from what weights give: a check on both, and no failure."""
+"""Compares the tables of a run of the study's trainers with what its weights give.
+
+Differences are reported, not refused.
+"""
 
 from collections.abc import Sequence
 

@@ -58,7 +58,7 @@ _OF_ONE_RUN = {
 
 
 def import_study_run(store: Store, root: Path, options: FolderOptions) -> RunReport:
-    """Take a run of the study's trainers in. See `milstore.ingest.importers.ingest_run_folder`."""
+    """Ingest a run of the study's trainers. See `milstore.ingest.importers.ingest_run_folder`."""
     refuse_options(options, "study", {"weights", "log"})
     for name, what in ((options.experiment, "experiment"), (options.encoder, "encoder")):
         if name is not None:

@@ -1,4 +1,4 @@
-"""Weights of the study's trainers, evaluated on the store's features: what they say of each case, and where they look.
+"""Evaluates weights of the study's trainers on the store's features: predictions and attention of each case.
 
 torch and the models are imported where they are used: most imports of runs need neither.
 

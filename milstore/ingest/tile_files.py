@@ -1,4 +1,4 @@
-"""What is kept of a slide that was cut: its patches' places, so that it is not cut again, and its pictures.
+"""Files kept of a tiled slide: its patches' coordinates, so that it is not cut again, and its pictures.
 
 They lie below `tiles/` in the store, a folder a slide; all can be made anew, so nothing breaks where they are removed.
 """

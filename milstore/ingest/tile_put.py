@@ -1,6 +1,6 @@
-"""Patches of slides that were cut, put into an edit of the cohort."""
+"""Puts the patches of tiled slides into an edit of the cohort."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from milstore.store import Store
 from milstore.store.cohort_edit import CohortEdit
 from milstore.store.grids import Grid
 from milstore.store.names import clip, named
+from milstore.store.patch_index import PLACE
 from milstore.store.slides import Slide, Slides
 
 Row = dict[str, Any]
@@ -26,12 +27,12 @@ _COLUMNS = pa.schema(
         ("unit", pa.string()), ("grid", pa.string()),
     ]
 )  # fmt: skip
-_PLACE = ("slice_name", "x", "y", "width", "height")
+_WHERE = ("slice_name", "x", "y", "width", "height")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Put:
-    """What became of the patches."""
+    """The result of `put_cuts`."""
 
     patches: int
     new: int
@@ -83,8 +84,9 @@ def put_cuts(
         rows += own
     _put_grid(edit, grid)
     gone = {(row["case_id"], row["stain"], row["slice_idx"], row["patch_idx"]) for row in mine_before}
-    others = _others(edit, gone) if replace else []
-    table = pa.Table.from_pylist(others + rows, _COLUMNS)
+    table = pa.Table.from_pylist(rows, _COLUMNS)
+    if replace:
+        table = pa.concat_tables([_others(edit, gone), table])
     result, dropped = put_patches(store, edit, table, None, replace=replace, whole=replace)
     if images is not None and folder_of is not None:
         names = {key: folder_of[slide_id] for key, slide_id in slices.items()}
@@ -119,7 +121,7 @@ def _rows(slide: Slide, cut: Cut, grid: str, *, by_tissue: bool) -> list[Row]:
 
 
 def _known(edit: CohortEdit, slides: Mapping[str, Slide]) -> dict[str, list[Row]]:
-    """The store's patches of each slide, with slice_name."""
+    """The store's patches of each slide, with slice_name, in their order. Only these become rows of Python's."""
     of_name = {(s.case_id, s.stain, s.slice_name): slide_id for slide_id, s in slides.items()}
     owner: dict[tuple[str, str, int], tuple[str, str]] = {}
     for row in edit.table("slices").to_pylist():
@@ -129,11 +131,18 @@ def _known(edit: CohortEdit, slides: Mapping[str, Slide]) -> dict[str, list[Row]
     found: dict[str, list[Row]] = {slide_id: [] for slide_id in slides}
     if not owner:
         return found
-    for row in edit.table("patches").to_pylist():
-        place = owner.get((row["case_id"], row["stain"], row["slice_idx"]))
-        if place is not None:
-            found[place[0]].append({**row, "slice_name": place[1]})
+    patches = edit.table("patches")
+    mine = patches.join(_keys(patches, owner), list(PLACE[:3]), join_type="left semi")
+    for row in mine.sort_by([(name, "ascending") for name in PLACE]).to_pylist():
+        slide_id, slice_name = owner[row["case_id"], row["stain"], row["slice_idx"]]
+        found[slide_id].append({**row, "slice_name": slice_name})
     return found
+
+
+def _keys(patches: pa.Table, keys: Collection[tuple[Any, ...]]) -> pa.Table:
+    """The first columns of PLACE, of these keys, to be joined with `patches`."""
+    columns = zip(PLACE, zip(*keys, strict=True), strict=False)
+    return pa.table({name: pa.array(values, patches.schema.field(name).type) for name, values in columns})
 
 
 def _refuse_other_slices(
@@ -159,20 +168,19 @@ def _refuse_other_slices(
 
 
 def _place(row: Row) -> tuple[Any, ...]:
-    return tuple(row[name] for name in _PLACE)
+    return tuple(row[name] for name in _WHERE)
 
 
-def _others(edit: CohortEdit, gone: set[tuple[Any, ...]]) -> list[Row]:
-    """Every patch of the store but those that go, as rows to put."""
-    name_of = {
-        (row["case_id"], row["stain"], row["slice_idx"]): row["slice_name"] for row in edit.table("slices").to_pylist()
-    }
-    return [
-        # What is known of them stays: their files are told from a root.
-        {**row, "slice_name": name_of[row["case_id"], row["stain"], row["slice_idx"]], "file": None}
-        for row in edit.table("patches").to_pylist()
-        if (row["case_id"], row["stain"], row["slice_idx"], row["patch_idx"]) not in gone
-    ]
+def _others(edit: CohortEdit, gone: set[tuple[Any, ...]]) -> pa.Table:
+    """Every patch of the store but those that go, to be put."""
+    patches = edit.table("patches")
+    if gone:
+        patches = patches.join(_keys(patches, gone), list(PLACE), join_type="left anti")
+    names = edit.table("slices").select([*PLACE[:3], "slice_name"])
+    # What is known of them stays: their files are told from a root.
+    stay = patches.drop_columns(["file"]).join(names, list(PLACE[:3]), join_type="inner")
+    stay = stay.append_column("file", pa.nulls(stay.num_rows, pa.string()))
+    return stay.sort_by([(name, "ascending") for name in PLACE]).select(_COLUMNS.names).cast(_COLUMNS)
 
 
 def _put_grid(edit: CohortEdit, grid: Grid) -> None:

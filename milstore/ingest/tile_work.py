@@ -38,7 +38,7 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
-    """What became of a slide."""
+    """The outcome for one slide."""
 
     slide_id: str
     cut: Cut | None = None

@@ -1,21 +1,18 @@
-"""Slides cut into patches, and these put into the store: their places, and no images unless these are asked for."""
+"""Cuts slides into patches and stores their coordinates; images are written only on request."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
-from milstore.errors import DataError, StoreError, UsageError
-from milstore.ingest.slide_names import IMAGES, ending_of, slide_of_text
-from milstore.ingest.tile_files import Cut, last_overview, made_folder
+from milstore.errors import DataError, UsageError
+from milstore.ingest.slides_asked import slides_asked
+from milstore.ingest.tile_files import Cut, made_folder
 from milstore.ingest.tile_put import put_cuts
+from milstore.ingest.tile_report import INK, SHOWN, TilesReport, write_sheet
 from milstore.ingest.tile_work import Outcome, Task, cut_slide
-from milstore.pixels.patch_source import slide_path
 from milstore.pixels.slide_cache import folder_of
-from milstore.pixels.slide_pictures import OnSheet, contact_sheet
 from milstore.pixels.tiling import TileSettings
 from milstore.progress import Progress, silent
 from milstore.schema.arrow import arrow_schema
@@ -23,79 +20,17 @@ from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.cohort_stains import follow_settings
-from milstore.store.io import write_text
-from milstore.store.names import clip, counted, named, natural_key, nearest
+from milstore.store.names import clip, counted, named
 from milstore.store.paths import real_path
 from milstore.store.slides import Slides
 from milstore.workers import mapped
 
 SLIDE, TISSUE = "slide", "tissue"
 """What is a slice: the whole slide, or each piece of its tissue."""
-_SHOWN = 5
 _DIFFER = 0.02
 """Resolutions that differ by more than this share contradict each other."""
 _COARSER = 1.1
 """What a slide may be coarser than its patches."""
-_INK = 0.01
-"""Square millimetres of ink that are worth a word."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TilesReport:
-    """What `tile_slides` did."""
-
-    changed: bool
-    grid: str
-    slides: int
-    """Slides that were cut, now or before."""
-    cut: int
-    """Those that were cut now."""
-    patches: int
-    new: int
-    slices: int
-    tissue: float
-    """Square millimetres of tissue."""
-    failed: Mapping[str, str]
-    """What is wrong with each slide that was not cut."""
-    empty: tuple[str, ...]
-    """Slides without a patch."""
-    kept: int
-    """Patches of these slides and this grid that the store had, and that these settings do not give."""
-    removed: int
-    pictures: Path
-    sheet: Path
-    images: Path | None
-    notes: tuple[str, ...] = ()
-
-    def lines(self) -> list[str]:
-        """The report in words."""
-        lines = [
-            f"{counted(self.slides, 'slide')}: {counted(self.patches, 'patch', 'patches')} ({self.grid}) on "
-            f"{self.tissue:.4g} mm² of tissue in {counted(self.slices, 'slice')}, {self.new} of them new"
-        ]
-        if self.cut < self.slides:
-            lines.append(f"cut before with the same settings: {counted(self.slides - self.cut, 'slide')}")
-        if self.empty:
-            lines.append(
-                f"no patch on {counted(len(self.empty), 'slide')} ({named(self.empty, _SHOWN)}): no tissue was found there"
-            )
-        if self.kept:
-            lines.append(
-                f"kept: {counted(self.kept, 'patch', 'patches')} of these slides that these settings do not give (--replace "
-                "removes them)"
-            )
-        if self.removed:
-            lines.append(
-                f"removed: {counted(self.removed, 'patch', 'patches')} of these slides that these settings do not give"
-            )
-        lines += self.notes
-        lines += [f"left out: {clip(slide)}: {problem}" for slide, problem in list(self.failed.items())[:20]]
-        if len(self.failed) > 20:
-            lines.append(f"left out: {len(self.failed) - 20} more slides")
-        if self.images is not None:
-            lines.append(f"images: {self.images}")
-        lines.append(f"to check by eye: {self.sheet}")
-        return [*lines, *([] if self.changed else ["nothing changed"])]
 
 
 def tile_slides(
@@ -112,7 +47,7 @@ def tile_slides(
     jobs: int | None = None,
     progress: Progress = silent,
 ) -> TilesReport:
-    """Cut slides into patches on their tissue, and store these by their places.
+    """Cut the tissue of slides into patches, and store the patches' coordinates.
 
     A slide that was cut before with the same settings is not cut again, and neither is one that was cut before this was
     killed. Resolution and size of each slide go into the table of slides where that does not say them.
@@ -148,7 +83,7 @@ def tile_slides(
     plan = CohortEdit(read_cohort(store))
     follow_settings(plan)  # what the commit would refuse is told before hours of work
     known = Slides(plan)
-    found, failed = _asked(store, known, slides)
+    found, failed = slides_asked(store, known, slides)
     images = None if write is None else real_path(write)
     shown = store.root / "tiles" if pictures is None else real_path(pictures)
     tasks = []
@@ -180,7 +115,7 @@ def tile_slides(
     for row in edit.table("slices").to_pylist():
         counts[row["slide_id"] or ""] += row["n_patches"]
     drawn = {each.slide_id: each.picture for each in good}
-    sheet = _write_sheet(store, shown, cuts, drawn, failed, counts)
+    sheet = write_sheet(store, shown, cuts, drawn, failed, counts)
     return TilesReport(
         changed=edit.changed,
         grid=settings.grid.name,
@@ -218,69 +153,15 @@ def _none_was_cut(outcomes: Sequence[Outcome], failed: Mapping[str, str]) -> Exc
     if len(failed) == 1:
         return DataError(first)
     error = DataError(f"none of {len(failed)} slides can be cut: {first}")
-    for slide_id, problem in list(failed.items())[1:_SHOWN]:
+    for slide_id, problem in list(failed.items())[1:SHOWN]:
         error.add_note(f"{clip(slide_id)}: {problem}")
     return error
-
-
-def _asked(store: Store, known: Slides, slides: Sequence[str | Path]) -> tuple[dict[str, Path], dict[str, str]]:
-    """The file of each slide that is asked for, and what is wrong with others.
-
-    Raises:
-        UsageError: there are none.
-    """
-    if not len(known):
-        raise UsageError("the store knows no slides: say first which is of whom, by milstore ingest slides slides.csv")
-    paths = {slide_id: slide_path(store.root, slide) for slide_id, slide in known.items()}
-    failed: dict[str, str] = {}
-    if not slides:
-        found = {slide_id: path for slide_id, path in paths.items() if path is not None}
-        if not found:
-            raise UsageError("the store knows no slide's file: name the files, such as milstore tile slides/*.svs")
-        return found, dict.fromkeys(paths.keys() - found.keys(), "its path is not known: name its file")
-    found = {}
-    for asked in slides:
-        for text, path in _files(str(asked)):
-            slide = known.of_file(text) or known.of_file(slide_of_text(text))
-            if slide is None:
-                failed[text] = (
-                    f"{clip(text, 300)} is no slide of the store: add it to the slides table ({_near(text, known)})"
-                )
-                continue
-            given = path or paths[slide.slide_id]
-            if given is None:
-                failed[slide.slide_id] = "its path is not known: name its file"
-            elif found.setdefault(slide.slide_id, given) != given:
-                raise UsageError(
-                    f"{clip(str(found[slide.slide_id]), 200)} and {clip(str(given), 200)} are both slide "
-                    f"{clip(slide.slide_id)}: name one of them"
-                )
-    if not found:
-        raise DataError(next(iter(failed.values())) if failed else f"there is no slide in {named(slides)}")
-    return found, failed
-
-
-def _near(text: str, known: Slides) -> str:
-    return nearest(slide_of_text(text), known)
-
-
-def _files(asked: str) -> list[tuple[str, Path | None]]:
-    """What is asked for by one text: its slide's name, and the file if it is one; every slide's file of a folder."""
-    path = Path(asked)
-    if path.is_dir():
-        files = sorted(
-            (file for file in path.iterdir() if ending_of(file.name) in IMAGES), key=lambda file: natural_key(file.name)
-        )
-        return [(file.name, real_path(file)) for file in files if file.is_file()]
-    if path.is_file() or "/" in asked or ending_of(asked) in IMAGES:
-        return [(path.name, real_path(path))]
-    return [(asked, None)]
 
 
 def _put_facts(
     edit: CohortEdit, cuts: Mapping[str, Cut], paths: Mapping[str, Path], settings: TileSettings
 ) -> list[str]:
-    """Put what the files say into the table of slides where it says nothing; what contradicts, and what is odd, in words."""
+    """Complete the table of slides from their files. Returns notes on contradictions and odd values."""
     notes: list[str] = []
     rows = edit.table("slides").to_pylist()
     contradict: dict[str, str] = {}
@@ -308,53 +189,15 @@ def _put_facts(
             "table's"
         )
     if moved:
-        notes.append(f"the table names other files of {named(moved, _SHOWN)}, and charts read those")
+        notes.append(f"the table names other files of {named(moved, SHOWN)}, and charts read those")
     coarse = [slide_id for slide_id, cut in cuts.items() if cut.facts["mpp"] > settings.mpp * _COARSER]
     if coarse:
         notes.append(
             f"scanned coarser than {settings.mpp:g} µm a pixel, so that patches are enlarged: {counted(len(coarse), 'slide')} "
-            f"({named(coarse, _SHOWN)})"
+            f"({named(coarse, SHOWN)})"
         )
-    inked = [slide_id for slide_id, cut in cuts.items() if cut.facts["ink"] >= _INK]
+    inked = [slide_id for slide_id, cut in cuts.items() if cut.facts["ink"] >= INK]
     if inked:
         kept = "kept" if settings.tissue.keep_ink else "left out"
-        notes.append(f"ink of pens {kept}: {counted(len(inked), 'slide')} ({named(inked, _SHOWN)})")
+        notes.append(f"ink of pens {kept}: {counted(len(inked), 'slide')} ({named(inked, SHOWN)})")
     return notes
-
-
-def _write_sheet(
-    store: Store,
-    folder: Path,
-    cuts: Mapping[str, Cut],
-    drawn: Mapping[str, Path | None],
-    failed: Mapping[str, str],
-    counts: Mapping[str, int],
-) -> Path:
-    """The contact sheet of every slide of the store that was cut, by case and slide."""
-    known = Slides(read_cohort(store))
-
-    def order(slide_id: str) -> Any:
-        return natural_key(known[slide_id].case_id), natural_key(slide_id)
-
-    on_sheet = []
-    for slide_id in sorted(known, key=order):
-        picture = drawn.get(slide_id) or last_overview(folder / folder_of(store, slide_id).name)
-        if slide_id in failed or picture is None:
-            continue
-        words = [f"case {known[slide_id].case_id}, {known[slide_id].stain}"]
-        words.append(counted(counts.get(slide_id, 0), "patch", "patches"))
-        if slide_id in cuts:
-            facts = cuts[slide_id].facts
-            words[1] += f", {facts['tissue']:.3g} mm² of tissue"
-            words[1] += f", {facts['ink']:.2g} mm² of ink" if facts["ink"] >= _INK else ""
-        on_sheet.append(OnSheet(slide_id=slide_id, picture=picture.read_bytes(), words=words))
-    on_sheet += [OnSheet(slide_id=slide_id, picture=None, words=[problem]) for slide_id, problem in failed.items()]
-    sheet = folder / "contact-sheet.html"
-    try:
-        write_text(
-            sheet,
-            contact_sheet(on_sheet, "Slides and their patches", "Green: tissue. Red: ink of pens. Blue: patches."),
-        )
-    except OSError as error:
-        raise StoreError(f"{sheet} cannot be written ({error.strerror or error})") from error
-    return sheet

@@ -1,4 +1,4 @@
-"""Classes that a tool calls by their names, as the store numbers them."""
+"""Maps the class names that a tool uses to the store's labels."""
 
 from collections.abc import Sequence
 from pathlib import Path

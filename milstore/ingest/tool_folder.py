@@ -1,4 +1,4 @@
-"""What the importers of tools' folders share: the experiment's name, the splits without validation, a second run refused."""
+"""Shared by the importers of tools' folders: the experiment's name, configuration, features and splits."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -10,7 +10,8 @@ from milstore.errors import DataError, UsageError
 from milstore.formats.split_file import Split
 from milstore.ingest.drawn_validation import with_drawn_validation
 from milstore.ingest.importers import FolderOptions
-from milstore.ingest.splits import VAL_SHARE, labels_of_cohort, store_splits
+from milstore.ingest.split_edit import store_splits
+from milstore.ingest.splits import VAL_SHARE, labels_of_cohort
 from milstore.ingest.tool_splits import FoundSplits, OwnSplits, find_splits
 from milstore.store import Store
 from milstore.store.case_groups import stored_groups
@@ -46,7 +47,10 @@ T = TypeVar("T")
 
 
 def chosen_split(of_number: Mapping[int, T], options: FolderOptions, folder: Path) -> dict[int, T]:
-    """What a folder has of each split, or of the one that the user names by --split. UsageError if that is not there."""
+    """What a folder has of each split, or of the one that the user names by --split.
+
+    UsageError if that is not there.
+    """
     if options.split is None:
         return dict(of_number)
     if options.split not in of_number:

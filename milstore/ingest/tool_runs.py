@@ -1,4 +1,4 @@
-"""Runs that lie in a tool's folder, one a split: checked together, then written.
+"""Stores the runs of a tool's folder, one per split: all are checked, then all are written.
 
 What is in common to the tools whose figures are of slides is in `milstore.ingest.slide_runs`; which split set they were
 made on, in `milstore.ingest.tool_splits`.
@@ -43,7 +43,7 @@ from milstore.store.write_run import Told, told_by_store
 
 @dataclass(frozen=True, kw_only=True)
 class ToolRun:
-    """One run of a tool: what its model of one split said, and where it looked."""
+    """One run of a tool: the predictions and attention of its model of one split."""
 
     split: int
     """Number of the split, as the tool's files have it."""
@@ -235,7 +235,7 @@ def _kind(attention: pa.Table, cases: Sequence[str]) -> str:
 
 
 def _how(figures: CaseFigures, *, has_attention: bool) -> str:
-    """How figures of slides became those of cases, in words; empty where the tool's own are of cases."""
+    """A note on how results per slide became results per case; empty if the tool's own are per case."""
     if not figures.slides_of:
         return ""
     shared = ", and slides share its attention in proportion to their patches" if has_attention else ""
@@ -243,7 +243,7 @@ def _how(figures: CaseFigures, *, has_attention: bool) -> str:
 
 
 def lines_of_gaps(without: Sequence[str], n_cases: int, why: str) -> list[str]:
-    """That some of a run's cases have no attention, in words; nothing where all have it."""
+    """A note that some of a run's cases have no attention; empty if all have it."""
     if not without:
         return []
     of = counted(n_cases, "case")

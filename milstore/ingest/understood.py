@@ -1,4 +1,4 @@
-"""What a reader of other tools' files says that it understood."""
+"""What was understood of other tools' files, for the user to check."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,7 @@ class Understood:
     uncertain: tuple[str, ...]
 
     def lines(self) -> list[str]:
-        """It in two lines: what it is, and what was not certain."""
+        """Two lines of text: what it is, and what was uncertain."""
         what = counted(self.n_slides, "slide" if self.of_slides else "slice")
         patches = counted(self.n_patches, "patch", "patches")
         line = (

@@ -1,4 +1,4 @@
-"""What coordinates count: pixels of a slice and pixels of a slide's level 0 are never put together."""
+"""Units of coordinates: pixels of a slice and pixels of a slide's level 0 are never mixed."""
 
 import numpy as np
 import pyarrow as pa

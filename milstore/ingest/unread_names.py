@@ -1,4 +1,4 @@
-"""What is said of files whose names are not read: the pattern, the name, how far it got, and a pattern that would do."""
+"""Messages on files whose names do not fit the pattern: how far they fit, and a pattern that would."""
 
 from collections.abc import Iterable, Sequence
 

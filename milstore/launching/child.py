@@ -1,4 +1,4 @@
-"""What every process has that a launcher on this machine starts: words for its log, and an end when the launcher ends."""
+"""Common to all processes that a local launcher starts: log lines, and ending when the launcher ends."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ def log(text: str) -> None:
 
 
 def watch_launcher(words: Collection[str], end: Callable[[], object]) -> None:
-    """Where the words of the command line say so: call `end`, in a thread, when the launcher has ended.
+    """If the command line asks for it: call `end`, in a thread, when the launcher has ended.
 
     Nobody else would know of this process, and of what it takes.
     """

@@ -106,7 +106,7 @@ class EncodeTask:
     part: int
 
     def __call__(self) -> str:
-        """Compute them, or go on; where nothing is missing afterwards, put the features into the store. What was done.
+        """Compute or continue them; when nothing is missing, store the features. Returns a message.
 
         Raises:
             MilstoreError: as `encode_by_folder`; the encoder's folder was changed since.
@@ -121,7 +121,7 @@ class EncodeTask:
         return store_shards(plan, time.perf_counter()).lines()[0]
 
     def checkpoint(self) -> "DelayedSubmission":
-        """What submitit submits when the time is up: the same again, which goes on where this one was."""
+        """What submitit submits at the time limit: the same task, which continues where this one stopped."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)

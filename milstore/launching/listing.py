@@ -1,4 +1,4 @@
-"""Which run is which: every run with what tells it from others, chosen and put in order."""
+"""Lists runs with what distinguishes them, filtered and sorted."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -143,7 +143,7 @@ def _sorted(rows: Sequence[Listed], sort: str | None, *, reverse: bool) -> list[
 
 
 def _key(row: Listed, sort: str) -> Any:
-    """What a run is sorted by; None where that is not known."""
+    """The sort key of a run; None where it is unknown."""
     if sort == "experiment":
         return natural_key(row.state.experiment)
     found = {

@@ -24,7 +24,7 @@ _NOT_BEGUN = "stopped before its training began: launch it again"
 
 
 def log_file(launch: Launch, split: int) -> Path:
-    """Where the process that trains a split writes what it has to say."""
+    """Path of the log of the process that trains a split."""
     return launch.folder / f"split-{split}.log"
 
 
@@ -108,7 +108,7 @@ def _kill(launch: Launch, running: "dict[int, subprocess.Popen[bytes]]") -> None
 
 
 def _stopped(launch: Launch, split: int) -> None:
-    """Write down that a process was ended by its launcher, unless it wrote down more."""
+    """Record that a process was ended by its launcher, unless it recorded a reason itself."""
     if launch.record(split).read().get("state") in (None, "running"):
         launch.record(split).update(state="interrupted", error=_NOT_BEGUN)
 

@@ -1,4 +1,4 @@
-"""What a launch will train, checked before anything is submitted: a job that fails an hour later helps nobody."""
+"""Plans a launch and checks it before anything is submitted, so that no job fails an hour later."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,10 +11,10 @@ from milstore.store.paths import Store
 from milstore.store.split_numbers import choose_split_set
 from milstore.store.write_run import class_names
 from milstore.training import TrainingConfig, resumption, setup
-from milstore.training.config import canonical_json
 from milstore.training.experiment import CHECKPOINT_MINUTES, check_numbers, tell_migration
 from milstore.training.model_choice import absolute, choose_model
 from milstore.training.progress import Watcher
+from milstore.training.stored_config import canonical_json
 
 DEVICES = ("auto", "cpu", "cuda")
 
@@ -33,7 +33,7 @@ def plan_launch(
     watcher: Watcher | None = None,
     **options: Any,
 ) -> Launch | None:
-    """Check a training as `milstore.training.train_all` would, and write it down. None if every split is finished.
+    """Check a training as `milstore.training.train_all` would, and write its plan. None if every split is finished.
 
     Args:
         store: the store.

@@ -1,4 +1,4 @@
-"""What SLURM says of jobs.
+"""Asks SLURM for the states of jobs.
 
 submitit asks sacct, which answers only where accounting is set up; squeue is there wherever jobs are submitted.
 """
@@ -36,7 +36,7 @@ def ask_queue(jobs: Iterable[str]) -> dict[str, str] | None:
 
 
 def patient(ask: Ask = ask_queue, *, seconds: float = 20.0) -> Ask:
-    """Like `ask`, but the same jobs are asked after at most once in so many seconds: a cluster has many users."""
+    """Like `ask`, but queries the same jobs at most once in so many seconds, to spare the cluster."""
     kept: tuple[float, frozenset[str], dict[str, str] | None] = (0.0, frozenset(), None)
 
     def ask_rarely(jobs: Iterable[str]) -> dict[str, str] | None:

@@ -1,4 +1,4 @@
-"""The folder of a launch: `launch.json` says what is to be trained, `split-<k>.json` what became of a split.
+"""The folder of a launch: `launch.json` says what is to be trained, `split-<k>.json` the state of a split.
 
 The folder also holds the logs and, for SLURM, submitit's files. Among these is a pickle, which a job runs: so the folder
 can be written to by its owner alone, and the place where it lies is closed to renaming by others.
@@ -31,7 +31,7 @@ def logs_folder(store: Store) -> Path:
 
 @dataclass(frozen=True, kw_only=True)
 class Process:
-    """A process that can be asked after, even when its id was given to another since."""
+    """A process that can be recognised, even if its id has been reused since."""
 
     host: str
     pid: int
@@ -39,7 +39,7 @@ class Process:
 
     @classmethod
     def this(cls) -> "Process":
-        """The process that asks."""
+        """This process."""
         return cls(host=socket.gethostname(), pid=os.getpid(), started=process_start(os.getpid()) or 0.0)
 
     def is_alive(self) -> bool | None:
@@ -53,12 +53,12 @@ class Process:
 
 @dataclass(frozen=True)
 class SplitRecord:
-    """What is written down of one split of a launch, in a file of its own: jobs write at the same time."""
+    """The record of one split of a launch, in a file of its own, since jobs write at the same time."""
 
     path: Path
 
     def read(self) -> dict[str, Any]:
-        """What is known; nothing before the split has begun, or where the file cannot be read."""
+        """The recorded facts; empty before the split has begun, or if the file cannot be read."""
         try:
             facts: dict[str, Any] = read_json(self.path)
         except (OSError, ValueError):
@@ -92,7 +92,7 @@ class Launch:
         return Process(**self.facts["submitter"])
 
     def record(self, split: int) -> SplitRecord:
-        """What is written down of a split."""
+        """The record of a split."""
         return SplitRecord(self.folder / f"split-{split}.json")
 
     def update(self, **facts: Any) -> "Launch":

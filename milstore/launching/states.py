@@ -1,4 +1,4 @@
-"""What became of every run: waiting, running, interrupted, failed or done. Reads small files, and imports little."""
+"""The state of every run: waiting, running, interrupted, failed or done. Reads small files, and imports little."""
 
 import json
 import time
@@ -12,8 +12,9 @@ from milstore.launching.queue import WAITING, Ask, ask_queue, patient
 from milstore.launching.records import Launch, Process, launches, now
 from milstore.store.lease import Lease, read_lease
 from milstore.store.paths import Store, store_option
+from milstore.store.run_draft import RunDraft, begun_by_earlier
 from milstore.store.run_reader import LEARNING, PREDICTION, RECORDED, read_run, run_ids
-from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
+from milstore.store.run_writer import list_drafts
 
 State = Literal["waiting", "running", "interrupted", "failed", "done"]
 _PACE_OF = 5
@@ -70,13 +71,13 @@ class RunState:
 
     @property
     def goes_on(self) -> bool:
-        """Whether something will become of it without anybody's doing."""
+        """Whether it will change without a user's action."""
         return self.state in ("waiting", "running")
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """A split of a launch, and what its task wrote down."""
+    """A split of a launch, and what its task recorded."""
 
     launch: Launch
     split: int
@@ -98,7 +99,7 @@ class _Entry:
 
     @property
     def process(self) -> Process | None:
-        """The process that trains it, as far as it wrote down."""
+        """The process that trains it, if it recorded one."""
         if self.known.get("state") != "running":
             return None
         return Process(**{name: self.known[name] for name in ("host", "pid", "started")})
@@ -134,7 +135,7 @@ def states(store: Store, *, ask: Ask = ask_queue) -> list[RunState]:
 
 
 def follow(store: Store, *, interval: float) -> Iterator[list[RunState]]:
-    """What is not finished, and what was finished since the start, again and again until nothing goes on by itself.
+    """Yields the unfinished runs and those finished since the start, repeatedly, until nothing changes by itself.
 
     Args:
         store: the store.
@@ -235,7 +236,7 @@ def _most_epochs(facts: dict[str, Any]) -> int:
 
 
 def _configured(facts: dict[str, Any], name: str) -> Any:
-    """What a run's configuration says of something; None where it does not."""
+    """A value of a run's configuration; None if it has none."""
     try:
         return json.loads(facts["config"])[name]
     except (KeyError, TypeError, ValueError):
@@ -268,7 +269,7 @@ def _submitted(entry: _Entry, queue: dict[str, str] | None) -> RunState:
 def _judge(
     lease: Lease | None, entry: _Entry | None, queue: dict[str, str] | None, draft: RunDraft | None
 ) -> tuple[State, str]:
-    """State and note of a run that is not finished: a living lease says most, then the queue, then what was written."""
+    """State and note of an unfinished run: from a living lease, else the queue, else the task's record."""
     if lease is not None and not lease.is_stale():
         return "running", lease.owner
     if draft is not None and draft.facts.get("kind") == RECORDED:

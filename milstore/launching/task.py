@@ -77,7 +77,7 @@ class Task:
         return run_id
 
     def checkpoint(self) -> "DelayedSubmission":
-        """What submitit submits when the scheduler has warned: the same again.
+        """What submitit submits after the scheduler's warning: the same task.
 
         The training has written its own checkpoint by then. If the warning came before the training began, there is
         none, and a limit that is too short even for that must not keep a node busy for ever.
@@ -108,7 +108,7 @@ class Task:
 
     def _train(self, store: Store, launch: Launch, record: SplitRecord) -> str:
         from milstore import training
-        from milstore.training.config import config_from_json
+        from milstore.training.stored_config import config_from_json
 
         facts, watcher, known = launch.facts, Recorder(record), record.read()
         run_id = known.get("run_id")
@@ -145,7 +145,7 @@ class Task:
         return result.run_id
 
     def _finished_since(self, store: Store, launch: Launch) -> str | None:
-        """The run of this training that is finished since it was launched, unless it is to be trained anew; None if none is.
+        """The run of this training that was finished since the launch, unless --fresh was given; None if there is none.
 
         Of a launcher that was killed, the processes may have ended what the next launch is asked for.
         """
@@ -177,7 +177,7 @@ class Recorder(Lines):
 
 
 def _queue_again() -> None:
-    """Do what submitit would have done, had the training not taken the signal to finish its case and write itself down.
+    """Requeue as submitit would have done, since the training itself handled the signal to save its state.
 
     Its handler calls `checkpoint`, asks SLURM to queue the job again and leaves by SystemExit.
     """

@@ -1,4 +1,4 @@
-"""Models: what one is, the layers that they share, a file for each, and how one is found by its name.
+"""Models: their interface, shared layers, a file for each, and the registry.
 
 Torch is imported by the first use of a name that needs it, not by importing this package.
 """

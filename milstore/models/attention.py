@@ -1,4 +1,4 @@
-"""From a model's log-weights to attention at every level, and the penalties on attention that is far from even."""
+"""Converts a model's log-weights to attention at every level, and computes the penalties on uneven attention."""
 
 from typing import Any
 
@@ -71,7 +71,7 @@ def log_levels(attention: Attention, bag: Bag) -> LevelAttention:
 
 
 def unevenness(log_weight_M: Tensor, member_KM: Tensor) -> Tensor:
-    """How far attention is from even: 1 - entropy / log(members), averaged over the groups with two members or more.
+    """Unevenness of attention: 1 - entropy / log(members), averaged over the groups with two members or more.
 
     A scalar from 0 (even) to 1 (all on one member); 0 where no group has two members. Dividing by the largest entropy
     that is possible makes small and large groups count alike.
@@ -112,7 +112,7 @@ def unevenness_penalty(
 
 
 def _within(log_weight_M: Tensor, member_KM: Tensor) -> tuple[Tensor, Tensor]:
-    """Log-weights (M,) normalised within their groups, and the logarithms (K,) of what the groups had in all.
+    """Log-weights (M,) normalised within each group, and the logarithm (K,) of each group's total.
 
     A group that has nothing spreads it evenly, and has -inf.
     """

@@ -97,7 +97,7 @@ class ClamSB(MILModel):
         return case + share * self.instance_loss(output, label) if share else case
 
     def instance_loss(self, output: CaseOutput, label: int) -> Tensor:
-        """The mean over the classes that are taught of the mean loss of their patches, a scalar."""
+        """The instance loss, a scalar: the mean over the trained classes of the mean loss of their patches."""
         hidden_NH, log_weight_BN = output.aux["hidden_NH"], output.aux["log_weight_BN"].detach()
         taught = [
             self._loss_of(self.instances[c](hidden_NH[rows]), evidence)
@@ -106,7 +106,7 @@ class ClamSB(MILModel):
         return torch.stack(taught).mean()
 
     def _pseudo_labels(self, log_weight_BN: Tensor, label: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-        """For each class that is taught: the class, its patches, and 1 where they are told to be evidence of it."""
+        """For each trained class: the class, its patches, and their pseudo-label: 1 for evidence of the class."""
         n_patches = log_weight_BN.shape[1]
         n_top = min(self.config.k_sample, -(-n_patches // 2))
         n_bottom = min(self.config.k_sample, n_patches // 2)

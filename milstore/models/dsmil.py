@@ -1,4 +1,4 @@
-"""DSMIL: the patch that a classifier finds most telling, and how much every other is like it.
+"""DSMIL: the critical patch that a classifier scores highest, and the similarity of every other patch to it.
 
 Li, Li & Eliceiri, "Dual-stream Multiple Instance Learning Network for Whole Slide Image Classification with
 Self-supervised Contrastive Learning", CVPR 2021 (arXiv:2011.08939). With h_n a patch's projected features (relu of a
@@ -35,7 +35,7 @@ from milstore.models.settings import check_settings, require
 
 
 class DSMIL(MILModel):
-    """The most telling patch of each class, and how like it all others are (Li et al. 2021)."""
+    """The critical patch of each class, and the similarity of all others to it (Li et al. 2021)."""
 
     attends: ClassVar = "patches"
 
@@ -75,7 +75,7 @@ class DSMIL(MILModel):
         self.classify_bag = nn.Linear(n_classes * hidden, n_classes)
 
     def forward(self, bag: Bag) -> CaseOutput:
-        """Logits, attention over the patches, and what the first stream says of each."""
+        """Logits, attention over the patches, and the first stream's score of each."""
         hidden_NH = self.project(bag.feature_ND)
         score_NC = self.classify_patch(hidden_NH)
         # A row is picked by a product, whose derivative sums in the same order each time.

@@ -25,7 +25,7 @@ from milstore.models.settings import check_settings
 
 
 class Hierarchical(MILModel):
-    """Attention a level: patches into slices, slices into stains, stains into the case."""
+    """Attention at three levels: patches into slices, slices into stains, stains into the case."""
 
     attends: ClassVar = "levels"
 

@@ -1,4 +1,4 @@
-"""What a model is: a bag of patches goes in, a `CaseOutput` comes out, and a loss is made of it.
+"""The interface of models: a bag of patches in, a `CaseOutput` out, and a loss computed from it.
 
 Axes, named in suffixes of all models:  N patches   G slices   S stains   D features   H hidden   A attention   C classes
                                         M members of any level, K the groups that they lie in
@@ -140,7 +140,7 @@ Attention = LevelAttention | PatchAttention
 
 @dataclass(frozen=True, slots=True)
 class CaseOutput:
-    """What a model says of one case, and how it came to that."""
+    """A model's output for one case: logits, attention and scores."""
 
     logits_C: Tensor
     """Unnormalised log-probabilities of the classes. A model for something else than classes puts here what its `loss`
@@ -154,7 +154,7 @@ class CaseOutput:
 
 
 class MILModel(nn.Module):
-    """A model of a case: subclass it, say what it attends to, and write `forward`.
+    """Base class of models: subclass it, set `attends`, and write `forward`.
 
     A subclass has a nested dataclass `Config`, frozen and keyword-only, of plain fields (int, float, bool, str or a
     Literal of texts) that all have defaults and a line of help under them, and is made by `Model(config, n_features,
@@ -169,11 +169,11 @@ class MILModel(nn.Module):
     Config: ClassVar[type[Any]]
 
     def forward(self, bag: Bag) -> CaseOutput:
-        """What the model says of the case."""
+        """The model's output for the case."""
         raise NotImplementedError
 
     def loss(self, output: CaseOutput, label: int, class_weight: Tensor) -> Tensor:
-        """What training makes smaller, a scalar: the class-weighted cross-entropy, unless a model adds to it.
+        """The training loss, a scalar: the class-weighted cross-entropy, unless a model adds to it.
 
         Args:
             output: what `forward` gave.

@@ -37,7 +37,7 @@ class Dropout(nn.Module):
 
 
 class Projector(nn.Module):
-    """relu(W x + b), then dropout: what a model makes of each patch on its own, shape (N, H)."""
+    """The projector: relu(W x + b), then dropout, for each patch on its own, shape (N, H)."""
 
     def __init__(self, n_features: int, hidden: int, dropout: float) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class AttentionScore(nn.Module):
 
 
 class Pooled(NamedTuple):
-    """What attention makes of one level."""
+    """The result of attention pooling at one level."""
 
     mean_KH: Tensor
     """Weighted mean of each group's members."""
@@ -126,7 +126,7 @@ def segment_logsumexp(score_M: Tensor, member_KM: Tensor) -> Tensor:
 
 
 class Standardiser(nn.Module):
-    """Shifts and scales each feature by fixed numbers and clips what comes of it, all kept with the weights.
+    """Shifts, scales and clips each feature by fixed numbers, which are stored with the weights.
 
     It stands before a model and belongs to none: every model may be given standardised features.
     """

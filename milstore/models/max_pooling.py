@@ -23,7 +23,7 @@ from milstore.models.settings import check_settings
 
 
 class MaxPooling(MILModel):
-    """The maximum of the patches' vectors, or of what is said of each: no attention."""
+    """The maximum of the patches' vectors, or of their logits: no attention."""
 
     attends: ClassVar = "none"
 
@@ -48,7 +48,7 @@ class MaxPooling(MILModel):
         self.classify = nn.Linear(config.hidden, n_classes)
 
     def forward(self, bag: Bag) -> CaseOutput:
-        """Logits, and what the classifier says of each patch."""
+        """Logits, and the classifier's scores of each patch."""
         hidden_NH = self.project(bag.feature_ND)
         score_NC = self.classify(hidden_NH)
         # Of several that are highest alike, each gets its part of the gradient, whatever order they stand in.

@@ -1,4 +1,4 @@
-"""Mean pooling: every patch counts alike, in what is known of it or in what is said of it.
+"""Mean pooling: the mean of the patches' vectors or of their logits.
 
 With h_n a patch's projected features (relu of a linear layer) and a linear classifier s(h) = W h + b,
 
@@ -23,7 +23,7 @@ from milstore.models.settings import check_settings
 
 
 class MeanPooling(MILModel):
-    """The mean of the patches' vectors, or of what is said of each: no attention."""
+    """The mean of the patches' vectors, or of their logits: no attention."""
 
     attends: ClassVar = "none"
 
@@ -48,7 +48,7 @@ class MeanPooling(MILModel):
         self.classify = nn.Linear(config.hidden, n_classes)
 
     def forward(self, bag: Bag) -> CaseOutput:
-        """Logits, and what the classifier says of each patch."""
+        """Logits, and the classifier's scores of each patch."""
         hidden_NH = self.project(bag.feature_ND)
         score_NC = self.classify(hidden_NH)
         if self.of == "embeddings":

@@ -1,4 +1,4 @@
-"""Two functions that compute faster what torch computes too. A reader of the models may ignore how.
+"""Two faster equivalents of torch functions. A reader of the models may ignore how they work.
 
 `linear` is `torch.nn.functional.linear`, and `dropout` is `torch.nn.functional.dropout`.
 

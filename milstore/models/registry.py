@@ -1,4 +1,4 @@
-"""How a model is found by its name: a built-in by the table below, a user's own by its file, any other by entry point.
+"""Finds a model by name: a built-in by the table below, a user's own by its file, any other by entry point.
 
 Nothing here imports torch; `load_model` imports the module of the model that is asked for, which does.
 """
@@ -40,7 +40,7 @@ ATTENDS = ("levels", "patches", "none")
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What is listed of a model."""
+    """A model's entry in the list of models."""
 
     name: str
     summary: str
@@ -104,7 +104,7 @@ def available() -> list[str]:
 
 
 def describe(name: str) -> Description:
-    """What is listed of a model. A built-in is read from its source; any other is loaded.
+    """A model's entry in the list of models. A built-in is read from its source; any other is loaded.
 
     Raises:
         UsageError: as `load_model`.

@@ -1,4 +1,4 @@
-"""A model's settings: the fields of its `Config`, as they are listed, given by `--set name=value`, and checked.
+"""A model's settings: the fields of its `Config`, listed, parsed from `--set name=value`, and checked.
 
 Nothing here imports torch, so that a list of models and a refused setting answer at once.
 """
@@ -34,7 +34,7 @@ class Setting:
 
     @property
     def kind_name(self) -> str:
-        """What to give, in words: the choices, or the kind of value."""
+        """What to give, as text: the choices, or the kind of value."""
         return " | ".join(self.choices) if self.choices else _WORDS[self.kind]
 
 

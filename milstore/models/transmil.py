@@ -81,7 +81,7 @@ class TransMIL(MILModel):
         self.classify = nn.Linear(config.hidden, n_classes)
 
     def forward(self, bag: Bag) -> CaseOutput:
-        """Logits, and what the class token takes from each patch."""
+        """Logits, and the class token's attention to each patch, as scores."""
         hidden_NH = self.project(bag.feature_ND)
         edge = math.isqrt(bag.n_patches - 1) + 1
         n_again = edge * edge - bag.n_patches

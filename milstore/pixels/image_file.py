@@ -1,4 +1,4 @@
-"""Patch images that Pillow reads: opened in one way, whoever asks, and never trusted in what they claim to be."""
+"""Opens patch images that Pillow reads, in one safe way: declared sizes are checked first."""
 
 import logging
 import os
@@ -30,7 +30,7 @@ Problem = Literal["missing", "unreadable", "not a file", "too large", "no image"
 
 
 class NoImageError(Exception):
-    """Why there is no image to be had from a file."""
+    """Why an image file cannot be read."""
 
     def __init__(self, problem: Problem, detail: str = "") -> None:
         super().__init__(problem, detail)
@@ -139,7 +139,7 @@ LARGEST_PATCH = 1 << 24
 
 
 def check_patch_size(path: Path, width: int, height: int) -> None:
-    """DataError if an image is of a size that no patch has, before its pixels are decoded."""
+    """Raises DataError if an image is of a size that no patch has, before its pixels are decoded."""
     if min(width, height) < SMALLEST_SIDE or width * height > LARGEST_PATCH:
         raise DataError(f"{clip(str(path), 300)} has {width} x {height} pixels, which is no patch: make it anew")
 

@@ -1,4 +1,4 @@
-"""What a source of patch images is: a class, made without arguments, that recognises its files and reads them.
+"""The interface of sources of patch images: a class, constructed without arguments, that recognises files and reads them.
 
 Whole slides are another: `milstore.pixels.slide.open_slide` gives a `WholeSlide`, from which patches are read by their place.
 
@@ -24,7 +24,7 @@ class PixelFormat(Protocol):
         """Endings of its files' names, lower case, without the dot: by these they are found in a folder."""
 
     def recognises(self, path: Path) -> bool:
-        """Whether a file's content is of this format. It may raise: that is a no."""
+        """Whether a file's content is of this format. An exception counts as no."""
 
     def size(self, path: Path) -> tuple[int, int]:
         """Width and height in pixels, no pixel read where the file allows that.

@@ -1,4 +1,4 @@
-"""What whole slides have in common: parts are read from the level that fits, scaled, and white where there is no slide."""
+"""Common to whole slides: regions are read from the best level, scaled, and white beyond the slide."""
 
 import itertools
 import math
@@ -52,7 +52,7 @@ class LevelSlide(ABC):
         magnification: float | None,
         vendor: str | None,
     ) -> None:
-        """Note what is known of the slide; `sizes` are the width and height of each level."""
+        """Set what is known of the slide; `sizes` are the width and height of each level."""
         self.path = path
         self.width, self.height = sizes[0]
         self.mpp = mpp

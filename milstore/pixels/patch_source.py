@@ -1,4 +1,4 @@
-"""Pixels of patches in their order, whether they lie in image files or on whole slides, read ahead by threads."""
+"""Reads the pixels of patches in order, from image files or whole slides, ahead of use by threads."""
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Pictures of patches, for charts: read below the patch folder alone, made small, and put into the chart as data.
+"""Pictures of patches for charts: read only below the patch folder, scaled down, and embedded in the chart.
 
 A picture is shown only where it is surely the patch's: a file that lies elsewhere, is missing or damaged, or whose name
 speaks of another patch gives a `Picture` without pixels that says why.

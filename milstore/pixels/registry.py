@@ -1,4 +1,4 @@
-"""Which sources of patch images there are. A line here is all that a new file in this folder needs."""
+"""The registry of sources of patch images. A line here is all that a new file in this folder needs."""
 
 from milstore.plugins import Formats, Registry
 

@@ -74,7 +74,7 @@ class OpenslideSlide(LevelSlide):
     """A slide that openslide reads."""
 
     def __init__(self, path: Path, handle: Any) -> None:
-        """Note what openslide says of it."""
+        """Read the properties from openslide."""
         said: Mapping[str, str] = handle.properties
         super().__init__(
             path,

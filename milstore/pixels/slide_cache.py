@@ -26,7 +26,7 @@ _SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.+=@-]{0,120}")
 
 
 def folder_of(store: Store, slide_id: str) -> Path:
-    """The folder of what is kept of a slide; it need not exist."""
+    """The cache folder of a slide; it need not exist."""
     name = slide_id
     if not _SAFE.fullmatch(slide_id):
         plain = re.sub(r"[^A-Za-z0-9_.-]", "_", slide_id)[:60].lstrip(".") or "slide"

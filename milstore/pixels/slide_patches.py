@@ -84,7 +84,7 @@ class SlidePatches:
     def ground(
         self, case_id: str, stain: str, slice_idx: int, box: tuple[float, float, float, float], size: tuple[int, int]
     ) -> "tuple[Image | None, str]":
-        """What lies under the patches of a slice, or why that cannot be shown.
+        """The part of the slide under the patches of a slice, or why it cannot be shown.
 
         Args:
             case_id, stain, slice_idx: the slice.

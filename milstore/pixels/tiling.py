@@ -36,7 +36,7 @@ class TileSettings:
     """What counts as tissue."""
 
     def __post_init__(self) -> None:
-        """UsageError if a setting cannot be."""
+        """Raises UsageError if a setting is out of range."""
         if not 0.01 <= self.mpp <= 100:
             raise UsageError(f"--mpp {self.mpp:g} is no resolution of a slide: give micrometres a pixel, such as 0.5")
         if not 8 <= self.patch <= 4096:
@@ -53,7 +53,7 @@ class TileSettings:
 
     @property
     def identity(self) -> str:
-        """A text that is the same for the same settings alone."""
+        """A text that identifies the settings."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 

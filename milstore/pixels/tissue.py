@@ -1,4 +1,4 @@
-"""Where a slide has tissue, told by the colour of a thumbnail: stained tissue is coloured, and glass is not.
+"""Detects tissue on a slide by the colour of a thumbnail: stained tissue is coloured, and glass is not.
 
 Saturation is that of HSV, 1 - min / max of the three channels: it needs no model of the stains, and keeps H&E as well as
 DAB with its pale counterstain. Ink of pens is told by colours that no stain has.
@@ -60,7 +60,7 @@ class TissueSettings:
     """Keep what looks like ink of a pen."""
 
     def __post_init__(self) -> None:
-        """UsageError if a setting cannot be."""
+        """Raises UsageError if a setting is out of range."""
         if not 0 < self.saturation < 1:
             raise UsageError(f"a saturation of {self.saturation:g} cannot be a threshold: give one between 0 and 1")
         if min(self.smallest, self.holes) < 0:
@@ -210,7 +210,7 @@ def _ink(hue: Channel, saturation: Channel, brightness: Channel) -> Mask:
 
 
 def _closed(mask: Mask, radius: float) -> Mask:
-    """With the gaps closed that a disc of this radius, in pixels, does not fit into; the edges of the picture stay."""
+    """The mask after morphological closing by a disc of this radius in pixels; the edges of the picture stay."""
     from skimage.morphology import isotropic_dilation, isotropic_erosion
 
     width = math.ceil(radius) + 1

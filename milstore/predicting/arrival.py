@@ -1,4 +1,4 @@
-"""New cases on their way in: those that the store has, files of features, and tables of labels, all by `milstore.ingest`.
+"""Ingests new cases for a prediction: from the store, files of features, slides and tables of labels, all by `milstore.ingest`.
 
 Whatever is given is looked at before anything of it is stored: labels, features and cases that may not be predicted.
 """
@@ -11,7 +11,9 @@ from pathlib import Path
 from milstore.errors import ConflictError, UsageError
 from milstore.ingest.features import FeaturesReport, ingest_features
 from milstore.ingest.labels import ingest_labels
-from milstore.predicting.slides import SlidesGiven, take_slides, way_of, without_features
+from milstore.predicting.slide_encoding import slide_encoding_of
+from milstore.predicting.slides import take_slides, without_features
+from milstore.predicting.slides_given import SlidesGiven
 from milstore.predicting.sources import Sources, refuse_trained_on
 from milstore.progress import Progress, silent
 from milstore.store.case_ids import asked_cases
@@ -58,7 +60,7 @@ class Given:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrival:
-    """What came of it."""
+    """The cases to predict, after their ingest."""
 
     cases: tuple[str, ...] = ()
     """The cases to be predicted, in natural order; all have features."""
@@ -66,7 +68,7 @@ class Arrival:
 
 
 class _OnlyLooked(Exception):  # noqa: N818 - a turn of the work, not a fault
-    """Labels were read and checked, and are not to be stored yet."""
+    """Raised to stop after labels were read and checked, before they are stored."""
 
 
 def take_in(
@@ -78,7 +80,7 @@ def take_in(
     also_trained_on: bool = False,
     progress: Progress = silent,
 ) -> Arrival:
-    """Take in what is new, and say which cases are to be predicted.
+    """Ingest what is new, and return the cases to predict.
 
     Args:
         store: the store.
@@ -102,7 +104,7 @@ def take_in(
     heed(asked)
     of_labels = _looked_at(store, given.labels) if given.labels is not None else []
     heed(of_labels)
-    way = None if given.slides is None else way_of(read_cohort(store), sources.encoder, given.slides)
+    encoding = None if given.slides is None else slide_encoding_of(read_cohort(store), sources.encoder, given.slides)
     if given.labels is not None and given.features is None and given.slides is None:
         _refuse_all_without(packed, of_labels, given.labels.file)
     notes: list[str] = []
@@ -112,8 +114,8 @@ def take_in(
         of_features = report.cases
         notes += _of_these(report.lines())
     of_slides: list[str] = []
-    if given.slides is not None and way is not None:
-        of_slides, said = take_slides(store, given.slides, way, heed, given.jobs, progress)
+    if given.slides is not None and encoding is not None:
+        of_slides, said = take_slides(store, given.slides, encoding, heed, given.jobs, progress)
         notes += said
     if given.labels is not None:
         notes += _take_labels(store, given.labels)
@@ -214,5 +216,5 @@ def _refuse_all_without(packed: PackedFeatures, cases: Sequence[str], file: Path
 
 
 def _of_these(lines: Iterable[str]) -> list[str]:
-    """What is to be told of an ingest here, where nothing new is no news."""
+    """The lines of an ingest's report that matter here."""
     return [line for line in lines if line != "nothing changed"]

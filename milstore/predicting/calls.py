@@ -1,4 +1,4 @@
-"""What the models make of cases, as people read it: the call, and the range between the models."""
+"""The predictions of cases for display: the predicted class, and the range between the models."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from milstore.store.write_run import Told
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """What the models make of a case."""
+    """The models' prediction of a case."""
 
     case_id: str
     pred_class: str
@@ -33,7 +33,7 @@ class Call:
     """Its class as the store has it; None without a label."""
 
     def row(self) -> tuple[Any, ...]:
-        """It as a row of a table with the columns CALL_COLUMNS."""
+        """The prediction as a row of a table with the columns CALL_COLUMNS."""
         agree = f"{self.agreeing} of {self.models}"
         return self.case_id, self.pred_class, self.probability, self.lowest, self.highest, agree, self.true_class
 
@@ -60,7 +60,7 @@ class PredictReport:
 
 
 def calls_of(store: Store, run_id: str, told: Told, cases: Sequence[str]) -> tuple[Call, ...]:
-    """What a mean says of cases, with the range of its models."""
+    """The predictions of a mean, with the range of its models."""
     runs = members(store, run_id)
     model_of = {run: str(verified_run(store, run)["source_run_id"]) for run in runs}
     each = chances_of(store, runs)

@@ -13,9 +13,9 @@ from milstore.store.io import sha256_of
 from milstore.store.paths import Store
 from milstore.store.plain import check_plain
 from milstore.store.run_reader import WEIGHTS
-from milstore.training.config import config_from_json
 from milstore.training.model_choice import ChosenModel, choose_model, model_of_run
 from milstore.training.objective import Standardised
+from milstore.training.stored_config import config_from_json
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Predicting: every model of an experiment says what it makes of new cases, and the store keeps it under a name."""
+"""Predicting: every model of an experiment predicts new cases, and the store keeps the predictions under a name."""
 
 import time
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from milstore.errors import ConflictError, UsageError
 from milstore.predicting.arrival import Arrival, Given, take_in
 from milstore.predicting.calls import PredictReport, calls_of
 from milstore.predicting.models import LoadedRun, load_run
-from milstore.predicting.sources import Sources, check_features, find_sources, in_words, known_cases, related_cases
+from milstore.predicting.sources import Sources, check_features, find_sources
 from milstore.predicting.storing import (
     attention_kind,
     cases_of,
@@ -20,6 +20,7 @@ from milstore.predicting.storing import (
     rows_of,
     store_run,
 )
+from milstore.predicting.warnings import related, strange_stains, told_cases, trained_on
 from milstore.progress import Progress, silent
 from milstore.schema.columns import NEW
 from milstore.store import predicted
@@ -51,7 +52,7 @@ from milstore.training.setup import patch_counts
 
 @dataclass(frozen=True, kw_only=True)
 class _Work:
-    """Everything that is known before the models are asked."""
+    """Everything that is known before the models run."""
 
     store: Store
     name: str
@@ -76,7 +77,7 @@ def predict(
     memory: str | None = None,
     progress: Progress = silent,
 ) -> PredictReport:
-    """Let every model of an experiment say what it makes of new cases, and store it under a name.
+    """Predict new cases by every model of an experiment, and store the predictions under a name.
 
     What was computed before under this name is not computed again: further cases and further models add to it.
 
@@ -132,7 +133,7 @@ def predict(
 
 
 def _free_name(store: Store, name: str, experiment: str) -> str:
-    """The name, if it is this experiment's or nobody's. ConflictError if it is another's."""
+    """The name, if it is free or this experiment's. Raises ConflictError if another experiment has it."""
     check_name(name, "prediction")
     known = predictions(store)
     if name in known and known[name].experiment != experiment:
@@ -175,11 +176,11 @@ def _predict(work: _Work, arrived: Arrival, notes: list[str]) -> PredictReport:
     done = cases_of(store, [run_id for own in known.of_model.values() for run_id in own])
     spoken_of = sorted({case for cases in done.values() for case in cases}, key=natural_key)
     asked = list(arrived.cases) or spoken_of
-    notes = [*notes, *work.sources.notes, *arrived.notes, *_trained_on(work.sources, asked)]
-    notes += _related(work.sources, cohort, asked)
+    notes = [*notes, *work.sources.notes, *arrived.notes, *trained_on(work.sources, asked)]
+    notes += related(work.sources, cohort, asked)
     wanted = sorted({*asked, *(case for case in spoken_of if case in packed.case_rows)}, key=natural_key)
-    told, said = _told(cohort, work.loaded[0].class_names, wanted)
-    notes += [*said, *_strange_stains(work.loaded, cohort, asked)]
+    told, said = told_cases(cohort, work.loaded[0].class_names, wanted)
+    notes += [*said, *strange_stains(work.loaded, cohort, asked)]
     computed = 0
     for number, loaded in enumerate(work.loaded):
         work.progress(f"models of {work.sources.experiment}", number, len(work.loaded))
@@ -203,46 +204,10 @@ def _predict(work: _Work, arrived: Arrival, notes: list[str]) -> PredictReport:
     )
 
 
-def _trained_on(sources: Sources, cases: Sequence[str]) -> list[str]:
-    """What is said of cases that models were trained on, which were asked for all the same."""
-    known = known_cases(sources, cases)
-    words = f"{named(in_words(sources, known))}: what these say of them is no test"
-    return [f"warning: models were trained or validated on {words}"] if known else []
-
-
-def _related(sources: Sources, cohort: Cohort, cases: Sequence[str]) -> list[str]:
-    found = related_cases(sources, cohort, cases)
-    words = [f"{case} (with case {other}, group {group})" for case, (group, other) in found.items()]
-    return [f"warning: of one group with cases that models were trained on: {named(words)}"] if words else []
-
-
-def _told(cohort: Cohort, class_names: Sequence[str], cases: Sequence[str]) -> tuple[Told, list[str]]:
-    """What runs are told of the cases, and what is said of labels that no model knows."""
-    table = cohort.table("cases")
-    label_of = dict(zip(table["case_id"].to_pylist(), table["label"].to_pylist(), strict=True))
-    foreign = [case for case in cases if (label_of[case] or 0) >= len(class_names)]
-    notes = (
-        [f"of a class that the models do not know, and so without a label here: {named(foreign)}"] if foreign else []
-    )
-    known: dict[str, int | None] = {case: None if case in foreign else label_of[case] for case in cases}
-    return Told(classes=class_names, label_of=known, subset_of=dict.fromkeys(cases, NEW)), notes
-
-
-def _strange_stains(loaded: Sequence[LoadedRun], cohort: Cohort, cases: Sequence[str]) -> list[str]:
-    """What is said of stains that the store did not have when the models were trained."""
-    known = set(loaded[0].stains)
-    if not known:
-        return []
-    wanted = set(cases)
-    rows = cohort.table("slices").select(["case_id", "stain"]).to_pylist()
-    strange = sorted({row["stain"] for row in rows if row["case_id"] in wanted} - known)
-    return [f"warning: no model was trained on the stain {named(strange)}, which these cases have"] if strange else []
-
-
 def _ask_model(
     work: _Work, cohort: Cohort, packed: PackedFeatures, loaded: LoadedRun, cases: Sequence[str], told: Told
 ) -> None:
-    """Let one model speak of cases, and store what it says."""
+    """Predict cases by one model, and store its predictions."""
     began, started = time.perf_counter(), utc_now()
     most = None if work.memory is None else parse_memory(work.memory)
     allow = loaded.chosen.config.allow_nondeterministic
@@ -293,7 +258,7 @@ def _computed_by(work: _Work, cohort: Cohort, packed: PackedFeatures, cases: Seq
 
 
 def _settle_mean(work: _Work, cohort: Cohort, cases: Sequence[str], told: Told) -> str:
-    """The run that is the mean of all models and cases as they are now: the one there is, or a further one."""
+    """The run that is the mean of all present models and cases: the existing one, or a new one."""
     store = work.store
     whole = predictions(store)[work.name]
     of_model = {each.source.run_id: whole.of_model[each.source.run_id] for each in work.loaded}
@@ -321,7 +286,7 @@ def _settle_mean(work: _Work, cohort: Cohort, cases: Sequence[str], told: Told) 
 
 
 def _same_labels(store: Store, mean: str, told: Told) -> bool:
-    """Whether a mean was told the labels that the store has now: they may have come later than the prediction."""
+    """Whether a mean has the labels that the store has now: they may have been ingested after the prediction."""
     return _labels_of(store, mean) == dict(told.label_of)
 
 

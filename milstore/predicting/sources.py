@@ -1,4 +1,4 @@
-"""The models of an experiment: its finished runs whose weights can answer for new cases, and the cases that they know."""
+"""The models of an experiment: its finished runs with weights, and the cases that each was trained on."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ TRAINED_ON = ("train", "val")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A finished run whose weights answer for new cases."""
+    """A finished run whose weights can predict new cases."""
 
     run_id: str
     facts: Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""A prediction on its way into the store: what one model says of new cases, and the mean of several models.
+"""Stores predictions of new cases: those of one model, and the mean of several.
 
 Legend: N patches, C classes, M models.
 """
@@ -22,7 +22,8 @@ from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
 from milstore.store.run_reader import NO_ATTENTION, PREDICTED, PREDICTION
 from milstore.store.run_writer import begin_run, list_drafts, mint_run_id
-from milstore.store.views import connect_bare, literal, rows_of_runs
+from milstore.store.sql_text import literal
+from milstore.store.views import connect_bare, rows_of_runs
 from milstore.store.write_run import Told, write_run
 
 _AT_ONCE = 8
@@ -75,7 +76,7 @@ def store_run(
 
 
 def remove_begun(store: Store, name: str) -> None:
-    """Remove what a prediction that was killed left behind, as the one process that makes predictions of this name."""
+    """Remove what a killed prediction left. The caller holds the lease of this prediction's name."""
     for draft in list_drafts(store):
         if draft.facts.get("kind") == PREDICTION and draft.facts.get("experiment") == name:
             draft.remove()

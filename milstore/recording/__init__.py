@@ -1,1 +1,1 @@
-"""A trainer of one's own writes runs: `milstore.open("data").record(…)`."""
+"""Recording runs of other trainers: `milstore.open("data").record(…)`."""

@@ -1,4 +1,4 @@
-"""Where a recording begins: which run it is, by what it stands for, and whether it goes on."""
+"""The beginning of a recording: a new run, or the unfinished one of the same call."""
 
 import secrets
 from collections.abc import Mapping
@@ -17,8 +17,9 @@ from milstore.store.fingerprints import features_of_split
 from milstore.store.lease import read_lease
 from milstore.store.names import check_name, clip, named
 from milstore.store.paths import Store, store_option
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import RECORDED
-from milstore.store.run_writer import RunDraft, begin_run, claim_draft, list_drafts, mint_run_id
+from milstore.store.run_writer import begin_run, claim_draft, list_drafts, mint_run_id
 from milstore.store.split_numbers import check_split, choose_split_set
 from milstore.store.training_lease import TrainingLease
 from milstore.store.write_run import told_by_store

@@ -1,4 +1,4 @@
-"""Which patches of the store somebody speaks of: by number, slice name, file or coordinates.
+"""Finds the patches of the store that a caller names: by number, slice name, file or coordinates.
 
 Legend: N patches that are spoken of, in their order.
 """
@@ -33,7 +33,7 @@ class StorePatches:
     """The patches of a store, case by case."""
 
     def __init__(self, cohort: Cohort, settings: Settings) -> None:
-        """Look at one generation of the cohort."""
+        """Use one generation of the cohort."""
         self._cohort, self._settings = cohort, settings
 
     @cached_property
@@ -188,7 +188,7 @@ class CasePatches:
         return int(self.table.num_rows)
 
     def __repr__(self) -> str:
-        """For people."""
+        """As text, for messages."""
         return f"{counted(len(self), 'patch', 'patches')} of case {self.case_id}"
 
 

@@ -1,10 +1,7 @@
-"""A run that another trainer writes, call by call: what it gives is kept at once, and committed at the end of the block."""
+"""A run that another trainer writes, call by call: each call is stored at once, and the run is committed at the end."""
 
-import shutil
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -13,29 +10,25 @@ import numpy as np
 import pyarrow as pa
 
 from milstore.errors import DataError, UsageError, in_a_line
-from milstore.ingest.run_tables import coverage_table
 from milstore.recording.attention import attention_rows
+from milstore.recording.commit import commit
 from milstore.recording.patches import CasePatches, StorePatches
 from milstore.recording.values import Floats, columns_of, floats, weights_writer
-from milstore.schema.arrow import arrow_schema, empty
 from milstore.schema.columns import SUBSETS, columns, required
 from milstore.store.attention import TOLERANCE
 from milstore.store.case_ids import CaseIds
-from milstore.store.cohort import Cohort, read_cohort
-from milstore.store.features import open_features
+from milstore.store.cohort import Cohort
 from milstore.store.given import Given, Prediction
 from milstore.store.lease import Hold
 from milstore.store.names import check_name, clip, counted, named
 from milstore.store.patch_index import PLACE
-from milstore.store.predicted import prediction_tables
-from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
-from milstore.store.run_writer import RunDraft
+from milstore.store.run_draft import RunDraft
 from milstore.store.training_lease import TrainingLease
-from milstore.store.write_run import Told, other_subset, told_by_store, unknown_case, write_run
+from milstore.store.write_run import Told, other_subset, unknown_case
 
 
 class Recording:
-    """What `record` gives: enter it by `with`, give it what the run said, and it is committed when the block ends.
+    """What `record` returns: enter it by `with`, record the run's results, and it is committed when the block ends.
 
     Each call is kept before it returns, so that a kill loses nothing; what is given again takes the place of what was
     given before. An exception in the block leaves the run unfinished, and the same `record` goes on with it.
@@ -44,7 +37,7 @@ class Recording:
     def __init__(
         self, cohort: Cohort, told: Told, lease: TrainingLease | None, claim: Callable[[], tuple[RunDraft, str]]
     ) -> None:
-        """Of what `record` found out; `claim` makes the unfinished run this process's own, while the lease is held."""
+        """`told` and `lease` come from `record`; `claim` takes the unfinished run over for this process, while the lease is held."""
         self._cohort, self._told, self._lease, self._claim = cohort, told, lease, claim
         self._patches = StorePatches(cohort, cohort.store.settings)
         self._draft: RunDraft | None = None
@@ -61,7 +54,7 @@ class Recording:
         return self._draft.run_id
 
     def __enter__(self) -> Self:
-        """Begin, or go on.
+        """Begin the run, or continue the unfinished one.
 
         Raises:
             ConflictError: another process records the run.
@@ -80,14 +73,14 @@ class Recording:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Commit the run; after an exception leave it unfinished, with what was given."""
+        """Commit the run; after an exception leave it unfinished, with what was recorded."""
         draft, _ = self._open()
         try:
             if error is None:
                 if self._lease is not None and self._lease.lost:
                     draft.check_own()
                     self._lease.check()
-                self._commit(draft)
+                self.folder = commit(draft)
             else:
                 draft.record_error(in_a_line(error))
         except Exception as failed:
@@ -98,7 +91,7 @@ class Recording:
             self._held.__exit__(kind, error, trace)
 
     def epoch(self, epoch: int, *, kept: bool = False, **values: Any) -> None:
-        """Give the row of an epoch: any columns of the table `epochs`, of which train_loss must be there.
+        """Record the row of an epoch: any columns of the table `epochs`; train_loss is required.
 
         Args:
             epoch: its number, from 1; given again, it takes the place of what was given before, and later ones stay.
@@ -135,7 +128,7 @@ class Recording:
     def prediction(
         self, case: str | int, probabilities: Any, *, subset: str | None = None, logits: bool = False
     ) -> None:
-        """Say what the run predicts of a case. Its label comes from the store; a case may have none.
+        """Record the prediction of a case. Its label comes from the store; a case may have none.
 
         Args:
             case: its id.
@@ -155,7 +148,7 @@ class Recording:
         Given(draft).put_prediction(Prediction(case_id, subset, chances.tolist()))
 
     def attention(self, case: str | int, patches: Any, weights: Any, *, logits: bool = False) -> None:
-        """Say where the run looked in a case. A case may have none.
+        """Record the attention of a case. It may be left out for a case.
 
         Args:
             case: its id.
@@ -176,7 +169,7 @@ class Recording:
         Given(draft).put_attention(of_case.case_id, rows, form)
 
     def scores(self, case: str | int, patches: Any, values: Any) -> None:
-        """Give patches of a case numbers that are not attention, such as class activations.
+        """Record numbers for a case's patches that are not attention, such as class activations.
 
         Args:
             case: its id.
@@ -207,7 +200,7 @@ class Recording:
             Given(draft).put_scores(of_case.case_id, name, table)
 
     def weights(self, state: Mapping[str, Any]) -> None:
-        """Keep the model's weights with the run, as safetensors.
+        """Store the model's weights with the run, as safetensors.
 
         Args:
             state: arrays of numpy or tensors of torch by name, such as `model.state_dict()`.
@@ -273,86 +266,3 @@ class Recording:
                 f"{float(chances.sum()):.6g}): give logits=True for raw scores"
             )
         return chances
-
-    def _commit(self, draft: RunDraft) -> None:
-        given = Given(draft)
-        said = given.predictions()
-        if not said:
-            raise DataError(
-                f"run {draft.run_id} has no prediction, and nothing was committed: give run.prediction(case, probabilities); "
-                "the same record(…) goes on"
-            )
-        looked, forms = given.attention()
-        attention = pa.concat_tables(looked) if looked else empty("attention").drop_columns(["rank", "n_patches"])
-        _refuse_unpredicted("attention", attention, said)
-        scored = given.scores()
-        scores = pa.concat_tables(scored) if scored else empty("scores")
-        _refuse_unpredicted("scores", scores, said)
-        # The labels of now: what a recording is told, it is told at its end.
-        cohort = read_cohort(draft.store)
-        told = told_by_store(cohort, draft.facts["split_set"], draft.facts["split"])
-        subsets = {each.case_id: each.subset for each in said}
-        predictions, probabilities = prediction_tables(
-            list(subsets),
-            list(subsets.values()),
-            [told.label_of.get(case_id) for case_id in subsets],
-            np.array([each.probabilities for each in said]),
-        )
-        encoder = draft.facts["encoder"]
-        has_features = encoder is not None and encoder in cohort.table("encoders")["encoder"].to_pylist()
-        encoded = open_features(draft.store, cohort, encoder).patches if has_features else None
-        epochs = draft.epochs()
-        tables = {
-            "epochs": pa.Table.from_pylist(epochs, arrow_schema("epochs")),
-            "predictions": predictions,
-            "probabilities": probabilities,
-            "attention": attention,
-            # Of a case without attention nobody knows how many patches were evaluated: it has no row.
-            "coverage": coverage_table(cohort, attention, subsets, encoded),
-            "scores": scores,
-        }
-        weights = given.weights
-        self.folder = write_run(
-            draft,
-            tables,
-            {**_run_row(draft, epochs), "attention": _kind_of(forms, n_attended=len(looked), n_predicted=len(said))},
-            told=told,
-            weights=None if weights is None else partial(shutil.copyfile, weights),
-        )
-
-
-def _refuse_unpredicted(what: str, table: pa.Table, said: list[Prediction]) -> None:
-    others = sorted(set(table["case_id"].unique().to_pylist()) - {each.case_id for each in said})
-    if others:
-        raise DataError(
-            f"there are {what} of {counted(len(others), 'case')} without a prediction ({named(others)}), and nothing was "
-            "committed: give run.prediction of them too; the same record(…) goes on"
-        )
-
-
-def _kind_of(forms: set[str], *, n_attended: int, n_predicted: int) -> str:
-    """What the run says of its attention: none, part, patches or levels."""
-    if not n_attended:
-        return NO_ATTENTION
-    if n_attended < n_predicted:
-        return PART_ATTENTION
-    return "patches" if forms == {"patches"} else "levels"
-
-
-_OF_DRAFT = ("class_names", "error", "started_at")
-"""Facts that a recording needs to go on, and that a finished run says otherwise or not at all: when the training began is
-not known."""
-
-
-def _run_row(draft: RunDraft, epochs: list[dict[str, Any]]) -> dict[str, Any]:
-    """The columns of the table `runs`, as far as they are known: what nobody said is null."""
-    spent = [row["seconds"] for row in epochs]
-    numbers = {row["epoch"] for row in epochs}
-    best = draft.facts.get("best_epoch")
-    return {
-        **{name: value for name, value in draft.facts.items() if name not in _OF_DRAFT},
-        "finished_at": datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="microseconds"),
-        "n_epochs": len(epochs) or None,
-        "best_epoch": best if best in numbers else None,
-        "seconds": sum(spent) if spent and None not in spent else None,
-    }

@@ -1,4 +1,4 @@
-"""What people hand over, whichever library made it: numbers, columns and weights, without importing that library."""
+"""Converts numbers, columns and weights of any library, without importing it."""
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +63,7 @@ def _listed(column: Any) -> list[Any]:
 
 
 def weights_writer(state: Mapping[str, Any]) -> Callable[[Path], None]:
-    """What writes a model's weights as safetensors: arrays of numpy, or tensors of torch.
+    """A function that writes a model's weights as safetensors: arrays of numpy, or tensors of torch.
 
     DataError for a value that is neither, such as a dictionary, and for what is no dictionary, such as the model itself.
     """

@@ -1,4 +1,4 @@
-"""The store: a folder of Parquet files that is the truth, and DuckDB as the lens on it."""
+"""The store: a folder of Parquet files that holds all data, queried through DuckDB views."""
 
 from typing import TYPE_CHECKING, Any
 

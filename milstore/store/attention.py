@@ -17,7 +17,7 @@ from milstore.schema.arrow import arrow_schema
 from milstore.schema.columns import NEW, SUBSETS
 from milstore.store.integrity import check_unique, fitted, key_columns
 from milstore.store.names import clip
-from milstore.store.patch_index import PLACE, Index, Places, places, places_fingerprint, starts, unknown_rows
+from milstore.store.patch_index import PLACE, Index, Places, Slices, places, places_fingerprint, unknown_rows
 from milstore.store.run_reader import NO_ATTENTION, PART_ATTENTION
 
 TOLERANCE = 1e-4
@@ -32,7 +32,7 @@ Weights = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Attention:
-    """Attention that kept every promise: its rows as they are stored, and the fingerprint of their patches."""
+    """Attention that passed every check: its rows as they are stored, and the fingerprint of their patches."""
 
     stored: pa.Table
     """As it is written: sorted by case id (bytes) and rank, its texts as dictionaries, which are written sooner."""
@@ -41,7 +41,7 @@ class Attention:
 
     @cached_property
     def table(self) -> pa.Table:
-        """As it is read again: fitted to the schema."""
+        """The rows with the columns and types of the schema, as a reader gets them."""
         return self.stored.cast(arrow_schema("attention"))
 
     def fingerprint(self) -> str:
@@ -49,23 +49,23 @@ class Attention:
         return places_fingerprint(self._rows, self._places)
 
     def largest_case(self) -> int:
-        """Patches of the case that has most."""
+        """Number of patches of the case that has the most."""
         return int(pc.max(self.stored["n_patches"]).as_py() or 0)
 
     def case_ids(self) -> set[str]:
         """The cases that have attention."""
-        first = self._places.rows(starts(self._places.cases))
+        first = self._places.rows(self._places.cases)
         return set(self._rows["case_id"].take(pa.array(first)).to_pylist())
 
-    def unknown(self, patches: pa.Table) -> list[dict[str, Any]]:
-        """The patches that have attention and are not among `patches` (case_id, stain, slice_idx, patch_idx)."""
+    def unknown(self, patches: Slices) -> list[dict[str, Any]]:
+        """The patches that have attention and are not among `patches`, as case_id, stain, slice_idx and patch_idx."""
         rows = unknown_rows(self._rows, self._places, patches)
         found: list[dict[str, Any]] = self._rows.select(list(PLACE)).take(pa.array(rows)).to_pylist()
         return found
 
     def slices(self) -> pa.Table:
         """case_id, stain and slice_idx of the slices that have attention, and `counted`, the patches that have it."""
-        first = starts(self._places.slices)
+        first = self._places.slices
         counted = np.diff(np.append(first, self._rows.num_rows))
         slices = self._rows.select(list(PLACE[:3])).take(pa.array(self._places.rows(first)))
         return slices.append_column("counted", pa.array(counted))
@@ -87,8 +87,8 @@ def rank_attention(table: pa.Table) -> pa.Table:
 
 def _ranking(table: pa.Table, known: Places) -> tuple[Index, Index, Index]:
     """Place of each patch in the order of `known`, by case and rank, with its rank and its case's number of patches."""
-    first = starts(known.cases)
-    counts = np.diff(np.append(first, len(known.cases)))
+    first = known.cases
+    counts = np.diff(np.append(first, table.num_rows))
     first_N = np.repeat(first, counts)
     within_N = np.arange(len(first_N)) - first_N
     effective_N = known.ordered(table["effective_attention"].to_numpy())
@@ -96,7 +96,7 @@ def _ranking(table: pa.Table, known: Places) -> tuple[Index, Index, Index]:
 
 
 def _by_rank(effective_N: npt.NDArray[np.float32], within_N: Index, first: Index) -> Index:
-    """Positions within their case by falling attention, equal ones as they are; cases begin at `first`."""
+    """Positions within each case in descending order of attention, ties in row order; cases begin at `first`."""
     # The bits of a float that is not negative sort as it does; those of a negative one the other way round.
     bits_N = (effective_N + np.float32(0)).view(np.int32)
     if len(bits_N) and bits_N.min() < 0:
@@ -121,11 +121,10 @@ def _ranked(table: pa.Table, known: Places, by_rank_N: Index, rank_N: Index, n_p
     return pa.table(columns).select([*table.column_names, *RANKS])
 
 
-def _texts(column: pa.ChunkedArray, known: Places, group_N: Index) -> pa.DictionaryArray:
-    """A column in the order of `known`, as a dictionary; its value is one within a group."""
-    first = starts(group_N)
+def _texts(column: pa.ChunkedArray, known: Places, first: Index) -> pa.DictionaryArray:
+    """A column in the order of `known`, as a dictionary; its value is one from each place in `first` to the next."""
     of_group = column.take(pa.array(known.rows(first))).combine_chunks().dictionary_encode()
-    counts = np.diff(np.append(first, len(group_N)))
+    counts = np.diff(np.append(first, len(column)))
     return pa.DictionaryArray.from_arrays(np.repeat(np.asarray(of_group.indices), counts), of_group.dictionary)
 
 
@@ -166,9 +165,8 @@ def _same_ranks(given: pa.ChunkedArray, row_N: Index, rank_N: Index) -> bool:
 
 def _told_counts(rows: pa.Table, known: Places, patches_of: Mapping[str, int]) -> Index:
     """The patches of each row's case, in the order of `known`. DataError if a case has more rows than patches."""
-    first = starts(known.cases)
-    cases = rows["case_id"].take(pa.array(known.rows(first))).to_pylist()
-    counts = np.diff(np.append(first, len(known.cases)))
+    cases = rows["case_id"].take(pa.array(known.rows(known.cases))).to_pylist()
+    counts = np.diff(np.append(known.cases, rows.num_rows))
     for case_id, count in zip(cases, counts.tolist(), strict=True):
         if count > patches_of.get(case_id, 0):
             raise DataError(
@@ -188,7 +186,7 @@ def _check_levels(rows: pa.Table, known: Places, *, whole: bool) -> None:
     )
     if min(weights.min(initial=0.0) for weights in (stain, slice_, patch, effective)) < 0:
         raise DataError("attention has a negative weight")
-    cases, stains, slices = starts(known.cases), starts(known.stains), starts(known.slices)
+    cases, stains, slices = known.cases, known.stains, known.slices
     for level, weights, first in (("stain", stain, stains), ("slice", slice_, slices)):
         if not np.isin(np.flatnonzero(weights[1:] != weights[:-1]) + 1, first, assume_unique=True).all():
             raise DataError(f"{level}_attention differs between patches of one {level}")
@@ -221,12 +219,12 @@ def patches_evaluated(coverage: pa.Table) -> dict[str, int]:
 
 
 def top_count(n_patches: int, pct: float) -> int:
-    """How many are the top pct percent of n patches: at least one, and no part of one. The SQL macro of that name."""
+    """The number of patches in the top pct percent of n: rounded down, at least one. As the SQL macro of that name."""
     return max(1, math.floor(n_patches * pct / 100))
 
 
 def check_known(known: Mapping[str, Any], kind: str, attention: Attention) -> None:
-    """DataError if what a run says of the part of the patches that it has attention of cannot be.
+    """Raises DataError if the run's statement of which patches have attention cannot be true.
 
     Args:
         known: the entry `attention_known` of `run.json`.
@@ -252,7 +250,7 @@ def check_known(known: Mapping[str, Any], kind: str, attention: Attention) -> No
 def check_cases(
     kind: str, attention: Attention, predictions: pa.Table, coverage: pa.Table, *, of_patches: bool = False
 ) -> None:
-    """DataError if attention is not of the cases that it is said to be of, or not of the patches that coverage counts.
+    """Raises DataError if the cases with attention, or their patches, are not those that the run and its coverage state.
 
     Args:
         kind: what the run says of its attention: none (it has no row), part (it is of some of the cases that were
@@ -280,7 +278,7 @@ def check_cases(
 
 
 def check_coverage(coverage: pa.Table, attention: Attention, *, whole: bool = True) -> None:
-    """DataError if `evaluated` of a slice is not the number of its patches that have attention; of a part: is less."""
+    """Raises DataError if a slice's `evaluated` is not the number of its patches with attention (for a part: is less)."""
     keys = list(PLACE[:3])
     stated = coverage.filter(pc.greater(coverage["evaluated"], 0)).select([*keys, "evaluated"])
     both = stated.join(attention.slices(), keys, join_type="full outer")

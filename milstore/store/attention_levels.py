@@ -1,4 +1,4 @@
-"""From log-weights to attention at every level, in float64: the one arithmetic for whoever stores attention.
+"""Converts log-weights to attention at every level, in float64. All code that stores attention uses it.
 
 Legend: N patches, G slices, S stains of one case.
 """
@@ -27,7 +27,7 @@ class Levels:
 
 
 def levels_of_distribution(log_weight_N: Floats, slice_N: Ints, stain_G: Ints) -> Levels:
-    """The levels of one distribution over the patches, of which a constant that all log-weights share is no part.
+    """The levels of one distribution over the patches. A constant added to all log-weights changes nothing.
 
     Stain and slice attention are its marginals and patch attention its conditional, so that their product is the
     distribution again. Where a slice has nothing, its patches get 1/n each; where a stain has nothing, its slices do.
@@ -49,7 +49,10 @@ def levels_of_distribution(log_weight_N: Floats, slice_N: Ints, stain_G: Ints) -
 def levels_of_each(
     log_stain_S: Floats, log_slice_G: Floats, log_patch_N: Floats, slice_N: Ints, stain_G: Ints
 ) -> Levels:
-    """The levels of log-weights of each level, normalised within their parents. Otherwise as `levels_of_distribution`."""
+    """The levels of log-weights of each level, normalised within their parents.
+
+    Otherwise as `levels_of_distribution`.
+    """
     _refuse([log_stain_S, log_slice_G, log_patch_N])
     return _product(
         _within(log_stain_S, np.zeros(len(log_stain_S), np.int64), 1)[0],
@@ -71,7 +74,7 @@ def _product(stain_S: Floats, slice_G: Floats, patch_N: Floats, slice_N: Ints, s
 
 
 def _within(log_weight_M: Floats, group_M: Ints, n_groups: int) -> tuple[Floats, Floats]:
-    """Weights (M,) that sum to 1 within their groups, and the logarithms (K,) of what the groups had in all."""
+    """Weights (M,) that sum to 1 within each group, and the logarithm (K,) of each group's total."""
     highest_K = np.full(n_groups, -np.inf)
     np.maximum.at(highest_K, group_M, log_weight_M)
     has_K = highest_K > -np.inf

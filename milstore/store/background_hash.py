@@ -1,4 +1,4 @@
-"""A file that is hashed and brought to the disk while it is still being written, front to back."""
+"""Hashes a file and flushes it to the disk while it is still being written from front to back."""
 
 import errno
 import os
@@ -13,13 +13,16 @@ _STEP = 1 << 23
 
 
 class Settling:
-    """What every byte of a file needs once it is written, done by two threads beside those who write.
+    """Hashes and flushes what has been written of a file, in two threads beside the writers.
 
     Hashing takes about as long as writing does, and so does the disk: together they are not to begin at the end.
     """
 
     def __init__(self, path: Path, digest: Any) -> None:
-        """Begin with a file that exists. `digest`, a hash of `hashlib`, gets its bytes after what it was given before."""
+        """Begin with a file that exists.
+
+        `digest`, a hash of `hashlib`, gets its bytes after what it was given before.
+        """
         self._path = path
         self._digest = digest
         self._descriptor = os.open(path, os.O_RDONLY)
@@ -31,7 +34,7 @@ class Settling:
         self._syncs: list[Future[None]] = []
 
     def settle(self, end: int) -> None:
-        """Take it that the bytes in front of `end` will not change any more."""
+        """Declare that the bytes before `end` will not change again."""
         if end - self._settled < _STEP:
             return
         self._settled = end
@@ -40,19 +43,22 @@ class Settling:
             self._syncs.append(self._syncer.submit(sync_file, self._path))
 
     def end(self, size: int) -> None:
-        """Take it that the file is whole and has `size` bytes."""
+        """Declare that the file is complete and has `size` bytes."""
         self._hashes.append(self._hasher.submit(self._hash, size))
         self._syncs.append(self._syncer.submit(sync_file, self._path))
 
     def result(self) -> str:
-        """The hash in hex, once all bytes are hashed and on the disk. OSError if the disk ever refused."""
+        """Wait until all bytes are hashed and on the disk, and return the hash in hex.
+
+        Raises OSError if a write failed.
+        """
         for each in (*self._syncs, *self._hashes):
             # Of all, for a system tells of a failed write to the first that asks.
             each.result()
         return str(self._digest.hexdigest())
 
     def close(self) -> None:
-        """Leave off what was not begun."""
+        """Cancel the work that has not started."""
         for threads in (self._hasher, self._syncer):
             threads.shutdown(cancel_futures=True)
         os.close(self._descriptor)

@@ -1,4 +1,4 @@
-"""Which file of a store is behind an error of DuckDB or of pyarrow, and what repairs it."""
+"""Finds the file of a store that caused an error of DuckDB or pyarrow, and what repairs it."""
 
 import re
 from collections.abc import Iterator
@@ -21,7 +21,7 @@ _REPAIR = "run milstore doctor, which says how to repair it"
 
 @contextmanager
 def reading(store: Store) -> Iterator[None]:
-    """In this block only files of the store are read: what goes wrong with one is said with its name and what repairs it.
+    """Within this block, an error in reading a file of the store is raised with the file's name and what repairs it.
 
     Raises:
         StoreError: a file cannot be read, in place of the error of the library that read it.
@@ -53,7 +53,7 @@ def broken(store: Store, error: Exception) -> StoreError:
 
 
 def _misfit(store: Store) -> StoreError | None:
-    """The error that names a Parquet file which has not the columns of its table, whatever its hash."""
+    """The error for a Parquet file that lacks columns of its table, whatever its hash."""
     import pyarrow.parquet as pq
     from pyarrow.types import is_nested
 

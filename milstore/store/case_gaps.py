@@ -1,4 +1,4 @@
-"""Cases that the parts of a store do not agree on: with a label and no patch, with patches and no label."""
+"""Cases that are incomplete: with a label but no patch, or with patches but no label."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -25,7 +25,7 @@ class Gaps:
     """A case that has patches and no label: cases that have a label and no patch, and whose ids look like its own."""
 
     def lines(self) -> list[str]:
-        """Them in words; none where nothing is missing."""
+        """These as lines of text; none where nothing is missing."""
         found = []
         if self.without_patches:
             found.append(f"without any patch: {_cases(self.without_patches)}")

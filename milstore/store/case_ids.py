@@ -1,4 +1,4 @@
-"""The one reading of case ids: what a file, a name or a question calls a case, as the store has it."""
+"""Reads case ids: turns whatever a file, a name or a question calls a case into the id in the store."""
 
 import re
 import unicodedata
@@ -37,7 +37,7 @@ class CaseIds:
     """
 
     def __init__(self, known: Iterable[str] = (), slices: Iterable[tuple[str, str]] = ()) -> None:
-        """Know some ids.
+        """Take the ids that the store holds.
 
         Args:
             known: the ids of the store.
@@ -49,7 +49,7 @@ class CaseIds:
 
     @classmethod
     def of(cls, cohort: "Cohort | CohortEdit") -> "CaseIds":
-        """Those of a cohort; none of a table whose file is damaged, which is told where it is needed or repaired."""
+        """The ids of a cohort. A damaged table counts as empty: the damage is reported where the table is needed."""
 
         def columns(name: str, *wanted: str) -> "list[tuple[str, ...]]":
             try:
@@ -66,7 +66,7 @@ class CaseIds:
 
     @cached_property
     def _by_form(self) -> dict[str, str]:
-        """Ids of the store that it would spell otherwise now, by that spelling."""
+        """Ids that an earlier version stored in another spelling, by today's spelling."""
         found: dict[str, list[str]] = {}
         for own in self._known:
             found.setdefault(normal_case_id(own), []).append(own)
@@ -78,7 +78,7 @@ class CaseIds:
         return frozenset(normal_case_id(each) for each in self._known if "_" in each)
 
     def read(self, text: str) -> str:
-        """The id that a text stands for.
+        """The case id that a text means.
 
         >>> CaseIds({"7", "8.0"}).read("07.0"), CaseIds({"8.0"}).read("8"), CaseIds({"9"}).read("07.0")
         ('7', '8.0', '7')
@@ -166,7 +166,7 @@ def asked_cases(known: Iterable[str], asked: Iterable[str]) -> tuple[str, ...]:
 
 
 def fused(pairs: Iterable[tuple[str, str]]) -> list[str]:
-    """Cases of which the names of files speak as if several ids had been put together, in words.
+    """A line of text on cases whose ids look like several ids joined together in file names.
 
     Their slices differ in a first word that stands before the usual one, such as A_match_1 and B_match_1 of case S1.
 

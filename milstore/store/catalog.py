@@ -1,4 +1,4 @@
-"""milstore.duckdb: the store as people's shells, notebooks and other tools see it.
+"""milstore.duckdb: the file through which shells, notebooks and other tools see the store.
 
 What an earlier file holds may be anybody's, and nothing in it is run. So the file is built aside, from the Parquet files
 and the schema alone; people's own tables are carried over as data; their views and macros are written down as SQL. The
@@ -25,7 +25,7 @@ _STAMP = ("fingerprint", "version", "layout")
 
 
 def wanted_stamp(store: Store) -> dict[str, Any]:
-    """What a database that is up to date would be made from."""
+    """The stamp of a database that is up to date: what it is built from."""
     return {"fingerprint": store.manifest()["fingerprint"], "version": SCHEMA_VERSION, "layout": LAYOUT}
 
 
@@ -43,7 +43,7 @@ def _stamp_path(store: Store) -> Path:
 
 
 def made_from(store: Store) -> dict[str, Any] | None:
-    """What the database itself says it was made from; None if there is none, or it is not milstore's.
+    """The stamp in the database, of what it was built from; None if there is no database, or it is not milstore's.
 
     Raises:
         PutOff: it cannot be read now.
@@ -64,7 +64,7 @@ def made_from(store: Store) -> dict[str, Any] | None:
 
 
 def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
-    """Bring milstore.duckdb up to date, if it is behind and nobody holds it. Returns what the user should know.
+    """Refresh milstore.duckdb if it is out of date and no other process holds it. Returns messages for the user.
 
     Where tables are to be copied `anew`, it is made again even if it is not behind: the copy may be of a damaged file.
     """
@@ -96,19 +96,19 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
 
 
 def _may_write(store: Store) -> bool:
-    """Whether this user may refresh; a colleague who only reads is not told of what is not theirs to do."""
+    """Whether this user may refresh it. A user with read access alone gets no message about it."""
     wanted = {store.root: os.W_OK, _lock_path(store): os.W_OK, store.database: os.R_OK | os.W_OK}
     return all(not path.exists() or os.access(path, mode) for path, mode in wanted.items())
 
 
 def _lock_path(store: Store) -> Path:
-    """The lock of whoever changes the cohort."""
+    """The lock that is held while the cohort is changed."""
     return store.manifest_path.parent / ".lock"
 
 
 @contextmanager
 def _alone(store: Store) -> Iterator[None]:
-    """Nobody else refreshes in this block, and the cohort stays what it is. PutOff while somebody does."""
+    """Within this block no other process refreshes or changes the cohort. Raises PutOff while one does."""
     from filelock import FileLock, Timeout
 
     from milstore.store.database_lock import WAITING, PutOff
@@ -147,13 +147,13 @@ def _replace(store: Store) -> list[str]:
 
 
 def _sweep(store: Store) -> None:
-    """Remove what refreshes left that were killed: none but this one is at work."""
+    """Remove the files of killed refreshes. The lock is held, so no other refresh is running."""
     for leftover in store.root.glob(f".{store.database.name}.*.tmp"):
         shutil.rmtree(leftover, ignore_errors=True)
 
 
 def _put_new(store: Store, new: Path, stamp: dict[str, Any]) -> list[str]:
-    """Build the file at `new`, and let it take the place of the one there is. Returns what the user should know."""
+    """Build the file at `new`, then replace the current one with it. Returns messages for the user."""
     from milstore.store.catalog_build import build
     from milstore.store.database_lock import REPLACED, PutOff, check_no_log, hold
     from milstore.store.foreign_database import attached
@@ -188,7 +188,7 @@ def _put_new(store: Store, new: Path, stamp: dict[str, Any]) -> list[str]:
 
 
 def _rename(store: Store, new: Path, before: os.stat_result | None) -> None:
-    """Put the new file, whole and on the disk, into the place of the old one, with its mode and group."""
+    """Replace the old file with the new one, which is complete and on the disk, keeping mode and group."""
     from milstore.store.io import sync_file, sync_folder
 
     if before is None:

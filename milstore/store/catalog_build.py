@@ -15,14 +15,15 @@ from milstore.store.shell_views import (
     run_shell_views,
     unknown_tables,
 )
-from milstore.store.views import chosen_columns, escape_glob, identifier, literal, no_progress_bar
+from milstore.store.sql_text import escape_glob, identifier, literal
+from milstore.store.views import chosen_columns, no_progress_bar
 
 LARGEST_TABLE = 1_000_000
 """Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
 
 
 def own_names(manifest: dict[str, Any]) -> set[str]:
-    """Names of what milstore puts into the file, in lower case, as DuckDB takes them for the same in any case."""
+    """Names of everything milstore puts into the file, in lower case: DuckDB ignores case in names."""
     groups = (name for group in ("cohort", "features", "run") for name in columns(group))
     return {
         name.lower() for name in (STAMP_TABLE, *DERIVED, *MACROS, *TABLE_MACROS, *groups, *unknown_tables(manifest))
@@ -35,7 +36,7 @@ def own_tables() -> set[str]:
 
 
 def build(store: Store, path: Path, stamp: dict[str, Any]) -> None:
-    """Make the file. It must not be there.
+    """Make the file, which must not exist yet.
 
     Raises:
         duckdb.Error: a Parquet file is missing or damaged, or the disk is full.

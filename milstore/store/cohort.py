@@ -1,4 +1,4 @@
-"""The cohort as readers have it: the tables of one generation.
+"""The cohort for readers: the tables of one generation.
 
 Each table is one Parquet file named by its content, and `cohort/manifest.json` names the files of the current generation.
 A reader that holds an older manifest still finds the generation before. How it changes is in `cohort_edit`.
@@ -58,13 +58,16 @@ class Cohort:
         return self._read[name]
 
     def places(self) -> pa.Table:
-        """case_id, stain, slice_idx and patch_idx of every patch, which are read sooner alone; texts as dictionaries."""
+        """case_id, stain, slice_idx and patch_idx of every patch: faster to read than the whole table.
+
+        Texts are dictionaries.
+        """
         if "patches" not in self.manifest["tables"]:
             return self.table("patches").select(list(PLACE))
         return self._file("patches", PLACE)
 
     def damage(self, name: str) -> str:
-        """What is wrong with the file of a table, looked at once, to its last byte; nothing if it is what was stored."""
+        """What is wrong with a table's file, compared byte by byte once; empty if it is what was stored."""
         if name not in self._damage:
             entry = self.manifest["tables"].get(name)
             self._damage[name] = "" if entry is None else damage_of(self.store, entry)

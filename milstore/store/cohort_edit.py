@@ -1,4 +1,4 @@
-"""Changing the cohort: its tables are put together, or not at all.
+"""Changing the cohort: all changed tables are committed together, or none.
 
 Replacing the one file `cohort/manifest.json` is the commit. After it `milstore.duckdb` is brought up to date.
 """
@@ -73,7 +73,7 @@ class CohortEdit:
         return self.base.table(name)
 
     def is_lost(self, name: str) -> bool:
-        """Whether a table is made anew by this edit, since its file, or one that it goes with, fails its check."""
+        """Whether this edit rebuilds a table, because its file (or that of a table stored with it) is damaged."""
         return self._may_rebuild(name) and any(self.base.damage(each) for each in (name, *TOGETHER.get(name, ())))
 
     def _may_rebuild(self, name: str) -> bool:
@@ -90,7 +90,7 @@ class CohortEdit:
         return bool(self.rebuilds) and name not in self._new and not self.is_lost(name) and bool(self.base.damage(name))
 
     def replace(self, name: str, table: pa.Table) -> None:
-        """Put a whole table in the place of the one there is; columns go by name.
+        """Replace a table as a whole; columns are matched by name.
 
         Raises:
             DataError: a column is missing or of another type, a value is null that may not be, or a key stands twice.
@@ -133,8 +133,10 @@ def _whole_or_told(store: Store) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked_cohort(store: Store) -> Iterator[list[str]]:
-    """Nobody else changes the cohort in this block, which is given what must be told of that. StoreError if this user may
-    not."""
+    """Within this block no other process changes the cohort. Yields messages for the user.
+
+    Raises StoreError if this user may not write.
+    """
     # Group-writable, so that colleagues can take the lock after us.
     path = store.manifest_path.parent / ".lock"
     refuse_unless_plain(path, store.root)
@@ -162,7 +164,7 @@ NO_LOCKS = (
 
 
 def held_file(store: Store) -> Path:
-    """What stands for the cohort's lock on a disk that has none."""
+    """The file that serves as the cohort's lock on a disk without locks."""
     return store.manifest_path.parent / ".lock-held"
 
 
@@ -234,7 +236,9 @@ def _keep_manifest(store: Store, old: dict[str, Any]) -> None:
 
 
 def migrate(store: Store) -> list[str]:
-    """Bring a store to this version, as the next command that writes would. A line if that was done; none if it was so.
+    """Migrate a store to this version, as every command that writes does.
+
+    Returns a message if there was anything to do.
 
     Runs are never rewritten: what reads them knows what each version wrote.
     """

@@ -1,4 +1,4 @@
-"""Cohort tables whose file is not what was stored: what is said of them, and what can be made in their place.
+"""Cohort tables whose file is damaged: what to tell the user, and what can be rebuilt.
 
 Nothing is taken over from a file that fails its check. What other, whole tables tell is taken from them; the rest comes from what is
 ingested, and what that does not give is lost and said to be.
@@ -29,7 +29,7 @@ _UNKNOWN = "unknown"
 
 
 class Edit(Protocol):
-    """What is needed of a `CohortEdit`."""
+    """The part of `CohortEdit` that is used here."""
 
     @property
     def base(self) -> Any:
@@ -56,7 +56,7 @@ def damage_of(store: Store, entry: Mapping[str, Any]) -> str:
 
 
 def way_to_repair(store: Store, manifest: Mapping[str, Any], name: str) -> str:
-    """What puts a table in order again, as a line to type."""
+    """The command that repairs a table, as a line to type."""
     tables, where = manifest["tables"], store_option(store)
     labels = f"milstore ingest labels FILE --replace{where}"
     patches = f"milstore ingest patches FOLDER --replace{where}"
@@ -79,7 +79,7 @@ def way_to_repair(store: Store, manifest: Mapping[str, Any], name: str) -> str:
 
 
 def way_to_repair_pack(store: Store, encoder: str, source: str) -> str:
-    """What puts the features of an encoder in order again; `source` is where they came from."""
+    """The command that repairs the features of an encoder; `source` is where they came from."""
     computed = source.startswith("milstore encode")
     # What is recorded of an encoder beside its name stands in brackets.
     way = (
@@ -94,7 +94,7 @@ def way_to_repair_pack(store: Store, encoder: str, source: str) -> str:
 
 
 def salvaged(edit: Edit, name: str) -> pa.Table:
-    """What is known of a lost table from tables that are whole; without rows if nothing is.
+    """What intact tables tell of a lost one; without rows if nothing.
 
     A case that another table names is a case without a label; a split set has the splits that are there.
     """
@@ -181,7 +181,7 @@ def _split_sets(edit: Edit) -> pa.Table:
 
 
 def refuse_renumbering(edit: Edit) -> None:
-    """ConflictError if runs speak of classes of which nothing that is whole tells how they were numbered."""
+    """Raises ConflictError if runs refer to classes whose numbers cannot be recovered from intact files."""
     entry = edit.base.manifest["tables"]["classes"]
     if not edit.base.damage("cases") or content_hash(edit.table("classes")) == entry["content"]:
         return
@@ -193,7 +193,7 @@ def refuse_renumbering(edit: Edit) -> None:
 
 
 def speak_of_others(store: Store, patches: pa.Table) -> list[str]:
-    """The finished runs that speak of patches which this table lacks. Runs that cannot be read are not counted."""
+    """The finished runs that refer to patches missing from this table. Unreadable runs are not counted."""
     known = patches.select(list(PLACE))
     found = []
     for run_id in run_ids(store):
@@ -213,7 +213,7 @@ def speak_of_others(store: Store, patches: pa.Table) -> list[str]:
 
 
 def told_of(edit: Edit, name: str, entry: Mapping[str, Any], *, same: bool) -> list[str]:
-    """What the user should know of a table that was made anew, given what the manifest said of it.
+    """Messages for the user about a table that was rebuilt, given its former entry in the manifest.
 
     `same` is whether it holds again what it held.
     """

@@ -1,4 +1,4 @@
-"""The stains of the cohort follow milstore.toml: the settings are the truth, and each write of the cohort brings them up."""
+"""Keeps the cohort's stains in line with milstore.toml: every write of the cohort updates them from the settings."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ _ADVICE = "put it back under [stains]; another name that files use for it goes i
 
 
 class Edit(Protocol):
-    """What is needed of a `CohortEdit`."""
+    """The part of `CohortEdit` that is used here."""
 
     notes: list[str]
 
@@ -56,7 +56,7 @@ def follow_settings(edit: Edit) -> None:
 
 
 def _refuse_orphans(edit: Edit, wanted: list[str]) -> None:
-    """ConflictError if there are patches of a stain that is not wanted."""
+    """Raises ConflictError if there are patches of a stain that the settings no longer name."""
     slices = edit.table("slices")
     orphans = slices.filter(pc.invert(pc.is_in(slices["stain"], value_set=pa.array(wanted, pa.string()))))
     if not orphans.num_rows:

@@ -1,4 +1,4 @@
-"""What a run consists of when it is committed: tables that were checked, in a folder with their hashes."""
+"""Commits a run: writes its checked tables into a folder with their hashes, and renames that."""
 
 import shutil
 import stat
@@ -23,13 +23,13 @@ from milstore.store.attention import (
 )
 from milstore.store.integrity import checked_table
 from milstore.store.io import put_parquet, sha256_of, sync_file, sync_folder, write_json
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import FURTHER_FACTS, KNOWN, LEARNING, MODEL_FACTS, RUN_FILE, WEIGHTS, with_own_hash
-from milstore.store.run_writer import RunDraft
 
 
 @dataclass(frozen=True)
 class Checked:
-    """What a run is to hold, after every invariant was found to hold."""
+    """The contents of a run, after every invariant was checked."""
 
     tables: dict[str, pa.Table]
     """By name, as they are written."""
@@ -126,7 +126,7 @@ def _settled(path: Path, **facts: Any) -> dict[str, Any]:
 
 
 def _known(run: dict[str, Any], name: str) -> Any:
-    """A fact of a run; null where nobody gave one that may be unknown."""
+    """A fact of a run; null where it was not given and may be unknown."""
     if run.get(name) is None and name in required("runs"):
         raise DataError(f"the run says nothing of {name}")
     return run.get(name)

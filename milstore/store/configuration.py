@@ -1,4 +1,4 @@
-"""Configurations of runs as JSON: how they are written, hashed and compared, whoever trained.
+"""Configurations of runs as JSON: written, hashed and compared in one way for every trainer.
 
 An experiment stands for one configuration. Split set, split and seed are no part of it.
 """

@@ -28,7 +28,7 @@ def content_hash(table: pa.Table) -> str:
 
 
 class _HashSink:
-    """A file that keeps nothing but the hash of what is written to it."""
+    """A writable file object that hashes what is written to it and stores nothing."""
 
     closed = False
 
@@ -40,7 +40,7 @@ class _HashSink:
         return len(data)
 
     def flush(self) -> None:
-        """Nothing waits."""
+        """There is nothing to flush."""
 
     def close(self) -> None:
         self.closed = True

@@ -11,7 +11,9 @@ from milstore.store.settings import Settings, settings_text
 
 
 def create_store(path: str | Path, settings: Settings | None = None) -> Store:
-    """Make an empty store in a folder, which may exist. A store that is already there is opened as it is, and completed.
+    """Make an empty store in a folder, which may exist.
+
+    A store that is already there is opened as it is, and completed.
 
     StoreError if no store can lie at such a path, as below a folder with a backslash in its name.
     """
@@ -33,7 +35,7 @@ def create_store(path: str | Path, settings: Settings | None = None) -> Store:
 
 
 def complete_store(store: Store) -> list[str]:
-    """Put back what a store lacks that holds nothing of anybody's. Returns what was put back, below the store.
+    """Restore missing folders and files of a store that hold no user data. Returns their paths relative to the store.
 
     StoreError if the disk refuses.
     """

@@ -1,4 +1,4 @@
-"""A DuckDB file's lock, held while the file is read and another is put in its place.
+"""The lock of a DuckDB file, held while the file is read and replaced.
 
 DuckDB locks a file by `fcntl`. Such locks belong to a process and not to a handle: a process never stands in its own
 way, and whatever handle of the file it closes first ends its lock. So nothing here opens a file that this process
@@ -15,7 +15,10 @@ from pathlib import Path
 
 
 class PutOff(Exception):  # noqa: N818 - that something has to wait is an outcome, not a fault
-    """Why a file cannot be read or replaced now, and what to do; it follows the file's name in a sentence."""
+    """Raised when a file cannot be read or replaced now.
+
+    The message continues a sentence that begins with the file's name.
+    """
 
 
 IN_USE = "is in use elsewhere"
@@ -46,7 +49,7 @@ class Hold:
         self.check()
 
     def check(self) -> None:
-        """PutOff unless what is locked still stands at the path, without anything that has yet to go into it."""
+        """Raises PutOff unless the locked file is still the one at the path, and no write-ahead log lies beside it."""
         try:
             same = os.path.samestat(os.fstat(self._descriptor), os.lstat(self.path))
         except FileNotFoundError:
@@ -80,7 +83,7 @@ def hold(path: Path, *, exclusive: bool = True) -> Iterator[Hold]:
 
 
 def check_plain(path: Path) -> None:
-    """PutOff for a link, which may lead out of the store, and for what would not end, such as a pipe."""
+    """Raises PutOff for a link, which may lead out of the store, and for anything but a plain file, such as a pipe."""
     if not stat.S_ISREG(path.lstat().st_mode):
         raise PutOff("is a link, or no file: remove it, and a later command makes it")
 

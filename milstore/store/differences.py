@@ -1,4 +1,4 @@
-"""In what two runs differ: their settings, what they were trained on, and what trained them."""
+"""How two runs differ: in their settings, data and software."""
 
 import json
 from collections.abc import Mapping

@@ -1,4 +1,4 @@
-"""Tables that an earlier version of the schema wrote, as this version has them.
+"""Converts tables that an earlier version of the schema wrote to this version.
 
 Nothing on the disk is changed for reading: a column that a version lacked reads as what its rows meant then, which is
 null but for the few that are named here (and, for SQL, in `milstore.store.lens`). A store is brought to this version when it is next written to.

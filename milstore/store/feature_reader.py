@@ -69,7 +69,7 @@ def packed_fingerprint(folder: Path, patches: pa.Table) -> str:
 
 
 def begun_fingerprint(patches: pa.Table) -> Any:
-    """The hash of `hashlib` that a fingerprint is, before it gets the matrix."""
+    """A `hashlib` hash that has been fed the patches, and not yet the matrix."""
     digest = hashlib.sha256()
     hash_places(digest, patches)
     return digest
@@ -146,7 +146,7 @@ class OpenPack:
 
 @dataclass(frozen=True)
 class PackedFeatures:
-    """The features of one encoder, opened for reading: one pack, or several that hold each their part."""
+    """The features of one encoder, opened for reading: one pack, or several that each hold a part."""
 
     encoder: str
     n_features: int
@@ -238,7 +238,7 @@ class PackedFeatures:
         return hash_of_parts(parts)
 
     def cannot_be(self, patches: pa.Table, row: int, vector: Vectors) -> bool:
-        """Whether features of `patches`, with this vector (D,) in a row, cannot be these, nor be added to them.
+        """Whether features of `patches`, with this vector (D,) in `row`, contradict these, so that they cannot be added either.
 
         False where it takes all vectors to tell, or where these cannot be read.
         """
@@ -256,7 +256,7 @@ class PackedFeatures:
 
 
 def empty_vectors(n_rows: int, n_features: int, dtype: npt.DTypeLike) -> Vectors:
-    """Room for vectors (n_rows, n_features) that begins at a multiple of 64 bytes.
+    """An uninitialised array (n_rows, n_features) whose data begins at a multiple of 64 bytes.
 
     Products of matrices may round differently at another alignment, and the same training must give the same bits.
     """
@@ -281,7 +281,10 @@ def open_features(store: Store, cohort: Cohort, encoder: str | None = None) -> P
 
 
 def packed_features(store: Store, row: Mapping[str, Any], packs: pa.Table, pack_cases: pa.Table) -> PackedFeatures:
-    """The features of an encoder, given by its row and the tables of packs. StoreError if a pack is not in the store."""
+    """The features of an encoder, given by its row and the tables of packs.
+
+    StoreError if a pack is not in the store.
+    """
     encoder, n_features, dtype = row["encoder"], row["n_features"], row["dtype"]
     opened = []
     for entry in entries_of(row, packs):

@@ -72,7 +72,7 @@ class FeaturePack:
     """A pack that is being written. Leaving the `with` block without `commit` leaves no trace."""
 
     def __init__(self, store: Store, *, encoder: str, n_features: int, dtype: str, patches: pa.Table) -> None:
-        """Make room for one vector a patch.
+        """Prepare a pack with one vector for each patch.
 
         Args:
             store: the store.
@@ -147,11 +147,11 @@ class FeaturePack:
         self._mark(first_row, len(vectors))
 
     def not_finite(self, row: int) -> str:
-        """That a vector holds what is no number, in words."""
+        """The message that a vector holds NaN or infinity."""
         return f"features of {self._name(row)} hold NaN or infinity: make them anew"
 
     def accept(self, first_row: int, count: int) -> None:
-        """Take it that another process has put rows first_row … first_row + count - 1 in place, and will not again.
+        """Note that another process has written rows first_row … first_row + count - 1.
 
         Raises:
             DataError: a row was written before.
@@ -165,7 +165,7 @@ class FeaturePack:
             raise DataError(f"{self._name(first_row + int(np.argmax(twice)))} got two features")
 
     def _mark(self, first_row: int, count: int) -> None:
-        """Note that rows are in place, and let those settle that have no gap before them."""
+        """Note that rows are written, and let those without a gap before them be hashed and flushed."""
         self._written[first_row : first_row + count] = True
         left = self._written[self._ready :]
         self._ready += len(left) if left.all() else int(np.argmin(left))
@@ -173,7 +173,7 @@ class FeaturePack:
             self._settling.settle(self._place(self._ready))
 
     def _place(self, row: int) -> int:
-        """Bytes of the file in front of a row."""
+        """Offset of a row in the file, in bytes."""
         return self.target.offset + row * self.n_features * self.dtype.itemsize
 
     def _name(self, row: int) -> str:
@@ -231,7 +231,7 @@ class FeaturePack:
     def _put_again(
         self, edit: CohortEdit, row: Mapping[str, Any], entries: list[PackEntry], same: PackEntry, *, replace: bool
     ) -> None:
-        """The features of a pack that the store has already: nothing, or a repair of it."""
+        """Commit a pack that the store has already: nothing to do, or a repair of the stored one."""
         place = self._store.root / same.folder
         if holds(place, self.patches, same.fingerprint):
             if replace and len(entries) > 1:
@@ -257,7 +257,7 @@ class FeaturePack:
         return all(self.encoder in edit.table(name)["encoder"].to_pylist() for name in ("packs", "pack_cases"))
 
     def _add(self, edit: CohortEdit, row: Mapping[str, Any], entries: list[PackEntry], source: str) -> None:
-        """What the encoder lacks, as a further pack."""
+        """Store the patches that the encoder lacks as a further pack."""
         stored = packed_features(self._store, row, edit.table("packs"), edit.table("pack_cases"))
         if (stored.n_features, stored.dtype) != (self.n_features, self.dtype.name):
             raise other_features(row)
@@ -301,7 +301,10 @@ class FeaturePack:
         return fresh
 
     def _move(self, fingerprint: str) -> tuple[str, bool]:
-        """Put the pack where it is to be, below the store, and whether it was not there yet."""
+        """Move the pack to its folder.
+
+        Returns the folder relative to the store, and whether it was not there before.
+        """
         folder = self._home(fingerprint)
         absent = not folder.exists()
         if absent:
@@ -313,7 +316,7 @@ class FeaturePack:
     def _put(
         self, edit: CohortEdit, number: int, others: list[PackEntry], source: str, row: Mapping[str, Any] | None
     ) -> None:
-        """Make this pack, beside `others`, the encoder's; `row` is what is known of the encoder besides."""
+        """Make this pack and `others` the encoder's packs; `row` is the encoder's present row, if it has one."""
         fingerprint = self.finish()
         folder, _ = self._move(fingerprint)
         rows = rows_of_cases(self.patches)
@@ -340,7 +343,7 @@ class FeaturePack:
         edit.replace("pack_cases", pack_cases)
 
     def _home(self, fingerprint: str) -> Path:
-        """Where these features are, or are to be: the first folder of their name that is whole, or is not there."""
+        """The folder for these features: the first of their names that is free or holds them undamaged."""
         for number in count(1):
             folder = self._store.root / "features" / self.encoder / fingerprint[:12]
             # What is damaged is left as it is: somebody may be reading it.
@@ -361,7 +364,7 @@ class FeaturePack:
 
 
 def other_features(known: Mapping[str, Any]) -> ConflictError:
-    """That an encoder, given by its row, cannot have two kinds of features."""
+    """The error that an encoder, given by its row, has other features already."""
     return ConflictError(
         f"the store has other features of {known['encoder']} ({known['n_patches']} patches, "
         f"{known['n_features']} numbers each): use another name, or --replace"

@@ -1,4 +1,4 @@
-"""On which data a run was trained: the cases of its own split, and nothing else of the cohort.
+"""Fingerprints of the data that a run was trained on: the cases of its own split, and nothing else.
 
 A cohort grows, and a run of before is still of the same data: other cases, slides without features, groups and
 attributes are no part of these fingerprints.
@@ -21,7 +21,7 @@ def features_fingerprint(case_ids: Iterable[str], hash_of: HashOf) -> str:
 
 
 def features_of_split(label_of: Mapping[str, int | None], subset_of: Mapping[str, str] | None, hash_of: HashOf) -> str:
-    """SHA-256 over the features that a training on a split can see: of its cases that have a label and features.
+    """SHA-256 over the features that a training on a split can use: those of its cases with label and features.
 
     Args:
         label_of: label of each case, None for one without.
@@ -37,7 +37,7 @@ def features_of_split(label_of: Mapping[str, int | None], subset_of: Mapping[str
 def data_fingerprint(
     classes: pa.Table, cases: pa.Table, splits: pa.Table, hash_of: HashOf, split_set: str, split: int
 ) -> str:
-    """SHA-256 over what a training on a split is of: the classes, and each case's subset, label, patches and vectors.
+    """SHA-256 over all data of a training on a split: the classes, and each case's subset, label, patches and vectors.
 
     Args:
         classes: the store's table.

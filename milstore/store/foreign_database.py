@@ -1,4 +1,4 @@
-"""A DuckDB file that anybody may have written, read as data: nothing in it is run.
+"""Reads an untrusted DuckDB file as data: none of its SQL is run.
 
 It is attached read-only to an empty database, under a name of ours, so that no name in it hides one of DuckDB's. Only
 columns that are stored are read: a view, a macro, a generated column, a default or a check is never more than a text.
@@ -15,7 +15,8 @@ from typing import Any
 import duckdb
 
 from milstore.store.database_lock import PutOff
-from milstore.store.views import identifier, literal, no_progress_bar
+from milstore.store.sql_text import identifier, literal
+from milstore.store.views import no_progress_bar
 
 OLD, NEW = "foreign_file", "new_file"
 """Names under which the file is attached, and the one that gets its tables."""
@@ -148,7 +149,10 @@ def carry(con: duckdb.DuckDBPyConnection, table: BaseTable) -> None:
 
 
 def definitions(con: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Name, str]]:
-    """What the file holds beside tables: kind, name, and the SQL that would make it. The SQL is foreign: run none of it."""
+    """What the file holds besides tables: kind, name, and the SQL that defines it.
+
+    The SQL is untrusted: do not run it.
+    """
     for schema, name, labels in _rows(con, "schema_name, type_name, labels", "duckdb_types()", "not internal"):
         if labels:
             listed = ", ".join(literal(label) for label in labels)
@@ -178,7 +182,7 @@ def _macros(con: duckdb.DuckDBPyConnection) -> Iterator[tuple[str, Name, str]]:
 
 
 def _again(sql: str, words: str, instead: str) -> str:
-    """The statement as one that can be run where what it makes is there already."""
+    """The statement, changed so that it can be run where the object exists already."""
     return instead + sql.removeprefix(words) if sql.startswith(words) else sql
 
 

@@ -1,4 +1,4 @@
-"""What another trainer gave of a run so far: a file a call in the unfinished run's folder, each there whole or not at all.
+"""What another trainer has recorded of a run so far: one file per call in the unfinished run's folder, each written atomically.
 
 What is given again takes the place of what was given before, and a kill between two calls loses nothing.
 """
@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from milstore.store.io import write_json, write_parquet, write_whole
 from milstore.store.plain import check_plain, read_object, unreadable
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import WEIGHTS
-from milstore.store.run_writer import RunDraft
 
 _FORM = b"milstore.attention"
 """Key of what kind of attention a file holds, in its schema."""
@@ -23,7 +23,7 @@ _FORM = b"milstore.attention"
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the run said of a case."""
+    """The run's prediction of a case."""
 
     case_id: str
     subset: str
@@ -35,28 +35,31 @@ class Given:
     """The files of a recording, in its unfinished run's folder."""
 
     def __init__(self, draft: RunDraft) -> None:
-        """Of an unfinished run, this process's own where something is put."""
+        """Of an unfinished run; to store something, this process must hold its lease."""
         self._draft = draft
 
     def put_prediction(self, said: Prediction) -> None:
-        """Keep what was said of a case. StoreError, here and below, if the disk refuses or the run was taken over."""
+        """Store the prediction of a case.
+
+        All `put_…` raise StoreError if the disk refuses or the run was taken over.
+        """
         content = {"case_id": said.case_id, "subset": said.subset, "probabilities": said.probabilities}
         with self._draft.writing(f"the prediction of case {said.case_id}"):
             write_json(self._path("prediction", said.case_id, suffix="json"), content)
 
     def put_attention(self, case_id: str, rows: pa.Table, form: str) -> None:
-        """Keep the rows of a case's attention; `form` is levels or patches (one distribution over the case)."""
+        """Store the rows of a case's attention; `form` is levels or patches (one distribution over the case)."""
         marked = rows.replace_schema_metadata({_FORM: form.encode()})
         with self._draft.writing(f"the attention of case {case_id}"):
             write_whole(self._path("attention", case_id), partial(write_parquet, marked))
 
     def put_scores(self, case_id: str, name: str, rows: pa.Table) -> None:
-        """Keep the rows of one score of a case."""
+        """Store the rows of one score of a case."""
         with self._draft.writing(f"the scores of case {case_id}"):
             write_whole(self._path("scores", case_id, name), partial(write_parquet, rows))
 
     def put_weights(self, writer: Callable[[Path], None]) -> None:
-        """Keep the weights, which `writer` writes to a path."""
+        """Store the weights, which `writer` writes to a path."""
         with self._draft.writing("the weights"):
             write_whole(self._draft.folder / WEIGHTS, writer)
 
@@ -67,7 +70,7 @@ class Given:
         return path if path.is_file() else None
 
     def predictions(self) -> list[Prediction]:
-        """What was said of each case, by case."""
+        """The predictions, one per case."""
         found = [_prediction(path) for path in self._files("prediction")]
         return sorted(found, key=lambda said: said.case_id)
 

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all: temporary name, fsync, rename, fsync of the folder."""
+"""Atomic writes: temporary name, fsync, rename, fsync of the folder."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Who writes to an unfinished run: a lease in its folder, renewed as long as the trainer lives.
+"""The lease of an unfinished run: a file in its folder that the process writing to it renews while it lives.
 
 A lease names host, process and a token. It is stale when its process is gone (seen from the same host) or when it was
 not renewed for a while (seen from anywhere). How long ago that was is told by the disk's clock alone: the lease's mtime is
@@ -71,15 +71,15 @@ class Lease:
 
     @property
     def is_here(self) -> bool:
-        """Whether the process would be seen from this one."""
+        """Whether the process, if it lives, is visible from this one."""
         return self.host == socket.gethostname() and self.namespace in ("", pid_namespace())
 
     def is_stale(self) -> bool:
-        """Whether nobody can be writing under this lease any more."""
+        """Whether the owner of this lease can no longer be writing."""
         return self.is_gone() or (not self.is_here and self.age > STALE_AFTER)
 
     def is_gone(self) -> bool:
-        """Whether the process certainly runs no more: it would be seen here, or its job was queued again and is this one."""
+        """Whether the process has certainly ended: it would be visible here, or its job was requeued and is this one."""
         if self.is_here:
             return process_start(self.pid) != self.started
         return bool(self.job) and self.job == scheduled_job() and self.restart < scheduled_restarts()
@@ -99,7 +99,7 @@ class Lease:
         )
 
     def text(self) -> str:
-        """It as JSON."""
+        """The lease as JSON."""
         return json.dumps({name: value for name, value in asdict(self).items() if name != "age"})
 
 
@@ -167,7 +167,7 @@ def run_id_of(folder: Path) -> str:
 
 
 def lease_file(folder: Path) -> Path:
-    """Where the lease lies that counts in an unfinished run's folder."""
+    """Path of the lease that is valid in an unfinished run's folder."""
     token = folder.name.partition(TAKEN)[2]
     return folder / (f"lease{TAKEN}{token}.json" if token else FILE)
 
@@ -183,7 +183,7 @@ def read_lease(folder: Path) -> Lease | None:
 
 
 def lease_of(text: str) -> Lease:
-    """A lease from its JSON, whatever else stands there. ValueError, TypeError or AttributeError if it is none."""
+    """A lease from its JSON; unknown keys are ignored. Raises ValueError, TypeError or AttributeError if it is none."""
     return _lease(json.loads(text))
 
 
@@ -286,7 +286,7 @@ class Hold:
 
 
 def is_gone(folder: Path) -> bool:
-    """Whether a folder is certainly not there: an error of the disk says nothing of that."""
+    """Whether a folder certainly does not exist: an I/O error does not count."""
     try:
         folder.stat()
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What dead writers left: how it is told from what somebody is writing, and how it is removed.
+"""Finds and removes what dead writers left, and tells it from what a living process is writing.
 
 A writer holds what it fills: a folder by a lock on it, the cohort's files by the cohort's lock, an unfinished run by its
 lease. What is not held and has not been changed for a while is left over; it is looked at once more under the cohort's
@@ -21,7 +21,8 @@ from milstore.store.locks import is_in_work
 from milstore.store.packs import entries_of
 from milstore.store.paths import NO_RUN, SHARDS, Store, store_option
 from milstore.store.removal import make_writable
-from milstore.store.run_writer import LEASES, list_drafts
+from milstore.store.run_draft import LEASES
+from milstore.store.run_writer import list_drafts
 from milstore.store.training_lease import TRAINING, look, put_away, training_of
 
 _DAY = 86400.0
@@ -75,7 +76,7 @@ def repair(store: Store, findings: Collection[Finding]) -> list[Finding]:
 
 
 def _remove(path: Path) -> bool:
-    """Whether it could be removed. What could not, as what another user left, is found again."""
+    """Remove it, and return whether that worked. What another user owns stays, and is found again."""
     try:
         if path.parent.name == LEASES and not path.name.startswith(".") and (seen := look(path)) is not None:
             # Whoever takes it over at this moment keeps it.
@@ -94,12 +95,12 @@ def _remove(path: Path) -> bool:
 
 
 def below(store: Store, path: Path) -> str:
-    """A path as it is called within the store."""
+    """A path relative to the store."""
     return path.relative_to(store.root).as_posix()
 
 
 def entries(folder: Path) -> list[Path]:
-    """What lies in a folder; nothing where it is none, or is gone by now."""
+    """The entries of a folder; none if it is no folder, or is gone."""
     try:
         return sorted(folder.iterdir())
     except OSError:

@@ -28,7 +28,7 @@ _LOOK_EVERY = 0.1
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holder:
-    """The process that holds a file in the place of a lock."""
+    """The process that holds a file serving as a lock."""
 
     host: str
     pid: int
@@ -36,7 +36,7 @@ class Holder:
     namespace: str = ""
 
     def is_gone(self) -> bool:
-        """Whether it certainly runs no more; of another host's nobody can tell."""
+        """Whether it has certainly ended; False for a process of another host."""
         here = self.host == socket.gethostname() and self.namespace in ("", pid_namespace())
         return here and process_start(self.pid) != self.started
 
@@ -68,7 +68,7 @@ def refuses_locks(folder: Path) -> bool:
 
 @contextmanager
 def in_work(folder: Path) -> Iterator[None]:
-    """Hold a folder that is being filled or removed, by whatever name: `doctor --repair` takes it for left over by nobody.
+    """Mark a folder as being filled or removed, also after a rename, so that `doctor --repair` does not take it for a leftover.
 
     Where the disk has no locks, or the folder is gone, nothing is held.
     """
@@ -103,7 +103,7 @@ def is_in_work(folder: Path) -> bool:
 
 @contextmanager
 def held(path: Path, *, wait: bool, what: str) -> Iterator[None]:
-    """Hold a file in the place of a lock.
+    """Hold a file that serves as a lock.
 
     Args:
         path: the file, which is there only while it is held.
@@ -132,7 +132,7 @@ def held(path: Path, *, wait: bool, what: str) -> Iterator[None]:
 
 
 def _take(path: Path) -> bool:
-    """Make the file, whole, unless it is there."""
+    """Create the file atomically, unless it exists."""
     start = process_start(os.getpid()) or 0.0
     own = Holder(host=socket.gethostname(), pid=os.getpid(), started=start, namespace=pid_namespace())
     temporary = temporary_sibling(path)

@@ -1,4 +1,4 @@
-"""What a store of schema 1 has to say in tables that it lacked: its packs, and the data of its runs."""
+"""Migration of a store of schema 1: fills the tables of packs and of its runs' data, which it lacked."""
 
 import hashlib
 from collections.abc import Mapping

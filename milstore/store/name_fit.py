@@ -1,4 +1,4 @@
-"""How far a file's name fits the pattern: what to say of one that does not."""
+"""How far a file's name fits the pattern, for the message on one that does not."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ _SHOWN = 60
 
 
 def how_far(pattern: NamePattern, subject: str) -> str:
-    """Where a name leaves the pattern, in words.
+    """Where a name stops matching the pattern, as text.
 
     Args:
         pattern: the store's pattern.

@@ -1,4 +1,4 @@
-"""What people made in milstore.duckdb, when it is made anew: their tables go along, the rest becomes a text.
+"""What users created in milstore.duckdb: when it is rebuilt, their tables are copied and the rest is saved as SQL text.
 
 A view, a macro or a default is a program, and who wrote it is not known: it is written down beside the file, and nothing
 but a person runs it again.
@@ -25,7 +25,7 @@ from milstore.store.io import sync_file, sync_folder
 from milstore.store.names import named
 from milstore.store.paths import Store
 from milstore.store.shell_views import STAMP_TABLE
-from milstore.store.views import identifier
+from milstore.store.sql_text import identifier
 
 OWN_SQL = "milstore.own.sql"
 """File beside milstore.duckdb."""
@@ -38,7 +38,7 @@ _HEAD = """\
 
 
 def keep_own(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> list[str]:
-    """Carry people's own tables over to the new file, and write down the rest. Returns what the user should know.
+    """Copy users' own tables to the new file, and save the rest as text. Returns messages for the user.
 
     Args:
         con: from `attached`; afterwards the new file is whole and closed.
@@ -70,7 +70,7 @@ def _is_in(name: Name, ours: set[str]) -> bool:
 
 
 def check_names(con: duckdb.DuckDBPyConnection, store: Store) -> None:
-    """PutOff if one of milstore's names stands for something that milstore did not make."""
+    """Raises PutOff if an object that milstore did not make has one of milstore's names."""
     ours = own_names(store.manifest())
     tables = [name for name in table_names(con) if _is_in(name, ours)]
     if ("main", STAMP_TABLE) in tables:

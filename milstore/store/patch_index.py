@@ -1,4 +1,4 @@
-"""The patches of a table in the order of their identity, worked out in whole numbers: quick for millions of them.
+"""Sorts and joins patches by their identity, encoded as integers: fast for millions of them.
 
 Legend: N rows of the table.
 """
@@ -6,6 +6,7 @@ Legend: N rows of the table.
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import reduce
 from itertools import pairwise
 from typing import Any
 
@@ -28,12 +29,18 @@ class Places:
     """Where each patch stands among the others."""
 
     order: Index | None
-    """(N,) Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx. None: as the rows are."""
+    """(N,) Row of each patch, in the order of case_id (bytes), stain (bytes), slice_idx, patch_idx.
+
+    None: as the rows are.
+    """
     cases: Index
-    """(N,) In that order: number of the case, and so on. Numbers differ where what they stand for differs, and only there."""
+    """Where, in that order, each case begins."""
     stains: Index
+    """Where each stain of a case begins."""
     slices: Index
+    """Where each slice of a stain begins."""
     patches: Index
+    """(N,) In that order: number of the patch. Numbers differ where patches differ, and only there."""
 
     def ordered(self, values_N: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A column of the table, in the order of the patches."""
@@ -50,14 +57,20 @@ class Places:
 
 def places(table: pa.Table) -> Places:
     """The places of the patches of a table with the columns of PLACE, none of them null."""
-    case_N, _ = codes(table["case_id"])
-    stain_N = _within(case_N, *codes(table["stain"]))
-    slice_N = _within(stain_N, *codes(table["slice_idx"]))
-    patch_N = _within(slice_N, *codes(table["patch_idx"]))
+    # The patches of a slice mostly lie side by side: its names are looked at once, and repeated as numbers.
+    first_G = _changes(*(table[name].combine_chunks() for name in PLACE[:3]))
+    heads = table.select(list(PLACE[:3])).take(pa.array(first_G))
+    case_G, _ = codes(heads["case_id"])
+    stain_G = _within(case_G, *codes(heads["stain"]))
+    slice_G = _within(stain_G, *codes(heads["slice_idx"]))
+    counts_G = np.diff(np.append(first_G, table.num_rows))
+    patch_N = _within(np.repeat(slice_G, counts_G), *codes(table["patch_idx"]))
     if np.all(patch_N[1:] >= patch_N[:-1]):
-        return Places(None, case_N, stain_N, slice_N, patch_N)
+        cases, stains, slices = (first_G[starts(number_G)] for number_G in (case_G, stain_G, slice_G))
+        return Places(None, cases, stains, slices, patch_N)
     order_N = np.argsort(patch_N, kind="stable")
-    return Places(order_N, case_N[order_N], stain_N[order_N], slice_N[order_N], patch_N[order_N])
+    cases, stains, slices = (starts(np.repeat(number_G, counts_G)[order_N]) for number_G in (case_G, stain_G, slice_G))
+    return Places(order_N, cases, stains, slices, patch_N[order_N])
 
 
 def codes(column: pa.ChunkedArray) -> tuple[Index, int]:
@@ -89,10 +102,22 @@ def starts(group_N: Index) -> Index:
     return np.flatnonzero(np.append(True, group_N[1:] != group_N[:-1])) if len(group_N) else np.zeros(0, np.int64)
 
 
-def unknown_rows(table: pa.Table, known: Places, there: pa.Table) -> Index:
-    """The rows of a table, whose places are `known`, with a patch that is in no row of `there`."""
-    number_of, first_M, index_M = _by_slice(there)
-    first_G = np.append(starts(known.slices), table.num_rows)
+@dataclass(frozen=True)
+class Slices:
+    """A table of M patches by its slices, to look patches up in."""
+
+    number_of: dict[tuple[str, str, int], int]
+    """Number of each slice (case, stain, slice_idx)."""
+    first: Index
+    """(slices + 1,) The first patch of each slice, and the end."""
+    index: npt.NDArray[np.int32]
+    """(M,) patch_idx, ascending within each slice."""
+
+
+def unknown_rows(table: pa.Table, known: Places, there: Slices) -> Index:
+    """The rows of a table, whose places are `known`, with a patch that is not `there`."""
+    number_of, first_M, index_M = there.number_of, there.first, there.index
+    first_G = np.append(known.slices, table.num_rows)
     number_G = np.array([number_of.get(key, -1) for key in _keys(table, known.rows(first_G[:-1]))], np.int64)
     index_N = known.ordered(table["patch_idx"].to_numpy())
     rows = _unlike(number_G, first_G, index_N, first_M, index_M)
@@ -129,26 +154,25 @@ def _unlike(
     return np.concatenate(rows)
 
 
-def _by_slice(table: pa.Table) -> tuple[dict[tuple[str, str, int], int], Index, npt.NDArray[np.int32]]:
-    """The slices of a table of patches, numbered; where each begins, and the end; patch_idx, ascending within each."""
-    changes = [_changes(table[name].unify_dictionaries().combine_chunks()) for name in PLACE[:3]]
-    changed = np.zeros(table.num_rows, bool)
-    for each in changes:
-        changed[each] = True
-    first, index = np.flatnonzero(changed), table["patch_idx"].to_numpy()
+def by_slice(table: pa.Table) -> Slices:
+    """The slices of a table with the columns of PLACE, texts plain or as dictionaries; its rows need no order."""
+    first = _changes(*(table[name].unify_dictionaries().combine_chunks() for name in PLACE[:3]))
+    index = table["patch_idx"].to_numpy()
     number_of = {key: number for number, key in enumerate(_keys(table, first))}
-    ascends = index[1:] >= index[:-1]
-    if len(number_of) < len(first) or not (ascends | changed[1:]).all():
+    falls = np.flatnonzero(index[1:] < index[:-1]) + 1
+    if len(number_of) < len(first) or not np.isin(falls, first, assume_unique=True).all():
         # As a store writes it, a table of patches is sorted.
         plain = pa.table({name: table[name].cast(pa.int32() if name in PLACE[2:] else pa.string()) for name in PLACE})
-        return _by_slice(plain.sort_by([(name, "ascending") for name in PLACE]))
-    return number_of, np.append(first, table.num_rows), index
+        return by_slice(plain.sort_by([(name, "ascending") for name in PLACE]))
+    return Slices(number_of, np.append(first, table.num_rows), index)
 
 
 def _keys(table: pa.Table, rows: Index) -> Iterator[tuple[str, str, int]]:
     """Case, stain and slice_idx of some rows."""
-    at = pa.array(rows)
-    return zip(*(table[name].take(at).to_pylist() for name in PLACE[:3]), strict=True)
+    few = table.select(list(PLACE[:3])).take(pa.array(rows))
+    # As texts, not as dictionaries: of those each value would be looked up by itself, which takes ten times as long.
+    few = few.cast(pa.schema([(name, pa.int32() if name == "slice_idx" else pa.string()) for name in PLACE[:3]]))
+    return zip(*(column.to_pylist() for column in few.columns), strict=True)
 
 
 def places_fingerprint(table: pa.Table, known: Places | None = None) -> str:
@@ -173,6 +197,16 @@ def _joined(values: pa.Array) -> Any:
     """The texts of the values with NUL between them, as bytes."""
     first = _changes(values)
     if len(first) * 8 > len(values):
+        if pa.types.is_integer(values.type):
+            least, most = (int(each.as_py()) for each in pc.min_max(values).values())
+            if most - least < len(values):
+                # Few numbers: each is made a text once, with its NUL, and the texts that are looked up lie one by one.
+                numbers = pa.array(np.arange(least, most + 1)).cast(pa.string())
+                looked_up = pc.binary_join_element_wise(numbers, "", "\0").take(
+                    pc.subtract(values.cast(pa.int64()), least)
+                )
+                _, ends, texts = looked_up.buffers()
+                return texts.slice(0, int(np.frombuffer(ends, np.int32)[len(values)]) - 1)
         texts = pa.ListArray.from_arrays(pa.array([0, len(values)], pa.int32()), values.cast(pa.string()))
         return pc.binary_join(texts, "\0")[0].as_buffer()
     counts = np.diff(np.append(first, len(values))).tolist()
@@ -180,11 +214,13 @@ def _joined(values: pa.Array) -> Any:
     return b"".join(f"{value}\0".encode() * count for value, count in repeated)[:-1]
 
 
-def _changes(values: pa.Array) -> Index:
-    """Where a value stands that differs from the one before; the first is one of them."""
-    if pa.types.is_dictionary(values.type):
-        values = values.indices
-    return np.flatnonzero(np.append(True, np.asarray(pc.not_equal(values[1:], values[:-1])))) if len(values) else _NONE
+def _changes(*columns: pa.Array) -> Index:
+    """Where a row stands that differs from the one before in any of the columns; the first is one of them."""
+    if not len(columns[0]):
+        return _NONE
+    numbers = [each.indices if pa.types.is_dictionary(each.type) else each for each in columns]
+    differs = reduce(pc.or_, [pc.not_equal(each[1:], each[:-1]) for each in numbers])
+    return np.append(0, np.asarray(pc.indices_nonzero(differs)).view(np.int64) + 1)
 
 
 def _blocks(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:

@@ -1,4 +1,4 @@
-"""A store is foreign input: what is read from it must be a plain file, in the store, and of a size that can be held.
+"""A store is untrusted input: what is read from it must be a plain file, inside the store, and of bounded size.
 
 A pipe would wait for ever, a device may do anything, and a link can lead anywhere. Only the folders in `ELSEWHERE`, at
 the top of a store, may be links: a group may keep them on another disk.
@@ -33,10 +33,10 @@ _KINDS = {
 
 
 class NotPlain(OSError):  # noqa: N818 - said like FileNotFound
-    """What stands in the place of a file is none, or lies outside the store."""
+    """Raised when a path is no plain file, or lies outside the store."""
 
     def __init__(self, path: str | Path, what: str) -> None:
-        """`what` it is, for people."""
+        """`what` is the kind of thing it is, for the message."""
         super().__init__(errno.EINVAL, what, str(path))
 
     def __str__(self) -> str:
@@ -44,7 +44,7 @@ class NotPlain(OSError):  # noqa: N818 - said like FileNotFound
 
 
 def check_plain(path: str | Path, root: Path | None = None) -> os.stat_result:
-    """Look at what is to be read, without opening it.
+    """Check a path before it is read, without opening it.
 
     Args:
         path: the file.
@@ -60,7 +60,7 @@ def check_plain(path: str | Path, root: Path | None = None) -> os.stat_result:
 
 
 def check_kind(path: str | Path) -> os.stat_result:
-    """NotPlain for a pipe, a device, a socket or a folder, wherever it lies. OSError if there is none."""
+    """Raises NotPlain for a pipe, a device, a socket or a folder, wherever it lies, and OSError if there is nothing."""
     found = os.stat(path)  # noqa: PTH116 - of thousands of runs, making the paths takes long
     if not stat.S_ISREG(found.st_mode):
         raise NotPlain(path, f"it is {_KINDS.get(stat.S_IFMT(found.st_mode), 'no file')}, not a file")
@@ -68,7 +68,7 @@ def check_kind(path: str | Path) -> os.stat_result:
 
 
 def refuse_unless_plain(path: str | Path, root: Path) -> None:
-    """StoreError, in one line, where `check_plain` refuses a file. One that is not there is no matter here."""
+    """Raises StoreError where `check_plain` refuses a file. A missing file is accepted."""
     try:
         check_plain(path, root)
     except NotPlain as error:
@@ -79,7 +79,7 @@ def refuse_unless_plain(path: str | Path, root: Path) -> None:
 
 
 def unreadable(path: str | Path, error: Exception) -> StoreError:
-    """That a file of a store cannot be read, why, and what to do."""
+    """The error that a file of a store cannot be read, why, and what to do."""
     why = getattr(error, "strerror", None) or " ".join(str(error).split())[:300] or type(error).__name__
     if isinstance(error, NotPlain):
         return StoreError(
@@ -110,7 +110,7 @@ def plain_bytes(path: str | Path, root: Path | None = None, largest: int = LARGE
 
 
 def _place_of(descriptor: int, path: str | Path) -> str:
-    """Where an opened file really lies. The kernel knows, at the price of one call."""
+    """The real path of an opened file, asked of the kernel in one call."""
     try:
         return os.readlink(f"/proc/self/fd/{descriptor}")  # noqa: PTH115
     except OSError:
@@ -130,7 +130,7 @@ def _check_place(path: str | Path, place: str, root: Path | None) -> None:
 
 
 def _is_straight(path: str, root: str) -> bool:
-    """Whether a path goes down from the store without a link, but for a folder that may be one. Mostly so, and soon told."""
+    """Whether a path below the store has no link in it (but for folders that may be links). The common, fast case."""
     parts = path[len(root) + 1 :].split("/") if path.startswith(f"{root}/") else [".."]
     if ".." in parts:
         return False
@@ -184,7 +184,7 @@ _NAMES = {list: "a list", str: "a text", int: "a number", float: "a number", boo
 
 
 def parse_json(text: str | bytes) -> Any:
-    """What JSON says, whose depth was looked at first. ValueError if it is nested too deeply, or is no JSON."""
+    """Parse JSON of bounded depth. Raises ValueError if it is nested too deeply, or is not JSON."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     # With so few brackets none can lie too deep: the usual case, and the quick one.
     if data.count(b"[") + data.count(b"{") > DEEPEST and max(_depths(data), default=0) > DEEPEST:

@@ -1,4 +1,4 @@
-"""Predictions of new cases, by their names: the runs of each model, the means of several models, and what stands on what.
+"""Predictions of new cases, by name: the runs of each model, the means over models, and which run needs which.
 
 A prediction grows: where further cases or models come to it, further runs are written beside those that there are, and a
 further mean. Of the means the newest is of all its cases and models, and it is the one that answers.
@@ -37,7 +37,7 @@ class Prediction:
 
     @property
     def answering(self) -> str:
-        """The run that answers: the newest mean. StoreError if there is none yet."""
+        """The run that answers questions: the newest mean. Raises StoreError if there is none yet."""
         if not self.means:
             raise StoreError(f"prediction {self.name} is not whole: the same milstore predict command completes it")
         return self.means[-1]
@@ -92,7 +92,7 @@ def members(store: Store, mean: str, read: Read = read_run) -> tuple[str, ...]:
 
 
 def check_predictions_of(store: Store) -> Iterator[Finding]:
-    """What predictions stand on and is no more: a run that a mean is of, or the run whose weights made one."""
+    """Missing runs that predictions need: members of a mean, or the run whose weights predicted."""
     there, where = set(run_ids(store)), store_option(store)
     for prediction in predictions(store, skip_damaged=True).values():
         remove = f"remove it by milstore runs delete {prediction.name}{where}"

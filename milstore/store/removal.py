@@ -1,4 +1,4 @@
-"""Deleting runs, finished or not: it can be said first what goes, and every reader sees a run wholly or not at all."""
+"""Deleting runs, finished or not. What would go can be listed first, and readers see a run whole or not at all."""
 
 import os
 import shutil
@@ -11,8 +11,9 @@ from milstore.store.io import sync_folder, temporary_sibling
 from milstore.store.lease import run_id_of
 from milstore.store.locks import in_work
 from milstore.store.paths import Store
+from milstore.store.run_draft import LEASES, RunDraft
 from milstore.store.run_reader import one_run_id, run_ids
-from milstore.store.run_writer import LEASES, RunDraft, claim_draft
+from milstore.store.run_writer import claim_draft
 
 _LEAST = 4
 """Letters of an id by which a run is found to be deleted: fewer are too soon typed by mistake."""
@@ -20,7 +21,7 @@ _LEAST = 4
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Removable:
-    """A run that is there to be deleted."""
+    """A run that can be deleted."""
 
     run_id: str
     folder: Path
@@ -30,7 +31,9 @@ class Removable:
 
 
 def removable(store: Store, text: str) -> Removable:
-    """What would go with a run, given by its id or a part that no other run has. UsageError if it is none or several.
+    """What deleting a run would remove; given by its id or a unique part of it.
+
+    Raises UsageError if none or several fit.
 
     An unfinished run need not be readable: one that is damaged is deleted too.
     """

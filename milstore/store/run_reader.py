@@ -23,7 +23,9 @@ RUN_ID = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 """What a run can be called. A folder of any other name is not milstore's."""
 
 LEARNING = "learning"
-"""Entry of `run.json` that says whether the training learned anything (see `milstore.analysis.learning`). Runs of 0.1 and
+"""Entry of `run.json` that says whether the training learned anything (see `milstore.analysis.learning`).
+
+Runs of 0.1 and
 those that were not trained here lack it."""
 MODEL_CODE = "model_code"
 MODEL_FACTS = ("model", "attention", MODEL_CODE)
@@ -40,15 +42,21 @@ attended patches, in percent, that this surely is; null where it is no top. `sai
 OWN_LABELS = "labels_of_run"
 """Entry of `run.json` of a run that keeps labels that the store contradicted: the cases."""
 PREDICTED = "predicted"
-"""Entry of `run.json` of a run of kind prediction. `experiment`: whose models made it. `weights_sha256`: of the model's weights,
+"""Entry of `run.json` of a run of kind prediction.
+
+`experiment`: whose models made it. `weights_sha256`: of the model's weights,
 where one model made it. `runs`: of the mean of several models, the runs that it is the mean of."""
 FIGURES = "figures"
-"""Entry of `run.json` of a run that another tool made. `by`: the tool. `said`: how its figures, which are of slides, became
+"""Entry of `run.json` of a run that another tool made.
+
+`by`: the tool. `said`: how its figures, which are of slides, became
 those of cases, in words; empty where they are of cases."""
 FURTHER_FACTS = (KNOWN, OWN_LABELS, PREDICTED, FIGURES)
 """Entries of `run.json` that only some runs have."""
 PREDICTION = "prediction"
-"""The `kind` of a run that speaks of new cases, by the weights of another run or as the mean of several such. Its `experiment`
+"""The `kind` of a run that speaks of new cases, by the weights of another run or as the mean of several such.
+
+Its `experiment`
 is the prediction's name. It answers only where it is asked for."""
 RECORDED = "recorded"
 """The `kind` of a run, and of an unfinished one, that another trainer writes."""
@@ -57,7 +65,7 @@ OWN_HASH = "facts_sha256"
 
 
 def with_own_hash(facts: dict[str, Any]) -> dict[str, Any]:
-    """What `run.json` says, and the SHA-256 of that."""
+    """The contents of `run.json` and their SHA-256."""
     import hashlib
 
     others = {name: value for name, value in facts.items() if name != OWN_HASH}
@@ -72,7 +80,7 @@ def run_ids(store: Store) -> list[str]:
 
 
 def strangers(store: Store) -> list[str]:
-    """Names of what lies among the finished runs and is none, such as a copy that somebody made. Nothing reads it."""
+    """Names of entries among the finished runs that are no run, such as a copy that a user made. Nothing reads them."""
     with os.scandir(store.runs) as entries:
         return sorted(entry.name for entry in entries if not _is_run(entry) and entry.name != RUN_FOLDER + NO_RUN)
 
@@ -83,12 +91,12 @@ def _is_run(entry: os.DirEntry[str]) -> bool:
 
 
 def find_run_id(store: Store, text: str) -> str:
-    """The finished run whose id is `text`, or that it alone fits. UsageError if there is none, or more than one."""
+    """The finished run whose id is `text`, or the only one it fits. Raises UsageError if none or several fit."""
     return one_run_id(text, run_ids(store), "finished run")
 
 
 def one_run_id(text: str, ids: Iterable[str], what: str) -> str:
-    """The one of these ids that is meant by a part of it. UsageError, with the candidates, if that is none or several.
+    """The one of these ids that contains `text`. Raises UsageError, with the candidates, if none or several do.
 
     >>> one_run_id("d416", ["mil-s1-0-d416", "mil-s2-0-0ebb"], "run")
     'mil-s1-0-d416'
@@ -103,7 +111,7 @@ def one_run_id(text: str, ids: Iterable[str], what: str) -> str:
 
 
 def fitting_run_ids(text: str, ids: Iterable[str]) -> list[str]:
-    """The ids that a text may mean: the one that it is, else those that begin so, else those that hold it.
+    """The ids that a text may mean: the equal one, else those that begin with it, else those that contain it.
 
     >>> fitting_run_ids("a", ["a", "ab"]), fitting_run_ids("a", ["ab", "ba"]), fitting_run_ids("b", ["abc", "cba"])
     (['a'], ['ab'], ['abc', 'cba'])
@@ -115,7 +123,7 @@ def fitting_run_ids(text: str, ids: Iterable[str]) -> list[str]:
 
 
 def read_run(store: Store, run_id: str) -> dict[str, Any]:
-    """Everything that a finished run's `run.json` says, and what it meant by saying nothing of what came later.
+    """All facts in a finished run's `run.json`, with the implied values of facts that its version did not store.
 
     StoreError if it cannot be read.
     """
@@ -123,7 +131,7 @@ def read_run(store: Store, run_id: str) -> dict[str, Any]:
 
 
 def completed(facts: dict[str, Any]) -> dict[str, Any]:
-    """The facts of a run, those of version 1 with what they meant by saying nothing."""
+    """The facts of a run; those of version 1 with the implied values of what it did not store."""
     return facts if "schema_version" in facts else {**facts, **_of_version_1(facts)}
 
 

@@ -1,4 +1,4 @@
-"""What finished runs made of their test cases: recall of each class with counts, and the AUC. Of many runs at once."""
+"""Test results of finished runs: recall of each class with counts, and the AUC, for many runs at once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

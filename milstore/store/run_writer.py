@@ -1,216 +1,33 @@
-"""Unfinished runs: a folder in `running/`, which one process at a time may write to, until a rename makes it a run.
+"""Unfinished runs: begun, taken over by a process, opened and listed."""
 
-The folder is called `<run_id>` while the process that began it trains, and `<run_id>~<token>` after others took it
-over. Nobody can write to it by a name that it had before (see `milstore.store.lease`).
-"""
-
-import json
 import secrets
 import shutil
-import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from milstore.errors import ConflictError, StoreError, UsageError
-from milstore.store.io import sync_folder, temporary_sibling, write_json, write_text, write_whole
-from milstore.store.lease import TAKEN, is_gone, lease_file, read_lease, refuse_if_alive, run_id_of, write_lease
+from milstore.store.io import sync_folder, temporary_sibling, write_json
+from milstore.store.lease import TAKEN, is_gone, lease_file, refuse_if_alive, run_id_of, write_lease
 from milstore.store.locks import in_work
 from milstore.store.names import check_name
-from milstore.store.paths import Store, store_option
-from milstore.store.plain import parse_json, plain_bytes, read_object, unreadable
+from milstore.store.paths import Store
+from milstore.store.run_draft import DRAFT_FILE, RunDraft, draft_folder, draft_folders, read_draft
 from milstore.store.run_reader import RUN_ID, one_run_id
 
-_DRAFT_FILE = "draft.json"
-EPOCHS_FILE = "epochs.jsonl"
-_CRC = "crc32"
-"""Entry of an epoch's line that holds the CRC-32 of the line without it. Lines of 0.1 have none."""
-_CHECKPOINT = "checkpoint.pt"
-LEASES = "leases"
-"""Folder in `running/` of who trains what (see `milstore.store.training_lease`)."""
 _LOOKS = 20
 """How often `running/` is read again because a folder was renamed while it was read."""
 
 
-@dataclass(frozen=True)
-class RunDraft:
-    """A run in training or interrupted: what is on the disk of it so far."""
-
-    store: Store
-    run_id: str
-    facts: dict[str, Any]
-    """What was known when it began, as plain JSON values."""
-    folder: Path
-    """Its folder, as long as nobody takes the run over."""
-
-    @property
-    def is_taken_over(self) -> bool:
-        """Whether another process than the one that trains it began it."""
-        return TAKEN in self.folder.name
-
-    @property
-    def checkpoint_path(self) -> Path:
-        """The last checkpoint; it need not exist."""
-        return self.folder / _CHECKPOINT
-
-    def write_checkpoint(self, writer: Callable[[Path], None]) -> None:
-        """Put what `writer` writes in the place of the last checkpoint, whole or not at all.
-
-        Raises:
-            StoreError: the disk refuses, or the run was taken over; the last checkpoint stays as it is.
-        """
-        with self.writing("the checkpoint"):
-            write_whole(self.checkpoint_path, writer)
-
-    def update_facts(self, **facts: Any) -> "RunDraft":
-        """The draft with some facts changed, on disk too. StoreError as for `write_checkpoint`."""
-        changed = {**self.facts, **facts}
-        with self.writing(_DRAFT_FILE):
-            write_json(self.folder / _DRAFT_FILE, changed)
-        return replace(self, facts=changed)
-
-    def record_error(self, text: str) -> None:
-        """Write down why the training of it ended, as far as the disk lets it, and it is still this process's own.
-
-        What was written since it was read stays: only the fact `error` is changed.
-        """
-        with suppress(StoreError, OSError):
-            on_disk = _read(self.store, self.folder)
-            if on_disk is not None:
-                on_disk.update_facts(error=text)
-
-    @property
-    def error(self) -> str | None:
-        """Why the last training of it ended, if it ended by an error."""
-        error = self.facts.get("error")
-        return str(error) if error else None
-
-    def epochs(self) -> list[dict[str, Any]]:
-        """The rows of the epochs that have ended, in order. StoreError if they cannot be read, or are not what was stored."""
-        path = self.folder / EPOCHS_FILE
-        try:
-            lines = plain_bytes(path, self.store.root).decode().splitlines()
-        except FileNotFoundError:
-            return []
-        except (OSError, ValueError) as error:
-            raise StoreError(f"{path} cannot be read ({error}): {self._anew()}") from error
-        rows = []
-        for number, line in enumerate(lines, start=1):
-            try:
-                rows.append(epoch_of_line(line))
-            except ValueError as error:
-                raise StoreError(f"{path}, line {number}: {error}: {self._anew()}") from error
-        return rows
-
-    def _anew(self) -> str:
-        where = store_option(self.store)
-        return f"remove the run by milstore runs delete {self.run_id}{where}, and begin it anew"
-
-    def append_epoch(self, row: dict[str, Any]) -> None:
-        """Store the row of an epoch that has ended. Rows of that epoch and later ones, left by a death, go.
-
-        StoreError as for `write_checkpoint`.
-        """
-        rows = [old for old in self.epochs() if old["epoch"] < row["epoch"]]
-        with self.writing("the epoch"):
-            write_text(self.folder / EPOCHS_FILE, "".join(map(line_of_epoch, [*rows, row])))
-
-    def put_epoch(self, row: dict[str, Any]) -> None:
-        """Store the row of an epoch in the place of that epoch's. Later ones stay. StoreError as for `write_checkpoint`."""
-        rows = sorted(
-            [row, *(old for old in self.epochs() if old["epoch"] != row["epoch"])], key=lambda each: each["epoch"]
-        )
-        with self.writing("the epoch"):
-            write_text(self.folder / EPOCHS_FILE, "".join(map(line_of_epoch, rows)))
-
-    def check_own(self) -> None:
-        """StoreError, with what became of the run, if its folder is there no more by the name that this process knows."""
-        if is_gone(self.folder):
-            raise StoreError(self._what_became())
-
-    def _what_became(self) -> str:
-        if self.store.run_folder(self.run_id).is_dir():
-            return f"run {self.run_id} was taken over and finished by another process: this one writes nothing more"
-        other = _folder_of(self.store, self.run_id)
-        if other is None:
-            return f"run {self.run_id} is gone: its folder {self.folder} was removed while it was trained"
-        lease = read_lease(other)
-        owner = "another process" if lease is None else lease.owner
-        return f"run {self.run_id} was taken over by {owner} and goes on there: this process writes nothing more"
-
-    @contextmanager
-    def writing(self, what: str) -> Iterator[None]:
-        """One clear line for whatever the disk says."""
-        try:
-            yield
-        except OSError as error:
-            self.check_own()
-            why = error.strerror or error
-            raise StoreError(
-                f"run {self.run_id}: {what} cannot be written ({why}); what was written before is kept"
-            ) from error
-
-    def settle(self, final: Path) -> None:
-        """What follows the rename: the run is in the store, whatever fails here."""
-        try:
-            sync_folder(self.store.runs)
-        except OSError as error:
-            raise StoreError(
-                f"run {self.run_id} is in the store, but the disk did not confirm it ({error.strerror}): run milstore doctor"
-            ) from error
-        # After the rename: an ordinary user cannot move a folder that is read-only.
-        with suppress(OSError):
-            final.chmod(0o555)
-        self.remove()
-
-    def remove(self) -> None:
-        """Remove what is on the disk of the draft. It is gone at once for every reader."""
-        gone = temporary_sibling(self.folder)
-        with in_work(self.folder):
-            try:
-                self.folder.rename(gone)
-            except OSError:
-                gone = self.folder
-            shutil.rmtree(gone, ignore_errors=True)
-
-
-def line_of_epoch(row: dict[str, Any]) -> str:
-    """The line of an epoch, with the CRC-32 of what it says."""
-    text = json.dumps(row, allow_nan=False)
-    return json.dumps({**row, _CRC: zlib.crc32(text.encode())}) + "\n"
-
-
-def epoch_of_line(line: str) -> dict[str, Any]:
-    """The row of an epoch. ValueError if the line is none, or another than was written."""
-    row = parse_json(line)
-    if not isinstance(row, dict) or "epoch" not in row:
-        raise ValueError("it is no line of an epoch")
-    crc = row.pop(_CRC, None)
-    if crc is not None and crc != zlib.crc32(json.dumps(row, allow_nan=False).encode()):
-        raise ValueError("it is not what was stored (its CRC-32 differs)")
-    return row
-
-
-def begun_by_earlier(draft: RunDraft) -> str:
-    """That milstore 0.1 began the run, whose checkpoints do not go on here, and what to do."""
-    return (
-        f"it was begun by milstore 0.1, whose checkpoints do not go on here: train its split anew by --split "
-        f"{draft.facts.get('split')} --fresh, and remove it by milstore runs delete {draft.run_id}{store_option(draft.store)}"
-    )
-
-
 def mint_run_id(experiment: str, split: int | None, seed: int | None) -> str:
-    """A run id that nobody has: `<experiment>-s<split>-<seed>-<utc time>-<4 hex>`; without what is None."""
+    """A new, unique run id: `<experiment>-s<split>-<seed>-<utc time>-<4 hex>`; parts that are None are left out."""
     check_name(experiment, "experiment")
     place = [*([] if split is None else [f"s{split}"]), *([] if seed is None else [str(seed)])]
     return "-".join([experiment, *place, f"{datetime.now(UTC):%Y%m%dt%H%M%S}", secrets.token_hex(2)])
 
 
 def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | None = None) -> RunDraft:
-    """Make the folder of a new run. UsageError if none can be called so, StoreError if it exists or the disk refuses.
+    """Make the folder of a new run. Raises UsageError for an invalid id, StoreError if it exists or the disk refuses.
 
     Args:
         store: the store.
@@ -223,14 +40,14 @@ def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | 
     folder = store.running / run_id
     if store.run_folder(run_id).exists():
         raise StoreError(f"run {run_id} is finished already: nothing is overwritten")
-    if _folder_of(store, run_id) is not None:
+    if draft_folder(store, run_id) is not None:
         raise StoreError(f"run {run_id} has begun already: continue it with --resume {run_id}")
     temporary = temporary_sibling(folder)
     try:
         # Aside first: a run that can be seen has its facts and its lease.
         temporary.mkdir(parents=True)
         with in_work(temporary):
-            write_json(temporary / _DRAFT_FILE, facts)
+            write_json(temporary / DRAFT_FILE, facts)
             if token is not None:
                 write_lease(temporary, token)
             temporary.rename(folder)
@@ -242,7 +59,7 @@ def begin_run(store: Store, run_id: str, facts: dict[str, Any], *, token: str | 
 
 
 def claim_draft(draft: RunDraft, *, watched: bool = False) -> tuple[RunDraft, str]:
-    """Make an unfinished run this process's own. Returns the draft by its new name, and the token of the claim.
+    """Take an unfinished run over for this process. Returns the draft under its new name, and the token of the claim.
 
     Whoever wrote to it before, and only seems to be dead, can write to it no more. `watched` is whether a claim that is old
     was seen not to be renewed already.
@@ -303,11 +120,11 @@ def _drafts(store: Store, wanted: str | None) -> list[RunDraft]:
     """The unfinished runs, or one of them, by id."""
     for _ in range(_LOOKS):
         found, complete = {}, True
-        for folder in _folders(store):
+        for folder in draft_folders(store):
             run_id = run_id_of(folder)
             if (wanted is not None and run_id != wanted) or store.run_folder(run_id).is_dir():
                 continue
-            draft = _read(store, folder)
+            draft = read_draft(store, folder)
             if draft is not None:
                 found[run_id] = draft
             elif is_gone(folder):
@@ -316,26 +133,3 @@ def _drafts(store: Store, wanted: str | None) -> list[RunDraft]:
         if complete:
             break
     return [found[run_id] for run_id in sorted(found)]
-
-
-def _read(store: Store, folder: Path) -> RunDraft | None:
-    """The draft of a folder; None if there is none in it, or no folder."""
-    path = folder / _DRAFT_FILE
-    try:
-        facts = read_object(path, store.root)
-    except (FileNotFoundError, NotADirectoryError):
-        return None
-    except (OSError, ValueError) as error:
-        raise unreadable(path, error) from error
-    return RunDraft(store, run_id_of(folder), facts, folder)
-
-
-def _folders(store: Store) -> list[Path]:
-    """What may be unfinished runs, in `running/`."""
-    if not store.running.is_dir():
-        return []
-    return sorted(path for path in store.running.iterdir() if not path.name.startswith(".") and path.name != LEASES)
-
-
-def _folder_of(store: Store, run_id: str) -> Path | None:
-    return next((folder for folder in _folders(store) if run_id_of(folder) == run_id), None)

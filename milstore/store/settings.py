@@ -1,4 +1,4 @@
-"""What a group sets for its store, in milstore.toml: stains and their aliases, and how file names are read."""
+"""Settings of a store, in milstore.toml: stains and their aliases, and how file names are read."""
 
 import json
 from dataclasses import dataclass, field

@@ -14,16 +14,8 @@ import duckdb
 from milstore.schema.columns import Columns, columns, derived_texts
 from milstore.store.paths import NO_RUN, RUN_FOLDER, Store
 from milstore.store.run_reader import FURTHER, RUN_FILE
-from milstore.store.views import (
-    IS_RUN,
-    RUN_OF_FILE,
-    chosen_columns,
-    escape_glob,
-    identifier,
-    literal,
-    pack_folders,
-    runs_columns,
-)
+from milstore.store.sql_text import escape_glob, identifier, literal
+from milstore.store.views import IS_RUN, RUN_OF_FILE, chosen_columns, pack_folders, runs_columns
 
 STAMP_TABLE = "milstore_catalog"
 """The table that says what the tables of a milstore.duckdb were made from."""

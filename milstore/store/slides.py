@@ -1,4 +1,4 @@
-"""Which slide is of whom, as the cohort's table `slides` says: the rule by which files that carry a slide's name are placed."""
+"""Which slide belongs to which case, from the cohort's table `slides`; files are matched to slides by name."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields

@@ -87,7 +87,7 @@ def place_words(cohort: Cohort, split_set: str, split: int, *, with_set: bool = 
 
 
 def check_split(cohort: Cohort, split_set: str, split: int, option: str = "--split") -> int:
-    """The split itself if the split set has it, else UsageError. `option` is what the user names it by."""
+    """The split, if the split set has it; else raises UsageError, which names `option`."""
     if split not in (there := split_numbers(cohort, split_set)):
         raise UsageError(f"{option} {split}: split set {split_set} has the splits {named(there)}")
     return split

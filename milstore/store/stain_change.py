@@ -1,4 +1,4 @@
-"""What milstore.toml says of the stains otherwise than the store does."""
+"""How the stains in milstore.toml differ from those in the store."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ class StainChange:
     """Whether those that stay have another order."""
 
     def lines(self) -> list[str]:
-        """It in words, after it was done."""
+        """The change as text, after it was made."""
         lines = []
         if self.added:
             lines.append(f"stains: {named(self.added)} added, from {SETTINGS_FILE}")

@@ -1,4 +1,4 @@
-"""What lies in a store and is no plain file of it: pipes, devices, sockets, and links that lead elsewhere."""
+"""Finds what is no plain file in a store: pipes, devices, sockets, and links that lead elsewhere."""
 
 import os
 from collections.abc import Iterator

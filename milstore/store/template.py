@@ -35,7 +35,7 @@ class Part:
     is_field: bool
 
     def shown(self) -> str:
-        """It as it stands in the template."""
+        """The piece as it is written in the template."""
         return f"{{{self.text}}}" if self.is_field and self.text != ANY else self.text
 
 

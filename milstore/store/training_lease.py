@@ -1,4 +1,4 @@
-"""One lease a training: who trains a split of an experiment with a seed, whichever of its runs that is.
+"""One lease per training (experiment, split set, split, seed): only its holder may train it, in whichever run.
 
 It lies in `running/leases/`, named by the training, and is made by whoever trains before a run is begun or continued. So two
 commands, launchers or jobs that are asked for the same never train it twice. The file is made in one step that only one can
@@ -25,7 +25,7 @@ from milstore.store.io import temporary_sibling
 from milstore.store.lease import Lease, age_of, lease_of
 from milstore.store.locks import in_work, link_whole
 from milstore.store.paths import Store
-from milstore.store.run_writer import LEASES
+from milstore.store.run_draft import LEASES
 
 TRAINING = ("experiment", "split_set", "split", "seed")
 """Facts of a run that say which training it is of."""
@@ -37,13 +37,13 @@ Wait = Callable[[Lease], bool]
 
 @dataclass(frozen=True, kw_only=True)
 class Seen:
-    """A lease as it lies on the disk at this moment."""
+    """A lease as it is on the disk at this moment."""
 
     lease: Lease
     mtime_ns: int
 
     def has_changed_since(self, other: "Seen") -> bool:
-        """Whether it was renewed, or is another's."""
+        """Whether it has changed: renewed, or taken by another."""
         return (self.lease.token, self.mtime_ns) != (other.lease.token, other.mtime_ns)
 
 
@@ -59,7 +59,7 @@ class TrainingLease:
         patience: float = 0.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        """Prepare to take it.
+        """Prepare the lease, without taking it.
 
         Args:
             store: the store.
@@ -77,7 +77,7 @@ class TrainingLease:
         self._thread = threading.Thread(target=self._renew, name="training lease", daemon=True)
 
     def __enter__(self) -> Self:
-        """Take it.
+        """Take the lease.
 
         Raises:
             ConflictError: somebody else trains this.
@@ -96,7 +96,7 @@ class TrainingLease:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give it up, so that others can train this at once."""
+        """Release the lease, so that others can train this at once."""
         self._end.set()
         self._thread.join()
         with suppress(OSError):

@@ -1,4 +1,4 @@
-"""What is read is what was stored: a file's SHA-256 is compared the first time that it is read.
+"""Verifies what is read: a file's SHA-256 is compared the first time that it is read.
 
 What was found right is remembered by device, inode, size and times in a folder of the user's own, outside the store
 (`$XDG_CACHE_HOME/milstore`); it may be deleted at any time. Damage that befalls a file after its first reading without
@@ -39,7 +39,7 @@ class Expected:
 
 
 def verify(store: Store, files: Iterable[Expected], *, advice: str = ADVICE) -> list[str]:
-    """Compare files with what was stored, those that were not compared before.
+    """Compare those files with their stored hashes that were not compared before.
 
     For `store.verify` False only their kind is looked at: no pipe, no device, nothing out of the store.
 
@@ -134,14 +134,14 @@ def files_of_packs(store: Store, folders: Iterable[str]) -> Iterator[Expected]:
 
 
 def cache_folder() -> Path:
-    """Where what was found right is remembered. It need not exist, and may be deleted."""
+    """Path of the record of verified files. It need not exist, and may be deleted."""
     home = os.environ.get("XDG_CACHE_HOME", "")
     return (Path(home) if Path(home).is_absolute() else Path.home() / ".cache") / "milstore"
 
 
 @lru_cache(maxsize=8)
 def _seen(root: Path, cache: Path) -> "_Seen":
-    """What this process knows of a store's files."""
+    """What this process has verified of a store's files."""
     return _Seen(root, cache / f"verified-{hashlib.sha256(str(root).encode()).hexdigest()[:16]}.json")
 
 
@@ -173,7 +173,10 @@ class _Seen:
             self._known[key] = self._new[key] = facts
 
     def save(self) -> tuple[int, int]:
-        """Remember what is new: how many files, and their bytes. A place that cannot be written to only costs time later."""
+        """Record newly verified files, their number and bytes.
+
+        If the record cannot be written, they are verified again later.
+        """
         new, self._new = self._new, {}
         if not new:
             return 0, 0

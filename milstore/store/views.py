@@ -1,31 +1,21 @@
-"""The lens: an in-memory DuckDB connection with the schema's views over the store's Parquet files.
+"""The views of the store: an in-memory DuckDB connection in which each table of the schema is a view over Parquet files.
 
 It takes no lock and waits for nobody. The cohort's views are of one generation; a run's are over all finished runs.
 """
 
-import math
-import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import duckdb
 
 from milstore.schema import SCHEMA_VERSION
-from milstore.schema.columns import (
-    DERIVED,
-    MACROS,
-    TABLE_MACROS,
-    Columns,
-    columns,
-    columns_of_version,
-    derived_texts,
-    view_text,
-)
+from milstore.schema.columns import MACROS, TABLE_MACROS, Columns, columns, columns_of_version, derived_texts, view_text
+from milstore.store.derived_views import mentions, needed_views, table_macro, whole_text
 from milstore.store.paths import NO_RUN, ROWS, RUN_FOLDER, Store
 from milstore.store.plain import refuse_unless_plain
 from milstore.store.run_reader import FURTHER, RUN_FILE, RUN_ID, run_ids
+from milstore.store.sql_text import escape_glob, identifier, literal, path_literal
 
 _MEANT = {("patches", "unit"): "case when x is not null then 'slice' end"}
 """SQL of columns that had a meaning before they were there: version 1 knew coordinates on slices alone."""
@@ -38,7 +28,6 @@ _RUNS_OF_VERSION_1 = {
     "attention": "coalesce(attention, 'levels')",
 }
 """SQL of what runs of version 1 do not say, as `read_run` reads it."""
-_WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 # By its name, not by DuckDB's keys of folders: a folder above the store that is called `split=2` would be one too. These
 # functions, unlike a regular expression, let DuckDB leave out the files of other runs soon.
 _OWN_FOLDER = "parse_filename(parse_dirpath(filename, 'forward_slash'), false, 'forward_slash')"
@@ -46,8 +35,6 @@ RUN_OF_FILE = f"substr({_OWN_FOLDER}, {len(RUN_FOLDER) + 1})"
 """SQL for the run that a row is of, from the folder that its file lies in (`filename = true`)."""
 IS_RUN = f"regexp_full_match({RUN_OF_FILE}, '{RUN_ID.pattern}')"
 """SQL for whether that folder is a run's. DuckDB does not open the files of others."""
-_QUESTIONS = 64
-"""Statements of which is kept what was found in their text: the questions there are, which a report or a notebook asks often."""
 
 
 def connect(store: Store) -> duckdb.DuckDBPyConnection:
@@ -88,65 +75,6 @@ def put_cohort(con: duckdb.DuckDBPyConnection, store: Store, sql: str) -> None:
     con.execute("\n".join(views))
 
 
-def mentions(sql: str, name: str) -> bool:
-    """Whether a text holds a name as a word."""
-    return re.search(rf"\b{re.escape(name)}\b", sql) is not None
-
-
-@lru_cache(maxsize=_QUESTIONS)
-def with_derived(sql: str) -> str:
-    """A statement that brings what of `DERIVED` it needs, as steps of its own: for a connection that has none of it.
-
-    A view would have to be planned when it is made, and again when it is asked.
-    """
-    steps = ", ".join(f"{name} as ({_body(name)})" for name in _derived(sql) if name in DERIVED)
-    if not steps:
-        return sql
-    start, word = _first_word(sql)
-    if word != "with":
-        return f"{sql[:start]}with {steps} {sql[start:]}"
-    return f"{sql[:start]}with {steps}, {sql[start + len(word) :]}"
-
-
-def _first_word(sql: str) -> tuple[int, str]:
-    """Where the statement begins behind its comments, and its first word, in lower case."""
-    text = sql.encode()
-    start = next((at for at, kind in duckdb.tokenize(sql) if kind != duckdb.token_type.comment), len(text))
-    found = _WORD.match(text, start)
-    return len(text[:start].decode()), found.group().decode().lower() if found else ""
-
-
-def _body(name: str) -> str:
-    """The statement of a derived view, or of a macro that gives rows."""
-    begin = " as table\n" if name in TABLE_MACROS else f"view {name} as\n"
-    return view_text(name).partition(begin)[2].rstrip().rstrip(";")
-
-
-@lru_cache(maxsize=_QUESTIONS)
-def whole_text(sql: str) -> str:
-    """The text with the statements of all views and macros that it needs: what this mentions is all that it asks."""
-    return "\n".join([sql, *map(_body, _derived(sql))])
-
-
-def _derived(sql: str) -> list[str]:
-    """Which views of `DERIVED`, and macros over them, a text mentions, itself or by what it mentions, in the order in
-    which they can be made.
-    """
-    needed: set[str] = set()
-    order = (*DERIVED, *TABLE_MACROS)
-    # What is made later may be defined over what is made sooner, never the other way.
-    for name in reversed(order):
-        if any(mentions(text, name) for text in (sql, *map(_body, needed))):
-            needed.add(name)
-    return [name for name in order if name in needed]
-
-
-def _table_macro(name: str) -> str:
-    """SQL that makes a macro that gives rows, for a connection that has none of `DERIVED`."""
-    head, begin, _ = view_text(name).partition(" as table\n")
-    return f"{head.replace('or replace', 'or replace temp', 1)}{begin}{with_derived(_body(name))};"
-
-
 def narrow(
     con: duckdb.DuckDBPyConnection,
     store: Store,
@@ -170,7 +98,7 @@ def narrow(
                 source = f"{source} where case_id in ({', '.join(literal(case) for case in case_ids)})"
             views.append(_view(name, of, source, kind="temp view"))
     # Tables must be there when such a macro is made.
-    views += [_table_macro(name) for name in TABLE_MACROS if mentions(sql, name)]
+    views += [table_macro(name) for name in TABLE_MACROS if mentions(sql, name)]
     if views:
         con.execute("\n".join(views))
 
@@ -221,7 +149,7 @@ def view_statements(con: duckdb.DuckDBPyConnection, store: Store, tables: Collec
     if mentions(text, "features"):
         views += feature_views(con, store, manifest)
     views += [_run_view(store, name) for name in columns("run") if mentions(text, name)]
-    return "\n".join([*views, *map(view_text, (*MACROS, *_derived(text)))])
+    return "\n".join([*views, *map(view_text, (*MACROS, *needed_views(text)))])
 
 
 def cohort_views(
@@ -330,20 +258,6 @@ def runs_columns(of: Iterable[str]) -> str:
     )
 
 
-def path_literal(path: str | Path) -> str:
-    """A path quoted for SQL, with which DuckDB finds this very file: the way in which every path is given to it."""
-    return literal(escape_glob(str(path)))
-
-
-def escape_glob(path: str) -> str:
-    """The path with everything that DuckDB would take for a pattern put into brackets.
-
-    >>> escape_glob("/a[1]/b*")
-    '/a[[]1]/b[*]'
-    """
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
-
-
 def chosen_columns(name: str, of: Columns, version: int = SCHEMA_VERSION) -> str:
     """SQL for the columns that a table has now, over rows that a version of the schema wrote.
 
@@ -371,77 +285,3 @@ def _parquet(store: Store, file: str) -> str:
 
 def _nothing(of: Columns) -> str:
     return f"(select {', '.join(f'null::{kind} as {identifier(column)}' for column, kind in of.items())} where false)"
-
-
-def identifier(name: str) -> str:
-    """A name quoted for SQL."""
-    return '"' + name.replace('"', '""') + '"'
-
-
-def literal(text: str) -> str:
-    """A text quoted for SQL, which knows no character 0."""
-    return "'" + text.replace("'", "''").replace("\0", "") + "'"
-
-
-def value(item: str | float | bool | Iterable[str] | None) -> str:
-    """A value as SQL writes it.
-
-    duckdb's own binding of Python objects imports pandas, which takes longer than most questions.
-
-    >>> value("o'x"), value(5.0), value(True), value(None), value(["46"])
-    ("'o''x'", '5.0::double', 'true', 'null', "['46']::varchar[]")
-    """
-    if item is None:
-        return "null"
-    if isinstance(item, bool):
-        return "true" if item else "false"
-    if isinstance(item, int):
-        return str(item)
-    if isinstance(item, float):
-        return f"{item!r}::double" if math.isfinite(item) else f"'{item}'::double"
-    if isinstance(item, str):
-        return literal(item)
-    return f"[{', '.join(literal(text) for text in item)}]::varchar[]"
-
-
-def execute(
-    con: duckdb.DuckDBPyConnection, sql: str, values: Mapping[str, str | float | bool | Iterable[str] | None]
-) -> duckdb.DuckDBPyConnection:
-    """Run a statement with named parameters, which never become part of its text.
-
-    They are variables of the connection: unlike those of a prepared statement, their values are known when the
-    statement is planned, so that `rank <= …` can leave out what it need not read.
-    """
-    set_variables(con, values)
-    return con.execute(with_variables(sql, values))
-
-
-def set_variables(
-    con: duckdb.DuckDBPyConnection, values: Mapping[str, str | float | bool | Iterable[str] | None]
-) -> None:
-    """Put the values of a statement's parameters where `with_variables` makes it look for them."""
-    if values:
-        con.execute("\n".join(f"set variable {identifier(name)} = {value(item)};" for name, item in values.items()))
-
-
-def with_variables(sql: str, names: Collection[str]) -> str:
-    """The statement with variables in the place of its named parameters.
-
-    >>> with_variables("select $pct, '$pct' -- $pct", ["pct"])
-    "select getvariable('pct'), '$pct' -- $pct"
-    """
-    return _with_variables(sql, frozenset(names))
-
-
-@lru_cache(maxsize=_QUESTIONS)
-def _with_variables(sql: str, names: frozenset[str]) -> str:
-    kinds = (duckdb.token_type.identifier, duckdb.token_type.keyword)
-    words = [start for start, kind in duckdb.tokenize(sql) if kind in kinds]
-    # Where a token starts is told in bytes.
-    text = sql.encode()
-    for start in reversed(words):
-        found = _WORD.match(text, start)
-        name = found.group().decode() if found else ""
-        if name in names and text[start - 1 : start] == b"$":
-            text = text[: start - 1] + f"getvariable({literal(name)})".encode() + text[start + len(name) :]
-    return text.decode()

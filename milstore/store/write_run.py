@@ -1,9 +1,10 @@
-"""The one way in for runs, whoever trained: what a run holds must agree with the store that it goes into.
+"""Checks and stores a run, whichever trainer made it: its contents must agree with the store.
 
 Training, `record` and every importer end here. That the tables agree with each other is checked by `commit`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,9 @@ from milstore.store.attention import Attention
 from milstore.store.cohort import Cohort, read_cohort
 from milstore.store.commit import checked_tables, commit_checked
 from milstore.store.names import clip, counted
-from milstore.store.patch_index import PLACE, places, unknown_rows
+from milstore.store.patch_index import PLACE, Slices, by_slice, places, unknown_rows
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import KNOWN, PREDICTION
-from milstore.store.run_writer import RunDraft
 from milstore.store.split_numbers import subsets_of
 
 TABLES = ("epochs", "predictions", "probabilities", "attention", "coverage")
@@ -84,11 +85,16 @@ def write_run(
     # Patches are those of now: attention to a patch that is gone could be shown to nobody.
     cohort = read_cohort(draft.store)
     told = told or told_by_store(cohort, facts.get("split_set"), facts.get("split"))
-    checked = checked_tables(**tables, kind=facts.get("attention", "levels"), known=facts.get(KNOWN))
-    _check_kind(checked.tables["predictions"], facts)
-    _check_cases(checked.tables["predictions"], told)
-    _check_classes(checked.tables["probabilities"], told)
-    _check_patches(cohort, checked.attention, checked.tables.get("scores"))
+    # The store's patches are read and put in order by a thread of their own while those of the run are: neither waits.
+    with ThreadPoolExecutor(1) as side:
+        of_patches = any(table is not None and table.num_rows for table in map(tables.get, ("attention", "scores")))
+        patches = side.submit(lambda: by_slice(cohort.places())) if of_patches else None
+        checked = checked_tables(**tables, kind=facts.get("attention", "levels"), known=facts.get(KNOWN))
+        _check_kind(checked.tables["predictions"], facts)
+        _check_cases(checked.tables["predictions"], told)
+        _check_classes(checked.tables["probabilities"], told)
+        if patches is not None:
+            _check_patches(patches.result(), checked.attention, checked.tables.get("scores"))
     return commit_checked(draft, facts, checked, weights)
 
 
@@ -124,7 +130,7 @@ def _label(label: int | None) -> str:
 
 
 def unknown_case(case_id: str) -> str:
-    """That the store has no such case, and what to do."""
+    """The message that the store has no such case, and what to do."""
     return (
         f"case {clip(case_id)!r} is not in this store: take it in by milstore ingest labels, or its patches by "
         "milstore ingest patches"
@@ -132,7 +138,7 @@ def unknown_case(case_id: str) -> str:
 
 
 def other_subset(case_id: str, said: str, known: str | None) -> str:
-    """That a case is in another subset than was said, or in none, and what to do."""
+    """The message that a case is in another subset than given, or in none, and what to do."""
     if known is None:
         return f"case {clip(case_id)!r} is not in the split: leave it out, or take in splits that have it"
     return f"case {clip(case_id)!r} is said to be in {clip(said)}, and the split has it in {known}: give {known}"
@@ -153,11 +159,8 @@ def _check_classes(probabilities: pa.Table, told: Told) -> None:
         )
 
 
-def _check_patches(cohort: Cohort, attention: Attention, scores: pa.Table | None) -> None:
+def _check_patches(patches: Slices, attention: Attention, scores: pa.Table | None) -> None:
     """DataError if attention or a score is of a patch that the store does not have."""
-    if not attention.stored.num_rows and scores is None:
-        return
-    patches = cohort.places()
     unknown, what = attention.unknown(patches), "attention"
     if not unknown and scores is not None:
         rows = unknown_rows(scores, places(scores), patches)

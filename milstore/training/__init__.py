@@ -1,4 +1,4 @@
-"""Training: the model, the loop around it, and the run that comes of it.
+"""Training: the loop around a model, and the run that it produces.
 
 `from milstore.training import train` is what the command `milstore train` calls. Torch is imported by the first use of
 a name that needs it, not by importing this package.

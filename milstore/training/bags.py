@@ -1,4 +1,4 @@
-"""Bags as they are stored: the features of a case, the names of its patches, and where both come from.
+"""Bags as they are stored: the features of a case, the identities of its patches, and the sources of both.
 
 A bag carries the names of its slices and patches beside their features, so attention finds its patch by name. `seen`
 makes of it what a model is given (`milstore.models.Bag`). The loop only knows `BagSource.in_order`, so a source may hold
@@ -128,7 +128,7 @@ class Bag:
 
 
 class BagSource(Protocol):
-    """Anything that hands out bags in a wished order."""
+    """A source of bags in a given order."""
 
     n_features: int
 
@@ -231,7 +231,7 @@ def feature_moments(bags: BagSource, case_ids: Iterable[str]) -> tuple[Tensor, T
 
 
 class Float32Rows:
-    """Turns stored features into float32 in one buffer, used again and again.
+    """Converts stored features to float32 in one buffer that is reused.
 
     Allocating tens of megabytes for each case would cost more than the conversion. What `__call__` returns holds until
     it is called again, which is after the backward pass.

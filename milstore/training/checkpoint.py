@@ -11,12 +11,12 @@ import torch
 from milstore.errors import StoreError
 from milstore.store.names import clip
 from milstore.store.plain import check_plain
-from milstore.store.run_writer import RunDraft
+from milstore.store.run_draft import RunDraft
 from milstore.training.loop import Training
 
 
 def write_checkpoint(draft: RunDraft, training: Training) -> None:
-    """Put the training's state in the place of the draft's last checkpoint, whole or not at all.
+    """Replace the draft's last checkpoint with the training's state, atomically.
 
     Raises:
         StoreError: the disk refuses, or the run was taken over by another process.
@@ -31,7 +31,7 @@ def write_checkpoint(draft: RunDraft, training: Training) -> None:
 
 
 def go_on_from_checkpoint(draft: RunDraft, training: Training) -> None:
-    """Let a training go on from the draft's last checkpoint; if it has none yet, it begins anew.
+    """Restore a training from the draft's last checkpoint; if there is none yet, the training starts from the beginning.
 
     Raises:
         StoreError: the file cannot be read, or is not of such a training.

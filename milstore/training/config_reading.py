@@ -1,4 +1,4 @@
-"""A training's configuration as people say it: a preset, a TOML file and the command line's options, laid over each other.
+"""Reads a training's configuration: a preset, then a TOML file, then command-line options, each overriding the former.
 
 Nothing here imports torch, so that `milstore train --help` and a refused option answer at once.
 """
@@ -19,7 +19,7 @@ from milstore.training.presets import PRESETS
 def read_config(
     path: Path | None, options: Mapping[str, object], preset: str | None = None, assignments: Sequence[str] = ()
 ) -> TrainingConfig:
-    """The configuration of a preset, with a TOML file laid over it, and options over both.
+    """The configuration of a preset, overridden by a TOML file, and both by options.
 
     Args:
         path: TOML file whose keys are TrainingConfig's fields; its table [model] holds settings of the model, and may

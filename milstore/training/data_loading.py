@@ -1,4 +1,4 @@
-"""Features that do not fit: read ahead from the packed file, or sent ahead to the GPU, while a case is trained on.
+"""Loads features that do not fit into memory: read ahead from the packed file, or copied ahead to the GPU.
 
 Where features come from changes no number: the model sees the same bits, in the same order.
 """
@@ -58,7 +58,7 @@ class BagsReadAhead:
     def __init__(
         self, packed: PackedFeatures, names: Mapping[str, Bag], *, memory: int | None = None, pinned: bool = False
     ) -> None:
-        """Reserve nothing yet.
+        """Memory is reserved when bags are first asked for.
 
         Args:
             packed: the features.
@@ -186,6 +186,6 @@ def _row_bytes(packed: PackedFeatures) -> int:
 
 
 def _working_bytes(packed: PackedFeatures, names: Mapping[str, Bag]) -> int:
-    """What turning the largest case to float32, and standardising that, takes."""
+    """Bytes needed to convert the largest case to float32 and to standardise it."""
     most_rows = max((bag.n_patches for bag in names.values()), default=0)
     return 2 * 4 * packed.n_features * most_rows

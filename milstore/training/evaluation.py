@@ -1,4 +1,4 @@
-"""Evaluation: what a trained model says of every case, as the tables that a run commits."""
+"""Evaluation: a trained model's predictions and attention for every case, as the tables of a run."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,8 +16,9 @@ from milstore.models.layers import Projector
 from milstore.schema.arrow import arrow_schema
 from milstore.store import predicted
 from milstore.training.bags import Bag, BagSource, Float32Rows, Ints
-from milstore.training.loop import SplitCases, Training
+from milstore.training.loop import Training
 from milstore.training.objective import Standardised, check_numbers
+from milstore.training.split_cases import SplitCases
 
 Floats = npt.NDArray[np.float64]
 SliceKey = tuple[str, str, int]
@@ -26,7 +27,7 @@ SliceKey = tuple[str, str, int]
 
 @dataclass(frozen=True)
 class CaseResult:
-    """What the model says of one case, and the weight that it gave to each patch."""
+    """The model's prediction of one case, and its attention to each patch."""
 
     bag: Bag
     """Without its features: the results of all cases are held at once."""
@@ -79,7 +80,7 @@ def _evaluate_case(model: Standardised, stored: Bag, float32: Float32Rows, devic
 
 
 def judge_training(training: Training, results: list[CaseResult]) -> Learning:
-    """Whether a training learned anything, from its course and what the weights that it kept say of every case."""
+    """Whether a training learned anything, judged by its epochs and by the evaluation of the weights that were kept."""
     cases, model = training.cases, training.model
     val = [result for result in results if cases.subset_of[result.bag.case_id] == "val"]
     train = [cases.label_of[case_id] for case_id in cases.of("train")]
@@ -136,7 +137,10 @@ def prediction_tables(results: list[CaseResult], cases: SplitCases) -> tuple[pa.
 
 
 def attention_table(results: list[CaseResult]) -> pa.Table:
-    """The table `attention`, still without rank and n_patches: the store puts them in. Without rows where there is none."""
+    """The table `attention`, still without rank and n_patches: the store puts them in.
+
+    Without rows where there is none.
+    """
     attended = [(result.bag, result.attention) for result in results if result.attention is not None]
     columns = _places([bag for bag, _ in attended])
     for name in ("stain_attention", "slice_attention", "patch_attention", "effective_attention"):

@@ -1,4 +1,4 @@
-"""Training as people ask for it: a split, all splits, or an interrupted run, each ending as a run in the store."""
+"""Entry points of training: a split, all splits, or an interrupted run, each of which becomes a run in the store."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -20,7 +20,7 @@ from milstore.store.split_numbers import choose_split_sets, place_words
 from milstore.store.write_run import class_names
 from milstore.training import resumption, setup
 from milstore.training.bags import BagSource, coordinates
-from milstore.training.config import TrainingConfig, canonical_json, config_from_json, config_hash
+from milstore.training.config import TrainingConfig
 from milstore.training.data_loading import open_bags
 from milstore.training.interruption import Interruption
 from milstore.training.job import Job, utc_now
@@ -29,6 +29,7 @@ from milstore.training.model_choice import choose_model, model_of_run
 from milstore.training.progress import Watcher
 from milstore.training.provenance import find_device, usable_threads
 from milstore.training.setup import Place, SplitPlan
+from milstore.training.stored_config import canonical_json, config_from_json, config_hash
 from milstore.training.summary import RunResult
 
 __all__ = ["CHECKPOINT_MINUTES", "resume", "train", "train_all"]
@@ -183,7 +184,7 @@ def train_all(
 def _train_alone(
     job: Job, facts: Mapping[str, Any], earlier: Collection[str], patience: float, *, skip: bool
 ) -> RunResult | None:
-    """Train a split as the only one who does: begin a run, or go on with the one there is.
+    """Train a split under its lease: begin a run, or continue an unfinished one.
 
     None, with a note, where another process has finished one that was not there `earlier`, and it is to be skipped.
     """
@@ -278,7 +279,7 @@ def _alone_without_locks(store: Store, watcher: Watcher) -> Iterator[None]:
 
 
 def _again(fresh: bool) -> str:
-    """How a call that was stopped goes on."""
+    """The advice on how to continue a call that was stopped."""
     return "name them by --split: --fresh begins all anew" if fresh else "the same command goes on"
 
 
@@ -289,7 +290,7 @@ def tell_migration(store: Store, watcher: Watcher) -> None:
 
 
 def check_numbers(seed: int, threads: int | None, checkpoint_minutes: float) -> None:
-    """UsageError for an option of `train_all` that is out of range."""
+    """Raises UsageError for an option of `train_all` that is out of range."""
     if seed < 0:
         raise UsageError(f"--seed {seed}: give 0 or more")
     if threads is not None and threads < 1:

@@ -1,4 +1,4 @@
-"""Being asked to stop: a signal is noted, and the loop ends at the next case."""
+"""Handles requests to stop: a signal is noted, and the loop ends after the current case."""
 
 import signal
 import threading
@@ -28,7 +28,7 @@ class Interruption:
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
-        """Take the signals over."""
+        """Install the handlers."""
         if threading.current_thread() is threading.main_thread():
             taken = [number for number in SIGNALS if not _is_kept_off(number)]
             self._before = {number: signal.signal(number, self._note) for number in taken}
@@ -41,7 +41,7 @@ class Interruption:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signals back."""
+        """Restore the former handlers."""
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if isinstance(error, Interrupted):
@@ -52,7 +52,7 @@ class Interruption:
             raise stopped from None
 
     def settle(self) -> None:
-        """What is left to do takes a moment: one more Ctrl-C is not to interrupt the leaving."""
+        """Ignore further Ctrl-C while the state is saved, which takes a moment."""
         for number in self._before:
             signal.signal(number, signal.SIG_IGN)
 
@@ -65,5 +65,5 @@ class Interruption:
 
 
 def _is_kept_off(number: int) -> bool:
-    """Whether a closing terminal is to stop nothing, as nohup has it."""
+    """Whether SIGHUP is ignored, as under nohup: then closing the terminal stops nothing."""
     return number == getattr(signal, "SIGHUP", None) and signal.getsignal(number) == signal.SIG_IGN

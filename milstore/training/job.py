@@ -18,8 +18,9 @@ from milstore.schema.arrow import arrow_schema
 from milstore.store.cohort import Cohort
 from milstore.store.lease import Hold
 from milstore.store.paths import Store, store_option
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import LEARNING
-from milstore.store.run_writer import RunDraft, begin_run, claim_draft, mint_run_id
+from milstore.store.run_writer import begin_run, claim_draft, mint_run_id
 from milstore.store.training_lease import TrainingLease
 from milstore.store.write_run import Told, write_run
 from milstore.training import setup
@@ -70,7 +71,7 @@ class Job:
         return self.chosen.config
 
     def begin(self, facts: dict[str, Any], lease: TrainingLease) -> RunResult:
-        """Train and commit a new run, as the one who holds the lease of that training."""
+        """Train and commit a new run. The caller holds the lease of that training."""
 
         def claim() -> tuple[RunDraft, str]:
             run_id, token = mint_run_id(facts["experiment"], facts["split"], facts["seed"]), secrets.token_hex(4)
@@ -79,7 +80,7 @@ class Job:
         return self._run(facts, claim, lease)
 
     def go_on(self, draft: RunDraft, lease: TrainingLease) -> RunResult:
-        """Train and commit an unfinished run, as the one who holds the lease of that training.
+        """Train and commit an unfinished run. The caller holds the lease of that training.
 
         Raises:
             ConflictError: a living process trains it.
@@ -217,7 +218,7 @@ _OF_DRAFT = {"cases", "left_out", "class_names", "stains"}
 
 
 def _run_row(training: Training, facts: dict[str, Any], seconds: float) -> dict[str, Any]:
-    """The columns of the table `runs` that the store does not find out itself."""
+    """The columns of the table `runs` that the store cannot determine itself."""
     return {
         **{key: value for key, value in facts.items() if key not in _OF_DRAFT},
         "code_version": code_version(),

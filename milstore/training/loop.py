@@ -6,9 +6,8 @@ position), so a training that goes on from a checkpoint computes what it would h
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,37 +18,20 @@ from milstore.errors import DataError, UsageError
 from milstore.models import interface
 from milstore.models.interface import cross_entropy
 from milstore.models.layers import Standardiser
-from milstore.schema.columns import SUBSETS
-from milstore.store.names import named, natural_key
+from milstore.store.names import named
 from milstore.training.bags import Bag, BagSource, Float32Rows, feature_moments
-from milstore.training.config import TrainingConfig, given_class_weights
+from milstore.training.config import TrainingConfig
 from milstore.training.model_choice import ChosenModel, choose_model
 from milstore.training.objective import Standardised, check_numbers, check_output, fill_gradients
 from milstore.training.progress import Watcher
 from milstore.training.randomness import Purpose, generator, seed_torch
+from milstore.training.split_cases import SplitCases, class_weights
 
 CHECKPOINT_FORMAT = 4
 
 
 class DivergedError(UsageError):
-    """The loss is NaN or infinite: going on, or beginning again in the same way, comes to the same."""
-
-
-@dataclass(frozen=True)
-class SplitCases:
-    """The cases of one split, with the labels that the run is told."""
-
-    subset_of: Mapping[str, str]
-    label_of: Mapping[str, int]
-
-    def of(self, subset: str) -> list[str]:
-        """The cases of a subset (train, val, test), in natural order."""
-        return sorted((case for case, of in self.subset_of.items() if of == subset), key=natural_key)
-
-    @property
-    def all(self) -> list[str]:
-        """All cases: training, then validation, then test."""
-        return [case_id for subset in SUBSETS for case_id in self.of(subset)]
+    """Raised when the loss is NaN or infinite: continuing, or training again with the same settings, would give the same."""
 
 
 class Training:
@@ -131,7 +113,7 @@ class Training:
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch has been trained, or (with `keep` best) the validation loss has not fallen for long."""
+        """Whether the last epoch has been trained, or (with `keep` best) early stopping applies."""
         done = len(self.history)
         if self.config.keep == "last" or not self.cases.of("val"):
             return done >= self.config.epochs
@@ -142,7 +124,7 @@ class Training:
 
     @property
     def _improved_epoch(self) -> int:
-        """The last epoch that put early stopping off."""
+        """The last epoch whose validation loss fell by at least `min_delta`."""
         improved, lowest = 0, math.inf
         for row in self.history:
             if row["val_loss"] is not None and row["val_loss"] < lowest - self.config.min_delta:
@@ -150,7 +132,7 @@ class Training:
         return improved
 
     def try_out(self) -> None:
-        """Take in one case and forget it again. UsageError where the model cannot."""
+        """Run one forward and backward pass without changing the training. Raises UsageError if the model fails."""
         before = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.train()
         first = next(iter(self.bags.in_order(self.cases.of("train")[:1])))
@@ -199,7 +181,7 @@ class Training:
         return True
 
     def _step_size(self, n_cases: int) -> int:
-        """How many cases the step takes that the case at hand belongs to: fewer at the end of an epoch."""
+        """Number of cases in the optimiser step of the current case: fewer at the end of an epoch."""
         per_step = self.config.cases_per_step
         return min(per_step, n_cases - self.position // per_step * per_step)
 
@@ -234,7 +216,7 @@ class Training:
         return torch.autocast(self.device.type, dtype=torch.bfloat16)
 
     def _seen(self, stored: Bag) -> interface.Bag:
-        """What the model is given of a case: its features as float32, which hold until the next case."""
+        """A case as the model's input: features as float32, in a buffer that is reused for the next case."""
         bag = stored.to(self.device)
         return bag.seen(self.float32(bag.feature_ND))
 
@@ -302,7 +284,7 @@ class Training:
         self.model.load_state_dict(self.best_weights)
 
     def state(self) -> dict[str, Any]:
-        """Everything that going on depends on: plain types and tensors, as `torch.load(weights_only=True)` wants."""
+        """The complete state for resuming: plain types and tensors, as `torch.load(weights_only=True)` requires."""
         return {
             "format": CHECKPOINT_FORMAT,
             "model": self.model.state_dict(),
@@ -319,7 +301,7 @@ class Training:
         }
 
     def load(self, state: dict[str, Any]) -> None:
-        """Go on from what `state()` gave.
+        """Restore what `state()` gave.
 
         Raises:
             DataError: a state of another version of milstore.
@@ -341,31 +323,3 @@ class Training:
         self.history = list(state["history"])
         self.best_epoch = state["best_epoch"]
         self.best_weights = {name: value.to(self.device) for name, value in state["best_weights"].items()}
-
-
-def class_weights(cases: SplitCases, wanted: str, n_classes: int) -> list[float]:
-    """Weight of each class in the loss.
-
-    Args:
-        cases: the split.
-        wanted: auto (training cases / (classes that occur x training cases of the class), 1 for a class that does not
-            occur), none (1 each) or the numbers themselves.
-        n_classes: how many classes there are.
-
-    Raises:
-        DataError: the training cases are of fewer than two classes.
-        UsageError: not one number a class.
-    """
-    counts = [0] * n_classes
-    train = cases.of("train")
-    for case_id in train:
-        counts[cases.label_of[case_id]] += 1
-    present = sum(count > 0 for count in counts)
-    if present < 2:
-        raise DataError(f"the training subset has cases of {present} class, such as {named(train, 3)}: two are needed")
-    given = given_class_weights(wanted)
-    if given is not None and len(given) != n_classes:
-        raise UsageError(f"--class-weights {wanted}: the store has {n_classes} classes, give {n_classes} numbers")
-    if wanted == "auto":
-        return [len(train) / (present * count) if count else 1.0 for count in counts]
-    return list(given) if given is not None else [1.0] * n_classes

@@ -1,4 +1,4 @@
-"""The model of a training: found by its name, checked against what the training wants of it, and kept with the run.
+"""The model of a training: found by name, checked against the configuration, and recorded with the run.
 
 Errors in a user's own model are told in one line, with the line of the file, as is an operation without a deterministic
 form.
@@ -28,7 +28,7 @@ _NOT_DETERMINISTIC = "does not have a deterministic implementation"
 
 @dataclass(frozen=True)
 class ChosenModel:
-    """A model with its settings, as a training was told."""
+    """A model with its settings, as configured."""
 
     loaded: LoadedModel
     settings: Any
@@ -38,7 +38,7 @@ class ChosenModel:
 
     @property
     def name(self) -> str:
-        """What the run calls it: its name, or the class of a user's own."""
+        """Its name in the run: that of a built-in model, or the class of a user's own."""
         return known_as(self.config.model)
 
     @property
@@ -59,7 +59,7 @@ class ChosenModel:
         return model
 
     def facts(self) -> dict[str, Any]:
-        """What a run keeps of it, as plain JSON values: `model`, `attention` and `model_code`."""
+        """What a run records of it, as plain JSON values: `model`, `attention` and `model_code`."""
         return {
             "model": self.name,
             "attention": self.attends,
@@ -73,7 +73,7 @@ class ChosenModel:
 
     @contextmanager
     def calling(self) -> Iterator[None]:
-        """Around every call of the model, so that what goes wrong in it is told in one line.
+        """Wraps every call of the model, so that an exception in it becomes an error of one line.
 
         Raises:
             UsageError: in place of an error in a user's own file, and of torch's for an operation that has no

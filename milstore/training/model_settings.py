@@ -1,4 +1,4 @@
-"""The settings of a model, as a training is told them: options, a TOML file's table [model], and `--set name=value`.
+"""Reads the settings of a model: from options, a TOML file's table [model], and `--set name=value`.
 
 Nothing here imports torch, unless a user's own model is named, whose file does.
 """
@@ -24,7 +24,7 @@ MODEL_FIELDS = (
 
 
 class Told(NamedTuple):
-    """What was said of a model's settings, as fields of TrainingConfig."""
+    """The given settings of a model, as fields of TrainingConfig."""
 
     below: dict[str, Any]
     """What options of their own win over."""
@@ -33,7 +33,7 @@ class Told(NamedTuple):
 
 
 def known_as(model: str) -> str:
-    """What a run calls its model: its name, or the class of a user's own.
+    """A model's name in a run: that of a built-in model, or the class of a user's own.
 
     >>> known_as("abmil"), known_as("./models/mine.py:Mine")
     ('abmil', 'Mine')
@@ -51,7 +51,7 @@ def lay_settings(
     where: str,
     of_table: str,
 ) -> Told:
-    """The settings of a model, from all places where they can be said, checked by name and type.
+    """The settings of a model, from all places where they can be given, checked by name and type.
 
     Args:
         model: which model.
@@ -87,7 +87,7 @@ def lay_settings(
 
 
 def refuse_fields_of_default(model: str, given: Mapping[str, Any]) -> None:
-    """UsageError if a setting of the default model is given as such, and the model is another."""
+    """Raises UsageError if an option of the default model is given for another model."""
     for name in MODEL_FIELDS:
         if name in given:
             raise UsageError(

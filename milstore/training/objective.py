@@ -1,4 +1,4 @@
-"""What a training makes smaller, and what stands before the model: one module with the weights of both.
+"""The objective of a training: standardisation, the model and its loss in one module.
 
 Axes, named in suffixes:  N patches   D features   C classes
 """
@@ -19,7 +19,7 @@ _GIVES = {"levels": LevelAttention, "patches": PatchAttention, "none": type(None
 
 
 class Standardised(nn.Module):
-    """A model that is given features shifted, scaled and clipped by fixed numbers, which are kept with its weights."""
+    """A model whose input features are shifted, scaled and clipped by fixed numbers, stored with its weights."""
 
     def __init__(self, inner: MILModel, n_features: int, *, standardise: bool) -> None:
         super().__init__()
@@ -27,7 +27,7 @@ class Standardised(nn.Module):
         self.inner = inner
 
     def forward(self, bag: Bag) -> CaseOutput:
-        """What the model says of a case whose features are as they are stored, float32."""
+        """The model's output for a case, given its features as stored, in float32."""
         feature_ND = self.standardise(bag.feature_ND)
         version = feature_ND._version
         output: CaseOutput = self.inner(replace(bag, feature_ND=feature_ND))
@@ -39,7 +39,7 @@ class Standardised(nn.Module):
         return output
 
     def loss(self, output: CaseOutput, bag: Bag, label: int, class_weight_C: Tensor, config: TrainingConfig) -> Tensor:
-        """The model's own loss, and what attention that is far from even costs."""
+        """The model's own loss plus the penalties on uneven attention."""
         loss = self.inner.loss(output, label, class_weight_C)
         if output.attention is None or not (config.stain_entropy or config.slice_entropy or config.patch_entropy):
             return loss
@@ -53,7 +53,7 @@ class Standardised(nn.Module):
 
 
 def check_output(output: object, model: MILModel, bag: Bag, n_classes: int) -> None:
-    """Refuse what a model cannot have meant; shapes and names alone, so that nobody waits for a GPU.
+    """Refuse output of a wrong form. Only shapes and names are checked, which needs no GPU synchronisation.
 
     Raises:
         UsageError: no CaseOutput, not one logit a class, attention of another kind than `attends` says or not one number
@@ -117,7 +117,7 @@ def check_numbers(output: CaseOutput, model: MILModel, bag: Bag, case_id: str) -
 
 
 def fill_gradients(parameters: list[nn.Parameter]) -> None:
-    """Give weights that took no part a gradient of 0, so that the optimiser treats all alike."""
+    """Give unused weights a gradient of 0, so that the optimiser treats all weights alike."""
     for each in parameters:
         if each.grad is None:
             each.grad = torch.zeros_like(each)

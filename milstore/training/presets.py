@@ -1,4 +1,4 @@
-"""Settings by name, and what the settings of earlier versions meant."""
+"""Named presets, and how the settings of earlier versions are interpreted."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -38,7 +38,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "patch_entropy": 0.0,
     },
 }
-"""Named settings, each of every field, so that one stays what it is when a default changes. `study`: the settings of the
+"""Named settings, each of every field, so that one stays what it is when a default changes.
+
+`study`: the settings of the
 multi-stain study of melanocytic lesions that the default model comes from; its class weights are of two classes, the
 benign one first."""
 

@@ -1,4 +1,4 @@
-"""What a training tells while it goes on. A library call is silent; the command line passes a screen or lines."""
+"""Reports the progress of a training. A library call is silent; the command line passes a screen or lines."""
 
 import math
 import time
@@ -18,13 +18,13 @@ _REFRESHES = 4
 
 
 class Watcher:
-    """Hears how a training goes on, and says nothing."""
+    """Receives the progress of a training, and does nothing with it."""
 
     def note(self, text: str) -> None:
         """Something that the user should know."""
 
     def turn(self, place: str, number: int, total: int) -> None:
-        """The next run is of `place`, such as `split 2 of 5`: the `number`th (from 1) of `total` of this call."""
+        """The next run is for `place`, such as `split 2 of 5`: number `number` (from 1) of `total` in this call."""
 
     def begin(self, run_id: str, *, epoch: int, epochs: int, cases: int) -> None:
         """A run starts, or goes on after `epoch` epochs of at most `epochs`, each with `cases` steps."""
@@ -65,11 +65,11 @@ class _Course(Watcher):
         self._say(text)
 
     def turn(self, place: str, number: int, total: int) -> None:
-        """Keeps it."""
+        """Keep where this run stands in the call."""
         self._place, self._number, self._total = place, number, total
 
     def begin(self, run_id: str, *, epoch: int, epochs: int, cases: int) -> None:
-        """Counts from here."""
+        """Start counting from this run."""
         if self._ended is not None:
             self._between, self._ended = time.monotonic() - self._ended, None
         self._done, self._epochs, self._best = epoch, epochs, None
@@ -188,7 +188,7 @@ class Screen(_Course):
         return tuple(lines)
 
     def end(self) -> None:
-        """Takes the screen away."""
+        """Removes the screen."""
         if self._drawn is not None:
             self._drawn.stop()
             self._drawn = None

@@ -1,4 +1,4 @@
-"""Where a run's numbers come from: machine, code and arithmetic."""
+"""Provenance of a run's numbers: machine, code and arithmetic settings."""
 
 import contextlib
 import os
@@ -62,7 +62,7 @@ def usable_threads() -> int:
 
 @contextlib.contextmanager
 def repeatable_arithmetic(threads: int, *, allow_nondeterministic: bool = False) -> Iterator[None]:
-    """Compute with that many threads and with deterministic algorithms only; what was set before is set again.
+    """Within this block, compute with that many threads and deterministic algorithms; former settings are restored.
 
     torch's global random state is left as it was found.
 

@@ -1,4 +1,4 @@
-"""What is there already when a training is asked for: runs that go on, that are finished, or that others train."""
+"""Finds existing runs when a training is requested: to be resumed, finished, or trained by another process."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import suppress
@@ -8,13 +8,14 @@ from milstore.errors import ConflictError, Interrupted, StoreError, UsageError
 from milstore.store.lease import Lease, read_lease, refuse_if_alive
 from milstore.store.names import named
 from milstore.store.paths import Store
+from milstore.store.run_draft import RunDraft, begun_by_earlier
 from milstore.store.run_reader import PREDICTION, RECORDED, read_run, run_ids
-from milstore.store.run_writer import RunDraft, begun_by_earlier, list_drafts
+from milstore.store.run_writer import list_drafts
 from milstore.store.training_lease import TrainingLease
-from milstore.training.config import same_settings
 from milstore.training.interruption import Interruption
 from milstore.training.progress import Watcher
 from milstore.training.setup import Place
+from milstore.training.stored_config import same_settings
 
 SAME_RUN = ("experiment", "split_set", "split", "seed")
 """Facts that make a run of the same configuration the one that is asked for."""
@@ -66,7 +67,7 @@ def _is_same(begun: Facts, wanted: Facts) -> bool:
 
 
 def refuse_living(draft: RunDraft, watcher: Watcher, interruption: Interruption) -> None:
-    """ConflictError if a living process trains the run. Whether one on another host lives may take minutes to tell."""
+    """Raises ConflictError if a living process trains the run. For a process on another host this may take minutes."""
     refuse_if_alive(draft.folder, wait=_waiting(f"run {draft.run_id}", watcher, interruption))
 
 
@@ -113,7 +114,7 @@ def finished_since(store: Store, facts: Facts, before: Collection[str]) -> str |
 
 
 def refuse_recorded(draft: RunDraft) -> None:
-    """UsageError if the run is no training of milstore's: another trainer records it, and goes on with it."""
+    """Raises UsageError if the run is no training of milstore's but is recorded by another trainer, which must continue it."""
     if draft.facts.get("kind") == PREDICTION:
         raise UsageError(
             f"unfinished run {draft.run_id} is of prediction {draft.facts.get('experiment')}, and no training: the same "
@@ -127,7 +128,7 @@ def refuse_recorded(draft: RunDraft) -> None:
 
 
 def refuse_earlier(draft: RunDraft) -> None:
-    """ConflictError if milstore 0.1 began the run: what its checkpoint holds is of another trainer."""
+    """Raises ConflictError if milstore 0.1 began the run: its checkpoints cannot be continued."""
     if "config_version" not in draft.facts:
         raise ConflictError(f"unfinished run {draft.run_id} does not go on: {begun_by_earlier(draft)}")
 
@@ -179,7 +180,7 @@ def _place(run: Facts) -> Place:
 
 
 def tell_going_on(draft: RunDraft, asked: Facts, watcher: Watcher) -> None:
-    """Say that a run goes on, and which wishes it does not follow, because its numbers would change."""
+    """Report that a run is resumed, and which options are ignored, because they would change its numbers."""
     kept = [f"{name} {draft.facts[name]}" for name, value in asked.items() if value not in (None, draft.facts[name])]
     as_begun = f", with {named(kept)} as it began" if kept else ""
     watcher.note(f"note: unfinished run {draft.run_id} goes on{as_begun}; --fresh begins another")

@@ -1,4 +1,4 @@
-"""What a training needs of the store: classes, split, features and the experiment's name, each checked."""
+"""Prepares a training: classes, split, features and the experiment's name, each checked."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -16,10 +16,12 @@ from milstore.store.paths import Store
 from milstore.store.run_reader import PREDICTION, RECORDED
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import check_split, split_numbers, subsets_of
-from milstore.store.views import connect, execute
-from milstore.training.config import TrainingConfig, default_experiment, differences, same_settings
+from milstore.store.sql_text import execute
+from milstore.store.views import connect
+from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import SliceKey
-from milstore.training.loop import SplitCases
+from milstore.training.split_cases import SplitCases
+from milstore.training.stored_config import default_experiment, differences, same_settings
 
 
 class Place(NamedTuple):
@@ -44,7 +46,7 @@ class SplitPlan:
     """Cases of the split without a label, in natural order. The run knows nothing of them."""
 
     def facts(self) -> dict[str, Any]:
-        """It as plain JSON values."""
+        """The plan as plain JSON values."""
         label_of = self.cases.label_of
         cases = {case_id: [subset, label_of[case_id]] for case_id, subset in self.cases.subset_of.items()}
         return {"cases": cases, "left_out": self.left_out}
@@ -55,7 +57,7 @@ class SplitPlan:
 
     @classmethod
     def of(cls, facts: Mapping[str, Any]) -> "SplitPlan":
-        """The plan that `facts` wrote down."""
+        """The plan from what `facts` gave."""
         cases = SplitCases(
             {case_id: subset for case_id, (subset, _) in facts["cases"].items()},
             {case_id: label for case_id, (_, label) in facts["cases"].items()},
@@ -81,7 +83,7 @@ def choose_splits(cohort: Cohort, split_set: str, wanted: Iterable[int] | None) 
 
 
 def data_fingerprints(cohort: Cohort, packed: PackedFeatures, places: Iterable[Place]) -> dict[Place, str]:
-    """The fingerprint of what a training on each split is of."""
+    """The fingerprint of the data of a training on each split."""
     classes, cases, table = (cohort.table(name) for name in ("classes", "cases", "splits"))
     hash_of = cache(packed.hash_of)
     return {place: data_fingerprint(classes, cases, table, hash_of, *place) for place in places}
@@ -121,7 +123,7 @@ def patch_counts(cohort: Cohort, encoder: str, case_ids: Iterable[str]) -> dict[
 
 
 def missing_features(cohort: Cohort, packed: PackedFeatures, plans: Iterable[SplitPlan]) -> list[str]:
-    """What will be left out of training, a sentence each: cases without label or features, patches without features."""
+    """One sentence for each kind of omission: cases without label or features, patches without features."""
     plans = list(plans)
     left_out = sorted({case_id for plan in plans for case_id in plan.left_out}, key=natural_key)
     trained = {case_id for plan in plans for case_id in plan.cases.subset_of}

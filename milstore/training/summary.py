@@ -9,7 +9,7 @@ from milstore.analysis.intervals import wilson
 from milstore.analysis.learning import Learning
 from milstore.schema.columns import SUBSETS
 from milstore.training.evaluation import CaseResult
-from milstore.training.loop import SplitCases
+from milstore.training.split_cases import SplitCases
 
 
 @dataclass(frozen=True, kw_only=True)

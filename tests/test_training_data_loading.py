@@ -140,7 +140,7 @@ def test_a_file_that_breaks_off_is_an_error_of_the_store(store: Store, packed: P
 def test_a_reading_that_nobody_ends_does_not_keep_the_process(store: Store) -> None:
     """A program ends while a reading is under way, as it does after an error in a step."""
     code = (
-        "import sys; from pathlib import Path; from tests.test_training_streaming import *; "
+        "import sys; from pathlib import Path; from tests.test_training_data_loading import *; "
         "store = Store(Path(sys.argv[1])); packed = open_features(store, read_cohort(store), None); "
         "bags = BagsReadAhead(packed, name_bags(packed, LABELS), memory=LEAST).in_order(list(LABELS) * 3); next(bags)"
     )

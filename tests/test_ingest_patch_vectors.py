@@ -9,7 +9,7 @@ import torch
 
 from milstore.errors import DataError
 from milstore.formats import feature_reading
-from milstore.ingest import feature_import
+from milstore.ingest import patch_file_import
 from milstore.ingest.features import ingest_features
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
@@ -91,8 +91,8 @@ def test_a_bad_file_among_good_ones_is_named(tmp_path: Path, target: PackTarget,
 @pytest.mark.thorough
 def test_a_crew_packs_what_one_process_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several processes fill one pack, piece by piece, with the same bytes."""
-    monkeypatch.setattr(feature_import, "_FEW", 0)
-    monkeypatch.setattr(feature_import, "_PIECE_BYTES", 0)
+    monkeypatch.setattr(patch_file_import, "_FEW", 0)
+    monkeypatch.setattr(patch_file_import, "_PIECE_BYTES", 0)
     store = new_store(tmp_path)
     names = tuple(f"case_{case}_match_1_he_patch{patch}" for case in (1, 2) for patch in range(100))
     folder = make_vectors(tmp_path / "vectors", names)

@@ -20,8 +20,9 @@ from milstore.store.cohort_edit import edit_cohort
 from milstore.store.commit import commit_run
 from milstore.store.findings import DAMAGE, LEFTOVER, NOTE
 from milstore.store.lease import Hold, Lease, lease_file, read_lease, refuse_if_alive, write_lease
+from milstore.store.run_draft import RunDraft
 from milstore.store.run_reader import run_ids
-from milstore.store.run_writer import RunDraft, begin_run, claim_draft, list_drafts, open_draft
+from milstore.store.run_writer import begin_run, claim_draft, list_drafts, open_draft
 from milstore.training import resume, train, train_all
 from milstore.training.checkpoint import read_checkpoint
 from milstore.training.loop import CHECKPOINT_FORMAT

@@ -12,7 +12,7 @@ from milstore.asking.ask import ask, ask_sql, connect_walled
 from milstore.asking.checking import check_foreign
 from milstore.errors import UsageError
 from milstore.store import Store
-from milstore.store.views import with_variables
+from milstore.store.sql_text import with_variables
 from tests.test_layout import ROOT
 
 KIND_OF = {"table_macro": "table"}

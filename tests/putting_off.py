@@ -1,0 +1,38 @@
+"""Puts off milstore.duckdb: to make it anew after every change is half the time of a test that changes a small store.
+
+Tests of that file are marked `database`: for these it is made as ever. So it is for all where MILSTORE_WHOLE is set, as
+`make torture` does. Elsewhere a store is what it is while somebody else holds the file, or is killed before the refresh:
+whole, its milstore.duckdb behind; and the doctor, who would say so, has it brought up to date before he looks.
+"""
+
+from collections.abc import Iterator
+
+from milstore.store import Store, catalog, doctor
+from milstore.store.doctor import Finding
+
+_replace, _findings = catalog._replace, doctor._database
+
+
+def put_off(wanted: bool) -> None:
+    """From now on, milstore.duckdb is put off, or made as ever."""
+    catalog._replace = _later if wanted else _replace
+    doctor._database = _looked_at if wanted else _findings
+
+
+def bring_up_to_date(store: Store) -> None:
+    """Make milstore.duckdb if it is behind, whatever is put off."""
+    now = catalog._replace
+    catalog._replace = _replace
+    try:
+        catalog.refresh(store)
+    finally:
+        catalog._replace = now
+
+
+def _later(_: Store) -> list[str]:
+    return []
+
+
+def _looked_at(store: Store) -> Iterator[Finding]:
+    bring_up_to_date(store)
+    yield from _findings(store)

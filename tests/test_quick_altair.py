@@ -1,0 +1,70 @@
+"""Charts of charts are made without Altair's copies, and are what they are with them."""
+
+import sys
+from contextlib import nullcontext
+from typing import Any
+
+import altair as alt
+import pytest
+
+from milstore.charts import charted, drawing, render
+from milstore.charts.quick_altair import quick
+from milstore.store import Store
+from tests.crossing import WHOLE
+
+DOTS = alt.Chart(alt.Data(values=[{"a": 1, "b": 2}])).mark_point().encode(x="a:Q")
+
+
+@pytest.mark.parametrize("name", charted() if WHOLE else ("top-patches", "entropy"))
+def test_a_chart_is_what_altair_makes(three: Store, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the last key; `make torture` compares every chart."""
+    found = render.drawing(three, name).spec
+    for module in (render, drawing):
+        monkeypatch.setattr(module, "quick", nullcontext)
+    assert found == render.drawing(three, name).spec
+
+
+@pytest.mark.filterwarnings("ignore:Automatically deduplicated")
+def test_selections_stay_apart() -> None:
+    """A chart with selections, as a group's own may have, gets what Altair does with them."""
+
+    def joined() -> dict[str, Any]:
+        chosen = DOTS.add_params(alt.selection_interval(name="chosen"))
+        found: dict[str, Any] = ((chosen + DOTS) | (DOTS + chosen.encode(y="b:Q")) & chosen).to_dict()
+        return found
+
+    usual = joined()
+    with quick():
+        assert joined() == usual
+    assert [param["name"] for param in usual["params"]] == ["chosen"]
+
+
+def test_a_part_that_is_changed_later_leaves_the_whole_alone() -> None:
+    """A chart is no longer in the hands of who has its parts."""
+    with quick():
+        part = DOTS + DOTS
+        whole = part | DOTS
+        part.title = "changed"
+        part += DOTS
+        assert "title" not in whole.to_dict()["hconcat"][0]
+        assert len(whole.to_dict()["hconcat"][0]["layer"]) == 2
+
+
+def test_altair_is_as_it_was_afterwards() -> None:
+    """Who uses Altair beside milstore has it as it is."""
+    api: Any = sys.modules[alt.LayerChart.__module__]
+    before = dict(vars(api))
+    with pytest.raises(ZeroDivisionError), quick():
+        assert vars(api) != before
+        1 / 0  # noqa: B018
+    assert vars(api) == before
+
+
+@pytest.mark.parametrize("another", [None, lambda params, subcharts, name: (params, subcharts)])
+def test_another_altair_is_left_alone(another: object, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that lacks what is put in place of, or gives it something else."""
+    api: Any = sys.modules[alt.LayerChart.__module__]
+    monkeypatch.setattr(api, "_combine_subchart_params", another)
+    before = dict(vars(api))
+    with quick():
+        assert vars(api) == before
