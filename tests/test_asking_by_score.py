@@ -8,11 +8,11 @@ import pytest
 import milstore
 from milstore import queries
 from milstore.api import OpenStore
-from milstore.asking.ask import ask_sql
+from milstore.asking.ask import analysis_function, ask_sql
 from milstore.cli.main import main
 from milstore.cli.output import table_text
 from milstore.cli.tables import length
-from milstore.errors import UsageError
+from milstore.errors import DataError, StoreError, UsageError
 from milstore.queries.loader import built_in_names
 from milstore.store import Store, open_store
 from tests.making import THREE_PATCHES, make_store
@@ -197,6 +197,32 @@ def test_every_question_takes_a_score_or_names_those_that_do(opened: OpenStore, 
         answer = opened.query(name, experiment="rec", by="cam", **case)
         assert tuple(answer.columns) == asked.columns
         assert not [column for column in asked.columns if "attention" in column or "even" in column]
+
+
+def test_a_question_by_a_score_is_written_as_the_others_are() -> None:
+    """Its title is no longer than a line, its SQL is ordered at its end, and its functions exist; a store's own take no scores."""
+    for name in BY_SCORE:
+        asked = queries.by_score(name)
+        assert len(asked.title) <= 120
+        assert "\norder by" in asked.sql
+        assert not (asked.needs_attention or asked.reads_attention or asked.needs_coverage)
+        for function in (asked.told, asked.report):
+            assert function is None or callable(analysis_function(function))
+    header = "-- What is asked.\n-- grain: one row\n-- columns: a\n"
+    with pytest.raises(DataError, match="takes scores, as milstore's own questions alone do: leave the line"):
+        queries.parse("x", f"{header}-- scores: yes\nselect 1 as a", built_in=False)
+    with pytest.raises(DataError, match="has scores 'cam': write yes, or leave the line out"):
+        queries.parse("x", f"{header}-- scores: cam\nselect 1 as a")
+
+
+def test_broken_scores_are_one_line(tmp_path: Path) -> None:
+    """A file of scores that is no Parquet is named, and not taken for a run without scores."""
+    made = scored_store(tmp_path / "store")
+    for path in made.runs.glob("run_id=rec-*/scores.parquet"):
+        path.chmod(0o644)
+        path.write_bytes(b"no scores")
+    with pytest.raises(StoreError, match=r"scores\.parquet"):
+        milstore.open(made.root).query("top-patches", experiment="rec", by="cam")
 
 
 def test_a_name_that_is_neither_lists_what_there_is(

@@ -7,9 +7,31 @@ import pytest
 
 import milstore
 from milstore.errors import UsageError
+from milstore.predicting.arrival import Given
+from milstore.predicting.predict import predict
+from milstore.store.run_reader import run_ids
 from milstore.training import train
+from milstore.training.experiment import train_all
+from tests.predicting import EXPERIMENT, feature_files
 from tests.test_training_models import of_model
 from tests.training_cohort import places, tiny_store
+
+
+def test_a_prediction_is_asked_model_by_model(tmp_path: Path) -> None:
+    """The mean of its models has no scores, and that is said; the run of one of them has."""
+    store = tiny_store(tmp_path / "store")
+    train_all(store, of_model("max"), experiment=EXPERIMENT, threads=1)
+    given = Given(features=feature_files(tmp_path / "new", "21"))
+    predict(store, EXPERIMENT, given=given, name="ext", threads=1)
+    opened = milstore.open(store.root)
+    with pytest.raises(UsageError, match="the mean of the models of prediction ext has no scores of patches"):
+        opened.query("top-patch-list", prediction="ext", by="class_1")
+    of_model_1 = next(run_id for run_id in run_ids(store) if run_id.startswith("ext") and "-s1-" in run_id)
+    listed = opened.query("top-patch-list", run=of_model_1, by="class_1").records()
+    assert [row["rank"] for row in listed] == [1, 2, 3, 4, 5, 6, 7]
+    assert {row["case_id"] for row in listed} == {"21"}
+    scores = [row["score"] for row in listed]
+    assert scores == sorted(scores, reverse=True)
 
 
 @pytest.mark.parametrize(("model", "score"), [("max", "class_1"), ("transmil", "class_token"), ("dsmil", "class_0")])
