@@ -83,7 +83,9 @@ def _column(table: str, column: str, order: str) -> Callable[[Store], list[str]]
 def groupings(ctx: typer.Context, incomplete: str) -> list[str]:
     """What a question may be asked by: attributes of cases, and scores of the runs that the line names before the word."""
     attributes = _offers(_column("case_attributes", "distinct name", "name"))(ctx, incomplete)
-    return attributes + [name for name in _offers(lambda store: _scores(store, ctx))(ctx, incomplete) if name not in attributes]
+    return attributes + [
+        name for name in _offers(lambda store: _scores(store, ctx))(ctx, incomplete) if name not in attributes
+    ]
 
 
 def _scores(store: Store, ctx: typer.Context) -> Iterable[str]:
@@ -94,9 +96,7 @@ def _scores(store: Store, ctx: typer.Context) -> Iterable[str]:
     query = queries.load(ctx.info_name or "", store.queries)
     if not query.takes_scores:
         return ()
-    run, experiment, split, seed, prediction = map(
-        ctx.params.get, ("run", "experiment", "split", "seed", "prediction")
-    )
+    run, experiment, split, seed, prediction = map(ctx.params.get, ("run", "experiment", "split", "seed", "prediction"))
     choice = Choice(run=run, experiment=experiment, split=split, seed=seed, prediction=prediction)
     return scores_of_choice(store, query, choice)
 
