@@ -80,11 +80,31 @@ def _column(table: str, column: str, order: str) -> Callable[[Store], list[str]]
     return names
 
 
+def groupings(ctx: typer.Context, incomplete: str) -> list[str]:
+    """What a question may be asked by: attributes of cases, and scores of the runs that the line names before the word."""
+    attributes = _offers(_column("case_attributes", "distinct name", "name"))(ctx, incomplete)
+    return attributes + [
+        name for name in _offers(lambda store: _scores(store, ctx))(ctx, incomplete) if name not in attributes
+    ]
+
+
+def _scores(store: Store, ctx: typer.Context) -> Iterable[str]:
+    from milstore import queries
+    from milstore.asking.by_name import scores_of_choice
+    from milstore.asking.selection import Choice
+
+    query = queries.load(ctx.info_name or "", store.queries)
+    if not query.takes_scores:
+        return ()
+    run, experiment, split, seed, prediction = map(ctx.params.get, ("run", "experiment", "split", "seed", "prediction"))
+    choice = Choice(run=run, experiment=experiment, split=split, seed=seed, prediction=prediction)
+    return scores_of_choice(store, query, choice)
+
+
 finished_runs = _offers(_finished)
 unfinished_runs = _offers(_unfinished)
 all_runs = _offers(lambda store: [*_finished(store), *_unfinished(store)])
 experiments = _offers(_experiments)
 predictions = _offers(_predictions)
 cases = _offers(_column("cases", "case_id", "case_order"))
-attributes = _offers(_column("case_attributes", "distinct name", "name"))
 stains = _offers(_column("stains", "stain", "stain_order"))

@@ -72,8 +72,9 @@ ByOption = Annotated[
     str | None,
     typer.Option(
         "--by",
-        help="Ask of each group of cases that has one value of this attribute, such as site.",
-        autocompletion=completing.attributes,
+        help="Ask of each group of cases that has one value of this attribute, such as site; or by this score of patches in "
+        "place of attention.",
+        autocompletion=completing.groupings,
     ),
 ]
 VerifyOption = Annotated[

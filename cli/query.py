@@ -38,9 +38,9 @@ def _ask(query: queries.Query, values: dict[str, Any]) -> None:
     if values["by"] is None:
         result = ask(opened, query.name, choice, parameters, timeout=timeout)
     else:
-        from milstore.asking.grouped import ask_by
+        from milstore.asking.by_name import ask_by_name
 
-        result = ask_by(opened, query.name, values["by"], choice, parameters, timeout=timeout)
+        result = ask_by_name(opened, query.name, values["by"], choice, parameters, timeout=timeout)
     view = View(columns=values["columns"], wide=values["wide"], every=values["all_"])
     report = analysis_function(query.report) if query.report else None
     write_answer(result, format_, output, report, view, safe_cells=values["safe_cells"])
@@ -61,6 +61,7 @@ class Questions(QuestionGroup):
             keyword("all_", AllOption, False),
         ]
         about = f"{query.about}\n\nGives {query.grain}."
+        about += "\n\nTakes a score of patches too, in place of attention: --by NAME." if query.takes_scores else ""
         return make_command(query.name, about, options, lambda **values: _ask(query, values))
 
 

@@ -26,6 +26,10 @@ _QUERIES = """# The questions
 
 Each is a file in `queries/` and a command `milstore query NAME`; where a picture is shown, it is a chart too, `milstore plot
 NAME`. `milstore report` asks most of them. Every one takes `--run`, `--experiment`, `--split`, `--seed`, `--subset` and `--case`.
+With `--by site`, the name of an attribute of cases, it is asked of each group of cases that has one value. A run may have *scores* of
+patches, signed numbers that are no attention ([models.md](models.md), [record.md](record.md)): the questions below that say so go by one
+in place of attention with `--by class_token`. Of a name that is both, `--by attribute:NAME` and `--by score:NAME` say which is
+meant. Cases whose run lacks the score are left out, and named.
 Written by `python -m milstore.cli.reference`.
 """
 
@@ -67,6 +71,9 @@ def _question(query: queries.Query) -> str:
     if query.parameters:
         lines += ["", "| option | type | default | |", "|---|---|---|---|"]
         lines += [f"| {' | '.join(_parameter(parameter))} |" for parameter in query.parameters]
+    if query.takes_scores:
+        asked = queries.by_score(query.name)
+        lines += ["", f"By a score, `--by NAME`: {asked.about} Gives {asked.grain}."]
     if query.name in charted():
         lines += ["", f"![{query.title}](gallery/{query.name}.png)"]
     return "\n".join([*lines, ""])

@@ -54,7 +54,8 @@ class OpenStore:
         prediction: str | None = None,
         **values: Any,
     ) -> Result:
-        """Ask a question by its name; with `by`, of each group of cases that has one value of this attribute.
+        """Ask a question by its name; with `by`, of each group of cases that has one value of this attribute, or by this
+        score of patches in place of attention.
 
         Returns:
             Its rows: `.arrow()`, `.df()` (pandas), `.pl()` (polars), `.rows()` (tuples) or `.records()` (dictionaries).
@@ -66,9 +67,9 @@ class OpenStore:
         choice = _choice(case, run, experiment, split, seed, subset, prediction)
         if by is None:
             return ask(self.store, name, choice, values)
-        from milstore.asking.grouped import ask_by
+        from milstore.asking.by_name import ask_by_name
 
-        return ask_by(self.store, name, by, choice, values)
+        return ask_by_name(self.store, name, by, choice, values)
 
     def plot(
         self,
@@ -87,7 +88,8 @@ class OpenStore:
     ) -> Any:
         """The chart of a question, as an Altair chart: its own, or what the function `chart(frame, about)` draws.
 
-        With `by` it is drawn for each group of cases that has one value of this attribute, one below the other.
+        With `by` it is drawn for each group of cases that has one value of this attribute, one below the other, or by this
+        score of patches in place of attention.
 
         Errors are those of `query`; UsageError too if it has no chart, or yours cannot be drawn.
         """

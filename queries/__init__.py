@@ -17,6 +17,8 @@ them. A parameter without a default must be given. `-- over: runs` says that the
 `-- needs: whole` says that it needs attention of every patch, and `-- needs: top` that of the most attended ones (as many
 as its parameters `pct` or `top` say): of a run that knows attention of a part of the patches alone, the first is refused,
 and the second answers as far as that part goes. All other questions about attention say which part is known.
+`-- scores: yes` says that it can be asked by a score of patches in place of attention: the file of its name in `by_score/`
+is then what is asked, with the score's name as its parameter `score`.
 Parameters of the type `run` name the runs themselves, in place of `--run` and `--experiment`. `-- then:
 module.function` names a function of `milstore.analysis` that turns the rows into what SQL cannot say well, `-- answer:
 module.function` one that says the answer in sentences above a table, `-- told:
@@ -28,6 +30,6 @@ experiment's own test then stands beside the answer.
 if __name__ != "milstore.queries":
     raise ImportError("import milstore.queries: the folder at the root is the same package")
 
-from milstore.queries.loader import Parameter, Query, available, load, parse
+from milstore.queries.loader import Parameter, Query, available, by_score, load, names_by_score, parse
 
-__all__ = ["Parameter", "Query", "available", "load", "parse"]
+__all__ = ["Parameter", "Query", "available", "by_score", "load", "names_by_score", "parse"]

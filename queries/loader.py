@@ -3,7 +3,7 @@
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
@@ -117,6 +117,8 @@ class Query:
     """Whether it looks at attention, be that where there is some."""
     needs: str
     """What it needs of attention: `whole` (of every patch), `top` (of the most attended), or nothing of the kind."""
+    takes_scores: bool
+    """Whether it can be asked by a score of patches in place of attention: `by_score` gives it so."""
     needs_coverage: bool
     """Whether it asks how many patches a run saw, and cannot be asked of cases of which that is not known."""
     sql: str
@@ -169,6 +171,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
             "report",
             "attention",
             "needs",
+            "scores",
             "shown",
             "internal",
         ):
@@ -186,6 +189,10 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         raise DataError(f"{where} declares a parameter twice: {', '.join(names)}")
     if not built_in and not {"then", "answer", "told", "report", "internal"}.isdisjoint(fields):
         raise DataError(f"{where} names a function: a store's own questions are SQL alone")
+    if not built_in and "scores" in fields:
+        raise DataError(
+            f"{where} takes scores, as milstore's own questions alone do: leave the line '-- scores: …' out"
+        )
     return Query(
         name=name,
         title=prose[0].rstrip("."),
@@ -207,6 +214,7 @@ def parse(name: str, text: str, *, built_in: bool = True) -> Query:
         and _ATTENTION.search(_without_comments(text)) is not None,
         reads_attention=_ATTENTION.search(_without_comments(text)) is not None,
         needs=fields.get("needs", ""),
+        takes_scores="scores" in fields,
         needs_coverage=fields.get("attention") != "optional" and _COVERAGE.search(_without_comments(text)) is not None,
         sql=text,
         built_in=built_in,
@@ -221,6 +229,8 @@ def _check_choices(fields: Mapping[str, str], where: str) -> None:
         raise DataError(f"{where} has attention {fields['attention']!r}: write optional, or leave the line out")
     if fields.get("needs", "whole") not in ("whole", "top"):
         raise DataError(f"{where} needs {fields['needs']!r}: write whole or top, or leave the line out")
+    if fields.get("scores", "yes") != "yes":
+        raise DataError(f"{where} has scores {fields['scores']!r}: write yes, or leave the line out")
 
 
 def _listed(text: str) -> tuple[str, ...]:
@@ -260,6 +270,20 @@ def built_in_names() -> tuple[str, ...]:
     """Names of the questions that come with milstore."""
     entries = files("milstore.queries").iterdir()
     return tuple(sorted(entry.name.removesuffix(".sql") for entry in entries if entry.name.endswith(".sql")))
+
+
+@cache
+def names_by_score() -> tuple[str, ...]:
+    """Names of the questions that can be asked by a score of patches in place of attention."""
+    return tuple(name for name in built_in_names() if load(name).takes_scores)
+
+
+def by_score(name: str) -> Query:
+    """A question of `names_by_score` as it is asked by a score: of the same name, with a parameter `score` and no attention."""
+    text = files("milstore.queries").joinpath("by_score", f"{name}.sql").read_text(encoding="utf-8")
+    query = parse(name, text)
+    # What the comments say of attention is no table that is read.
+    return replace(query, sql=_without_comments(text))
 
 
 def own_names(folder: Path | None) -> tuple[str, ...]:

@@ -4,6 +4,7 @@
 -- says how many times as much the patch has. Tied are patches whose attention, to six digits, is that of the next
 -- patch, which their end no longer holds: among equals names decide.
 -- needs: top
+-- scores: yes
 -- grain: one row per run and patch, the top ones first, then the bottom ones from the lowest up
 -- param case text: the case
 -- param n integer = 8 [1, 100]: patches of each end

@@ -3,6 +3,7 @@
 -- Patch attention sums to 1 within the slice; uniform is the even share, one over the slice's patches. Without stain or
 -- slice it is the case's slice of highest stain times slice attention (of that stain, of that name or number).
 -- needs: whole
+-- scores: yes
 -- grain: one row per run and patch of the slice, in the order of patch_idx
 -- param case text: the case
 -- param stain text = null: the stain; the heaviest slice decides unless it is given

@@ -3,6 +3,7 @@
 -- would have if all slices of the case weighed the same: a case of few slices is in this list sooner. Tied are slices whose
 -- attention, to six digits, is that of a slice that is not listed: among equals the order of cases and names decides.
 -- needs: whole
+-- scores: yes
 -- grain: one row per run, case, stain and slice, the highest effective attention first
 -- param n integer = 20 [1, 100000]: how many slices
 -- columns: position, run_id, case_id, subset, true_class, outcome, error, stain, slice_idx, slice_name, effective_attention, stain_attention, slice_attention, even, slice_patches, case_slices, tied

@@ -6,6 +6,7 @@
 -- together hold a share of the case's attention, half unless said; half_patches is how many these are in the case. Tied are
 -- those of them whose attention, to six digits, is that of a patch that is not outlined: among equals names decide.
 -- needs: whole
+-- scores: yes
 -- grain: one row per run and patch, by stain and slice, in the order of patch_idx
 -- param case text: the case
 -- param stain text = null: only slices of this stain

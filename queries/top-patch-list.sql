@@ -3,6 +3,7 @@
 -- one over the case's patches: times_even says how many times as much the patch has. Tied are patches whose attention, to six
 -- digits, is that of a patch that is not listed: among equals names decide.
 -- needs: top
+-- scores: yes
 -- grain: one row per run, case and patch; from the end that was asked for inwards
 -- param n integer = 8 [1, 1000]: patches of each case
 -- param end text = top: top or bottom

@@ -4,6 +4,7 @@
 -- share of all patches: 1 is what an even spread would give. Tied are top patches whose attention, to six digits, is that
 -- of a patch left out: names decide which of these are counted, so lift shares their places among all that are equal.
 -- needs: top
+-- scores: yes
 -- grain: one row per run, case, stain and slice
 -- param pct double = 5 [0, 100]: share of the case's patches that count as top, in percent
 -- param top integer = null [1, ]: number of top patches, in place of a share

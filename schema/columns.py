@@ -21,7 +21,7 @@ DERIVED = ("out_of_fold", "predictions_named", "case_probabilities", "case_cover
 """The views that are defined over other tables, each in a `.sql` file here, in an order in which they can be made."""
 MACROS = ("natural_order", "top_count")
 """Functions written in SQL, each in a `.sql` file here."""
-TABLE_MACROS = ("slices_asked",)
+TABLE_MACROS = ("slices_asked", "scores_ranked", "slices_scored")
 """Functions written in SQL that give rows of views and tables, each in a `.sql` file here."""
 SUBSETS = ("train", "val", "test")
 """The three parts of a split, in the order in which they are shown."""

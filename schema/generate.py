@@ -45,6 +45,15 @@ _TABLE_MACROS = {
         "those of a slice_name or slice_idx (null for what is not asked). An error names the case's slices where none fits. "
         "Ask it as a table: from slices_asked('46', null, 'match_1')."
     ),
+    "scores_ranked(name)": (
+        "The patches that have a score of this name, one row per run and patch: score, rank (1 is the highest of the run and "
+        "case; among equals the order of stain, slice_idx and patch_idx), and n_patches of the case that have it. Ask it as a "
+        "table: from scores_ranked('class_token')."
+    ),
+    "slices_scored(name, case, stain, slice)": (
+        "A case's slices whose patches have a score of this name, as slices_asked gives those with attention: slice_name, "
+        "slice_patches, highest_score, mean_score, lowest_score and case_slices."
+    ),
 }
 
 

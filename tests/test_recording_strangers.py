@@ -76,14 +76,17 @@ def test_weights_that_have_no_names_are_refused(store: Store) -> None:
 
 
 def test_a_run_without_attention_says_what_scores_it_has(store: Store) -> None:
-    """The line names them, and a statement that shows them, which answers."""
+    """The line names them, and the option that asks by one of them, which answers."""
     with recorded(store, experiment="scored") as run:
         run.scores("46", PATCHES_46, {"cam": [-1.0, 2.0, 0.5], "token": [1.0, 2.0, 3.0]})
     opened = milstore.open(store.root)
     with pytest.raises(UsageError, match=r"its scores \(cam, token\) are no attention") as refused:
         opened.query("top-patches", experiment="scored")
-    statement = str(refused.value).partition('milstore sql "')[2].rstrip('"')
-    assert [row["value"] for row in opened.sql(statement).records()] == [3.0, 2.0, 2.0, 1.0, 0.5, -1.0]
+    assert str(refused.value).endswith("are no attention: --by cam asks by one")
+    answer = opened.query("top-patch-list", experiment="scored", by="cam")
+    assert [row["score"] for row in answer.records()] == [2.0, 0.5, -1.0]
+    with pytest.raises(UsageError, match=r"milstore query top-patches --run scored-s2-0-[^ ]* --by cam asks by one$"):
+        opened.query("concentration", experiment="scored")
     with recorded(store, experiment="bare"):
         pass
     with pytest.raises(UsageError, match=r"attends \(milstore models\)$"):

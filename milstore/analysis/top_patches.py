@@ -38,6 +38,7 @@ def _case(rows: list[Row]) -> str:
         f"  # total slices: {len(rows)}",
         f"  slice ratio: {len(touched) / len(rows):.4f}",
         *([f"  # top patches that tie with one left out: {tied}"] if (tied := first["case_tied_patches"]) else []),
+        *([f"  Lowest score of a top patch: {first['case_cut_score']:.6g}"] if "case_cut_score" in first else []),
         "  Top-patch counts by stain:",
         *(f"    {stain}: {count}" for stain, count in by_stain.items()),
         "  Top-patch counts by (stain, slice_idx):",

@@ -15,6 +15,7 @@ from milstore.asking.checking import check_foreign, first_line, sql_error
 from milstore.asking.partial import Needs
 from milstore.asking.result import Result
 from milstore.asking.sandbox import lock_down
+from milstore.asking.scored import as_asked
 from milstore.asking.selection import Choice, Selection, known_cases, select
 from milstore.asking.time_limit import DEFAULT_TIMEOUT, time_limit
 from milstore.asking.verifying import named_runs, verify_read
@@ -106,7 +107,10 @@ def ask(
         UsageError: the question, run, experiment, case or parameter does not exist or does not fit.
         StoreError: the store holds no finished run.
     """
-    return ask_query(store, queries.load(name, store.queries), choice, values, timeout=timeout, con=con)
+    query = queries.load(name, store.queries)
+    if choice is not None and choice.score is not None:
+        query, values = as_asked(query, choice.score, values or {})
+    return ask_query(store, query, choice, values, timeout=timeout, con=con)
 
 
 def ask_query(
@@ -176,6 +180,7 @@ def _ask(
                 reads=query.reads_attention,
                 of=query.needs,
                 optional=not query.needs_attention,
+                takes_scores=query.takes_scores,
                 values=bound,
             ),
         )

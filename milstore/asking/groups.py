@@ -1,5 +1,7 @@
 """Groups of cases by an attribute that the cohort keeps: by site, by scanner, by quarters of age."""
 
+from collections.abc import Collection
+
 import numpy as np
 
 from milstore.asking.run_choice import Group
@@ -25,8 +27,7 @@ def groups_of(store: Store, by: str) -> list[Group]:
     rows = cohort.table("case_attributes").to_pylist()
     names = {row["name"] for row in rows}
     if by not in names:
-        advice = nearest(by, names) if names else "keep some by milstore ingest labels TABLE --keep COLUMN"
-        raise UsageError(f"--by {clip(by)!r}: the store keeps no such attribute of its cases; {advice}")
+        raise no_such_attribute(by, names)
     value_of = {row["case_id"]: row["value"] for row in rows if row["name"] == by}
     values = sorted(set(value_of.values()), key=natural_key)
     if len(values) > MOST:
@@ -37,6 +38,17 @@ def groups_of(store: Store, by: str) -> list[Group]:
     groups = [Group(by, value, tuple(case for case, own in value_of.items() if own == value)) for value in values]
     unknown = tuple(case for case in cohort.table("cases")["case_id"].to_pylist() if case not in value_of)
     return groups + ([Group(by, None, unknown)] if unknown else [])
+
+
+def attribute_names(store: Store) -> set[str]:
+    """Names of the attributes that the store keeps of its cases."""
+    return set(read_cohort(store).table("case_attributes")["name"].to_pylist())
+
+
+def no_such_attribute(by: str, names: Collection[str]) -> UsageError:
+    """What is said of an attribute that is none of those that the store keeps."""
+    advice = nearest(by, names) if names else "keep some by milstore ingest labels TABLE --keep COLUMN"
+    return UsageError(f"--by {clip(by)!r}: the store keeps no such attribute of its cases; {advice}")
 
 
 def _quarters(by: str, value_of: dict[str, str]) -> dict[str, str]:

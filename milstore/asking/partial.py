@@ -26,6 +26,8 @@ class Needs:
     """`whole`: of every patch. `top`: of the most attended ones. Empty where any rows will do."""
     optional: bool = False
     """Whether it can do without: then what it would take from attention is null."""
+    takes_scores: bool = False
+    """Whether it could be asked by a score of patches in place of attention."""
     values: Mapping[str, Any] = field(default_factory=dict)
     """Its parameters: `pct` and `top` say how many of the most attended patches are needed."""
 

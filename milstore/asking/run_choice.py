@@ -58,6 +58,8 @@ class Choice:
     """The cases asked for; none means all."""
     group: Group | None = None
     """The cases that alone may answer."""
+    score: str | None = None
+    """A score of patches that a question goes by in place of attention."""
 
 
 class Over(NamedTuple):

@@ -12,6 +12,7 @@ from milstore.asking.finished import Run, finished_run
 from milstore.asking.partial import Needs, label_notes, part_notes, tool_notes
 from milstore.asking.repeats import Numbers, further_sets, left_out_repeats, missing_splits
 from milstore.asking.run_choice import Choice, Over, choose_runs, every_experiment
+from milstore.asking.scored import instead_of_attention, require_score
 from milstore.errors import UsageError
 from milstore.schema.columns import NEW, SUBSETS
 from milstore.store.case_ids import asked_cases
@@ -24,7 +25,7 @@ from milstore.store.run_reader import (
 from milstore.store.sql_text import literal, value
 from milstore.store.views import rows_of_cohort, rows_of_runs
 
-__all__ = ["ALL", "Choice", "NoCaseLeft", "Selection", "known_cases", "select"]
+__all__ = ["ALL", "Choice", "NoCaseLeft", "Selection", "known_cases", "numbers_of_splits", "select"]
 
 ALL = "all"
 _SUBSET_WORDS = {"train": "training", "val": "validation", "test": "test", NEW: "new"}
@@ -93,7 +94,9 @@ def select(
     """
     _refuse_contradictions(choice, compared)
     single = choice.run is not None or choice.split is not None or choice.prediction is not None or bool(compared)
-    numbers = {} if choice.run is not None or choice.prediction is not None or compared else _numbers(con, store)
+    numbers = (
+        {} if choice.run is not None or choice.prediction is not None or compared else numbers_of_splits(con, store)
+    )
     all_runs: list[Run] = []
     newer: list[str] = []
     if compared:
@@ -127,12 +130,17 @@ def select(
     answering = tuple(sorted(run_id for run_id, _ in rows))
     asked = [run for run in runs if run.run_id in answering]
     if needs_attention:
-        _require_attention(con, store, asked, compared=bool(compared))
+        _require_attention(con, store, asked, needs or Needs(), compared=bool(compared))
         part = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, part, "attention", "no attention")
     if needs_coverage:
         less = [run.run_id for run in asked if run.attention in (PART_ATTENTION, NO_ATTENTION)]
         notes += _leave_out(con, store, less, "coverage", "no count of patches")
+    if choice.score is not None:
+        require_score(con, store, list(answering), choice.score)
+        has_it = f"name = {literal(choice.score)}"
+        notes += _leave_out(con, store, list(answering), "scores", f"no score {choice.score}", has_it)
+        title += f", by score {choice.score}"
     said, hidden = part_notes(asked, needs or Needs())
     notes += said + label_notes([(run.run_id, run.own_labels) for run in asked]) + tool_notes(asked)
     return Selection(title, tuple(run.run_id for run in runs), answering, cases, notes, _run_names(runs), hidden)
@@ -191,7 +199,9 @@ def known_cases(con: duckdb.DuckDBPyConnection, store: Store, asked: tuple[str, 
     return asked_cases((case_id for (case_id,) in rows), asked)
 
 
-def _require_attention(con: duckdb.DuckDBPyConnection, store: Store, runs: list[Run], *, compared: bool) -> None:
+def _require_attention(
+    con: duckdb.DuckDBPyConnection, store: Store, runs: list[Run], needs: Needs, *, compared: bool
+) -> None:
     """UsageError if there is a run without attention. Of another tool's runs some may have been looked at and others not:
     then the cases of these are left out, unless it is these runs that are compared.
     """
@@ -205,16 +215,8 @@ def _require_attention(con: duckdb.DuckDBPyConnection, store: Store, runs: list[
         raise UsageError(
             f"run {without[0].run_id}{model}{others} has no attention: {why}, so there "
             "is no answer to this question; ask of a run of a model that attends (milstore models)"
-            f"{_scores_of(con, store, without[0].run_id)}"
+            f"{instead_of_attention(con, store, without[0].run_id, takes_scores=needs.takes_scores)}"
         )
-
-
-def _scores_of(con: duckdb.DuckDBPyConnection, store: Store, run_id: str) -> str:
-    """What a run without attention has instead, in words, and how it is asked; empty if it has nothing."""
-    found = con.execute(f"select distinct name from {rows_of_runs(store, [run_id], 'scores')} order by name").fetchall()
-    names = [str(name) for (name,) in found]
-    statement = f"from scores where run_id = '{run_id}' order by value desc"
-    return f'; its scores ({named(names)}) are no attention: milstore sql "{statement}"' if names else ""
 
 
 def _unlabelled(con: duckdb.DuckDBPyConnection, predictions: str, title: str) -> list[str]:
@@ -229,8 +231,10 @@ def _unlabelled(con: duckdb.DuckDBPyConnection, predictions: str, title: str) ->
     return [f"without a label, and not counted: {counted(len(without), 'case')} ({named(without)})"] if without else []
 
 
-def _leave_out(con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str], table: str, what: str) -> list[str]:
-    """Leave out the cases of which these runs have no row in a table. Returns a note that names them.
+def _leave_out(
+    con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str], table: str, what: str, where: str = "true"
+) -> list[str]:
+    """Leave out the cases of which these runs have no such row in a table. Returns a note that names them.
 
     Raises UsageError if no case is left.
     """
@@ -238,7 +242,8 @@ def _leave_out(con: duckdb.DuckDBPyConnection, store: Store, run_ids: list[str],
         return []
     without = con.execute(
         f"delete from selection where run_id in {_listed(run_ids)} and (run_id, case_id) not in "
-        f"(select distinct (run_id, case_id) from {rows_of_runs(store, run_ids, table)}) returning case_id, run_id"
+        f"(select distinct (run_id, case_id) from {rows_of_runs(store, run_ids, table)} where {where}) "
+        "returning case_id, run_id"
     ).fetchall()
     if not without:
         return []
@@ -275,7 +280,8 @@ def _once(con: duckdb.DuckDBPyConnection, runs: list[Run]) -> list[str]:
     return [f"in test in several splits, and taken from the lowest: {named(named_cases)}"]
 
 
-def _numbers(con: duckdb.DuckDBPyConnection, store: Store) -> Numbers:
+def numbers_of_splits(con: duckdb.DuckDBPyConnection, store: Store) -> Numbers:
+    """The numbers of the splits of each split set."""
     source = rows_of_cohort(store, "splits")
     rows = con.execute(f"select split_set, list(distinct split) from {source} group by split_set").fetchall()
     return {split_set: set(splits) for split_set, splits in rows}

@@ -29,18 +29,15 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     one_run(frame, "patch-gallery")
     about = all_stains(frame, about)
     frame = checked(frame)
-    place = frame["position"] - 1
-    frame = frame.assign(
-        column=(place % COLUMNS) * _WIDTH,
-        line=(place // COLUMNS) * _HEIGHT,
-        first=slice_names(frame),
-        second="patch " + frame["patch_idx"].astype(str) + " · #" + frame["rank"].astype(str),
+    frame = on_grid(frame).assign(
         third=[
             f"{w:.2g} ({times_even(t)})" for w, t in zip(frame["effective_attention"], frame["times_even"], strict=True)
         ],
     )
     grids = [
-        _grid(frame[frame["end"] == end], about, words) for end, words in _ENDS.items() if (frame["end"] == end).any()
+        grid(frame[frame["end"] == end], about, words, told(*PATCH, "file:N"))
+        for end, words in _ENDS.items()
+        if (frame["end"] == end).any()
     ]
     missing = int(frame["picture"].isna().sum())
     notes = ["Under each: slice, patch and its rank in the case, effective attention (times the even share)."]
@@ -65,10 +62,22 @@ def _answer(frame: pd.DataFrame) -> str:
     )
 
 
-def _grid(rows: pd.DataFrame, about: About, words: str) -> Any:
+def on_grid(frame: pd.DataFrame) -> pd.DataFrame:
+    """With a place for each picture, and the two lines that name the patch below it."""
+    place = frame["position"] - 1
+    return frame.assign(
+        column=(place % COLUMNS) * _WIDTH,
+        line=(place // COLUMNS) * _HEIGHT,
+        first=slice_names(frame),
+        second="patch " + frame["patch_idx"].astype(str) + " · #" + frame["rank"].astype(str),
+    )
+
+
+def grid(rows: pd.DataFrame, about: About, words: str, tooltip: list[alt.Tooltip]) -> Any:
+    """Pictures with the texts `first`, `second` and `third` below each, under a title."""
     lines = int(rows["line"].max()) // _HEIGHT + 1
     width, height = COLUMNS * _WIDTH, lines * _HEIGHT
-    base = alt.Chart(rows).encode(tooltip=told(*PATCH, "file:N"))
+    base = alt.Chart(rows).encode(tooltip=tooltip)
     middle = SIDE / 2 + 3
 
     def at(field: str, offset: float, extent: int) -> dict[str, Any]:

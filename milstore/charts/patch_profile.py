@@ -27,17 +27,17 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
         f"{first['slice_patches']} patches alike.",
         f"The slice has {first['slice_effective_attention']:.1%} of the case's attention.",
     ]
-    shown, note = _thinned(frame)
+    shown, note = thinned(frame, "patch_attention")
     notes = [*note, f"The {_LABELLED} highest patches are named by their numbers."]
     return themed(_bars(shown, colour).properties(width=WIDTH - 60, height=270, title=answered(about, answer, notes)))
 
 
-def _thinned(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def thinned(frame: pd.DataFrame, value: str) -> tuple[pd.DataFrame, list[str]]:
     """The highest patch of every few where there are too many to draw."""
     every = -(-len(frame) // (MOST_ROWS - 10))
     if every <= 1:
         return frame, []
-    kept = frame.groupby([i // every for i in range(len(frame))])["patch_attention"].idxmax()
+    kept = frame.groupby([i // every for i in range(len(frame))])[value].idxmax()
     return frame.loc[kept], [f"Of every {every} patches the highest is drawn."]
 
 

@@ -9,10 +9,12 @@ import altair as alt
 from altair.utils import schemapi
 
 from milstore import queries
-from milstore.asking.ask import ask
+from milstore.asking.ask import ask, ask_query
+from milstore.asking.by_name import meant
 from milstore.asking.grouped import each_group
 from milstore.asking.result import Result
 from milstore.asking.run_choice import Group
+from milstore.asking.scored import as_asked
 from milstore.asking.selection import Choice
 from milstore.asking.time_limit import DEFAULT_TIMEOUT
 from milstore.charts import charted
@@ -28,8 +30,8 @@ from milstore.store.cohort import read_cohort
 from milstore.store.paths import Store
 
 
-def _module(name: str) -> str:
-    return f"milstore.charts.{name.replace('-', '_')}"
+def _module(name: str, *, by_score: bool = False) -> str:
+    return f"milstore.charts.{'by_score.' if by_score else ''}{name.replace('-', '_')}"
 
 
 def plot(
@@ -50,7 +52,8 @@ def plot(
         choice: which run or experiment should answer, and for which cases.
         values: the question's parameters.
         chart: what draws the answer, in place of the question's own chart.
-        by: an attribute of cases: the chart is drawn for each group of them that has one value, one below the other.
+        by: an attribute of cases: the chart is drawn for each group of them that has one value, one below the other; or a
+            score of patches, by which the question goes in place of attention.
         timeout: seconds the question may take.
 
     Raises:
@@ -78,7 +81,14 @@ def drawing(
         )
     choice = choice or Choice()
     if by is not None:
-        return _drawing_by(store, query, by, choice, values, chart, timeout)
+        found = meant(store, query, by, choice)
+        if not found.is_score:
+            return _drawing_by(store, query, found.name, choice, values, chart, timeout)
+        choice = replace(choice, score=found.name)
+    if choice.score is not None:
+        query, values = as_asked(query, choice.score, values or {})
+        result = ask_query(store, query, choice, values, timeout=timeout)
+        return draw(store, query, result, choice, values, chart)
     # What somebody asked for stands in the title; a chart's own finer steps do not.
     finer = {} if chart is not None else _finer(query, values or {})
     result = ask(store, name, choice, {**(values or {}), **finer}, timeout=timeout)
@@ -166,7 +176,8 @@ def draw(
         cohort: the answer for all cases, where the chart lets those of `choice` stand out among them.
     """
     values = dict(values or {})
-    module: Any = importlib.import_module(_module(query.name)) if chart is None else None
+    by_score = choice.score is not None
+    module: Any = importlib.import_module(_module(query.name, by_score=by_score)) if chart is None else None
     cases = (
         list(asked_cases(read_cohort(store).table("cases")["case_id"].to_pylist(), choice.cases))
         if choice.cases

@@ -63,9 +63,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     step = alt.Step(max(14, row_step(len(frame))))
     left = alt.layer(bars, even, label.encode(x="end:Q", text="words:N")).properties(width=330, height=step)
     title = answered(about, _answer(frame), notes)
-    return themed(
-        alt.hconcat(left, _outcomes(frame, step), spacing=6).resolve_scale(y="shared").properties(title=title)
-    )
+    return themed(alt.hconcat(left, outcomes(frame, step), spacing=6).resolve_scale(y="shared").properties(title=title))
 
 
 def _answer(frame: pd.DataFrame) -> str:
@@ -79,7 +77,7 @@ def _answer(frame: pd.DataFrame) -> str:
     return f"{many} {low:.0%} to {high:.0%} of their case ({stains}); cases: {classes}, {wrong} of {len(cases)} called wrong."
 
 
-def _outcomes(frame: pd.DataFrame, step: alt.Step) -> Any:
+def outcomes(frame: pd.DataFrame, step: alt.Step) -> Any:
     """Class and outcome of each row's case, in words and by shape."""
     base = alt.Chart(frame).encode(y=alt.Y("name:N", sort=None, axis=None))
     shape = base.mark_point(filled=False, strokeWidth=1.6, size=38, color=ACCENT).encode(

@@ -30,6 +30,10 @@ _KNOWN: dict[str, tuple[str | None, str | None]] = {
     "patch_attention:Q": ("patch attention", ".3g"),
     "effective_attention:Q": ("effective attention", ".3g"),
     "slice_effective_attention:Q": ("attention of the slice", ".3g"),
+    "score:Q": (None, ".3g"),
+    "highest_score:Q": ("highest score", ".3g"),
+    "mean_score:Q": ("mean score", ".3g"),
+    "lowest_score:Q": ("lowest score", ".3g"),
     "times_even:Q": ("times the even share", ".3g"),
     "lift:Q": ("times the even spread", ".2f"),
     "stain_lift:Q": ("times the even spread", ".2f"),
@@ -47,8 +51,11 @@ ORIGIN = ("subset:N", "run_id:N")
 """Where an answer came from."""
 SLICE = ("case_id:N", "stain:N", "slice_idx:Q", "slice_name:N", "slice_patches:Q")
 """A slice, and its size."""
-PATCH = ("case_id:N", "stain:N", "slice_idx:Q", "slice_name:N", "patch_idx:Q", "rank:Q", "effective_attention:Q")
+_OF_PATCH = ("case_id:N", "stain:N", "slice_idx:Q", "slice_name:N", "patch_idx:Q", "rank:Q")
+PATCH = (*_OF_PATCH, "effective_attention:Q")
 """A patch, and what attention made of it."""
+SCORED = (*_OF_PATCH, "score:Q")
+"""A patch, and its score."""
 PLACE = ("x:Q", "y:Q")
 """Where a patch lies on its slice."""
 

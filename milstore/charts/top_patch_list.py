@@ -30,10 +30,11 @@ _SMALLEST = 1e-6
 
 def prepare(frame: pd.DataFrame, about: About) -> pd.DataFrame:
     """With pictures of the patches, where there are few."""
-    return with_pictures(frame, about, _PIXELS) if _in_detail(frame) and len(frame) <= _MOST_PICTURES else frame
+    return with_pictures(frame, about, _PIXELS) if in_detail(frame) and len(frame) <= _MOST_PICTURES else frame
 
 
-def _in_detail(frame: pd.DataFrame) -> bool:
+def in_detail(frame: pd.DataFrame) -> bool:
+    """Whether there are so few cases and patches that each patch has a row of its own."""
     return frame.groupby(["run_id", "case_id"]).ngroups <= MOST_IN_DETAIL and len(frame) <= MOST_BARS
 
 
@@ -49,7 +50,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     )
     bottom = str(about.values.get("end", "top")).lower() == "bottom"
     cases = frame.groupby(["run_id", "case_id"], sort=False)
-    if not _in_detail(frame):
+    if not in_detail(frame):
         return _overview(frame, about, bottom=bottom)
     answer = [_case_answer(rows, bottom=bottom) for _, rows in cases]
     notes = [f"{missing} of {len(frame)} pictures cannot be shown."] if 0 < missing < len(frame) else []
@@ -80,7 +81,10 @@ def _case(frame: pd.DataFrame, about: About, *, pictured: bool, several: bool) -
     if pictured:
         base = alt.Chart(frame)
         pictures = thumbnails(
-            base, _y(named=False), _SIDE, [*_tooltip(), *told(alt.Tooltip("problem:N", title="no picture, for"))]
+            base,
+            patch_axis(named=False),
+            _SIDE,
+            [*_tooltip(), *told(alt.Tooltip("problem:N", title="no picture, for"))],
         )
         panels.insert(1, pictures.properties(width=_SIDE, height=alt.Step(step)))
     title = f"case {frame['case_id'].iloc[0]}" if several else ""
@@ -88,14 +92,15 @@ def _case(frame: pd.DataFrame, about: About, *, pictured: bool, several: bool) -
     return alt.hconcat(*panels, spacing=10, title=heading)
 
 
-def _y(*, named: bool) -> alt.Y:
+def patch_axis(*, named: bool) -> alt.Y:
+    """The rows of the patches, with their names or without."""
     axis = alt.Axis(ticks=False, domain=False, labelLimit=220) if named else None
     return alt.Y("patch:N", sort=None, title=None, axis=axis)
 
 
 def _effective(frame: pd.DataFrame, about: About, step: int) -> Any:
     highest = max(float(frame["effective_attention"].max()), 1e-30)
-    base = alt.Chart(frame).encode(y=_y(named=True), tooltip=_tooltip())
+    base = alt.Chart(frame).encode(y=patch_axis(named=True), tooltip=_tooltip())
     scale = alt.Scale(domain=[0, highest * 1.4], nice=False)
     axis = alt.Axis(tickCount=3, format="~g")
     x = alt.X("effective_attention:Q", title=["effective attention", "(times the even share)"], scale=scale, axis=axis)
@@ -106,7 +111,7 @@ def _effective(frame: pd.DataFrame, about: About, step: int) -> Any:
 
 
 def _level(frame: pd.DataFrame, about: About, field: str, title: str, step: int) -> Any:
-    base = alt.Chart(frame).encode(y=_y(named=False), tooltip=_tooltip())
+    base = alt.Chart(frame).encode(y=patch_axis(named=False), tooltip=_tooltip())
     # Room for the number beside a bar that reaches 1; the axis ends there.
     x = alt.X(
         f"{field}:Q", title=[title, "attention"], scale=alt.Scale(domain=[0, 1.45]), axis=alt.Axis(values=[0, 0.5, 1])

@@ -23,7 +23,7 @@ _ROWS = 24
 def chart(frame: pd.DataFrame, about: About) -> Any:
     """For few cases, a row a stain and a slice; for many, each stain's share of them by class, and the rows that matter."""
     about = all_stains(frame, about)
-    frame = _named(frame, about)
+    frame = with_names(frame, about)
     cases = frame.groupby(["run_id", "case_id"], sort=False)
     if cases.ngroups > MOST_IN_DETAIL:
         shown = frame[cases.ngroup() < MOST_CASE_ROWS]
@@ -35,7 +35,8 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     return themed(alt.vconcat(*panels, spacing=30, title=answered(about, [_case_answer(rows) for _, rows in cases])))
 
 
-def _named(frame: pd.DataFrame, about: About) -> pd.DataFrame:
+def with_names(frame: pd.DataFrame, about: About) -> pd.DataFrame:
+    """With names of classes, slices and cases, and the top patches that an even spread would give."""
     names = dict(enumerate(about.class_names))
     no_label = frame["true_label"].isna()
     frame = frame.assign(
@@ -113,7 +114,7 @@ def _case(frame: pd.DataFrame, about: About, *, several: bool) -> Any:
     most = float(stains["held"].max())
     # Rows of stains and of slices stand below each other: their names take the same room.
     extent = min(170, 16 + round(6.2 * max(map(len, slices["row"]))))
-    title = _small(f"case {first['case_id']}") if several else alt.Undefined
+    title = small(f"case {first['case_id']}") if several else alt.Undefined
     return alt.vconcat(
         _rows(stains, about, longest, most, extent, last=False, step=22),
         _rows(slices, about, longest, most, extent, last=True, step=18),
@@ -209,8 +210,8 @@ def _overview(frame: pd.DataFrame, about: About) -> Any:
     )  # fmt: skip
     even = alt.Chart(pd.DataFrame({"even": [1.0]})).mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y="even:Q")
     above = alt.hconcat(
-        alt.layer(even, counts, title=_small("Top patches of each stain (dashed: an even spread)")),
-        held.properties(title=_small("Attention that these hold")),
+        alt.layer(even, counts, title=small("Top patches of each stain (dashed: an even spread)")),
+        held.properties(title=small("Attention that these hold")),
         spacing=22,
     )
     below = _concentrated(frame, about)
@@ -253,8 +254,9 @@ def _concentrated(frame: pd.DataFrame, about: About) -> Any:
             tooltip=_told_of_stain(),
         )
     )
-    return bars.properties(width=520, height=alt.Step(max(13, row_step(len(shown)))), title=_small(words))
+    return bars.properties(width=520, height=alt.Step(max(13, row_step(len(shown)))), title=small(words))
 
 
-def _small(words: str) -> alt.TitleParams:
+def small(words: str) -> alt.TitleParams:
+    """The title of a part of a chart."""
     return alt.TitleParams(words, fontSize=12, fontWeight="normal", anchor="start")
