@@ -62,7 +62,7 @@ def epoch_seconds(store: Path, names: Sequence[str], rounds: int) -> dict[str, f
     opened = open_store(store)
     cohort = read_cohort(opened)
     packed = open_features(opened, cohort)
-    cases = plan_split(cohort, packed, "five", 1).cases
+    cases = plan_split(cohort, packed, "study", 1).cases
     bags = open_bags(packed, cases.all, CPU)
     with repeatable_arithmetic(1):
         contenders = {}

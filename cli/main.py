@@ -3,7 +3,6 @@
 import atexit
 import os
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
 from typing import Annotated, NoReturn
@@ -95,21 +94,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _leave(code: int) -> NoReturn:
-    """End the process at once, without waiting for threads or cleaning up.
-
-    The usual way takes every library down piece by piece, which for DuckDB takes as long as answering a question.
-    """
-    # Daemon threads, such as one in which a question is stuck, are never waited for.
-    waiting = [each for each in threading.enumerate() if each is not threading.main_thread() and not each.daemon]
-    if not waiting and not sys.modules.keys() & {"multiprocessing", "torch"}:
-        try:
-            sys.stdout.flush()
-            sys.stderr.flush()
-        except (OSError, ValueError):
-            sys.exit(code)
-        atexit._run_exitfuncs()
-        os._exit(code)
+    """Exit with a code: threads that must end are waited for, and exit functions are called; nothing else is cleaned up."""
+    atexit.register(_end, code)
     sys.exit(code)
+
+
+def _end(code: int) -> None:
+    """End the process at once, as the first of the exit functions and after the others.
+
+    The usual way takes every library down piece by piece. For DuckDB that takes as long as answering a question; and a
+    thread of Arrow that only now lets go of numbers of NumPy finds no interpreter any more, and aborts the process
+    ("terminate called without an active exception"), though all was done.
+    """
+    atexit.unregister(_end)
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return
+    os._exit(code)
 
 
 def _end_stuck(message: str) -> None:

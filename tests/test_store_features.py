@@ -170,6 +170,7 @@ def test_a_truncated_pack_is_found(store: Store) -> None:
         open_features(store, read_cohort(store)).read("46")
 
 
+@pytest.mark.database
 @pytest.mark.thorough
 @pytest.mark.parametrize("name", [VECTORS, ROWS, PACK])
 def test_features_that_were_damaged_are_taken_anew(store: Store, name: str) -> None:

@@ -26,6 +26,8 @@ from tests.test_layout import ROOT
 KEPT = ROOT / "tests" / "stores"
 STORES = ("version-1", "version-1-trained")
 
+pytestmark = pytest.mark.database
+
 
 def kept(name: str, folder: Path) -> Store:
     """A copy of a store that an earlier version wrote."""

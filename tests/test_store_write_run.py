@@ -88,7 +88,7 @@ def test_every_run_goes_by_the_one_way_in() -> None:
                 callers[node.func.id].add(path.relative_to(ROOT / "milstore").as_posix())
     assert callers["commit_run"] == set()
     assert callers["commit_checked"] == {"store/commit.py", "store/write_run.py"}
-    by_milstore = {"training/job.py", "ingest/imported.py", "recording/recording.py", "predicting/storing.py"}
+    by_milstore = {"training/job.py", "ingest/imported.py", "recording/commit.py", "predicting/storing.py"}
     assert callers["write_run"] == by_milstore
 
 
