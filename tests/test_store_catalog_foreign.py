@@ -129,7 +129,13 @@ def test_nothing_of_a_hostile_file_is_run(three: Store) -> None:
     assert asked(three, "select run_id from runs order by all") == [("exp-s1-0",), ("exp-s2-0",), ("exp-s3-0",)]
     assert asked(three, "select view_name from duckdb_views() where not internal and view_name = 'endless'") == []
     sql = "select function_name from duckdb_functions() where database_name = 'milstore' order by all"
-    assert asked(three, sql) == [("natural_order",), ("slices_asked",), ("top_count",)]
+    assert asked(three, sql) == [
+        ("natural_order",),
+        ("scores_ranked",),
+        ("slices_asked",),
+        ("slices_scored",),
+        ("top_count",),
+    ]
     text = own_sql(three)
     assert "CREATE OR REPLACE VIEW endless AS" in text
     assert "CREATE OR REPLACE VIEW runs AS" not in text
