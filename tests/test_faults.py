@@ -12,9 +12,9 @@ from tests.test_layout import ROOT
 
 @pytest.mark.slow
 def test_faults_at_writes_lose_nothing(tmp_path: Path) -> None:
-    """A full disk, a broken disk and a kill at every forty-first operation of ingest, features and commit: nothing is lost,
+    """A full disk, a broken disk and a kill lose nothing, at every forty-first operation of ingest, features and commit.
 
-    the doctor finds no damage, repairing removes leftovers alone, and the work can be done again. `make torture` tries
+    The doctor finds no damage, repairing removes leftovers alone, and the work can be done again. `make torture` tries
     every operation.
     """
     done = subprocess.run(

@@ -27,10 +27,10 @@ def work(*words: str) -> str:
 
 
 def test_trainings_killed_ten_times_end_as_their_twins(tmp_path: Path) -> None:
-    """SIGKILL at random times, at writes and within commits: predictions, attention, epochs and weights are equal to the
+    """Trainings killed at random times, at writes and within commits come to what they would have come to.
 
-    last bit to those of an uninterrupted training, each run is there once, and the doctor finds no damage.
-    `make torture` kills 500 times.
+    Predictions, attention, epochs and weights are equal to the last bit to those of an uninterrupted training, each run is
+    there once, and the doctor finds no damage. `make torture` kills 500 times.
     """
     made = json.loads(work("tests.killing", str(tmp_path), "10", "7"))
     assert made["kills"] == 10
@@ -42,17 +42,19 @@ ALONE = ("signals", "twice", "contended", "raced", "suspended", "suspended-at-co
 
 
 def test_signals_contenders_and_takeovers(tmp_path: Path) -> None:
-    """Each of five signals ends with exit 75 and a run that the same command continues exactly; a second Ctrl-C stops at
+    """Each of five signals ends with exit 75 and a run that the same command continues exactly.
 
-    once; a run that a living process trains is refused to others. One of several takers gets a run; a suspended trainer
-    whose run was taken over wakes, says so and harms nothing, in its training and at operations of its commit.
+    A second Ctrl-C stops at once; a run that a living process trains is refused to others. One of several takers gets a
+    run; a suspended trainer whose run was taken over wakes, says so and harms nothing, in its training and at operations of
+    its commit.
     """
     work("tests.interrupting", str(tmp_path), *ALONE)
 
 
 def test_signals_to_several_splits(tmp_path: Path) -> None:
-    """With --split all in one process, and side by side by --launcher local, SIGTERM ends with exit 75, and the same command ends
+    """SIGTERM ends a training of all splits with exit 75, and the same command ends in an uninterrupted one's numbers.
 
-    in the numbers of an uninterrupted one; a second Ctrl-C to the launcher ends all at once. `make torture` sends the others.
+    So it is in one process and side by side, by --launcher local; a second Ctrl-C to the launcher ends all at once. `make
+    torture` sends the other signals.
     """
     work("tests.interrupting", str(tmp_path), "a-signal-to-all", "twice-side-by-side")
