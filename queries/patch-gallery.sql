@@ -66,9 +66,7 @@ select
     effective_attention::double * compared.n_patches as times_even,
     compared.n_patches as case_patches,
     patches.file,
-    coalesce(
-        abs(effective_attention::double - next_weight) <= 1e-6 * greatest(effective_attention::double, next_weight), false
-    ) as tied
+    same_to_six_digits(effective_attention::double, next_weight) as tied
 from compared
 join predictions_named using (run_id, case_id)
 left join patches using (case_id, stain, slice_idx, patch_idx)

@@ -70,7 +70,7 @@ select
     1 / case_slices as even,
     slice_patches,
     case_slices,
-    coalesce(effective_attention <= next_weight * (1 + 1e-6), false) as tied
+    same_to_six_digits(effective_attention, next_weight) as tied
 from compared
 join predictions_named using (run_id, case_id)
 order by position

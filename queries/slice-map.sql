@@ -78,7 +78,7 @@ select
     weight * described.n_patches as times_even,
     rank,
     outlined,
-    coalesce(outlined and weight <= next_weight * (1 + 1e-6), false) as tied,
+    outlined and same_to_six_digits(weight, next_weight) as tied,
     shade,
     lowest_shade,
     highest_shade,

@@ -31,7 +31,10 @@ left_out as (
 ),
 
 ties as (
-    select run_id, case_id, count(*) filter (where rank <= cut and weight <= next_weight * (1 + 1e-6)) as tied_patches
+    select
+        run_id,
+        case_id,
+        count(*) filter (where rank <= cut and same_to_six_digits(weight, next_weight)) as tied_patches
     from tops
     join left_out using (run_id, case_id)
     group by all

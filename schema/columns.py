@@ -19,7 +19,7 @@ RULES = "rules"
 """Key in `columns.json` of what holds for a table beside its columns' types."""
 DERIVED = ("out_of_fold", "predictions_named", "case_probabilities", "case_coverage", "slice_weights")
 """The views that are defined over other tables, each in a `.sql` file here, in an order in which they can be made."""
-MACROS = ("natural_order", "top_count")
+MACROS = ("natural_order", "top_count", "same_to_six_digits", "slice_fits")
 """Functions written in SQL, each in a `.sql` file here."""
 TABLE_MACROS = ("slices_asked", "scores_ranked", "slices_scored")
 """Functions written in SQL that give rows of views and tables, each in a `.sql` file here."""

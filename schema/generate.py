@@ -38,6 +38,10 @@ _VIEWS = {
 _MACROS = {
     "natural_order(name)": "A text to sort names by in natural order, match_2 before match_10.",
     "top_count(n, pct)": "How many of a case's n patches are its top pct percent: greatest(1, floor(n * pct / 100)).",
+    "same_to_six_digits(one, other)": "Whether two numbers, such as attention or scores, are the same to six digits.",
+    "slice_fits(stain, slice_name, slice_idx, asked_stain, asked_slice)": (
+        "Whether a slice is of the asked stain and has the asked slice_name or slice_idx; null asks for all."
+    ),
 }
 _TABLE_MACROS = {
     "slices_asked(case, stain, slice)": (

@@ -7,8 +7,7 @@ with slices_of_case as (
         slice_weights.*,
         slice_name,
         count(*) over (partition by run_id) as case_slices,
-        lower(stain) = coalesce(lower(asked_stain), lower(stain))
-        and (asked_slice is null or lower(slice_name) = lower(asked_slice) or slice_idx::text = asked_slice) as fits,
+        slice_fits(stain, slice_name, slice_idx, asked_stain, asked_slice) as fits,
         coalesce(lower(slice_name) = lower(asked_slice), false) as by_name
     from slice_weights
     left join slices using (case_id, stain, slice_idx)

@@ -14,12 +14,7 @@ with slices_of_case as (
         avg(value) as mean_score,
         min(value) as lowest_score,
         count(*) over (partition by run_id) as case_slices,
-        lower(stain) = coalesce(lower(asked_stain), lower(stain))
-        and (
-            asked_slice is null
-            or lower(any_value(slice_name)) = lower(asked_slice)
-            or slice_idx::text = asked_slice
-        ) as fits,
+        slice_fits(stain, any_value(slice_name), slice_idx, asked_stain, asked_slice) as fits,
         coalesce(lower(any_value(slice_name)) = lower(asked_slice), false) as by_name
     from scores
     left join slices using (case_id, stain, slice_idx)

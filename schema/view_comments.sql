@@ -100,6 +100,8 @@ comment on view case_coverage is 'One row per run and case of which a patch was 
 comment on view slice_weights is 'One row per run, case, stain and slice: stain_attention, slice_attention, their product slice_effective_attention, slice_patches, and n_patches of the case.';
 comment on macro natural_order is 'A text to sort names by in natural order, match_2 before match_10.';
 comment on macro top_count is 'How many of a case''s n patches are its top pct percent: greatest(1, floor(n * pct / 100)).';
+comment on macro same_to_six_digits is 'Whether two numbers, such as attention or scores, are the same to six digits.';
+comment on macro slice_fits is 'Whether a slice is of the asked stain and has the asked slice_name or slice_idx; null asks for all.';
 comment on macro table slices_asked is 'The rows of slice_weights of a case''s slices, with slice_name and case_slices: of all, of those of a stain, or of those of a slice_name or slice_idx (null for what is not asked). An error names the case''s slices where none fits. Ask it as a table: from slices_asked(''46'', null, ''match_1'').';
 comment on macro table scores_ranked is 'The patches that have a score of this name, one row per run and patch: score, rank (1 is the highest of the run and case; among equals the order of stain, slice_idx and patch_idx), and n_patches of the case that have it. Ask it as a table: from scores_ranked(''class_token'').';
 comment on macro table slices_scored is 'A case''s slices whose patches have a score of this name, as slices_asked gives those with attention: slice_name, slice_patches, highest_score, mean_score, lowest_score and case_slices.';

@@ -61,6 +61,33 @@ def test_the_top_share_is_at_least_one_patch_and_no_part_of_one(n: int, pct: flo
     assert con.execute(f"select top_count({n}, {pct})").fetchall() == [(top,)]
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("0.5", "0.5000004", True), ("0.5", "0.500001", False), ("-2e-9", "-2.000001e-9", True), ("-1.0", "1.0", False),
+        ("0.0", "0.0", True), ("0.0", "1e-30", False), ("null", "1.0", False),
+    ],
+)  # fmt: skip
+def test_numbers_are_the_same_to_six_digits(one: str, other: str, same: bool) -> None:
+    """By the size of the larger, of either sign and whichever comes first; null is the same as nothing."""
+    con = plain(view_text("same_to_six_digits"))
+    asked = f"select same_to_six_digits({one}, {other}), same_to_six_digits({other}, {one})"
+    assert con.execute(asked).fetchall() == [(same, same)]
+
+
+@pytest.mark.parametrize(
+    ("stain", "asked", "fits"),
+    [
+        ("null", "null", True), ("'H&E'", "null", True), ("'melan'", "null", False), ("null", "'MATCH_2'", True),
+        ("null", "'7'", True), ("'h&e'", "'match_1'", False), ("'melan'", "'7'", False),
+    ],
+)  # fmt: skip
+def test_a_slice_fits_by_stain_and_by_name_or_number(stain: str, asked: str, fits: bool) -> None:
+    """Of slice match_2 of h&e, whose number is 7: whatever the case of the letters, and null asks for all."""
+    con = plain(view_text("slice_fits"))
+    assert con.execute(f"select slice_fits('h&e', 'match_2', 7, {stain}, {asked})").fetchall() == [(fits,)]
+
+
 def test_predictions_are_told_in_words() -> None:
     """A class that has no name any more is called by its number; without a label there is no class and no outcome."""
     con = plain(

@@ -19,7 +19,7 @@ from milstore.schema import SCHEMA_VERSION
 from milstore.store.paths import Store
 from milstore.store.plain import read_json, refuse_unless_plain
 
-LAYOUT = 6
+LAYOUT = 7
 """Which kind of file this milstore makes: counted up where the views change, so that older files are made anew."""
 _STAMP = ("fingerprint", "version", "layout")
 

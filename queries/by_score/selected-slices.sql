@@ -70,7 +70,7 @@ select
     lowest_score,
     slice_patches,
     case_slices,
-    coalesce(highest_score - next_score <= 1e-6 * greatest(abs(highest_score), abs(next_score)), false) as tied
+    same_to_six_digits(highest_score, next_score) as tied
 from compared
 join predictions_named using (run_id, case_id)
 order by position

@@ -63,7 +63,7 @@ select
     score,
     rank,
     outlined,
-    coalesce(outlined and score - next_score <= 1e-6 * greatest(abs(score), abs(next_score)), false) as tied,
+    outlined and same_to_six_digits(score, next_score) as tied,
     shade,
     lowest_shade,
     highest_shade,

@@ -52,7 +52,7 @@ select
     score,
     compared.n_patches as case_patches,
     patches.file,
-    coalesce(abs(score - next_score) <= 1e-6 * greatest(abs(score), abs(next_score)), false) as tied
+    same_to_six_digits(score, next_score) as tied
 from compared
 join predictions_named using (run_id, case_id)
 left join slices using (case_id, stain, slice_idx)
