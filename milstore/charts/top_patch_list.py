@@ -87,6 +87,11 @@ def _case(frame: pd.DataFrame, about: About, *, pictured: bool, several: bool) -
             [*_tooltip(), *told(alt.Tooltip("problem:N", title="no picture, for"))],
         )
         panels.insert(1, pictures.properties(width=_SIDE, height=alt.Step(step)))
+    return beside(panels, frame, several=several)
+
+
+def beside(panels: list[Any], frame: pd.DataFrame, *, several: bool) -> Any:
+    """The panels of a case in a row, headed by its name where there are several cases."""
     title = f"case {frame['case_id'].iloc[0]}" if several else ""
     heading = alt.TitleParams(title, fontSize=12, fontWeight="normal", anchor="start") if title else alt.Undefined
     return alt.hconcat(*panels, spacing=10, title=heading)
@@ -131,34 +136,47 @@ def _overview(frame: pd.DataFrame, about: About, *, bottom: bool) -> Any:
     """The cases whose listed patches hold most (of the other end: least), a mark a patch; all others in one row."""
     held = frame.groupby(["run_id", "case_id"], sort=False)["effective_attention"].sum()
     order = held.sort_values(ascending=bottom, kind="stable")
+    rows, drawn, sort, notes = named_rows(frame, order)
+    if len(order) > _ROWS:
+        notes[0] = f"Right: the attention that they hold. {notes[0]}"
+    title = answered(about, _cohort_answer(frame, held, about, bottom=bottom), notes)
+    marks = _marks(drawn, about, sort)
+    keys = pd.MultiIndex.from_frame(rows[["run_id", "case_id"]])
+    rows = rows.assign(held=held.reindex(keys).to_numpy())
+    sums = rows[rows["name"] != sort[-1]].drop_duplicates("name")[["name", "held"]]
+    words = [f"{value:.0%}" if value >= 0.01 else f"{value:.1e}" for value in sums["held"]]
+    text = alt.Chart(sums.assign(words=words)).mark_text(align="left", fontSize=10, color=ACCENT)
+    shares = text.encode(x=alt.value(0), y=alt.Y("name:N", sort=sort, axis=None), text="words:N")
+    shares = shares.properties(width=40, height=alt.Step(16))
+    return themed(alt.hconcat(marks, shares, spacing=6).resolve_scale(y="shared").properties(title=title))
+
+
+def named_rows(
+    frame: pd.DataFrame, order: "pd.Series[float]"
+) -> tuple[pd.DataFrame, pd.DataFrame, list[str], list[str]]:
+    """The first cases of an order one by one, and all others in one row.
+
+    Args:
+        frame: the patches.
+        order: a number a run and case, the foremost first.
+
+    Returns:
+        The patches with the `name` of their row; those of them that are drawn; the names in order, that of all others last;
+        and what must be known to read it.
+    """
     chosen = order.index[:_ROWS]
     keys = pd.MultiIndex.from_frame(frame[["run_id", "case_id"]])
-    apart = keys.isin(chosen)
     names = {key: f"{case} ({name})" for key, case, name in zip(keys, frame["case"], frame["true_class"], strict=True)}
     others = f"{len(order) - len(chosen)} other cases"
     rows = frame.assign(
-        name=[names[key] if is_apart else others for key, is_apart in zip(keys, apart, strict=True)],
-        shown=frame["times_even"].clip(lower=_SMALLEST),
-        held=held.reindex(keys).to_numpy(),
+        name=[names[key] if apart else others for key, apart in zip(keys, keys.isin(chosen), strict=True)]
     )
     each = max(1, _MOST_MARKS // max(1, len(order)))
     drawn = rows.groupby(["run_id", "case_id"], sort=False).head(each)
-    sort = [*(names[key] for key in chosen), others]
-    notes = (
-        [f"Right: the attention that they hold. {others.capitalize()} share the last row."]
-        if len(order) > _ROWS
-        else []
-    )
+    notes = [f"{others.capitalize()} share the last row."] if len(order) > _ROWS else []
     if len(drawn) < len(rows):
         notes.append(f"Drawn are the first {each} of each case.")
-    title = answered(about, _cohort_answer(frame, held, about, bottom=bottom), notes)
-    marks = _marks(drawn, about, sort)
-    sums = rows[apart].drop_duplicates("name")[["name", "held"]]
-    words = [f"{value:.0%}" if value >= 0.01 else f"{value:.1e}" for value in sums["held"]]
-    text = alt.Chart(sums.assign(words=words)).mark_text(align="left", fontSize=10, color=ACCENT)
-    beside = text.encode(x=alt.value(0), y=alt.Y("name:N", sort=sort, axis=None), text="words:N")
-    beside = beside.properties(width=40, height=alt.Step(16))
-    return themed(alt.hconcat(marks, beside, spacing=6).resolve_scale(y="shared").properties(title=title))
+    return rows, drawn, [*(names[key] for key in chosen), others], notes
 
 
 def _cohort_answer(frame: pd.DataFrame, held: "pd.Series[float]", about: About, *, bottom: bool) -> list[str]:
@@ -177,16 +195,13 @@ def _cohort_answer(frame: pd.DataFrame, held: "pd.Series[float]", about: About, 
     return lines
 
 
-def _marks(frame: pd.DataFrame, about: About, sort: list[str]) -> Any:
+def case_marks(
+    frame: pd.DataFrame, about: About, x: alt.X, sort: list[str], tooltip: list[alt.Tooltip], beneath: Any
+) -> Any:
+    """A tick a patch at `x`, a row a case in the order of `sort`, those of the last row pale; `beneath` is drawn first."""
     axis = alt.Axis(ticks=False, domain=False, grid=True, labelOverlap=False, labelLimit=200)
-    title = "times the even share, 1 / patches of the case (log scale; dashed: 1, the even share)"
-    x = alt.X("shown:Q", title=title, scale=alt.Scale(type="log"), axis=alt.Axis(format="~r", tickCount=6))
-    kept = [
-        "case_id", "stain", "slice_idx", "slice_name", "patch_idx", "rank", "effective_attention", "times_even", "shown",
-        "name", *(field for field, _ in _LEVELS),
-    ]  # fmt: skip
     points = (
-        alt.Chart(frame[kept])
+        alt.Chart(frame)
         .mark_tick(thickness=2.5, height=11)
         .encode(
             x=x,
@@ -195,8 +210,19 @@ def _marks(frame: pd.DataFrame, about: About, sort: list[str]) -> Any:
             opacity=alt.when(alt.FieldEqualPredicate(field="name", equal=sort[-1]))
             .then(alt.value(0.18))
             .otherwise(alt.value(0.75)),
-            tooltip=_tooltip(),
+            tooltip=tooltip,
         )
     )
+    return alt.layer(beneath, points).properties(width=430, height=alt.Step(16))
+
+
+def _marks(frame: pd.DataFrame, about: About, sort: list[str]) -> Any:
+    frame = frame.assign(shown=frame["times_even"].clip(lower=_SMALLEST))
+    title = "times the even share, 1 / patches of the case (log scale; dashed: 1, the even share)"
+    x = alt.X("shown:Q", title=title, scale=alt.Scale(type="log"), axis=alt.Axis(format="~r", tickCount=6))
+    kept = [
+        "case_id", "stain", "slice_idx", "slice_name", "patch_idx", "rank", "effective_attention", "times_even", "shown",
+        "name", *(field for field, _ in _LEVELS),
+    ]  # fmt: skip
     even = alt.Chart(pd.DataFrame({"x": [1.0]})).mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(x="x:Q")
-    return alt.layer(even, points).properties(width=430, height=alt.Step(16))
+    return case_marks(frame[kept], about, x, sort, _tooltip(), even)

@@ -123,16 +123,34 @@ def _case(frame: pd.DataFrame, about: About, *, several: bool) -> Any:
     )
 
 
-def _rows(rows: pd.DataFrame, about: About, longest: float, most: float, extent: int, *, last: bool, step: int) -> Any:
-    """Two bars a row: how many top patches there are, with the number of an even spread, and the attention they hold."""
-    words = [
+TEXT: dict[str, Any] = {"align": "left", "dx": 6, "fontSize": 10, "color": "#374151"}
+"""How a number is written behind a mark."""
+
+
+def count_words(rows: pd.DataFrame) -> list[str]:
+    """What stands behind the bar of each row: its top patches, the lift, and how many of them are tied."""
+    return [
         f"{n}  (×{lift:.2g})" + (f", {tied} tied" if tied else "")
         for n, lift, tied in zip(rows["count"], rows["lift"], rows["tied"], strict=True)
     ]
-    rows = rows.assign(words=words, percent=[f"{held:.1%}" for held in rows["held"]])
+
+
+def count_bars(
+    rows: pd.DataFrame, about: About, longest: float, extent: int, tooltip: list[alt.Tooltip], *, last: bool, step: int
+) -> Any:
+    """A bar of how many top patches each row has, with the number of an even spread.
+
+    Args:
+        rows: `row` (its name), `count`, `even`, `stain` and `words` (by `count_words`) of each.
+        about: what the question was about.
+        longest: the longest bar of all panels.
+        extent: room for the names, in pixels.
+        tooltip: what is told of a row.
+        last: whether the axis is written below.
+        step: height of a row, in pixels.
+    """
     axis = alt.Axis(minExtent=extent, maxExtent=extent, labelLimit=extent - 4, ticks=False, domain=False)
-    named = alt.Y("row:N", sort=None, title=None, axis=axis)
-    base = alt.Chart(rows).encode(y=named, tooltip=_tooltip())
+    base = alt.Chart(rows).encode(y=alt.Y("row:N", sort=None, title=None, axis=axis), tooltip=tooltip)
     scale = alt.Scale(domain=[0, max(1.0, longest * 1.3)], nice=False)
     axis = alt.Axis(tickMinStep=1, format="d", labels=last, tickCount=5)
     x = alt.X("count:Q", title=_EVEN if last else None, scale=scale, axis=axis)
@@ -140,8 +158,15 @@ def _rows(rows: pd.DataFrame, about: About, longest: float, most: float, extent:
     bars = base.mark_bar(height={"band": 0.62}).encode(x=x, color=colour)
     ticks = base.mark_tick(color=ACCENT, thickness=2.5, height=step * 0.85).encode(x="even:Q")
     labels = base.transform_calculate(end="max(datum.count, datum.even)")
-    text: dict[str, Any] = {"align": "left", "dx": 6, "fontSize": 10, "color": "#374151"}
-    counts = alt.layer(bars, ticks, labels.mark_text(**text).encode(x="end:Q", text="words:N"))
+    text = labels.mark_text(**TEXT).encode(x="end:Q", text="words:N")
+    return alt.layer(bars, ticks, text).properties(width=265, height=alt.Step(step))
+
+
+def _rows(rows: pd.DataFrame, about: About, longest: float, most: float, extent: int, *, last: bool, step: int) -> Any:
+    """Two bars a row: how many top patches there are, with the number of an even spread, and the attention they hold."""
+    rows = rows.assign(words=count_words(rows), percent=[f"{held:.1%}" for held in rows["held"]])
+    counts = count_bars(rows, about, longest, extent, _tooltip(), last=last, step=step)
+    colour = stain_colour(about).legend(orient="bottom", direction="horizontal")
     base = alt.Chart(rows).encode(y=alt.Y("row:N", sort=None, axis=None), tooltip=_tooltip())
     held = alt.X(
         "held:Q",
@@ -151,12 +176,9 @@ def _rows(rows: pd.DataFrame, about: About, longest: float, most: float, extent:
     )
     shares = alt.layer(
         base.mark_bar(height={"band": 0.62}).encode(x=held, color=colour),
-        base.mark_text(**text).encode(x=held, text="percent:N"),
+        base.mark_text(**TEXT).encode(x=held, text="percent:N"),
     )
-    height = alt.Step(step)
-    return alt.hconcat(
-        counts.properties(width=265, height=height), shares.properties(width=225, height=height), spacing=14
-    )
+    return alt.hconcat(counts, shares.properties(width=225, height=alt.Step(step)), spacing=14)
 
 
 def _tooltip() -> list[alt.Tooltip]:
@@ -187,6 +209,17 @@ def _told_of_stain() -> list[Any]:
     )
 
 
+def lift_panel(rows: pd.DataFrame, about: About, stains: list[str], tooltip: list[Any]) -> Any:
+    """Each stain's top patches over those of an even spread, by class; `rows` is one a run, case and stain."""
+    y = alt.Y("value:Q", title="times an even spread", axis=alt.Axis(tickCount=5))
+    lifts = strips(
+        rows.assign(group=rows["stain"], value=rows["stain_lift"]),
+        about, groups=stains, y=y, tooltip=tooltip, width=258, height=210,
+    )  # fmt: skip
+    even = alt.Chart(pd.DataFrame({"even": [1.0]})).mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y="even:Q")
+    return alt.layer(even, lifts, title=small("Top patches of each stain (dashed: an even spread)"))
+
+
 def _overview(frame: pd.DataFrame, about: About) -> Any:
     """Many cases: each stain's top patches over those of an even spread, by class, and the most concentrated cases."""
     rows = frame.drop_duplicates(["run_id", "case_id", "stain"])
@@ -196,11 +229,7 @@ def _overview(frame: pd.DataFrame, about: About) -> Any:
         "case_id", "run_id", "stain", "true_class", "outcome", "stain_top_patches", "case_top_patches", "stain_lift",
         "stain_top_attention",
     ]  # fmt: skip
-    y = alt.Y("value:Q", title="times an even spread", axis=alt.Axis(tickCount=5))
-    counts = strips(
-        rows[kept].assign(group=rows["stain"], value=rows["stain_lift"]),
-        about, groups=stains, y=y, tooltip=tooltip, width=258, height=210,
-    )  # fmt: skip
+    counts = lift_panel(rows[kept], about, stains, tooltip)
     y = alt.Y(
         "value:Q", title="share of the case's attention", scale=alt.Scale(domain=[0, 1]), axis=alt.Axis(format="%")
     )
@@ -208,9 +237,8 @@ def _overview(frame: pd.DataFrame, about: About) -> Any:
         rows[kept].assign(group=rows["stain"], value=rows["stain_top_attention"]),
         about, groups=stains, y=y, tooltip=tooltip, width=258, height=210,
     )  # fmt: skip
-    even = alt.Chart(pd.DataFrame({"even": [1.0]})).mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y="even:Q")
     above = alt.hconcat(
-        alt.layer(even, counts, title=small("Top patches of each stain (dashed: an even spread)")),
+        counts,
         held.properties(title=small("Attention that these hold")),
         spacing=22,
     )

@@ -7,7 +7,7 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, slice_names
-from milstore.charts.by_score.signed import ROOM, between, number, score_of, score_title, span, zero_rule
+from milstore.charts.by_score.signed import ROOM, between, number, of_models, score_of, score_title, span, zero_rule
 from milstore.charts.case_rows import row_step
 from milstore.charts.selected_slices import MOST_ROWS, outcomes
 from milstore.charts.theme import ACCENT, About, stain_colour, themed
@@ -29,8 +29,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     notes = [
         f"Line: {score_of(about)} of the slice's patches, lowest to highest (dot, with its number); tick: their mean."
     ]
-    if frame["run_id"].nunique() > 1:
-        notes.append("Several runs answer: their scores are of different models, and need not be on one scale.")
+    notes += of_models(frame)
     if left_out > 0:
         notes.append(f"{left_out} more slices are in the table: the chart shows the first {MOST_ROWS}.")
     base = alt.Chart(frame).encode(

@@ -47,6 +47,13 @@ def span(values: "pd.Series[float]", room: float = 0.05) -> list[float]:
     return [low - room * wide if low < 0 else 0.0, high + room * wide if high > 0 or low == 0 else 0.0]
 
 
+def of_models(frame: pd.DataFrame) -> list[str]:
+    """What must be known where several runs answer; nothing of one."""
+    if frame["run_id"].nunique() == 1:
+        return []
+    return ["Several runs answer: their scores are of different models, and need not be on one scale."]
+
+
 def zero_rule(**channel: Any) -> Any:
     """A line at a score of 0; `channel` names where, such as `x="zero:Q"`."""
     return alt.Chart(pd.DataFrame({"zero": [0.0]})).mark_rule(color=NEUTRAL).encode(**channel)

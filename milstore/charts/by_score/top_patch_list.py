@@ -7,18 +7,15 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import all_stains, called, case_names, patch_names
-from milstore.charts.by_score.signed import ROOM, between, number, score_of, score_title, span, zero_rule
+from milstore.charts.by_score.signed import ROOM, between, number, of_models, score_of, score_title, span, zero_rule
 from milstore.charts.patch_pictures import checked, thumbnails, why_missing
 from milstore.charts.strips import classes_of
 from milstore.charts.theme import About, stain_colour, themed
 from milstore.charts.tooltips import SCORED, told
-from milstore.charts.top_patch_list import in_detail, patch_axis, prepare
+from milstore.charts.top_patch_list import beside, case_marks, in_detail, named_rows, patch_axis, prepare
 
 __all__ = ["chart", "prepare"]
 
-_ROWS = 20
-"""Cases that are drawn a row each: those that matter. The rest share one row."""
-_MOST_MARKS = 4000
 _SIDE = 34
 
 
@@ -62,9 +59,7 @@ def _case(frame: pd.DataFrame, about: About, ends: list[float], *, pictured: boo
         problem = told(*SCORED, alt.Tooltip("problem:N", title="no picture, for"))
         pictures = thumbnails(alt.Chart(frame), patch_axis(named=False), _SIDE, problem)
         panels.append(pictures.properties(width=_SIDE, height=alt.Step(step)))
-    title = f"case {frame['case_id'].iloc[0]}" if several else ""
-    heading = alt.TitleParams(title, fontSize=12, fontWeight="normal", anchor="start") if title else alt.Undefined
-    return alt.hconcat(*panels, spacing=10, title=heading)
+    return beside(panels, frame, several=several)
 
 
 def _bars(frame: pd.DataFrame, about: About, ends: list[float], step: int) -> Any:
@@ -85,21 +80,9 @@ def _overview(frame: pd.DataFrame, about: About, *, bottom: bool) -> Any:
     cases = frame.groupby(["run_id", "case_id"], sort=False)["score"]
     furthest = cases.min() if bottom else cases.max()
     order = furthest.sort_values(ascending=bottom, kind="stable")
-    chosen = order.index[:_ROWS]
-    keys = pd.MultiIndex.from_frame(frame[["run_id", "case_id"]])
-    names = {key: f"{case} ({name})" for key, case, name in zip(keys, frame["case"], frame["true_class"], strict=True)}
-    others = f"{len(order) - len(chosen)} other cases"
-    rows = frame.assign(
-        name=[names[key] if apart else others for key, apart in zip(keys, keys.isin(chosen), strict=True)]
-    )
-    each = max(1, _MOST_MARKS // max(1, len(order)))
-    drawn = rows.groupby(["run_id", "case_id"], sort=False).head(each)
-    notes = [f"{others.capitalize()} share the last row."] if len(order) > _ROWS else []
-    if len(drawn) < len(rows):
-        notes.append(f"Drawn are the first {each} of each case.")
-    if frame["run_id"].nunique() > 1:
-        notes.append("Several runs answer: their scores are of different models, and need not be on one scale.")
-    marks = _marks(drawn, about, [*(names[key] for key in chosen), others])
+    _, drawn, sort, notes = named_rows(frame, order)
+    notes += of_models(frame)
+    marks = _marks(drawn, about, sort)
     answer = _cohort_answer(frame, furthest, about, bottom=bottom)
     return themed(marks.properties(title=answered(about, answer, notes)))
 
@@ -119,20 +102,6 @@ def _cohort_answer(frame: pd.DataFrame, furthest: "pd.Series[float]", about: Abo
 
 
 def _marks(frame: pd.DataFrame, about: About, sort: list[str]) -> Any:
-    axis = alt.Axis(ticks=False, domain=False, grid=True, labelOverlap=False, labelLimit=200)
     x = alt.X("score:Q", title=score_title(about), scale=alt.Scale(domain=span(frame["score"]), nice=False))
     kept = ["case_id", "stain", "slice_idx", "slice_name", "patch_idx", "rank", "score", "name"]
-    points = (
-        alt.Chart(frame[kept])
-        .mark_tick(thickness=2.5, height=11)
-        .encode(
-            x=x,
-            y=alt.Y("name:N", sort=sort, title="case (* called wrong)", axis=axis),
-            color=stain_colour(about).legend(orient="bottom", direction="horizontal", symbolOpacity=1),
-            opacity=alt.when(alt.FieldEqualPredicate(field="name", equal=sort[-1]))
-            .then(alt.value(0.18))
-            .otherwise(alt.value(0.75)),
-            tooltip=told(*SCORED),
-        )
-    )
-    return alt.layer(zero_rule(x="zero:Q"), points).properties(width=430, height=alt.Step(16))
+    return case_marks(frame[kept], about, x, sort, told(*SCORED), zero_rule(x="zero:Q"))

@@ -7,14 +7,12 @@ import pandas as pd
 
 from milstore.charts.answer_line import answered
 from milstore.charts.attended import MOST_CASE_ROWS, all_stains, called
-from milstore.charts.by_score.signed import between, number, score_of, score_title, span, zero_rule
+from milstore.charts.by_score.signed import between, number, of_models, score_of, score_title, span, zero_rule
 from milstore.charts.strips import NOTE, classes_of, strips
-from milstore.charts.theme import ACCENT, NEUTRAL, About, stain_colour, themed
+from milstore.charts.theme import ACCENT, About, stain_colour, themed
 from milstore.charts.tooltips import told
-from milstore.charts.top_patches import MOST_IN_DETAIL, small, with_names
+from milstore.charts.top_patches import MOST_IN_DETAIL, TEXT, count_bars, count_words, lift_panel, small, with_names
 from milstore.store.names import counted
-
-_EVEN = "top patches (tick: in an even spread)"
 
 
 def chart(frame: pd.DataFrame, about: About) -> Any:
@@ -31,8 +29,7 @@ def chart(frame: pd.DataFrame, about: About) -> Any:
     notes = [NOTE]
     if len(shown) < len(frame):
         notes.append(f"Drawn are the first {MOST_CASE_ROWS} of {cases.ngroups} cases.")
-    if frame["run_id"].nunique() > 1:
-        notes.append("Several runs answer: their scores are of different models, and need not be on one scale.")
+    notes += of_models(frame)
     title = answered(about, _cohort_answer(frame, about), notes)
     return themed(_overview(shown, about).properties(title=title))
 
@@ -110,22 +107,9 @@ def _rows(
     rows: pd.DataFrame, about: About, longest: float, ends: list[float], extent: int, *, last: bool, step: int
 ) -> Any:
     """A bar of how many top patches a row has, with the number of an even spread; beside it its highest and mean score."""
-    words = [
-        f"{n}  (×{lift:.2g})" + (f", {tied} tied" if tied else "")
-        for n, lift, tied in zip(rows["count"], rows["lift"], rows["tied"], strict=True)
-    ]
-    rows = rows.assign(words=words, written=[number(score) for score in rows["highest_score"]])
-    axis = alt.Axis(minExtent=extent, maxExtent=extent, labelLimit=extent - 4, ticks=False, domain=False)
-    base = alt.Chart(rows).encode(y=alt.Y("row:N", sort=None, title=None, axis=axis), tooltip=_tooltip())
-    scale = alt.Scale(domain=[0, max(1.0, longest * 1.3)], nice=False)
-    axis = alt.Axis(tickMinStep=1, format="d", labels=last, tickCount=5)
-    x = alt.X("count:Q", title=_EVEN if last else None, scale=scale, axis=axis)
+    rows = rows.assign(words=count_words(rows), written=[number(score) for score in rows["highest_score"]])
+    counts = count_bars(rows, about, longest, extent, _tooltip(), last=last, step=step)
     colour = stain_colour(about).legend(orient="bottom", direction="horizontal")
-    bars = base.mark_bar(height={"band": 0.62}).encode(x=x, color=colour)
-    ticks = base.mark_tick(color=ACCENT, thickness=2.5, height=step * 0.85).encode(x="even:Q")
-    labels = base.transform_calculate(end="max(datum.count, datum.even)")
-    text: dict[str, Any] = {"align": "left", "dx": 7, "fontSize": 10, "color": "#374151"}
-    counts = alt.layer(bars, ticks, labels.mark_text(**text).encode(x="end:Q", text="words:N"))
     base = alt.Chart(rows).encode(y=alt.Y("row:N", sort=None, axis=None), tooltip=_tooltip())
     wide = ends[1] - ends[0]
     scale = alt.Scale(domain=[ends[0] - 0.03 * wide, ends[1] + 0.28 * wide], nice=False)
@@ -135,12 +119,9 @@ def _rows(
         zero_rule(x="zero:Q"),
         base.mark_circle(size=50, opacity=1).encode(x=score, color=colour),
         base.mark_tick(color=ACCENT, thickness=2, height=step * 0.6).encode(x="mean_score:Q"),
-        base.mark_text(**text).encode(x=score, text="written:N"),
+        base.mark_text(**TEXT).encode(x=score, text="written:N"),
     )
-    height = alt.Step(step)
-    return alt.hconcat(
-        counts.properties(width=265, height=height), scores.properties(width=225, height=height), spacing=14
-    )
+    return alt.hconcat(counts, scores.properties(width=225, height=alt.Step(step)), spacing=14)
 
 
 def _tooltip() -> list[alt.Tooltip]:
@@ -172,19 +153,14 @@ def _overview(frame: pd.DataFrame, about: About) -> Any:
         "case_id", "run_id", "stain", "true_class", "outcome", "stain_top_patches", "case_top_patches", "stain_lift",
         "stain_highest",
     ]  # fmt: skip
-    y = alt.Y("value:Q", title="times an even spread", axis=alt.Axis(tickCount=5))
-    counts = strips(
-        rows[kept].assign(group=rows["stain"], value=rows["stain_lift"]),
-        about, groups=stains, y=y, tooltip=tooltip, width=258, height=210,
-    )  # fmt: skip
+    counts = lift_panel(rows[kept], about, stains, tooltip)
     y = alt.Y("value:Q", title=score_title(about), axis=alt.Axis(tickCount=5))
     scores = strips(
         rows[kept].assign(group=rows["stain"], value=rows["stain_highest"]),
         about, groups=stains, y=y, tooltip=tooltip, width=258, height=210,
     )  # fmt: skip
-    even = alt.Chart(pd.DataFrame({"even": [1.0]})).mark_rule(color=NEUTRAL, strokeDash=[4, 3]).encode(y="even:Q")
     return alt.hconcat(
-        alt.layer(even, counts, title=small("Top patches of each stain (dashed: an even spread)")),
+        counts,
         alt.layer(zero_rule(y="zero:Q"), scores, title=small("Highest score of each stain's patches (line: 0)")),
         spacing=22,
     ).resolve_scale(color="independent", shape="independent")
