@@ -114,7 +114,9 @@ def _rows(
     wide = ends[1] - ends[0]
     scale = alt.Scale(domain=[ends[0] - 0.03 * wide, ends[1] + 0.28 * wide], nice=False)
     title = score_title(about) if last else None
-    score = alt.X("highest_score:Q", title=title, scale=scale, axis=alt.Axis(labels=last, tickCount=4))
+    # A number that hung over the edge would push this panel aside from the one above it.
+    axis = alt.Axis(labels=last, tickCount=4, labelFlush=8)
+    score = alt.X("highest_score:Q", title=title, scale=scale, axis=axis)
     scores = alt.layer(
         zero_rule(x="zero:Q"),
         base.mark_circle(size=50, opacity=1).encode(x=score, color=colour),
