@@ -1,45 +1,37 @@
-"""Trainings in processes that are forked from one that has imported everything and computed nothing.
+"""Work in processes of its own, forked from one that has imported everything and computed nothing.
 
-Such a process is as fresh as a new interpreter, at a hundredth of its price, so it can be killed hundreds of times.
+Such a process is as fresh as a new interpreter, at a hundredth of its price, so it can be killed hundreds of times. The
+programs of the tests fork themselves. A process that runs tests has threads and has asked DuckDB, whose locks a child may
+wait for without end: it has another fork for it, `python -m tests.forking DESCRIPTOR`.
 """
 
+import atexit
 import os
+import pickle
 import select
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import cache, partial
 from importlib import import_module
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
+import cloudpickle
 
-import milstore.cli.main
-import milstore.cli.train
-import milstore.training.experiment
 from milstore.errors import MilstoreError
-from milstore.store import Store, open_store
-from milstore.store.run_reader import read_run, run_ids
-from milstore.store.run_writer import list_drafts
-from milstore.training.config import TrainingConfig
-from tests.training_cohort import SMALL
+from tests import putting_off
 
-for name in ("sklearn.metrics", "torch._inductor.standalone_compile", "safetensors.torch"):
-    # What a training imports on its way: here once, and not in each child.
-    import_module(name)
-
-LONG = replace(SMALL, epochs=25, min_epochs=25, lr=0.003)
-"""Takes about a second, so that there is time to be killed in."""
-CONFIGS = {
-    "plain": LONG,
-    "capped": replace(LONG, max_patches_per_slice=2, dropout=0.5, standardise="train"),
-    "flat": replace(LONG, pooling="flat", patch_entropy=0.1, class_weights="1,2", plateau_patience=1),
-    "corrected": replace(LONG, pooling="size-corrected", min_epochs=5, patience=12, lr=0.02, stain_entropy=0.05),
-}
+ROOT = Path(__file__).resolve().parents[1]
 WRONG = 99
 """Exit code of a child that failed in an unforeseen way."""
+
+Work = Callable[[], int | None]
 
 
 @dataclass
@@ -49,19 +41,21 @@ class Child:
     pid: int
     said: Path
     """The file that its stdout and stderr go to."""
+    waitpid: Callable[[int, int], tuple[int, int]] = os.waitpid
+    """That of its parent."""
     code: int | None = None
     """Exit code; minus the signal's number if one ended it; None while it is not known."""
 
     def wait(self) -> int:
         """Wait for its end, and return its exit code."""
         if self.code is None:
-            self.code = os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
+            self.code = os.waitstatus_to_exitcode(self.waitpid(self.pid, 0)[1])
         return self.code
 
     def ended(self) -> bool:
         """Whether it has ended, without waiting."""
         if self.code is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status = self.waitpid(self.pid, os.WNOHANG)
             self.code = os.waitstatus_to_exitcode(status) if pid else None
         return self.code is not None
 
@@ -86,13 +80,31 @@ class Child:
         return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] == "T"
 
 
-def fork(folder: Path, work: Callable[[], int | None]) -> Child:
-    """Do some work in a process of its own; its exit code is what the work returns, 2 for an error of milstore's."""
+def fork(folder: Path, work: Work) -> Child:
+    """Do some work in a process of its own; its exit code is what the work returns, 2 for an error of milstore's.
+
+    The work sees the files and the environment of who asks, and nothing that a test has patched.
+    """
     said = folder / f"said-{time.monotonic_ns()}.txt"
+    if "pytest" not in sys.modules:
+        return Child(_forked(said, work), said)
+    forker = _forker()
+    return Child(forker.fork(said, work), said, forker.waitpid)
+
+
+def done(folder: Path, work: Work) -> None:
+    """Do some work in a process of its own, which must succeed."""
+    child = fork(folder, work)
+    assert child.wait() == 0, child.text()
+
+
+def _forked(said: Path, work: Work) -> int:
+    """Process id of a child that does some work."""
+    _import_what_trains()
     sys.stdout.flush()
     child = os.fork()
     if child:
-        return Child(child, said)
+        return child
     code = WRONG
     try:
         stream = os.open(said, os.O_WRONLY | os.O_CREAT)
@@ -114,67 +126,71 @@ def fork(folder: Path, work: Callable[[], int | None]) -> Child:
         os._exit(code)
 
 
-def done(folder: Path, work: Callable[[], int | None]) -> None:
-    """Do some work in a process of its own, which must succeed."""
-    child = fork(folder, work)
-    assert child.wait() == 0, child.text()
+@cache
+def _import_what_trains() -> None:
+    """What a training imports on its way: once, and not in each child."""
+    for name in ("sklearn.metrics", "torch._inductor.standalone_compile", "safetensors.torch", "tests.trainings"):
+        import_module(name)
 
 
-def train(root: Path, config: TrainingConfig, experiment: str, **options: Any) -> Callable[[], None]:
-    """A training on the first split of a store, to be forked."""
+@dataclass(frozen=True)
+class Forker:
+    """The process that forks for one that cannot."""
 
-    def work() -> None:
-        milstore.training.experiment.train(
-            open_store(root), config, 1, **{"threads": 1, "experiment": experiment, **options}
-        )
+    channel: "Connection[Any, Any]"
 
-    return work
+    def fork(self, said: Path, work: Work) -> int:
+        """Process id of a child that does some work."""
+        self.channel.send(("fork", said, cloudpickle.dumps(work), dict(os.environ), putting_off.is_put_off()))
+        return int(self.channel.recv())
 
-
-def command(root: Path, experiment: str, *words: str, config: TrainingConfig = LONG) -> Callable[[], int]:
-    """`milstore train` on the first split of a store, to be forked."""
-    line = command_line(root, experiment, *words, config=config)
-    return lambda: milstore.cli.main.main(line)
-
-
-def command_line(root: Path, experiment: str, *words: str, config: TrainingConfig = LONG) -> list[str]:
-    """The words of that command, for a process of its own."""
-    changed = [
-        f"--{name.replace('_', '-')}={getattr(config, name)}"
-        for name in ("hidden", "attention_dim", "epochs", "min_epochs", "lr")
-    ]
-    base = ["train", "--store", str(root), "--split", "1", "--threads", "1", "--experiment", experiment]
-    return [*base, *changed, *words]
+    def waitpid(self, pid: int, options: int) -> tuple[int, int]:
+        """What os.waitpid says to its parent."""
+        self.channel.send(("waitpid", pid, options))
+        found: tuple[int, int] = self.channel.recv()
+        return found
 
 
-def epochs_of(store: Store, experiment: str) -> int:
-    """Epochs that the unfinished run of an experiment has ended so far."""
-    return max((len(each.epochs()) for each in list_drafts(store) if each.facts["experiment"] == experiment), default=0)
+@cache
+def _forker() -> Forker:
+    """One for this process, which ends with it."""
+    ours, theirs = Pipe()
+    words = [sys.executable, "-m", "tests.forking", str(theirs.fileno())]
+    process = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()])
+    theirs.close()
+
+    def end() -> None:
+        ours.close()
+        process.wait()
+
+    atexit.register(end)
+    return Forker(ours)
 
 
-def finished(store: Store, experiment: str) -> list[str]:
-    """The finished runs of an experiment."""
-    return [run_id for run_id in run_ids(store) if run_id.startswith(f"{experiment}-s")]
+def serve(channel: "Connection[Any, Any]") -> None:
+    """Fork, and wait for children, as the other end says, until it is closed."""
+    while True:
+        try:
+            what, *words = channel.recv()
+        except EOFError:
+            return
+        if what == "fork":
+            said, *work = words
+            channel.send(_forked(said, partial(_work_of_another, channel, *work)))
+        else:
+            channel.send(os.waitpid(*words))
 
 
-def numbers(store: Store, run_id: str) -> dict[str, Any]:
-    """Everything that a run computed, to the last bit; not when, and how long it took."""
-    folder = store.run_folder(run_id)
-    tables = {
-        name: pq.read_table(folder / f"{name}.parquet", partitioning=None)
-        for name in ("predictions", "probabilities", "attention", "coverage", "epochs")
-    }
-    tables["epochs"] = tables["epochs"].drop_columns(["seconds"])
-    facts = read_run(store, run_id)
-    return {**tables, **{name: facts[name] for name in ("weights_sha256", "best_epoch", "n_epochs", "config_hash")}}
+def _work_of_another(
+    channel: "Connection[Any, Any]", pickled: bytes, environment: dict[str, str], put_off: bool
+) -> int | None:
+    """Do what another process asks for, in its environment."""
+    channel.close()
+    os.environ.update(environment)
+    putting_off.put_off(put_off)
+    work: Work = pickle.loads(pickled)
+    return work()
 
 
-def same_numbers(store: Store, experiment: str, twin: str) -> None:
-    """AssertionError unless the run of each split of an experiment is equal to that of another."""
-    # In the order of the splits, which their ids begin with.
-    for ours, theirs in zip(finished(store, experiment), finished(store, twin), strict=True):
-        here, there = numbers(store, ours), numbers(store, theirs)
-        for name, value in there.items():
-            equal = here[name].equals(value) if hasattr(value, "equals") else here[name] == value
-            assert equal, f"{name} of {ours} differs from {theirs}"
-    assert finished(store, experiment), f"{experiment} has no finished run"
+if __name__ == "__main__":
+    serve(Connection(int(sys.argv[1])))

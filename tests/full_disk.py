@@ -13,8 +13,9 @@ from pathlib import Path
 from milstore.store import Store, doctor, open_store
 from milstore.store.findings import DAMAGE
 from milstore.training.loop import Training
-from tests.forking import CONFIGS, command, finished, fork, same_numbers, train
+from tests.forking import fork
 from tests.training_cohort import tiny_store
+from tests.trainings import CONFIGS, command, finished, same_numbers, train
 
 FULL = "No space left on device"
 

@@ -19,10 +19,11 @@ from milstore.store.run_writer import list_drafts
 from milstore.training.experiment import resume
 from milstore.training.interruption import Interruption
 from milstore.training.loop import Training
-from tests.forking import LONG, Child, command, done, epochs_of, finished, fork, same_numbers, train
+from tests.forking import Child, done, fork
 from tests.killing import Struck
 from tests.training_cohort import tiny_store
-from tests.waiting import take, wait_for
+from tests.trainings import LONG, command, epochs_of, finished, same_numbers, train
+from tests.waiting import PATIENCE, holds_within, take, wait_for
 
 TWIN = "twin"
 
@@ -81,10 +82,8 @@ def begun(folder: Path, store: Store, experiment: str, work: Callable[[], Any], 
     """A training that has ended some epochs."""
     child = fork(folder, work)
     # Looking takes a while too, and from those who train.
-    wait_for(
-        lambda: epochs_of(store, experiment) >= epochs or child.ended(), f"epoch {epochs} of {experiment}", every=0.02
-    )
-    assert not child.ended(), child.text()
+    begun = holds_within(lambda: epochs_of(store, experiment) >= epochs or child.ended(), PATIENCE, every=0.02)
+    assert begun and not child.ended(), f"waited in vain for epoch {epochs} of {experiment}: {child.text()}"
     return child
 
 

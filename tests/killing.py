@@ -21,8 +21,9 @@ from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training import job
 from tests.faults import KILL, Faults
-from tests.forking import CONFIGS, done, finished, fork, same_numbers, train
+from tests.forking import done, fork
 from tests.training_cohort import tiny_store
+from tests.trainings import CONFIGS, finished, same_numbers, train
 
 TIME, OPERATION, COMMIT = "at a random time", "at an operation on the disk", "at an operation of the commit"
 

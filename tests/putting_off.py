@@ -19,6 +19,11 @@ def put_off(wanted: bool) -> None:
     doctor._database = _looked_at if wanted else _findings
 
 
+def is_put_off() -> bool:
+    """Whether it is."""
+    return catalog._replace is _later
+
+
 def bring_up_to_date(store: Store) -> None:
     """Make milstore.duckdb if it is behind, whatever is put off."""
     now = catalog._replace

@@ -16,25 +16,16 @@ from milstore.store import Store
 from milstore.store.lease import process_start
 from milstore.store.run_writer import list_drafts
 from milstore.training.interruption import Interruption
-from tests.forking import command, finished, fork
+from tests.forking import fork
 from tests.interrupting import begun, slowly
 from tests.training_cohort import tiny_store
+from tests.trainings import command, finished
 from tests.waiting import wait_for
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return tiny_store.anew(tmp_path / "store")
-
-
-def speaking(work: Callable[[], int]) -> Callable[[], int]:
-    """The same work, whose words go to its own streams, and not to those that pytest listens to."""
-
-    def loud() -> int:
-        sys.stdout, sys.stderr = (open(stream, "w", buffering=1, closefd=False) for stream in (1, 2))  # noqa: SIM115
-        return work()
-
-    return loud
 
 
 def closed_pipe(work: Callable[[], int], *streams: int) -> Callable[[], int]:
@@ -52,24 +43,22 @@ def closed_pipe(work: Callable[[], int], *streams: int) -> Callable[[], int]:
 
 def test_a_pipe_that_closes_ends_no_training(tmp_path: Path, store: Store) -> None:
     """`milstore train 2>&1 | head`: the training goes on without its words to the end, and is done, not failed."""
-    child = fork(tmp_path, closed_pipe(speaking(command(store.root, "heard-by-none", "--epochs", "3")), 1, 2))
+    child = fork(tmp_path, closed_pipe(command(store.root, "heard-by-none", "--epochs", "3"), 1, 2))
     assert child.wait() == 0
     assert [(row.state, row.experiment) for row in states(store)] == [("done", "heard-by-none")]
 
 
 def test_a_pipe_that_closes_on_the_way_ends_no_training(tmp_path: Path, store: Store) -> None:
     """Its reader, like head, reads four lines and goes: every epoch is trained all the same."""
-    reader, writer = os.pipe()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
 
     def work() -> int:
-        os.close(reader)
-        os.dup2(writer, 2)
-        os.close(writer)
-        return speaking(command(store.root, "half-heard"))()
+        os.dup2(os.open(pipe, os.O_WRONLY), 2)
+        return command(store.root, "half-heard")()
 
     child = fork(tmp_path, work)
-    os.close(writer)
-    with os.fdopen(reader) as lines:
+    with pipe.open() as lines:
         said = [next(lines) for _ in range(4)]
     assert said[2].startswith("epoch   2/25  ")
     assert child.wait() == 0
@@ -85,7 +74,7 @@ def test_a_screen_that_nobody_sees_ends_no_training(tmp_path: Path, store: Store
         os.dup2(theirs, 2)
         os.close(theirs)
         os.close(ours)  # From here on, writing to it is an error of the disk's kind.
-        return speaking(command(store.root, "unseen", "--epochs", "3"))()
+        return command(store.root, "unseen", "--epochs", "3")()
 
     assert fork(tmp_path, work).wait() == 0
     assert len(finished(store, "unseen")) == 1
@@ -93,7 +82,7 @@ def test_a_screen_that_nobody_sees_ends_no_training(tmp_path: Path, store: Store
 
 def test_a_terminal_that_closes_stops_at_a_checkpoint(tmp_path: Path, store: Store) -> None:
     """SIGHUP stops like Ctrl-C, with 75 and a checkpoint; under nohup it stops nothing."""
-    child = begun(tmp_path, store, "hung", slowly(speaking(command(store.root, "hung")), 0.02))
+    child = begun(tmp_path, store, "hung", slowly(command(store.root, "hung"), 0.02))
     child.send(signal.SIGHUP)
     assert child.wait() == 75
     assert child.text().splitlines()[-1].startswith("stopped in split 1 of tiny, epoch ")
@@ -111,7 +100,7 @@ def test_a_terminal_that_closes_stops_at_a_checkpoint(tmp_path: Path, store: Sto
 
 def test_ctrl_c_says_what_goes_on_and_is_no_error(tmp_path: Path, store: Store) -> None:
     """The last line says where it stopped and that the same command goes on, in 80 letters; a fresh one says how."""
-    child = begun(tmp_path, store, "stopped", slowly(speaking(command(store.root, "stopped")), 0.02))
+    child = begun(tmp_path, store, "stopped", slowly(command(store.root, "stopped"), 0.02))
     child.send(signal.SIGINT)
     assert child.wait() == 75
     last = child.text().splitlines()[-1]
@@ -119,7 +108,7 @@ def test_ctrl_c_says_what_goes_on_and_is_no_error(tmp_path: Path, store: Store) 
     assert last.endswith(" of 25: the same command goes on")
     assert len(last) <= 80
     assert "error" not in child.text()
-    fresh = begun(tmp_path, store, "fresh", slowly(speaking(command(store.root, "fresh", "--fresh")), 0.02))
+    fresh = begun(tmp_path, store, "fresh", slowly(command(store.root, "fresh", "--fresh"), 0.02))
     fresh.send(signal.SIGINT)
     assert fresh.wait() == 75
     assert fresh.text().splitlines()[-1].endswith(": the same command without --fresh goes on")

@@ -24,7 +24,7 @@ from milstore.store.doctor import check
 from milstore.store.findings import NOTE
 from milstore.store.foreign_database import stored_columns
 from tests.crossing import WHOLE
-from tests.faults import forked
+from tests.forking import fork
 from tests.making import three_case_store
 from tests.test_store_catalog import held, rename_class, shell
 
@@ -464,7 +464,7 @@ def operations(folder: Path, at: int, mode: str) -> int:
         refresh(store)
         return 0 if left > 0 else 4
 
-    return forked(run)
+    return fork(folder.parent, run).wait()
 
 
 @pytest.mark.parametrize("mode", ["killed", "disk full"])

@@ -18,9 +18,10 @@ from milstore.store.cohort_edit import NO_LOCKS, edit_cohort, held_file
 from milstore.store.locks import held, refuses_locks
 from milstore.training.experiment import train, train_all
 from milstore.training.progress import Watcher
-from tests.forking import finished, fork
+from tests.forking import fork
 from tests.test_repeats import put_splits
 from tests.training_cohort import LABELS, SMALL, subset, tiny_store
+from tests.trainings import finished
 
 pytestmark = pytest.mark.database
 
@@ -40,15 +41,18 @@ def store(tmp_path: Path) -> Store:
     return tiny_store(tmp_path / "store")
 
 
-@pytest.fixture
-def refusing(three: Store, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every lock that Python asks for is refused, as by an NFS without its lock daemon. The stores were made before."""
-
+def refuse_locks(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> None:
         raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
 
     monkeypatch.setattr(fcntl, "flock", refuse)
     monkeypatch.setattr(fcntl, "lockf", refuse)
+
+
+@pytest.fixture
+def refusing(three: Store, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every lock that Python asks for is refused, as by an NFS without its lock daemon. The stores were made before."""
+    refuse_locks(monkeypatch)
 
 
 @pytest.mark.usefixtures("refusing")
@@ -98,6 +102,7 @@ def test_what_a_dead_process_left_is_taken_over(store: Store, tmp_path: Path) ->
     path = store.manifest_path.parent / ".training-held"
 
     def die() -> None:
+        refuse_locks(pytest.MonkeyPatch())
         with held(path, wait=False, what="trains"):
             os._exit(9)
 

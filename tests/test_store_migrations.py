@@ -20,7 +20,8 @@ from milstore.store.doctor import check
 from milstore.store.findings import NOTE
 from milstore.store.io import write_json
 from milstore.store.run_reader import read_run
-from tests.faults import KILL, Faults, forked
+from tests.faults import KILL, Faults
+from tests.forking import fork
 from tests.test_layout import ROOT
 
 KEPT = ROOT / "tests" / "stores"
@@ -134,7 +135,7 @@ def test_a_migration_that_is_killed_is_done_again(tmp_path: Path, at: int) -> No
         migrate(store)
         return 0
 
-    assert forked(work) in (0, 137)
+    assert fork(tmp_path, work).wait() in (0, 137)
     assert store.manifest()["version"] in (1, SCHEMA_VERSION)
     assert ask(store, "recall").rows()
     migrate(store)

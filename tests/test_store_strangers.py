@@ -24,6 +24,7 @@ from milstore.store.summary import contents
 from milstore.training.setup import known_runs
 from tests.crossing import WHOLE
 from tests.faults import KILL, Faults
+from tests.forking import fork
 from tests.test_store_doctor import old
 
 pytestmark = pytest.mark.database
@@ -155,18 +156,14 @@ class _Killed(Faults):
 
 def _killed(root: Path, at: int) -> bool:
     """Delete a run in a process of its own, which is killed at its n-th operation on the disk. Whether it came to that."""
-    child = os.fork()
-    if child == 0:
-        code = 9
-        try:
-            store = open_store(root)
-            run = removable(store, "exp-s2-0")
-            _Killed(at, KILL).install()
-            delete_run(store, run)
-            code = 0
-        finally:
-            os._exit(code)
-    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    def delete() -> None:
+        store = open_store(root)
+        run = removable(store, "exp-s2-0")
+        _Killed(at, KILL).install()
+        delete_run(store, run)
+
+    code = fork(root.parent, delete).wait()
     assert code in (0, 137), code
     return code == 137
 

@@ -3,8 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -23,10 +21,11 @@ from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import begin_run, list_drafts
 from milstore.store.training_lease import TrainingLease, lease_path, look, put_away
 from milstore.training import train
-from tests.forking import LONG, command, command_line, finished, fork
+from tests.forking import fork
 from tests.interrupting import begun, slowly
 from tests.test_survival_unfinished_runs import die_in
 from tests.training_cohort import SMALL, tiny_store
+from tests.trainings import LONG, command, finished
 from tests.waiting import wait_for
 
 FACTS = {"experiment": "e", "split_set": "tiny", "split": 1, "seed": 0}
@@ -256,11 +255,8 @@ def test_a_launcher_that_is_killed_and_given_again_trains_each_split_once(store:
     processes = {found.pid for draft in list_drafts(store) if (found := read_lease(draft.folder)) is not None}
     first.send(signal.SIGKILL)
     first.wait()
-    # At its end it asks DuckDB, which does not survive a fork of a process that has asked before.
-    program = "import sys; from milstore.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    line = command_line(store.root, "killed", *words, config=config)
-    again = subprocess.run([sys.executable, "-c", program, *line], capture_output=True, text=True, check=False)
-    assert again.returncode == 0, again.stderr
+    again = fork(tmp_path, work)
+    assert again.wait() == 0, again.text()
     assert set(finished(store, "killed")) == drafts
     assert (len(drafts), list_drafts(store)) == (2, [])
     wait_for(lambda: all(process_start(pid) is None for pid in processes), "the first ones to end", 30)
