@@ -209,3 +209,11 @@ def test_the_command_tells_by_its_exit_code(store: Store, capsys: pytest.Capture
     assert main([*words, "--older-than", "0", "--repair"]) == 0, "the former word"
     assert not leftover.exists()
     assert "the store keeps its promises" in capsys.readouterr().err
+
+
+def test_the_option_of_another_name_says_so(three: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """`--mend` does what `--repair` does, and says how it is called now, on stderr alone."""
+    assert main(["doctor", "--mend", "--store", str(three.root)]) == 0
+    said = capsys.readouterr()
+    assert said.err.startswith("--mend is called --repair now\n")
+    assert "--repair" not in said.out
