@@ -107,7 +107,7 @@ def _forked(said: Path, work: Work) -> int:
         return child
     code = WRONG
     try:
-        stream = os.open(said, os.O_WRONLY | os.O_CREAT)
+        stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
         # Whoever runs the tests may ignore some: nohup does SIGHUP, a shell in the background SIGINT.
@@ -129,7 +129,10 @@ def _forked(said: Path, work: Work) -> int:
 @cache
 def _import_what_trains() -> None:
     """What a training imports on its way: once, and not in each child."""
-    for name in ("sklearn.metrics", "torch._inductor.standalone_compile", "safetensors.torch", "tests.trainings"):
+    for name in (
+        *("milstore.models.hierarchical", "pyarrow.dataset", "pyarrow.pandas_compat", "safetensors.torch"),
+        *("sklearn.metrics", "tests.trainings", "torch._inductor.standalone_compile"),
+    ):
         import_module(name)
 
 
