@@ -131,7 +131,7 @@ def _import_what_trains() -> None:
     """What a training imports on its way: once, and not in each child."""
     for name in (
         *("milstore.models.hierarchical", "pyarrow.dataset", "pyarrow.pandas_compat", "safetensors.torch"),
-        *("sklearn.metrics", "tests.trainings", "torch._inductor.standalone_compile"),
+        *("tests.trainings", "torch._inductor.standalone_compile"),
     ):
         import_module(name)
 
