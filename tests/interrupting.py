@@ -6,6 +6,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -30,24 +31,31 @@ TWIN = "twin"
 
 @dataclass(frozen=True)
 class Held:
-    """A training that stays at a case of its third epoch until it is let go, so that nothing comes too late for it."""
+    """A training that stays at a case of its third epoch until it is let go or stopped, so that nothing comes too late for it."""
 
     place: Path
     """Files of this name say where it is; each training has another."""
+    stubborn: bool = False
+    """Whether it stays though a signal came that stops it after the case."""
 
     def held(self, work: Callable[[], Any], epochs: int = 2) -> Callable[[], Any]:
         """The same work, which stays when it has done so many epochs."""
 
         def wait() -> Any:
-            step = Training._step
+            step, note, stopped = Training._step, Interruption._note, threading.Event()
 
             def step_and_wait(training: Training) -> None:
                 step(training)
                 if len(training.history) >= epochs:
                     self._file("there").touch()
-                    holds_within(self._file("go").exists, PATIENCE)
+                    holds_within(lambda: stopped.is_set() or self._file("go").exists(), PATIENCE)
 
-            Training._step = step_and_wait  # type: ignore[method-assign]
+            def note_and_stop(*args: Any) -> None:
+                note(*args)
+                if not self.stubborn:
+                    stopped.set()
+
+            Training._step, Interruption._note = step_and_wait, note_and_stop  # type: ignore[method-assign]
             return work()
 
         return wait
@@ -122,10 +130,8 @@ def signals(folder: Path, store: Store) -> None:
     work = command(store.root, "signals", config=SHORT)
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
     for epochs, number in enumerate(numbers, start=1):
-        held = Held(folder / f"signal-{number}")
-        child = held.begun(folder, work, epochs)
+        child = Held(folder / f"signal-{number}").begun(folder, work, epochs)
         child.send(number)
-        held.let_go()
         assert child.wait() == 75, child.text()
         (draft,) = list_drafts(store)
         assert f"\nstopped in split 1 of tiny, epoch {epochs + 1} of 6: the same command goes on\n" in child.text()
@@ -151,10 +157,9 @@ def signals_to_all(
     for launcher, words in both.items():
         for number in numbers:
             experiment = f"{launcher}-{number}"
-            work, held = command(store.root, experiment, *words, config=config), Held(folder / experiment)
-            child = begun(folder, store, experiment, held.held(launching(work)))
+            work = command(store.root, experiment, *words, config=config)
+            child = begun(folder, store, experiment, Held(folder / experiment).held(launching(work)))
             child.send(number)
-            held.let_go()
             assert child.wait() == 75, child.text()
             left = [each for each in list_drafts(store) if each.facts["experiment"] == experiment]
             assert left, child.text()
@@ -168,7 +173,7 @@ def twice_side_by_side(folder: Path, store: Store, launching: Launching = by_int
     """A second Ctrl-C to the launcher ends its processes at once, and the same command goes on after their epochs."""
     words = ("--split", "all", "--launcher", "local", "--jobs", "2")
     work = command(store.root, "twice-local", *words, config=replace(SHORT, epochs=5000, min_epochs=5000))
-    held = Held(folder / "twice-local").held(launching(work))
+    held = Held(folder / "twice-local", stubborn=True).held(launching(work))
     child = begun(folder, store, "twice-local", noting(held, folder / "noted-local"))
     ctrl_c_twice(child, folder / "noted-local")
     assert child.wait() == 75, child.text()
@@ -185,7 +190,7 @@ def twice_side_by_side(folder: Path, store: Store, launching: Launching = by_int
 def twice(folder: Path, store: Store) -> None:
     """A second Ctrl-C stops within a case, with exit 75, and nothing but the epoch is lost."""
     work = command(store.root, "twice", config=SHORT)
-    child = Held(folder / "twice").begun(folder, noting(work, folder / "noted"))
+    child = Held(folder / "twice", stubborn=True).begun(folder, noting(work, folder / "noted"))
     ctrl_c_twice(child, folder / "noted")
     assert child.wait() == 75, child.text()
     assert "at once; what was trained since the last checkpoint is lost" in child.text()

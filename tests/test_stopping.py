@@ -82,10 +82,8 @@ def test_a_screen_that_nobody_sees_ends_no_training(tmp_path: Path, store: Store
 
 def test_a_terminal_that_closes_stops_at_a_checkpoint(tmp_path: Path, store: Store) -> None:
     """SIGHUP stops like Ctrl-C, with 75 and a checkpoint; under nohup it stops nothing."""
-    held = Held(tmp_path / "hung")
-    child = held.begun(tmp_path, command(store.root, "hung", config=SHORT))
+    child = Held(tmp_path / "hung").begun(tmp_path, command(store.root, "hung", config=SHORT))
     child.send(signal.SIGHUP)
-    held.let_go()
     assert child.wait() == 75
     assert child.text().splitlines()[-1].startswith("stopped in split 1 of tiny, epoch ")
     (draft,) = list_drafts(store)
@@ -105,10 +103,8 @@ def test_ctrl_c_says_what_goes_on_and_is_no_error(tmp_path: Path, store: Store) 
 
     def pressed(experiment: str, *words: str) -> Child:
         """A training that Ctrl-C has stopped."""
-        held = Held(tmp_path / experiment)
-        child = held.begun(tmp_path, command(store.root, experiment, *words, config=SHORT))
+        child = Held(tmp_path / experiment).begun(tmp_path, command(store.root, experiment, *words, config=SHORT))
         child.send(signal.SIGINT)
-        held.let_go()
         assert child.wait() == 75
         return child
 
