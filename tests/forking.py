@@ -130,8 +130,8 @@ def _forked(said: Path, work: Work) -> int:
 def _import_what_trains() -> None:
     """What a training imports on its way: once, and not in each child."""
     for name in (
-        *("milstore.models.hierarchical", "pyarrow.dataset", "pyarrow.pandas_compat", "safetensors.torch"),
-        *("tests.trainings", "torch._inductor.standalone_compile"),
+        *("tests.trainings", "milstore.models.hierarchical", "torch._inductor.standalone_compile"),
+        *("safetensors.torch", "pyarrow.dataset", "pyarrow.pandas_compat"),
     ):
         import_module(name)
 
