@@ -5,14 +5,16 @@ import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from milstore.store import Store, open_store
 from tests.chromium import Browser, browser
 from tests.crossing import WHOLE
+from tests.keeping import Kept
 from tests.loop import function, left_out
 from tests.making import three_case_store
 from tests.putting_off import bring_up_to_date, put_off
@@ -121,15 +123,4 @@ def _kept() -> Iterator[dict[int, ProcessPoolExecutor]]:
 @pytest.fixture
 def warm_processes(_kept: dict[int, ProcessPoolExecutor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that read files are kept from one test to the next: torch takes them two seconds to import."""
-
-    class Kept:
-        def __init__(self, jobs: int, **options: Any) -> None:
-            # Those of an earlier test that died are of no more use.
-            if jobs not in _kept or _kept[jobs]._broken:  # type: ignore[attr-defined]
-                _kept[jobs] = ProcessPoolExecutor(jobs, **options)
-            self.submit = _kept[jobs].submit
-
-        def shutdown(self, **_: object) -> None:
-            pass
-
-    monkeypatch.setattr("milstore.workers.ProcessPoolExecutor", Kept)
+    monkeypatch.setattr("milstore.workers.ProcessPoolExecutor", partial(Kept, _kept))
