@@ -233,7 +233,9 @@ def _faults(folder: Path, base: Path, work: Callable[[Store], None], step: int) 
     return len(tries)
 
 
-def _without_fault(folder: Path, base: Path, work: Callable[[Store], None]) -> tuple[dict[str, Any], dict[str, Any], int]:
+def _without_fault(
+    folder: Path, base: Path, work: Callable[[Store], None]
+) -> tuple[dict[str, Any], dict[str, Any], int]:
     """What the store holds before and after the work, and how many operations that is."""
     root, said = folder / "whole", folder / "said.pickle"
 

@@ -347,7 +347,14 @@ def rows() -> Any:
     return pa.table({"case_id": ["1"]})
 
 
-DATABASE = ("flipped cases", "computed pack", "run, missing run.json", "no placeholder", "no database", "broken database")
+DATABASE = (
+    "flipped cases",
+    "computed pack",
+    "run, missing run.json",
+    "no placeholder",
+    "no database",
+    "broken database",
+)
 """After the repair of these milstore.duckdb is as it should be, too; `make torture` has it so after all."""
 
 
