@@ -71,7 +71,7 @@ class Elsewhere:
         self.clear()
         root = self.folder.joinpath(*parents, "data")
         shutil.copytree(self.made.root, root)
-        (root / "milstore.duckdb").unlink()
+        (root / "milstore.duckdb").unlink(missing_ok=True)
         return open_store(root)
 
     def clear(self) -> None:
