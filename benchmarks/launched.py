@@ -58,10 +58,10 @@ def seconds_to_first_epoch(store: Store, threads: int) -> float:
     sys.exit(f"milstore train ended before its first epoch: {''.join(said)}")
 
 
-def seconds_to_import() -> float:
-    """What a process takes that imports torch and ends."""
+def seconds_to_import(module: str = "torch") -> float:
+    """What a process takes that imports a module and ends."""
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import torch"], check=True)
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
     return time.perf_counter() - started
 
 

@@ -4,7 +4,7 @@
 """
 
 import ast
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -51,9 +51,10 @@ def modules() -> dict[str, Path]:
 
 def imports_of(path: Path, known: Mapping[str, Path]) -> set[str]:
     """The modules that a module imports, at the top, inside a function or by a text; not those for type checkers alone."""
-    text = path.read_text(encoding="utf-8")
-    found = set()
-    for node in _at_run_time(ast.parse(text)):
+    found: set[str] = set()
+    nodes = _at_run_time(path)
+    late = any("import_module" in (getattr(node, "id", ""), getattr(node, "attr", "")) for node in nodes)
+    for node in nodes:
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names if alias.name in known}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "milstore":
@@ -63,14 +64,14 @@ def imports_of(path: Path, known: Mapping[str, Path]) -> set[str]:
             # What import_module is given: a module, or, with a dot at its end, the room of one.
             said = node.value.removesuffix(".")
             loads = said in known and (node.value.endswith(".") or known[said].name != "__init__.py")
-            found |= {said} if loads and "import_module" in text else set()
+            found |= {said} if loads and late else set()
     return found
 
 
 def libraries_of(path: Path) -> set[str]:
     """The packages of others that a module imports, at the top or inside a function; not those for type checkers alone."""
     found = set()
-    for node in _at_run_time(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in _at_run_time(path):
         if isinstance(node, ast.Import):
             found |= {alias.name.split(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level:
@@ -78,16 +79,20 @@ def libraries_of(path: Path) -> set[str]:
     return found - {"milstore"}
 
 
-def _at_run_time(tree: ast.Module) -> Iterable[ast.AST]:
-    """The parts of a module that are there when it runs."""
+@cache
+def _at_run_time(path: Path) -> list[ast.AST]:
+    """The parts of a module that are there when it runs, so far as they may import: a file is read once."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    every = list(ast.walk(tree))
     only_types = {
         id(node)
-        for branch in ast.walk(tree)
+        for branch in every
         if isinstance(branch, ast.If) and getattr(branch.test, "id", None) == "TYPE_CHECKING"
         for statement in branch.body
         for node in ast.walk(statement)
     }
-    return (node for node in ast.walk(tree) if id(node) not in only_types)
+    may_import = ast.Import, ast.ImportFrom, ast.Constant, ast.Name, ast.Attribute
+    return [node for node in every if isinstance(node, may_import) and id(node) not in only_types]
 
 
 def room_of(module: str) -> str:

@@ -15,6 +15,7 @@ from milstore.store import Store, open_store
 from tests.chromium import Browser, browser
 from tests.crossing import WHOLE
 from tests.keeping import Kept
+from tests.loop import function, left_out
 from tests.making import three_case_store
 from tests.putting_off import bring_up_to_date, put_off
 
@@ -27,6 +28,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Small tensors are slower on many threads, and the tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--loop`."""
+    parser.addoption("--loop", action="store_true", help="the part for the loop of work: see tests/loop.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --loop, the quickest tests alone."""
+    if config.getoption("--loop"):
+        without = left_out()
+        kept = [item for item in items if function(item.nodeid) not in without]
+        config.hook.pytest_deselected(items=[item for item in items if function(item.nodeid) in without])
+        items[:] = kept
 
 
 @pytest.hookimpl(tryfirst=True)

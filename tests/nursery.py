@@ -1,8 +1,8 @@
-"""Runs command lines in forked copies of a process that has imported next to nothing, and says what each imported.
+"""Runs command lines in forked copies of a process that has imported next to nothing, and says what they imported.
 
 A fresh interpreter for each would take several times as long. `python -m tests.nursery [MODULE …]` is that process, with
-these modules imported: it reads a command line as JSON a line, and answers with its exit code, the heavy packages that are
-loaded then, and what it printed.
+these modules imported: it reads a list of command lines as JSON a line, runs them one after another in one fork, and
+answers for each with its exit code, the heavy packages that are loaded then, and what it printed.
 """
 
 import contextlib
@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import milstore.cli.main
+
 HEAVY = {"torch", "pandas", "altair", "sqlalchemy", "scipy", "sklearn", "skimage", "pyarrow", "numpy"}
 
 
@@ -25,23 +27,22 @@ class Ended:
 
     code: int
     loaded: set[str]
-    """Heavy packages that are loaded at its end."""
+    """Heavy packages that are loaded at its end, by it or by one before it."""
     said: str
 
 
 @dataclass(frozen=True)
 class Nursery:
-    """The process that is forked for each command."""
+    """The process that is forked for command lines."""
 
     process: "subprocess.Popen[str]"
 
-    def run(self, words: list[str]) -> Ended:
-        """Run a command line of milstore to its end."""
+    def run(self, lines: list[list[str]]) -> list[Ended]:
+        """Run command lines of milstore to their ends, one after another in one process."""
         assert self.process.stdin is not None and self.process.stdout is not None
-        self.process.stdin.write(json.dumps(words) + "\n")
+        self.process.stdin.write(json.dumps(lines) + "\n")
         self.process.stdin.flush()
-        code, loaded, said = json.loads(self.process.stdout.readline())
-        return Ended(code, set(loaded), said)
+        return [Ended(code, set(loaded), said) for code, loaded, said in json.loads(self.process.stdout.readline())]
 
 
 @contextlib.contextmanager
@@ -55,8 +56,6 @@ def nursery(root: Path, *modules: str) -> Iterator[Nursery]:
 
 
 def _serve() -> None:
-    import milstore.cli.main
-
     at_first = HEAVY & sys.modules.keys()
     if at_first:
         raise RuntimeError(f"the command line itself imports {at_first}")
@@ -70,13 +69,17 @@ def _serve() -> None:
         if child:
             os.waitpid(child, 0)
             continue
-        said = io.StringIO()
-        code: object = "it raised"
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), contextlib.suppress(Exception):
-            code = milstore.cli.main.main(json.loads(line))
-        sys.stdout.write(json.dumps([code, sorted(HEAVY & sys.modules.keys()), said.getvalue()]) + "\n")
+        sys.stdout.write(json.dumps([_ended(words) for words in json.loads(line)]) + "\n")
         sys.stdout.flush()
         os._exit(0)
+
+
+def _ended(words: list[str]) -> tuple[object, list[str], str]:
+    said = io.StringIO()
+    code: object = "it raised"
+    with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said), contextlib.suppress(Exception):
+        code = milstore.cli.main.main(words)
+    return code, sorted(HEAVY & sys.modules.keys()), said.getvalue()
 
 
 if __name__ == "__main__":

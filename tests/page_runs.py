@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from milstore.cli.main import main
+from tests.crossing import WHOLE
+from tests.reporting import brief
 
 
 def blocks(page: str) -> Iterator[tuple[str, str]]:
@@ -33,10 +35,20 @@ def run(line: str, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str]]:
 def run_page(page: str, capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
     """Run a page in the folder that is current: python, the store's toml, and commands, each compared with what it shows.
 
+    What would start processes does its work in this one, and a report asks few questions, but by `make torture`.
+
     Returns:
         What each command printed. AssertionError if one ends or prints otherwise than the page says (… stands for anything).
     """
-    pieces, told = list(blocks(page)), {}
+    if WHOLE:
+        return _run_pieces(list(blocks(page)), capsys)
+    with pytest.MonkeyPatch.context() as patch, brief("recall", "where"):
+        patch.setattr("milstore.workers.processors", lambda: 1)
+        return _run_pieces(list(blocks(page)), capsys)
+
+
+def _run_pieces(pieces: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    told: dict[str, list[str]] = {}
     for (kind, text), (following, expected) in zip(pieces, [*pieces[1:], ("", "")], strict=True):
         if kind == "python":
             exec(compile(text, "page", "exec"), {})

@@ -20,6 +20,7 @@ from milstore.cli.main import main
 from milstore.store import Store
 from milstore.store.run_reader import run_ids, with_own_hash
 from tests.making import three_case_store
+from tests.reporting import brief
 from tests.timing_once import each_once
 
 TOY = ["--runs", "10", "--patches", "600", "--cases", "15", "--small", "5", "--rival-runs", "2", "--window-runs", "2"]
@@ -70,7 +71,9 @@ def test_every_part_gives_its_rows(
     monkeypatch.setattr(asking, "run_program", in_this_process)
     # Every chart takes half a minute; two stand for all.
     monkeypatch.setattr(asking, "charted", lambda: ("recall", "slice-map", "top-patches"))
-    asking.main([str(toy.root.parent), *TOY, "--rounds", "1"])
+    # Nor has a report to ask more than one question, in processes that import all libraries again.
+    with brief("recall"):
+        asking.main([str(toy.root.parent), *TOY, "--rounds", "1"])
     out, _ = capsys.readouterr()
     rows = [line for line in out.splitlines() if line.startswith("| ")][2:]
     assert len(rows) == 3 + 3 + 2 + 4 + 4 + 4 + 1

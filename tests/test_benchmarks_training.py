@@ -1,16 +1,14 @@
 """The timings of training run, at a size that proves nothing but that; no time is asserted."""
 
 import json
-from collections.abc import Callable
-from contextlib import redirect_stdout
 from dataclasses import replace
-from io import StringIO
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks import launched, training
+from benchmarks import feeding, launched, training
 from benchmarks.computing import has_onednn
 from benchmarks.make_cohort import Shape, make_cohort
 from benchmarks.page import put_on_page
@@ -20,37 +18,36 @@ from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from milstore.training.data_loading import open_bags
+from tests.crossing import WHOLE
+from tests.forking import fork
 from tests.timing_once import each_once
 
 TOY = ["--cases", "20", "--features", "16", "--slice-patches", "4", "8", "--threads", "1", "--rounds", "1"]
 SHAPE = Shape(cases=20, features=16, slice_patches=(4, 8), large_slice=24)
 
 
-def once_in_a_process(trained: Callable[..., dict[str, float]]) -> Callable[..., dict[str, float]]:
-    """Measures a training in a process of its own the first time, then in this one: torch takes longest to import."""
-    done: list[dict[str, float]] = []
-
-    def measured(store: Store, **asked: object) -> dict[str, float]:
-        if done:
-            with launched.thrown_away(store) as copy, redirect_stdout(StringIO()) as out:
-                launched._measure({"store": str(copy), **asked})
-            # Here it may need no memory that is not held already.
-            found = json.loads(out.getvalue())
-            return {**found, "peak": max(1, found["peak"])}
-        done.append(trained(store, **asked))
-        return done[0]
-
-    return measured
+def trained_in_a_fork(store: Store, **asked: object) -> dict[str, float]:
+    """What `launched._trained` measures, in a fork of a process that has imported what trains: that takes longest."""
+    with launched.thrown_away(store) as copy:
+        child = fork(copy.parent, partial(launched._measure, {"store": str(copy), **asked}))
+        assert child.wait() == 0, child.text()
+        found = json.loads(child.text().splitlines()[-1])
+    # There it may need no memory that is not held already.
+    return {**found, "peak": max(1, found["peak"])}
 
 
 @pytest.mark.slow
 def test_every_part_gives_its_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each part ends with a line of the table; the part for a GPU says that there is none."""
+    """Each part ends with a line of the table; the part for a GPU says that there is none.
+
+    `make torture` has each process that is measured import torch anew.
+    """
     each_once(monkeypatch)
-    in_process = once_in_a_process(launched._trained)
-    monkeypatch.setattr(launched, "_trained", in_process)
+    if not WHOLE:
+        monkeypatch.setattr(launched, "_trained", trained_in_a_fork)
+        monkeypatch.setattr(feeding, "seconds_to_import", partial(launched.seconds_to_import, "json"))
     training.main([str(tmp_path), *TOY])
     out, err = capsys.readouterr()
     rows = [line for line in out.splitlines() if line.startswith("| ")][2:]

@@ -1,12 +1,15 @@
 """Charts of questions by a score."""
 
 import json
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from milstore.asking.selection import Choice
+from milstore.charts.quick_altair import quick
+from milstore.charts.quick_rows import quick_rows
 from milstore.charts.render import drawing
 from milstore.cli.main import main
 from milstore.errors import UsageError
@@ -17,13 +20,19 @@ from tests.test_asking_by_score import BY_SCORE, OF_A_CASE
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
-    return scored_store.anew(tmp_path_factory.mktemp("scored") / "store")
+    return scored_store(tmp_path_factory.mktemp("scored") / "store")
 
 
-def spec_of(store: Store, name: str, **values: Any) -> dict[str, Any]:
-    """The chart of case 10 by the score `cam`, as Vega-Lite that was compared with its schema."""
-    drawn = drawing(store, name, Choice(experiment="rec", cases=("10",)), values, by="cam")
-    found: dict[str, Any] = drawn.chart.to_dict()
+def spec_of(store: Store, name: str, cases: tuple[str, ...] = ("10",), **values: Any) -> dict[str, Any]:
+    """The chart of case 10, or of others, by the score `cam`, as Vega-Lite that was compared with its schema: drawn once."""
+    return _spec_of(store, name, cases, tuple(values.items()))
+
+
+@cache
+def _spec_of(store: Store, name: str, cases: tuple[str, ...], values: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    drawn = drawing(store, name, Choice(experiment="rec", cases=cases), dict(values), by="cam")
+    with quick(), quick_rows():
+        found: dict[str, Any] = drawn.chart.to_dict()
     return found
 
 
@@ -41,8 +50,7 @@ def every(spec: Any, key: str) -> list[Any]:
 def test_a_chart_names_the_score_and_speaks_of_no_attention(store: Store, name: str) -> None:
     """Title, subtitle and an axis, legend or note name it; there is no share, and `no attention` is all that is said of that."""
     for cases in (("10",),) if name in OF_A_CASE else (("10",), ()):
-        drawn = drawing(store, name, Choice(experiment="rec", cases=cases), by="cam")
-        spec = drawn.chart.to_dict()
+        spec = spec_of(store, name, cases)
         title = spec["title"]
         heading = " ".join(title["text"] if isinstance(title["text"], list) else [title["text"]])
         assert "score cam" in heading

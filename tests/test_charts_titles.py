@@ -162,7 +162,7 @@ def test_wrong_cases_are_shown_with_pictures(tmp_path: Any, three: Store) -> Non
     for name, colour in zip(("1_h&e_patch0", "1_sox10_patch0", "1_sox10_patch1"), colours, strict=True):
         Image.new("RGB", (64, 64), colour).save(folder / f"case_10_match_{name}.png")
     ingest_patches(three, folder)
-    frame = drawing(three, "misclassified").chart.to_dict()
+    frame = drawing(three, "misclassified").spec
     (row,) = [row for rows in frame["datasets"].values() for row in rows if row.get("case_id") == "10"][:1]
     shown = [row[name] for name in case_pictures.COLUMNS]
     assert all(uri.startswith("data:image/") for uri in shown)

@@ -89,6 +89,8 @@ COMMAND_LINES = {
     **dict.fromkeys((("doctor",), ("splits", "show"), ("splits", "check")), SHOW),
 }
 """Each command line, and the heavy packages that it may load."""
+LOADS = list(dict.fromkeys(map(frozenset, COMMAND_LINES.values())))
+"""The sets of packages that lines may load: those of one set run one after another in one process."""
 
 
 @pytest.fixture(scope="module")
@@ -113,21 +115,28 @@ def drawing() -> Iterator[Nursery]:
         yield process
 
 
-@pytest.mark.thorough
-@pytest.mark.parametrize("words", COMMAND_LINES, ids=" ".join)
-def test_a_command_loads_only_what_it_uses(
-    words: tuple[str, ...], folder: Path, bare: Nursery, drawing: Nursery
-) -> None:
-    """Start-up time is a feature: no heavy library is imported by a command that does not use it."""
+def typed(words: tuple[str, ...], folder: Path) -> list[str]:
+    """A command line with where its store and its file are, and a case for what wants one."""
     asked = [str(folder / word) if word.endswith((".html", ".json")) else word for word in words]
     if "--help" not in words:
         asked += ["--store", str(folder / "three")]
     if words[0] in ("query", "plot") and "--case" not in words and not words[1].startswith("-"):
         asked += ["--case", "46"] if queries.load(words[1]).wants_case else []
-    ended = (drawing if COMMAND_LINES[words] >= DRAWING else bare).run(asked)
+    return asked
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("loads", LOADS, ids=lambda loads: " ".join(sorted(loads)) or "nothing")
+def test_a_command_loads_only_what_it_uses(
+    loads: frozenset[str], folder: Path, bare: Nursery, drawing: Nursery
+) -> None:
+    """Start-up time is a feature: no heavy library is imported by a command that does not use it."""
+    lines = [words for words, may_load in COMMAND_LINES.items() if may_load == loads]
+    ended = (drawing if loads >= DRAWING else bare).run([typed(words, folder) for words in lines])
     # The store lacks labels and features for some checks: then it says so, and 1.
-    assert ended.code == (1 if words == ("splits", "check") else 0), ended.said
-    assert ended.loaded <= COMMAND_LINES[words]
+    right = {words: 1 if words == ("splits", "check") else 0 for words in lines}
+    assert {words: each.said for words, each in zip(lines, ended, strict=True) if each.code != right[words]} == {}
+    assert {words: each.loaded - loads for words, each in zip(lines, ended, strict=True) if each.loaded - loads} == {}
 
 
 def test_importing_milstore_is_light() -> None:

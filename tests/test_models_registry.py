@@ -380,7 +380,7 @@ def test_listing_models_imports_no_torch() -> None:
     """`milstore models` and `milstore models NAME` answer from the sources, in words, and at once."""
     with nursery(Path(__file__).resolve().parents[1]) as process:
         for words, (code, may_load, told) in COMMANDS.items():
-            ended = process.run(list(words))
+            (ended,) = process.run([list(words)])
             assert ended.code == code, ended.said
             assert ended.loaded <= may_load, words
             for words_told in told:

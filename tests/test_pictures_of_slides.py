@@ -68,7 +68,7 @@ def slide_file(store: Store) -> Path:
 
 
 def subtitle(store: Store, name: str) -> str:
-    return subtitle_of(drawing(store, name, CHOICE).chart.to_dict())
+    return subtitle_of(drawing(store, name, CHOICE).spec)
 
 
 def about(store: Store) -> About:
@@ -115,7 +115,7 @@ def test_the_map_lies_on_the_slide(store: Store) -> None:
 
 def test_patches_keep_their_size_and_y_points_down(store: Store) -> None:
     """On the map a patch is a square of its pixels of level 0, and the first row of the slide lies above the second."""
-    spec = drawing(store, "slice-map", CHOICE).chart.to_dict()
+    spec = drawing(store, "slice-map", CHOICE).spec
     text = str(spec)
     rows = [row for data in spec["datasets"].values() for row in data if "x2" in row]
     assert {(row["x2"] - row["x"], row["y2"] - row["y"]) for row in rows} == {(256, 256)}
@@ -186,7 +186,7 @@ def test_slides_of_two_resolutions_are_drawn_in_one_scale(tmp_path: Path) -> Non
     tile_slides(store, (), TileSettings(mpp=1.0, patch=256), jobs=1)
     weights = {("1", "h&e", s, i): 1.0 for s in range(2) for i in range(4)}
     make_run(store, "one", {"1": "test"}, {"1": 0}, {"1": (1.0,)}, levels(weights))
-    spec = drawing(store, "slice-map", CHOICE).chart.to_dict()
+    spec = drawing(store, "slice-map", CHOICE).spec
     sizes = {(panel["width"], panel["height"]) for panel in spec["concat"]}
     assert len(spec["concat"]) == 2
     assert len(sizes) == 1

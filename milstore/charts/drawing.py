@@ -9,6 +9,7 @@ from typing import Any
 import altair as alt
 
 from milstore.charts.quick_altair import quick
+from milstore.charts.quick_rows import quick_rows
 from milstore.charts.theme import About
 from milstore.errors import UsageError
 from milstore.queries import Query
@@ -27,7 +28,7 @@ class Drawing:
     def spec(self) -> dict[str, Any]:
         """The chart as Vega-Lite. UsageError if it holds more rows than anybody could read."""
         try:
-            with quick():
+            with quick(), quick_rows():
                 found: dict[str, Any] = self.chart.to_dict(validate=False)
         except alt.MaxRowsError as error:
             raise UsageError(f"the chart of {self.query.name} would hold too many rows: narrow it by --case") from error

@@ -17,7 +17,7 @@ from milstore.store.run_reader import PREDICTION, RECORDED
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import check_split, split_numbers, subsets_of
 from milstore.store.sql_text import execute
-from milstore.store.views import connect_bare, view_statements
+from milstore.store.views import connect
 from milstore.training.config import TrainingConfig
 from milstore.training.evaluation import SliceKey
 from milstore.training.split_cases import SplitCases
@@ -209,8 +209,7 @@ def known_runs(store: Store, experiment: str | None) -> list[dict[str, Any]]:
     )
     query = f"select run_id, {chosen}, true as finished from runs left join earlier_runs using (run_id) {where} order by all"
     values = {} if experiment is None else {"experiment": experiment}
-    with connect_bare() as con:
-        con.execute(view_statements(con, store, {"runs", "earlier_runs"}))
+    with connect(store, {"runs", "earlier_runs"}) as con:
         finished: list[dict[str, Any]] = execute(con, query, values).to_arrow_table().to_pylist()
     there = {run["run_id"] for run in finished}
     unfinished = [
