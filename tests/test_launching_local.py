@@ -28,6 +28,7 @@ from tests.interrupting import Held
 from tests.launching import by_forks, by_interpreters
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
+from tests.trainings import twin_of
 
 pytestmark = pytest.mark.thorough
 
@@ -129,7 +130,7 @@ def test_a_task_that_was_interrupted_goes_on_with_its_run(store: Store, monkeypa
     # A job that SLURM starts once more finds nothing to do.
     assert call(store, launch) == draft.run_id
     assert run_ids(store) == [draft.run_id]
-    twin = train(store, config, 1, threads=1, experiment="twin")
+    twin = twin_of(config)
     assert_same_numbers(twin, replace(twin, folder=store.run_folder(draft.run_id)))
 
 

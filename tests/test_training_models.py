@@ -34,6 +34,7 @@ from tests.milbags import SMALL as SMALL_OF
 from tests.reporting import brief
 from tests.test_training_runs import Killed, Strike, assert_same_numbers, die
 from tests.training_cohort import LABELS, SMALL, bags, cases, tiny_store
+from tests.trainings import twin_of
 
 CPU = torch.device("cpu")
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
@@ -116,7 +117,7 @@ def test_a_killed_training_of_any_model_ends_as_its_twin(store: Store, model: st
     config = of_model(model)
     if model == "transmil":
         config = replace(config, settings={**SMALL_OF[model], "dropout": 0.4})
-    twin = train(store, config, 1, threads=1)
+    twin = twin_of(config)
     with pytest.raises(Killed):
         train(store, config, 1, threads=1, watcher=Strike(after, die))
     (draft,) = list_drafts(store)
