@@ -8,6 +8,7 @@ import ctypes
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,19 +55,19 @@ def filled_at(step: int, folder: Path, work: Callable[[], int]) -> Callable[[], 
     return run
 
 
-def try_training(folder: Path, store: Store, step: int, config: TrainingConfig) -> str:
+def try_training(folder: Path, beside: Path, store: Store, step: int, config: TrainingConfig) -> str:
     """Fill the disk in a training; its last word. Afterwards the same command ends in the bits of one that had room."""
     experiment = f"full-{step}"
     words = ("--checkpoint-minutes", "1e-9")
     work = command(store.root, experiment, *words, config=config)
-    child = fork(folder.parent, filled_at(step, folder, work))
+    child = fork(beside, filled_at(step, folder, work))
     code, said = child.wait(), child.text()
     assert (code, FULL in said or "disk is full" in said) == (2, True), (step, code, said)
     assert "Traceback" not in said
     assert "fault of milstore" not in said, said
     (folder / "filler").unlink()
     assert not [found for found in doctor.check(open_store(store.root), young=0) if found.kind == DAMAGE]
-    done(folder.parent, work)
+    done(beside, work)
     assert len(finished(store, experiment)) == 1
     same_numbers(store, experiment, "twin")
     return next(line for line in said.splitlines() if line.startswith("error"))
@@ -79,8 +80,10 @@ STEPS = (1, 6, 7, 20, 60)
 def fill_the_disk(folder: Path, most: int, config: TrainingConfig = LONG) -> dict[str, object]:
     """Fill it at several steps of a training, at most so many. AssertionError if one loses something or is told as something else."""
     store = tiny_store.anew(folder / "store")
-    done(folder.parent, train(store.root, config, "twin"))
-    said = [try_training(folder, store, step, config) for step in STEPS[:most]]
+    # What the processes say must find room.
+    with tempfile.TemporaryDirectory() as beside:
+        done(Path(beside), train(store.root, config, "twin"))
+        said = [try_training(folder, Path(beside), store, step, config) for step in STEPS[:most]]
     return {"fillings": len(said), "said": sorted(set(said))}
 
 

@@ -270,10 +270,10 @@ def suspended(folder: Path, store: Store) -> None:
     done(folder, partial(same_numbers, store, "suspended", TWIN))
 
 
-def suspended_at_commit(folder: Path, store: Store, step: int = 15) -> int:
-    """The same for a trainer that is suspended at an operation of its commit. Returns at how many it was."""
+def suspended_at_commit(folder: Path, store: Store, step: int = 1, most: int | None = None) -> int:
+    """The same for a trainer that is suspended at an operation of its commit: at every step-th, or some. Returns at how many it was."""
     count, at = 0, 1
-    while True:
+    while count != most:
         experiment = f"committing-{at}"
 
         def commit(at: int = at, experiment: str = experiment) -> None:
@@ -294,6 +294,7 @@ def suspended_at_commit(folder: Path, store: Store, step: int = 15) -> int:
             assert "was taken over and finished by another process: this one writes nothing more" in first.text()
         done(folder, partial(same_numbers, store, experiment, TWIN))
         count, at = count + 1, at + step
+    return count
 
 
 SCENARIOS: dict[str, Callable[[Path, Store], Any]] = {
@@ -307,8 +308,8 @@ SCENARIOS: dict[str, Callable[[Path, Store], Any]] = {
     "raced": raced,
     "raced-once": partial(raced, rounds=1),
     "suspended": suspended,
-    "suspended-at-commit": suspended_at_commit,
-    "suspended-at-every-operation": partial(suspended_at_commit, step=1),
+    "suspended-at-commit-twice": partial(suspended_at_commit, step=15, most=2),
+    "suspended-at-every-operation": suspended_at_commit,
 }
 
 

@@ -1,4 +1,4 @@
-"""The processes of the local launcher, forked from one that has imported all that trains: for tests of what they do, and
+"""The processes of the local launchers, forked from one that has imported all that trains: for tests of what they do, and
 not of how they start.
 """
 
@@ -8,12 +8,13 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from functools import partial
+from importlib import import_module
 from multiprocessing import Pipe
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
 
-from milstore.launching import local, task
+from milstore.launching import encoding, local
 from tests.forking import Child, Forker, serve
 
 Launching = Callable[[Callable[[], Any]], Callable[[], Any]]
@@ -36,16 +37,17 @@ def by_forks(work: Callable[[], Any]) -> Callable[[], Any]:
             os._exit(0)
         theirs.close()
         forked = partial(ForkedTask, Forker(ours))
-        local.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
-            Popen=forked, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT
-        )
+        for module in (local, encoding):
+            module.subprocess = SimpleNamespace(  # type: ignore[attr-defined]
+                Popen=forked, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT
+            )
         return work()
 
     return launch
 
 
 class ForkedTask:
-    """What the launcher uses of a `Popen`, for `python -m milstore.launching.task WORDS …`.
+    """What the launcher uses of a `Popen`, for `python -m MODULE WORDS …`.
 
     Its stdin is a pipe that the launcher alone can write to, and ends with it.
     """
@@ -58,14 +60,23 @@ class ForkedTask:
             def work() -> int:
                 os.setsid()
                 os.dup2(os.open(pipe, os.O_RDONLY), 0)
-                return task.main(words[3:])
+                main: Callable[[list[str]], int] = import_module(words[2]).main
+                return main(words[3:])
 
             log = Path(str(stdout.name))
             self._child = Child(forker.fork(log, work), log, forker.waitpid)
             # Waits for the other end to be opened.
             self._stdin = pipe.open("wb", buffering=0)
-        self.pid, self.send_signal, self.wait = self._child.pid, self._child.send, self._child.wait
-        self.kill = partial(self.send_signal, signal.SIGKILL)
+        self.pid, self.wait = self._child.pid, self._child.wait
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it has not ended."""
+        if self.poll() is None:
+            self._child.send(number)
+
+    def kill(self) -> None:
+        """Kill it, if it has not ended."""
+        self.send_signal(signal.SIGKILL)
 
     def poll(self) -> int | None:
         """Its exit code, if it has ended."""

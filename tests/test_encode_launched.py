@@ -1,9 +1,9 @@
 """`milstore encode --launcher`: several processes, or jobs of SLURM, compute what one would."""
 
 import signal
-import subprocess
-import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,13 +13,16 @@ from milstore.encoders.encode_folder import encode_by_folder
 from milstore.encoders.encoder_folder import read_encoder_folder
 from milstore.encoders.encoding_plan import FolderOptions, plan_encoding
 from milstore.ingest.patches import ingest_patches
-from milstore.launching.encoding import EncodeTask, begin_encoding
+from milstore.launching.encoding import EncodeTask, begin_encoding, encode_side_by_side
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
+from tests.crossing import WHOLE
+from tests.forking import Child, done, fork
+from tests.launching import by_forks, by_interpreters
 from tests.networks import mean_colour, write_patches
 from tests.optional import needs
 from tests.test_launching_slurm import node, slurm  # noqa: F401 - fixtures
-from tests.waiting import wait_for
+from tests.waiting import PATIENCE, holds_within, wait_for
 
 pytestmark = [pytest.mark.thorough, needs("onnx", "onnxruntime")]
 
@@ -41,37 +44,47 @@ def _fingerprint(store: Store) -> str:
     return str(read_cohort(store).table("encoders")["fingerprint"].to_pylist()[0])
 
 
-def test_processes_side_by_side_compute_what_one_would(
-    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def launched(tmp_path: Path, folder: Path, store: Store) -> Child:
+    """The command, side by side; its processes are forked here, and interpreters by `make torture`."""
+    words = ["encode", "--encoder-folder", str(folder), "--launcher", "local", "--store", str(store.root)]
+    work = partial(main, words)
+    return fork(tmp_path, by_interpreters(work) if WHOLE else by_forks(work))
+
+
+def test_processes_side_by_side_compute_what_one_would(tmp_path: Path, folder: Path) -> None:
     """Two processes give the bits of one, and go on with what was there; a second time there is nothing to do."""
     alone, together = _store(tmp_path, "alone"), _store(tmp_path, "together")
     encode_by_folder(alone, read_encoder_folder(folder))
     compute(plan_encoding(together, read_encoder_folder(folder), FolderOptions()), part=(0, 4))
-    words = ["encode", "--encoder-folder", str(folder), "--launcher", "local", "--store", str(together.root)]
-    assert main(words) == 0
-    assert "tiny: 3 features of 20 patches in" in capsys.readouterr().err
+    first = launched(tmp_path, folder, together)
+    assert first.wait() == 0, first.text()
+    assert "tiny: 3 features of 20 patches in" in first.text()
     assert _fingerprint(together) == _fingerprint(alone)
-    assert main(words) == 0
-    assert "nothing changed" in capsys.readouterr().err
+    second = launched(tmp_path, folder, together)
+    assert second.wait() == 0, second.text()
+    assert "nothing changed" in second.text()
 
 
-def test_what_a_process_cannot_read_is_one_line(
-    tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_a_process_cannot_read_is_one_line(tmp_path: Path, folder: Path) -> None:
     """A damaged image ends all of them with its name; the store is as it was, and goes on when it is repaired."""
     store = _store(tmp_path, "store")
     image = tmp_path / "images" / "case_10_match_1_sox10_patch4.png"
     whole = image.read_bytes()
     image.write_bytes(whole[:100])
-    words = ["encode", "--encoder-folder", str(folder), "--launcher", "local", "--store", str(store.root)]
-    assert main(words) == 2
-    said = capsys.readouterr().err.strip()
-    assert "case_10_match_1_sox10_patch4.png is damaged" in said
-    assert "\n" not in said
+    refused = launched(tmp_path, folder, store)
+    assert refused.wait() == 2
+    assert "case_10_match_1_sox10_patch4.png is damaged" in refused.text()
+    assert "\n" not in refused.text().strip()
     assert read_cohort(store).table("encoders").num_rows == 0
     image.write_bytes(whole)
-    assert main(words) == 0
+    done(tmp_path, partial(main, ["encode", "--encoder-folder", str(folder), "--store", str(store.root)]))
+
+
+@pytest.mark.slow
+def test_an_interpreter_of_its_own_computes_its_part(tmp_path: Path, folder: Path) -> None:
+    """It finds the milstore that launched it, computes what is missing, and leaves it to the launcher to store that."""
+    store = _store(tmp_path, "store")
+    assert encode_side_by_side(store, read_encoder_folder(folder), FolderOptions(), 1).patches == 20
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
@@ -79,16 +92,26 @@ def test_a_command_that_was_killed_goes_on(tmp_path: Path, folder: Path, number:
     """Killed in the middle, whatever the signal: the same command goes on, and stores the same bits."""
     store, alone = _store(tmp_path, "store"), _store(tmp_path, "alone")
     encode_by_folder(alone, read_encoder_folder(folder), FolderOptions(batch=1))
-    slow = (
-        "import sys, threading; from milstore.encoders import network; as_it_is = network.Network.vectors\n"
-        "network.Network.vectors = lambda self, batch: (threading.Event().wait(0.1), as_it_is(self, batch))[1]\n"
-        "from milstore.cli.main import main; sys.exit(main(sys.argv[1:]))"
-    )
     words = ["encode", "--encoder-folder", str(folder), "--batch", "1", "--store", str(store.root)]
-    process = subprocess.Popen([sys.executable, "-c", slow, *words], stderr=subprocess.DEVNULL)
-    wait_for(lambda: list((store.root / "features").glob(".*.shards/*.npy")), "the first slice")
-    process.send_signal(number)
-    assert process.wait(10) != 0
+
+    def slowly() -> int:
+        from milstore.encoders.network import Network
+
+        vectors, begun = Network.vectors, list[Any]()
+
+        def stay(self: Network, batch: Any) -> Any:
+            begun.append(batch)
+            # A slice has five patches.
+            holds_within(lambda: len(begun) < 7, PATIENCE)
+            return vectors(self, batch)
+
+        Network.vectors = stay  # type: ignore[method-assign]
+        return main(words)
+
+    child = fork(tmp_path, slowly)
+    wait_for(lambda: child.ended() or list((store.root / "features").glob(".*.shards/*.npy")), "the first slice")
+    child.send(number)
+    assert child.wait() == -number
     assert read_cohort(store).table("encoders").num_rows == 0
     told: list[int] = []
     folder_ = read_encoder_folder(folder)

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,13 @@ from milstore.store import Store
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training import TrainingConfig, train
+from tests.crossing import WHOLE
+from tests.forking import fork
 from tests.interrupting import Held
-from tests.launching import by_forks
+from tests.launching import by_forks, by_interpreters
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
+from tests.trainings import twin_of
 
 pytestmark = pytest.mark.thorough
 
@@ -53,28 +57,42 @@ def call(store: Store, launch: Launch, split: int = 1) -> str:
     return Task(store=str(store.root), folder=str(launch.folder), split=split)()
 
 
-@pytest.mark.slow
-def test_splits_are_trained_side_by_side_with_the_numbers_of_one_after_another(
-    store: Store, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`--launcher local` commits a run for each split, and each has the numbers that training in this process gives."""
+def test_splits_are_trained_side_by_side_with_the_numbers_of_one_after_another(store: Store, tmp_path: Path) -> None:
+    """`--launcher local` commits a run for each split, and each has the numbers that training in this process gives.
+
+    Its processes are forked here, and interpreters by `make torture`.
+    """
     words = ["train", "--store", str(store.root), "--split", "all", "--launcher", "local", "--jobs", "2", *WORDS]
-    assert main([*words, "--threads", "1", "--experiment", "side-by-side"]) == 0
-    out, err = capsys.readouterr()
+    work = partial(main, [*words, "--threads", "1", "--experiment", "side-by-side"])
+    launcher = fork(tmp_path, by_interpreters(work) if WHOLE else by_forks(work))
+    assert launcher.wait() == 0
     (launch,) = launches(store)
     runs = {read_run(store, run_id)["split"]: run_id for run_id in run_ids(store)}
     assert sorted(runs) == [1, 2]
-    assert "side-by-side: 2 runs" in out and "accuracy" in out
-    assert f"follow: milstore runs watch --store {store.root}" in err
-    assert f"logs:   {launch.folder}" in err
-    assert "next: milstore query recall --experiment side-by-side" in err
+    assert "side-by-side: 2 runs" in launcher.text() and "accuracy" in launcher.text()
+    assert f"follow: milstore runs watch --store {store.root}" in launcher.text()
+    assert f"logs:   {launch.folder}" in launcher.text()
+    assert "next: milstore query recall --experiment side-by-side" in launcher.text()
     assert f"run {runs[1]} is finished: best epoch" in log_file(launch, 1).read_text()
     alone = train(store, SMALL, 2, threads=1, experiment="alone")
     there, here = (store.run_folder(run_id) / "run.json" for run_id in (runs[2], alone.run_id))
     assert json.loads(there.read_text())["weights_sha256"] == json.loads(here.read_text())["weights_sha256"]
     assert {row.state for row in states(store)} == {"done"}
-    assert main([*words, "--threads", "1", "--experiment", "side-by-side"]) == 0
-    assert "every split of tiny is finished: --fresh trains them again" in capsys.readouterr().err
+    again = fork(tmp_path, work)
+    assert again.wait() == 0
+    assert "every split of tiny is finished: --fresh trains them again" in again.text()
+
+
+@pytest.mark.slow
+def test_a_split_is_trained_by_an_interpreter_of_its_own(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It finds the milstore that launched it, wherever that was, and commits the run."""
+    monkeypatch.chdir(tmp_path)
+    launch = planned(store, splits=[1])
+    (run_id,) = run_side_by_side(store, launch, 1)
+    assert (run_ids(store), launch.record(1).read()["state"]) == ([run_id], "done")
+    assert f"run {run_id} is finished: best epoch" in log_file(launch, 1).read_text()
 
 
 def test_a_signal_to_the_launcher_interrupts_every_split(store: Store, tmp_path: Path) -> None:
@@ -112,7 +130,7 @@ def test_a_task_that_was_interrupted_goes_on_with_its_run(store: Store, monkeypa
     # A job that SLURM starts once more finds nothing to do.
     assert call(store, launch) == draft.run_id
     assert run_ids(store) == [draft.run_id]
-    twin = train(store, config, 1, threads=1, experiment="twin")
+    twin = twin_of(config)
     assert_same_numbers(twin, replace(twin, folder=store.run_folder(draft.run_id)))
 
 

@@ -3,10 +3,8 @@
 import inspect
 import os
 import re
-import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -25,7 +23,7 @@ from milstore.launching.states import RunState, states
 from milstore.store import Store
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
-from milstore.training import RunResult, TrainingConfig, resume, train
+from milstore.training import TrainingConfig, resume
 from tests.crossing import WHOLE
 from tests.forking import fork
 from tests.interrupting import Held
@@ -33,6 +31,7 @@ from tests.slurm_node import NoSlurmError, slurm_node
 from tests.test_layout import ROOT
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import tiny_store
+from tests.trainings import twin_of
 from tests.waiting import wait_for
 
 SHORT = TrainingConfig(hidden=8, attention_dim=4, epochs=6, min_epochs=6, patience=6, lr=0.01)
@@ -95,15 +94,6 @@ def held_jobs(slurm: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> N
     monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{ROOT}")
 
 
-@pytest.fixture(scope="module")
-def unlimited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunResult]:
-    """What the jobs train, trained here without a limit: in memory where that can be, as the disk only costs time."""
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else tmp_path_factory.getbasetemp()))
-    yield train(tiny_store(folder / "store"), SHORT, 1, threads=1)
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return tiny_store(tmp_path / "store")
@@ -148,7 +138,7 @@ def side_by_side(*scenarios: Scenario) -> None:
     wait_for(go_on, "jobs of SLURM", seconds=300, every=0.05)
 
 
-def warned(folder: Path, unlimited: RunResult, capsys: pytest.CaptureFixture[str]) -> Scenario:
+def warned(folder: Path, capsys: pytest.CaptureFixture[str]) -> Scenario:
     """`--split all` submits one array task a split and says how to follow them, and each commits its run.
 
     The first is warned, as at its time limit: it queues itself again, and commits the run of an unwarned training.
@@ -181,10 +171,10 @@ def warned(folder: Path, unlimited: RunResult, capsys: pytest.CaptureFixture[str
     runs = {facts["split"]: facts for facts in (read_run(store, run_id) for run_id in run_ids(store))}
     counts = {split: (facts["restarts"], facts["threads"]) for split, facts in runs.items()}
     assert counts == {1: (times, 1), 2: (0, 1)}
-    assert_same_numbers(unlimited, replace(unlimited, folder=store.run_folder(runs[1]["run_id"])))
+    assert_same_numbers(twin_of(SHORT), replace(twin_of(SHORT), folder=store.run_folder(runs[1]["run_id"])))
 
 
-def cancelled(folder: Path, unlimited: RunResult) -> Scenario:
+def cancelled(folder: Path) -> Scenario:
     """scancel ends a job for good; its run is interrupted, and continued it gives the numbers of an unstopped one."""
     store = tiny_store(folder / "cancelled")
     (job,) = submitted(store, "--split", "1", "--experiment", "cancelled", *SHORT_WORDS)
@@ -198,7 +188,7 @@ def cancelled(folder: Path, unlimited: RunResult) -> Scenario:
     resumed = fork(folder, lambda: resume(store, row.run_id or "") and None)
     yield resumed.ended
     assert resumed.code == 0, resumed.text()
-    assert_same_numbers(unlimited, replace(unlimited, folder=store.run_folder(row.run_id)))
+    assert_same_numbers(twin_of(SHORT), replace(twin_of(SHORT), folder=store.run_folder(row.run_id)))
 
 
 def of_ones_own(folder: Path) -> Scenario:
@@ -219,10 +209,10 @@ def of_ones_own(folder: Path) -> Scenario:
 @pytest.mark.slurm
 @pytest.mark.slow
 def test_jobs_of_slurm_go_on_through_their_limits_and_end_when_they_are_cancelled(
-    tmp_path: Path, held_jobs: None, unlimited: RunResult, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, held_jobs: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As `warned`, `cancelled` and `of_ones_own` say. Those that are warned are so once; by `make torture` some are twice."""
-    side_by_side(warned(tmp_path, unlimited, capsys), cancelled(tmp_path, unlimited), of_ones_own(tmp_path))
+    side_by_side(warned(tmp_path, capsys), cancelled(tmp_path), of_ones_own(tmp_path))
 
 
 @pytest.mark.slurm

@@ -21,6 +21,7 @@ from milstore.models import (
     settings_of,
     unevenness_penalty,
 )
+from tests.crossing import WHOLE
 from tests.milbags import (
     SEVERAL,
     SMALL,
@@ -37,6 +38,8 @@ from tests.milbags import (
 
 every = pytest.mark.parametrize(("name", "more"), VARIANTS, ids=VARIANT_IDS)
 WEIGHT_C = torch.tensor([0.5, 2.0, 1.5])
+EXAMPLES = 15 if WHOLE else 5
+"""Bags that are drawn for each model; `make torture` draws the more."""
 
 
 def test_every_built_in_model_is_tested() -> None:
@@ -45,7 +48,7 @@ def test_every_built_in_model_is_tested() -> None:
 
 
 @every
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(patches=patch_lists(), data=st.data(), seed=st.integers(0, 3))
 def test_storage_order_does_not_matter(
     name: str, more: dict[str, Any], patches: list[Patch], data: st.DataObject, seed: int
@@ -70,7 +73,7 @@ def test_storage_order_does_not_matter(
 
 
 @every
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=EXAMPLES, deadline=None)
 @given(patches=patch_lists(), seed=st.integers(0, 3))
 def test_a_model_gives_what_it_says(name: str, more: dict[str, Any], patches: list[Patch], seed: int) -> None:
     """Attention is of the kind that `attends` says and sums to 1 at every level; scores are a number a patch."""
@@ -157,11 +160,11 @@ def test_ten_bags_are_learnt(name: str, more: dict[str, Any]) -> None:
     """Trained on ten bags of three classes, a model comes to give each bag's own class more than half."""
     made = small_model(name, spread=1.0, **{"hidden": 16, **more})
     bags = ten_bags()
-    optimizer = torch.optim.Adam(made.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(made.parameters(), lr=3e-2)
     p_true: list[float] = []
     for _ in range(30):
         made.train()
-        for _ in range(10):
+        for _ in range(5):
             optimizer.zero_grad()
             torch.stack([made.loss(made(bag), label, torch.ones(3)) for bag, label in bags]).mean().backward()
             optimizer.step()

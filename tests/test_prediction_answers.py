@@ -1,5 +1,6 @@
 """A prediction answers every question where it is asked for, beside the internal test, and nowhere else."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from milstore.predicting.predict import predict
 from milstore.report.building import build_report
 from milstore.store import Store
 from milstore.store.run_reader import read_run, run_ids
+from tests.crossing import WHOLE
 from tests.predicting import EXPERIMENT, NEW_LABELS, feature_files, labels_file, trained_store
 
 QUESTIONS = queries.available()
@@ -30,10 +32,22 @@ def ask(opened: OpenStore, name: str, **words: Any) -> list[dict[str, Any]] | st
         return str(error)
 
 
-def answers(opened: OpenStore, cases: tuple[str, ...], **words: Any) -> dict[str, list[dict[str, Any]] | str]:
-    """What every question answers, of a case where it is of one."""
+def one_of_each_kind() -> list[str]:
+    """Of the questions for which runs are chosen in one way, the first; all where everything is tried."""
+    kinds: dict[object, str] = {}
+    for name in reversed(QUESTIONS):
+        asked = queries.load(name)
+        over = (asked.over_runs, asked.over_tests, asked.over_repeats, asked.over_experiments)
+        kinds[name if WHOLE else (*over, asked.wants_case, asked.needs_attention)] = name
+    return sorted(kinds.values())
+
+
+def answers(
+    opened: OpenStore, names: Sequence[str], cases: tuple[str, ...], **words: Any
+) -> dict[str, list[dict[str, Any]] | str]:
+    """What questions answer, of a case where they are of one."""
     found = {}
-    for name in QUESTIONS:
+    for name in names:
         own = {"case": cases[0]} if queries.load(name).wants_case else {}
         found[name] = ask(opened, name, **own, **words)
     return found
@@ -45,7 +59,7 @@ class Predicted:
     def __init__(self, folder: Path) -> None:
         self.store: Store = trained_store(folder / "store")
         self.opened = milstore.open(self.store.root)
-        self.before = answers(self.opened, ("11",))
+        self.before = answers(self.opened, one_of_each_kind(), ("11",))
         self.sql_before = self.opened.sql("select * exclude run_id from out_of_fold order by all").rows()
         given = Given(
             features=feature_files(folder / "new", *NEW_LABELS), labels=Labels(file=labels_file(folder / "labels.csv"))
@@ -60,8 +74,11 @@ def predicted(tmp_path_factory: pytest.TempPathFactory) -> Predicted:
 
 
 def test_unasked_nothing_of_it_shows(predicted: Predicted) -> None:
-    """No question, and no view, answers anything else than it did before the prediction was there."""
-    assert answers(predicted.opened, ("11",)) == predicted.before
+    """No question, and no view, answers anything else than it did before the prediction was there.
+
+    Here one of each kind is asked, by `make torture` all.
+    """
+    assert answers(predicted.opened, one_of_each_kind(), ("11",)) == predicted.before
     after = predicted.opened.sql("select * exclude run_id from out_of_fold order by all").rows()
     assert after == predicted.sql_before
     titles = {predicted.opened.query(name, experiment=EXPERIMENT).title for name in ("recall", "provenance")}
@@ -71,7 +88,7 @@ def test_unasked_nothing_of_it_shows(predicted: Predicted) -> None:
 def test_every_question_answers_of_it(predicted: Predicted) -> None:
     """All questions have rows, from the mean or from the run of each model; none that of the course of a training, and that
     of regions, which nobody drew here."""
-    found = answers(predicted.opened, ("21",), prediction="ext")
+    found = answers(predicted.opened, QUESTIONS, ("21",), prediction="ext")
     assert (found.pop("loss-curves"), found.pop("regions")) == ([], [])
     models = {run_id for run_id in run_ids(predicted.store) if read_run(predicted.store, run_id)["source_run_id"]}
     for name, rows in found.items():

@@ -1,7 +1,7 @@
 """The examples of recording, as a stranger would run them."""
 
 import importlib.util
-import subprocess
+import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +14,7 @@ import milstore
 from milstore.store import Store
 from milstore.store.doctor import check
 from milstore.store.run_reader import read_run, run_ids
+from tests.forking import fork
 from tests.making import THREE_PATCHES
 from tests.recording import CHANCES, split_store
 from tests.training_cohort import LABELS, tiny_store
@@ -31,18 +32,24 @@ def example(name: str) -> Any:
     return module
 
 
+def run(folder: Path, name: str, *words: str) -> str:
+    """What a file of examples/ prints that is run with some words."""
+
+    def work() -> None:
+        sys.argv = [name, *words]
+        runpy.run_path(f"{ROOT}/examples/{name}.py", run_name="__main__")
+
+    child = fork(folder, work)
+    assert child.wait() == 0, child.text()
+    return child.text()
+
+
 def test_a_plain_loop_of_torch(tmp_path: Path) -> None:
     """examples/record_my_trainer.py trains on a store, and its run is one that questions answer from."""
     store = tiny_store(tmp_path / "store")
-    done = subprocess.run(
-        [sys.executable, "examples/record_my_trainer.py", str(store.root)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    said = run(tmp_path, "record_my_trainer", str(store.root))
     (run_id,) = run_ids(store)
-    assert done.stdout == f"next: milstore query top-patches --run {run_id} --store {store.root}\n"
+    assert said == f"next: milstore query top-patches --run {run_id} --store {store.root}\n"
     facts = read_run(store, run_id)
     assert (facts["kind"], facts["attention"], facts["n_epochs"], facts["best_epoch"]) == ("recorded", "patches", 5, 5)
     assert len(milstore.open(store.root).sql("select * from predictions").rows()) == len(LABELS)
@@ -93,9 +100,8 @@ def test_a_results_folder(tmp_path: Path) -> None:
     lines = [f"0{c},case_{c}_match_{i + 1}_{s}_patch{p}.png,{1 / len(_places(c))}" for c, s, i, p in THREE_PATCHES]
     (folder / "attention.csv").write_text("\n".join(["case_id,file,weight", *lines]))
     (folder / "log.csv").write_text("epoch,train_loss,val_loss\n1,0.7,0.6\n")
-    words = ["examples/record_results_folder.py", str(store.root), str(folder), "theirs", "2"]
-    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run_ids(store) == [done.stdout.strip()]
+    said = run(tmp_path, "record_results_folder", str(store.root), str(folder), "theirs", "2")
+    assert run_ids(store) == [said.strip()]
     answer = milstore.open(store.root).query("top-patches", case="46").records()
     assert [(row["stain"], row["case_patches"]) for row in answer] == [("h&e", 3)]
     assert check(store) == []

@@ -1,9 +1,10 @@
 """A recording that ends before its time: what was given is kept, shown, gone on with, or removed, and nothing else is there."""
 
 import json
+import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,10 @@ from milstore.store.lease import read_lease
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import claim_draft, list_drafts
 from milstore.training import resume, train
+from tests.forking import done, fork
 from tests.recording import CHANCES, PATCHES_46, WHAT, recorded, rows, split_store
 from tests.training_cohort import SMALL, tiny_store
-
-ROOT = Path(__file__).resolve().parents[1]
+from tests.waiting import wait_for
 
 
 @pytest.fixture
@@ -73,67 +74,54 @@ def test_the_same_call_goes_on(store: Store) -> None:
     assert (list_drafts(store), check(store)) == ([], [])
 
 
-PROGRAM = """
-import os, signal, sys
-import milstore
-from tests.recording import CHANCES, PATCHES_46, WHAT
-calls = int(sys.argv[2])
-def call(what, *args, **options):
-    global calls
-    if calls == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
-    calls -= 1
-    what(*args, **options)
-with milstore.open(sys.argv[1]).record(**WHAT) as run:
-    for case_id, chances in CHANCES.items():
-        call(run.prediction, case_id, chances)
-    call(run.epoch, 1, train_loss=0.7)
-    call(run.attention, "46", PATCHES_46, [0.25, 0.5, 0.25])
-    call(run.scores, "46", PATCHES_46, {"cam": [1, 2, 3]})
-    call(print, run.run_id)
-"""
+def recording(store: Store, calls: int = -1) -> None:
+    """Record a run; killed, where that is said, after so many calls."""
+    left = [calls]
 
+    def call(what: Callable[..., Any], *args: Any, **options: Any) -> None:
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        what(*args, **options)
 
-def recorder(store: Store, *words: str, program: str = PROGRAM) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-c", program, str(store.root), *words], cwd=ROOT, stdout=subprocess.PIPE, text=True
-    )
+    with milstore.open(store.root).record(**WHAT) as run:
+        for case_id, chances in CHANCES.items():
+            call(run.prediction, case_id, chances)
+        call(run.epoch, 1, train_loss=0.7)
+        call(run.attention, "46", PATCHES_46, [0.25, 0.5, 0.25])
+        call(run.scores, "46", PATCHES_46, {"cam": [1, 2, 3]})
+        call(lambda: None)
 
 
 @pytest.mark.parametrize("calls", [0, 2, 4, 6])
-def test_a_killed_recording_goes_on(store: Store, calls: int) -> None:
+def test_a_killed_recording_goes_on(tmp_path: Path, store: Store, calls: int) -> None:
     """Killed between two calls, everything that was given before is there, and the same call finishes the run."""
-    killed = recorder(store, str(calls))
-    assert killed.wait() == -signal.SIGKILL
+    assert fork(tmp_path, partial(recording, store, calls)).wait() == -signal.SIGKILL
     (draft,) = list_drafts(store)
     kept = [len(list(draft.folder.glob(pattern))) for pattern in ("prediction-*", "attention-*", "scores-*")]
     assert kept == [min(calls, 3), int(calls > 4), int(calls > 5)]
     assert [finding.kind for finding in check(store)] == ["note"]
-    again = recorder(store, "-1")
-    assert again.wait() == 0
+    done(tmp_path, partial(recording, store))
     assert run_ids(store) == [draft.run_id]
     assert len(milstore.open(store.root).sql("select * from predictions").rows()) == 3
     assert (list_drafts(store), check(store)) == ([], [])
 
 
-HOLDING = """
-import sys
-import milstore
-from tests.recording import WHAT
-with milstore.open(sys.argv[1]).record(**WHAT) as run:
-    print(run.run_id, flush=True)
-    sys.stdin.read()
-"""
-
-
-def test_a_second_recorder_is_refused(store: Store) -> None:
+def test_a_second_recorder_is_refused(store: Store, tmp_path: Path) -> None:
     """While one process records a run, another cannot; fresh=True begins one beside it."""
-    holding = subprocess.Popen(
-        [sys.executable, "-c", HOLDING, str(store.root)], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
-    assert holding.stdout is not None
-    run_id = holding.stdout.readline().strip()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def hold() -> None:
+        with milstore.open(store.root).record(**WHAT), pipe.open() as waited_for:
+            waited_for.read()
+
+    holding = fork(tmp_path, hold)
+    wait_for(lambda: list_drafts(store) or holding.ended(), "the recording to begin")
+    assert not holding.ended(), holding.text()
+    held = pipe.open("w")
+    ((run_id, lease),) = [(draft.run_id, read_lease(draft.folder)) for draft in list_drafts(store)]
+    assert lease is not None and lease.pid == holding.pid
     with (
         pytest.raises(
             ConflictError, match=f"split 2 of s, experiment theirs, seed 0 is being trained by process {holding.pid} on"
@@ -144,10 +132,9 @@ def test_a_second_recorder_is_refused(store: Store) -> None:
     with recorded(store, fresh=True) as other:
         pass
     assert other.run_id != run_id
-    assert holding.stdin is not None
-    holding.stdin.close()
+    held.close()
     # It gave nothing, which is refused at the end of its block.
-    assert holding.wait() == 1
+    assert holding.wait() == 2
     assert [draft.run_id for draft in list_drafts(store)] == [run_id]
 
 

@@ -28,7 +28,7 @@ def made(folder: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def test_trainings_killed_ten_times_end_as_their_twins(tmp_path: Path) -> None:
+def test_trainings_killed_six_times_end_as_their_twins(tmp_path: Path) -> None:
     """Trainings killed at random times, at writes and within commits come to what they would have come to.
 
     Predictions, attention, epochs and weights are equal to the last bit to those of an uninterrupted training, each run is
@@ -36,12 +36,12 @@ def test_trainings_killed_ten_times_end_as_their_twins(tmp_path: Path) -> None:
     is made too.
     """
     configs = {name: replace(config, epochs=8, min_epochs=5) for name, config in CONFIGS.items()}
-    killed = made(tmp_path, partial(kill_again_and_again, tmp_path, 10, 7, configs=configs, most=5))
-    assert killed["kills"] == 10
+    killed = made(tmp_path, partial(kill_again_and_again, tmp_path, 6, 7, configs=configs, most=3))
+    assert killed["kills"] == 6
     assert killed["trainings"] >= 2
 
 
-ALONE = ("signals", "twice", "contended", "raced-once", "suspended", "suspended-at-commit")
+ALONE = ("signals", "twice", "contended", "raced-once", "suspended", "suspended-at-commit-twice")
 """Of one split."""
 
 
@@ -52,7 +52,7 @@ def test_signals_contenders_and_takeovers(tmp_path: Path) -> None:
     run (`make torture`: three rounds); a suspended trainer whose run was taken over wakes, says so and harms nothing, in its training and at operations of
     its commit.
     """
-    assert made(tmp_path, partial(interrupting.run, tmp_path, ALONE))["suspended-at-commit"] > 1
+    assert made(tmp_path, partial(interrupting.run, tmp_path, ALONE))["suspended-at-commit-twice"] == 2
 
 
 def test_signals_to_several_splits(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ from tests.making import RUN_FACTS, levels
 from tests.spoiling import PICKLE, tensor
 from tests.test_training_runs import Killed, Notes, Strike, assert_same_numbers, die, facts, strike
 from tests.training_cohort import SMALL, tiny_store
+from tests.trainings import twin_of
 from tests.waiting import wait_for
 
 pytestmark = pytest.mark.thorough
@@ -209,7 +210,7 @@ def test_a_renewal_is_cheap(store: Store) -> None:
 
 def test_the_same_call_continues_its_own_unfinished_run(store: Store) -> None:
     """A training finds its unfinished run by configuration, split and seed, says so, and ends as its twin."""
-    twin = train(store, SMALL, 1, threads=1)
+    twin = twin_of(SMALL)
     draft, notes = die_in(store), Notes()
     for other in ({"seed": 1}, {"config": replace(SMALL, lr=0.5)}, {"experiment": "other"}):
         assert train(store, **{"config": SMALL, "split": 1, "threads": 1, **other}).run_id != draft.run_id
@@ -306,7 +307,7 @@ def test_checkpoints_within_an_epoch(store: Store) -> None:
         positions.append((len(state["history"]), state["position"]))
         draft.remove()
     assert positions == [(1, 3), (1, 0)]
-    twin = train(store, SMALL, 1, threads=1)
+    twin = twin_of(SMALL)
     die_in(store, after=10, checkpoint_minutes=1e-9)
     assert_same_numbers(train(store, SMALL, 1, threads=1), twin)
     with pytest.raises(UsageError, match="--checkpoint-minutes 0: give more than 0"):
@@ -360,7 +361,7 @@ def test_a_damaged_checkpoint_is_named_and_not_gone_on_from(store: Store, damage
 
 def test_a_full_disk_is_one_line_and_keeps_the_last_checkpoint(store: Store) -> None:
     """What torch says of a disk that is full is the disk's own word, and the run can go on later."""
-    twin = train(store, SMALL, 1, threads=1)
+    twin = twin_of(SMALL)
     real, left = torch.save, [2]
 
     def full(state: Any, stream: Any) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,8 @@ from milstore.cli.main import main
 from milstore.store import Store
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
+from tests.forking import done
+from tests.interrupting import Held
 from tests.training_cohort import tiny_store
 
 SMALL = ["--hidden", "8", "--attention-dim", "4", "--epochs", "2", "--min-epochs", "1", "--threads", "1"]
@@ -107,34 +110,15 @@ def test_help_shows_each_setting_with_its_default_without_torch() -> None:
     assert text.endswith("[]")
 
 
-@pytest.mark.slow
-def test_a_killed_process_goes_on_in_another(store: Store) -> None:
+def test_a_killed_process_goes_on_in_another(store: Store, tmp_path: Path) -> None:
     """SIGTERM ends `milstore train` with exit 75 and a line; `--resume` in a new process finishes the run."""
-    words = [
-        "train",
-        "--store",
-        str(store.root),
-        "--split",
-        "1",
-        "--hidden",
-        "8",
-        "--epochs",
-        "3000",
-        "--patience",
-        "3000",
-    ]
-    program = [sys.executable, "-c", "import sys; from milstore.cli.main import main; sys.exit(main(sys.argv[1:]))"]
-    with subprocess.Popen([*program, *words], stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        for line in process.stderr:
-            if line.startswith("epoch   3/"):
-                process.terminate()
-                break
-        rest = process.stderr.read()
-    assert process.returncode == 75
+    words = ["--split", "1", *SMALL, "--epochs", "5", "--min-epochs", "5"]
+    killed = Held(tmp_path / "killed").begun(tmp_path, lambda: milstore(store, *words))
+    killed.send(signal.SIGTERM)
+    assert killed.wait() == 75
+    assert killed.text().splitlines()[-1] == "stopped in split 1 of tiny, epoch 3 of 5: the same command goes on"
+    assert "error" not in killed.text()
     (draft,) = list_drafts(store)
-    assert re.fullmatch(
-        r"stopped in split 1 of tiny, epoch \d+ of 3000: the same command goes on", rest.splitlines()[-1]
-    )
-    assert "error" not in rest
     assert draft.checkpoint_path.exists()
+    done(tmp_path, lambda: milstore(store, "--resume", draft.run_id))
+    assert (run_ids(store), list_drafts(store)) == ([draft.run_id], [])

@@ -22,6 +22,7 @@ from milstore.training.memory import memory_text, parse_memory
 from milstore.training.progress import Watcher
 from tests.test_training_runs import Killed, Strike, assert_same_numbers, die
 from tests.training_cohort import LABELS, SMALL, features, tiny_store
+from tests.trainings import twin_of
 
 pytestmark = pytest.mark.thorough
 
@@ -56,7 +57,7 @@ def test_a_limit_changes_no_bit(store: Store, monkeypatch: pytest.MonkeyPatch) -
 
 def test_an_interrupted_run_may_go_on_with_less_memory(store: Store) -> None:
     """The limit is no part of a run: one that began in memory goes on from the disk, to the same numbers."""
-    twin = train(store, SMALL, 1, threads=1)
+    twin = twin_of(SMALL)
     with pytest.raises(Killed):
         train(store, SMALL, 1, threads=1, fresh=True, watcher=Strike(8, die))
     assert_same_numbers(train(store, SMALL, 1, memory=str(LEAST)), twin)
@@ -140,7 +141,9 @@ def test_a_file_that_breaks_off_is_an_error_of_the_store(store: Store, packed: P
 def test_a_reading_that_nobody_ends_does_not_keep_the_process(store: Store) -> None:
     """A program ends while a reading is under way, as it does after an error in a step."""
     code = (
-        "import sys; from pathlib import Path; from tests.test_training_data_loading import *; "
+        "import sys; from pathlib import Path; from milstore.store import Store; from tests.training_cohort import LABELS; "
+        "from milstore.store.cohort import read_cohort; from milstore.store.features import open_features; "
+        f"from milstore.training.bags import name_bags; from milstore.training.data_loading import BagsReadAhead; LEAST = {LEAST}; "
         "store = Store(Path(sys.argv[1])); packed = open_features(store, read_cohort(store), None); "
         "bags = BagsReadAhead(packed, name_bags(packed, LABELS), memory=LEAST).in_order(list(LABELS) * 3); next(bags)"
     )

@@ -24,6 +24,7 @@ from milstore.training.presets import WHEN_ABSENT
 from milstore.training.progress import Lines, Watcher
 from milstore.training.stored_config import canonical_json
 from tests.training_cohort import LABELS, SMALL, places, subset, tiny_store
+from tests.trainings import twin_of
 
 TABLES = ("predictions", "probabilities", "attention", "coverage")
 
@@ -176,7 +177,7 @@ def test_all_splits_are_runs_of_one_experiment(store: Store) -> None:
 @pytest.mark.parametrize("after", [1, 8, 12, 15])
 def test_a_signal_stops_after_the_case_and_resuming_changes_no_bit(store: Store, after: int) -> None:
     """Stopped by SIGTERM at any case, a run keeps its checkpoint, says how to go on, and ends as its twin."""
-    twin = train(store, SMALL, 1, threads=1)
+    twin = twin_of(SMALL)
     with pytest.raises(Interrupted) as stopped:
         train(store, SMALL, 1, threads=1, watcher=Strike(after, strike(signal.SIGTERM)))
     (draft,) = list_drafts(store)
@@ -192,7 +193,7 @@ def test_a_signal_stops_after_the_case_and_resuming_changes_no_bit(store: Store,
 @pytest.mark.thorough
 def test_killed_again_and_again_a_run_ends_as_its_twin(store: Store) -> None:
     """Deaths within epochs, before any checkpoint too, lose nothing but the epoch."""
-    twin = train(store, SMALL, 1, threads=1)
+    twin = twin_of(SMALL)
     with pytest.raises(Killed):
         train(store, SMALL, 1, threads=1, watcher=Strike(3, die))
     (draft,) = list_drafts(store)
@@ -206,7 +207,7 @@ def test_killed_again_and_again_a_run_ends_as_its_twin(store: Store) -> None:
 
 def test_a_run_killed_after_its_last_epoch_only_commits(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A death between the last checkpoint and the commit costs no epoch."""
-    twin = train(store, SMALL, 1, threads=1)
+    twin = twin_of(SMALL)
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(job, "write_run", lambda *_, **__: die())
         train(store, SMALL, 1, threads=1)
@@ -224,7 +225,7 @@ def test_a_signal_between_splits_keeps_what_is_finished(store: Store) -> None:
 
 def test_labels_changed_meanwhile_do_not_reach_an_interrupted_run(store: Store) -> None:
     """A run goes on with the labels and the split that it began with."""
-    twin = train(store, SMALL, 1, threads=1)
+    twin = twin_of(SMALL)
     with pytest.raises(Killed):
         train(store, SMALL, 1, threads=1, watcher=Strike(8, die))
     with edit_cohort(store) as edit:

@@ -1,5 +1,6 @@
 """Trainings to be forked, and what has come of them."""
 
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,8 @@ from milstore.store import Store, open_store
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training.config import TrainingConfig
-from tests.training_cohort import SMALL
+from milstore.training.summary import RunResult
+from tests.training_cohort import SMALL, tiny_store
 
 LONG = replace(SMALL, epochs=25, min_epochs=25, lr=0.003)
 """Takes about a second, so that there is time to be killed in."""
@@ -26,6 +28,19 @@ CONFIGS = {
     "flat": replace(LONG, pooling="flat", patch_entropy=0.1, class_weights="1,2", plateau_patience=1),
     "corrected": replace(LONG, pooling="size-corrected", min_epochs=5, patience=12, lr=0.02, stain_entropy=0.05),
 }
+
+
+_TWINS: dict[str, tuple[RunResult, tempfile.TemporaryDirectory[str]]] = {}
+
+
+def twin_of(config: TrainingConfig) -> RunResult:
+    """The run of the first split that nobody stopped, in a store of its own: trained once in each process."""
+    key = repr(config)
+    if key not in _TWINS:
+        folder = tempfile.TemporaryDirectory(prefix="milstore-twin-")
+        store = tiny_store(Path(folder.name) / "store")
+        _TWINS[key] = milstore.training.experiment.train(store, config, 1, threads=1), folder
+    return _TWINS[key][0]
 
 
 def train(root: Path, config: TrainingConfig, experiment: str, **options: Any) -> Callable[[], None]:

@@ -13,7 +13,7 @@ from milstore.store.features import PackedFeatures
 from milstore.store.fingerprints import data_fingerprint, features_fingerprint
 from milstore.store.names import check_name, named, natural_key
 from milstore.store.paths import Store
-from milstore.store.run_reader import PREDICTION, RECORDED
+from milstore.store.run_reader import PREDICTION, RECORDED, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.store.split_numbers import check_split, split_numbers, subsets_of
 from milstore.store.sql_text import execute
@@ -209,8 +209,10 @@ def known_runs(store: Store, experiment: str | None) -> list[dict[str, Any]]:
     )
     query = f"select run_id, {chosen}, true as finished from runs left join earlier_runs using (run_id) {where} order by all"
     values = {} if experiment is None else {"experiment": experiment}
-    with connect(store, {"runs", "earlier_runs"}) as con:
-        finished: list[dict[str, Any]] = execute(con, query, values).to_arrow_table().to_pylist()
+    finished: list[dict[str, Any]] = []
+    if run_ids(store):
+        with connect(store, {"runs", "earlier_runs"}) as con:
+            finished = execute(con, query, values).to_arrow_table().to_pylist()
     there = {run["run_id"] for run in finished}
     unfinished = [
         {**{key: draft.facts.get(key) for key in _KNOWN}, "run_id": draft.run_id, "finished": False}
