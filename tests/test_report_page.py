@@ -26,7 +26,8 @@ def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a store of hostile case ids."""
     folder = tmp_path_factory.mktemp("hostile")
     path = folder / "report.html"
-    report = write_report(hostile_store(folder / "store"), path)
+    with brief():
+        report = write_report(hostile_store(folder / "store"), path)
     assert report.faults == []
     return path
 

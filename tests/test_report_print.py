@@ -9,6 +9,7 @@ from milstore.report.writing import write_report
 from milstore.store import Store
 from tests.chromium import Browser
 from tests.making import Patch, levels, make_run, make_splits, make_store
+from tests.reporting import brief
 
 pytestmark = pytest.mark.thorough
 
@@ -66,7 +67,8 @@ def outline(pdf: bytes) -> tuple[int, list[tuple[str, float]]]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a cohort like the demo's."""
     folder = tmp_path_factory.mktemp("print")
-    report = write_report(cohort_like_the_demo(folder / "store"), folder / "report.html")
+    with brief():
+        report = write_report(cohort_like_the_demo(folder / "store"), folder / "report.html")
     assert report.faults == []
     assert len(report.studies) == len(WRONG)
     return folder / "report.html"
