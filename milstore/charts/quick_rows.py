@@ -61,7 +61,8 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]] | None:
 def _values(column: "pd.Series[Any]") -> list[Any] | None:
     """What stands in a column, in Python's own kinds. None where Altair itself must look."""
     if isinstance(column.dtype, pd.StringDtype):
-        return [value if isinstance(value, str) else None for value in column.tolist()]
+        texts: list[Any] = column.to_numpy(dtype=object, na_value=None).tolist()
+        return texts
     if not isinstance(column.dtype, np.dtype) or column.dtype.kind not in "fiubO":
         return None
     values: list[Any] = column.tolist()
