@@ -102,8 +102,6 @@ def _measure(asked: dict[str, Any]) -> None:
     """The process of `_trained`: imports, then trains while a thread looks at the memory."""
     import threading
 
-    import sklearn.metrics  # noqa: F401 - imported at the end of a training, and part of the floor
-
     from milstore.store import open_store
     from milstore.training import TrainingConfig, train_all
     from milstore.training.progress import EpochRow, Watcher

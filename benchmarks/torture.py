@@ -98,7 +98,9 @@ def tests(*words: str) -> ElementTree.Element:
     """What some tests came to. SystemExit if one fails."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junitxml={report}", *words]
+        # What is drawn by chance is drawn anew.
+        drawn = "--hypothesis-profile=default"
+        command = [sys.executable, "-m", "pytest", "-q", drawn, f"--junitxml={report}", *words]
         # Every combination of what the tests otherwise try in part: tests/crossing.py.
         every = {**os.environ, "MILSTORE_WHOLE": "1"}
         if subprocess.run(command, cwd=ROOT, stdout=sys.stderr, env=every, check=False).returncode:
@@ -123,10 +125,10 @@ def passed(*words: str) -> int:
 
 
 def crossing() -> list[str]:
-    """Files of tests that otherwise try a part of their combinations or pictures, but for those of other parts."""
+    """Files of tests that otherwise try a part of their combinations or pictures, or the same draws, but those of other parts."""
     others = {*STORES, *INPUTS}
     files = (path for path in sorted((ROOT / "tests").glob("test_*.py")) if f"tests/{path.name}" not in others)
-    parts = ("from tests.crossing import", "from tests.drawing import")
+    parts = ("from tests.crossing import", "from tests.drawing import", "from hypothesis import")
     return [f"tests/{path.name}" for path in files if any(part in path.read_text(encoding="utf-8") for part in parts)]
 
 

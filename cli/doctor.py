@@ -31,6 +31,8 @@ def command(
     from milstore.store.cohort_edit import migrate as migrate_store
     from milstore.store.findings import DAMAGE, LEFTOVER
 
+    if formerly:
+        say("--mend is called --repair now")
     opened = open_store(store)
     if migrate:
         done = migrate_store(opened)

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from milstore.cli.row_texts import CsvRows, JsonRows, RowTexts, markdown
 from milstore.cli.showing import View, show_answer
 from milstore.cli.terminal import lacking
 from milstore.errors import DataError, UsageError
-from milstore.store.io import write_whole
+from milstore.store.io import write_text, write_whole
 from milstore.store.names import clip
 
 FORMATS = ("table", "csv", "json", "parquet", "markdown")
@@ -74,8 +75,12 @@ def _write_for_people(
     report: Callable[[list[dict[str, Any]]], str] | None,
     view: View,
 ) -> None:
-    # What is to be told of the columns is known when they are there.
-    more = result.first(MOST) if format_ != "report" else bool(result.rows()) and False
+    # What is to be told of the columns is known when the rows are there.
+    more = False
+    if format_ == "report":
+        result.rows()
+    else:
+        more = result.first(MOST)
     _tell(result)
     if format_ == "table" and output is None:
         show_answer(result, view)
@@ -92,16 +97,12 @@ def _emit(text: str, output: Path | None) -> None:
     if output is None:
         sys.stdout.write(text)
     else:
-        _save(output, lambda path: _write_text(path, text))
+        _saved(output, partial(write_text, output, text))
 
 
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="")
-
-
-def _save(output: Path, writer: Callable[[Path], None]) -> None:
+def _saved(output: Path, save: Callable[[], None]) -> None:
     try:
-        write_whole(output, writer)
+        save()
     except OSError as error:
         raise DataError(f"{output} cannot be written: {error.strerror}") from error
     say(f"wrote {output}")
@@ -127,7 +128,7 @@ def _write_rows(result: Result, texts: RowTexts, output: Path | None, view: View
         if output is None:
             write(_put_data)
         else:
-            _save(output, lambda path: _write_open(path, write))
+            _saved(output, partial(write_whole, output, lambda path: _write_open(path, write)))
     for note in texts.notes():
         say(f"note: {note}")
 
@@ -168,7 +169,7 @@ def _write_parquet(result: Result, output: Path | None, view: View) -> None:
         raise UsageError("parquet is not for terminals: name a file by --output")
     try:
         if output is not None:
-            _save(output, lambda path: _put_parquet(result, path, view))
+            _saved(output, partial(write_whole, output, lambda path: _put_parquet(result, path, view)))
             return
         import shutil
         import tempfile

@@ -5,14 +5,17 @@ import shutil
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from milstore.store import Store, open_store
 from tests.chromium import Browser, browser
 from tests.crossing import WHOLE
+from tests.keeping import Kept
+from tests.loop import function, left_out
 from tests.making import three_case_store
 from tests.putting_off import bring_up_to_date, put_off
 
@@ -25,6 +28,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 # Small tensors are slower on many threads, and the tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--loop`."""
+    parser.addoption("--loop", action="store_true", help="the part for the loop of work: see tests/loop.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --loop, the quickest tests alone."""
+    if config.getoption("--loop"):
+        without = left_out()
+        kept = [item for item in items if function(item.nodeid) not in without]
+        config.hook.pytest_deselected(items=[item for item in items if function(item.nodeid) in without])
+        items[:] = kept
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -106,15 +123,4 @@ def _kept() -> Iterator[dict[int, ProcessPoolExecutor]]:
 @pytest.fixture
 def warm_processes(_kept: dict[int, ProcessPoolExecutor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Processes that read files are kept from one test to the next: torch takes them two seconds to import."""
-
-    class Kept:
-        def __init__(self, jobs: int, **options: Any) -> None:
-            # Those of an earlier test that died are of no more use.
-            if jobs not in _kept or _kept[jobs]._broken:  # type: ignore[attr-defined]
-                _kept[jobs] = ProcessPoolExecutor(jobs, **options)
-            self.submit = _kept[jobs].submit
-
-        def shutdown(self, **_: object) -> None:
-            pass
-
-    monkeypatch.setattr("milstore.workers.ProcessPoolExecutor", Kept)
+    monkeypatch.setattr("milstore.workers.ProcessPoolExecutor", partial(Kept, _kept))

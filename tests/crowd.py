@@ -1,21 +1,19 @@
-"""One member of a crowd that works in one store at once: `python -m tests.crowd ROLE STORE NUMBER`."""
+"""What each member of a crowd does that works in one store at once."""
 
 import contextlib
-import sys
-from collections.abc import Callable
-from pathlib import Path
 
 import duckdb
 import pyarrow as pa
 
 from milstore.asking.ask import ask, ask_sql
 from milstore.asking.selection import Choice
-from milstore.store import Store, open_store
+from milstore.store import Store
 from milstore.store.cohort_edit import edit_cohort
+from tests.crossing import WHOLE
 from tests.making import THREE_LABELS, THREE_PATCHES, levels, make_run
 from tests.waiting import holds_within
 
-RUNS_EACH = 3
+RUNS_EACH, CORRECTIONS = (3, 10) if WHOLE else (2, 4)
 STOP = "stop"
 
 
@@ -58,12 +56,6 @@ def hold(store: Store, _: int) -> None:
 
 def ingest(store: Store, _: int) -> None:
     """Correct the cohort again and again."""
-    for i in range(10):
+    for i in range(CORRECTIONS):
         with edit_cohort(store) as edit:
             edit.replace("classes", pa.table({"label": [0, 1], "class_name": ["benign", f"high-grade {i}"]}))
-
-
-ROLES: dict[str, Callable[[Store, int], None]] = {"train": train, "read": read, "hold": hold, "ingest": ingest}
-
-if __name__ == "__main__":
-    ROLES[sys.argv[1]](open_store(Path(sys.argv[2])), int(sys.argv[3]))

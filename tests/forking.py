@@ -6,6 +6,7 @@ wait for without end: it has another fork for it, `python -m tests.forking DESCR
 """
 
 import atexit
+import contextlib
 import os
 import pickle
 import select
@@ -20,6 +21,7 @@ from importlib import import_module
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import cloudpickle
@@ -32,6 +34,8 @@ WRONG = 99
 """Exit code of a child that failed in an unforeseen way."""
 
 Work = Callable[[], int | None]
+_serves = Event()
+"""Set in a process that forks for another, and in those that it has forked: they fork themselves, pytest imported or not."""
 
 
 @dataclass
@@ -86,7 +90,7 @@ def fork(folder: Path, work: Work) -> Child:
     The work sees the files and the environment of who asks, and nothing that a test has patched.
     """
     said = folder / f"said-{time.monotonic_ns()}.txt"
-    if "pytest" not in sys.modules:
+    if "pytest" not in sys.modules or _serves.is_set():
         return Child(_forked(said, work), said)
     forker = _forker()
     return Child(forker.fork(said, work), said, forker.waitpid)
@@ -107,7 +111,7 @@ def _forked(said: Path, work: Work) -> int:
         return child
     code = WRONG
     try:
-        stream = os.open(said, os.O_WRONLY | os.O_CREAT)
+        stream = os.open(said, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(stream, 1)
         os.dup2(stream, 2)
         # Whoever runs the tests may ignore some: nohup does SIGHUP, a shell in the background SIGINT.
@@ -129,7 +133,10 @@ def _forked(said: Path, work: Work) -> int:
 @cache
 def _import_what_trains() -> None:
     """What a training imports on its way: once, and not in each child."""
-    for name in ("sklearn.metrics", "torch._inductor.standalone_compile", "safetensors.torch", "tests.trainings"):
+    for name in (
+        *("tests.trainings", "milstore.models.hierarchical", "torch._inductor.standalone_compile"),
+        *("safetensors.torch", "pyarrow.dataset", "pyarrow.pandas_compat"),
+    ):
         import_module(name)
 
 
@@ -169,6 +176,7 @@ def _forker() -> Forker:
 
 def serve(channel: "Connection[Any, Any]") -> None:
     """Fork, and wait for children, as the other end says, until it is closed."""
+    _serves.set()
     while True:
         try:
             what, *words = channel.recv()
@@ -176,6 +184,9 @@ def serve(channel: "Connection[Any, Any]") -> None:
             return
         if what == "fork":
             said, *work = words
+            # What it needs is imported here, once, and not in each child. What cannot be had, the child will say.
+            with contextlib.suppress(Exception):
+                pickle.loads(work[0])
             channel.send(_forked(said, partial(_work_of_another, channel, *work)))
         else:
             channel.send(os.waitpid(*words))
@@ -193,4 +204,5 @@ def _work_of_another(
 
 
 if __name__ == "__main__":
-    serve(Connection(int(sys.argv[1])))
+    # The module that the work imports, not this second one of the same text.
+    import_module("tests.forking").serve(Connection(int(sys.argv[1])))

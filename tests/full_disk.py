@@ -4,19 +4,22 @@ FOLDER must be a small disk of its own, such as a tmpfs. A file beside the store
 work goes on, and is removed afterwards.
 """
 
+import ctypes
 import json
-import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from milstore.store import Store, doctor, open_store
 from milstore.store.findings import DAMAGE
+from milstore.training.config import TrainingConfig
 from milstore.training.loop import Training
-from tests.forking import fork
+from tests.forking import done, fork
 from tests.training_cohort import tiny_store
-from tests.trainings import CONFIGS, command, finished, same_numbers, train
+from tests.trainings import LONG, command, finished, same_numbers, train
 
+_CLONE_NEWNS = 0x20000
 FULL = "No space left on device"
 
 
@@ -51,21 +54,19 @@ def filled_at(step: int, folder: Path, work: Callable[[], int]) -> Callable[[], 
     return run
 
 
-def try_training(folder: Path, store: Store, step: int) -> str:
+def try_training(folder: Path, store: Store, step: int, config: TrainingConfig) -> str:
     """Fill the disk in a training; its last word. Afterwards the same command ends in the bits of one that had room."""
     experiment = f"full-{step}"
     words = ("--checkpoint-minutes", "1e-9")
-    child = fork(
-        Path(os.environ.get("TMPDIR", "/tmp")), filled_at(step, folder, command(store.root, experiment, *words))
-    )
+    work = command(store.root, experiment, *words, config=config)
+    child = fork(folder.parent, filled_at(step, folder, work))
     code, said = child.wait(), child.text()
     assert (code, FULL in said or "disk is full" in said) == (2, True), (step, code, said)
     assert "Traceback" not in said
     assert "fault of milstore" not in said, said
     (folder / "filler").unlink()
     assert not [found for found in doctor.check(open_store(store.root), young=0) if found.kind == DAMAGE]
-    again = fork(Path(os.environ.get("TMPDIR", "/tmp")), command(store.root, experiment, *words))
-    assert again.wait() == 0, again.text()
+    done(folder.parent, work)
     assert len(finished(store, experiment)) == 1
     same_numbers(store, experiment, "twin")
     return next(line for line in said.splitlines() if line.startswith("error"))
@@ -75,13 +76,25 @@ STEPS = (1, 6, 7, 20, 60)
 """Cases of a training after which the disk is filled."""
 
 
-def fill_the_disk(folder: Path, most: int) -> dict[str, object]:
+def fill_the_disk(folder: Path, most: int, config: TrainingConfig = LONG) -> dict[str, object]:
     """Fill it at several steps of a training, at most so many. AssertionError if one loses something or is told as something else."""
     store = tiny_store.anew(folder / "store")
-    child = fork(Path(os.environ.get("TMPDIR", "/tmp")), lambda: train(store.root, CONFIGS["plain"], "twin")() or 0)
-    assert child.wait() == 0, child.text()
-    said = [try_training(folder, store, step) for step in STEPS[:most]]
+    done(folder.parent, train(store.root, config, "twin"))
+    said = [try_training(folder, store, step, config) for step in STEPS[:most]]
     return {"fillings": len(said), "said": sorted(set(said))}
+
+
+def with_disk(folder: Path, work: Callable[[], int | None]) -> Callable[[], int | None]:
+    """The same work, with a disk of six megabytes in a folder, which others do not see."""
+
+    def mounted() -> int | None:
+        if ctypes.CDLL(None).unshare(_CLONE_NEWNS):
+            raise PermissionError
+        for words in (("--make-rprivate", "/"), ("-t", "tmpfs", "-o", "size=6m", "none", str(folder))):
+            subprocess.run(["mount", *words], check=True)
+        return work()
+
+    return mounted
 
 
 if __name__ == "__main__":

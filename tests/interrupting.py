@@ -6,9 +6,9 @@ import shutil
 import signal
 import socket
 import sys
-import time
+import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,27 +21,62 @@ from milstore.training.interruption import Interruption
 from milstore.training.loop import Training
 from tests.forking import Child, done, fork
 from tests.killing import Struck
+from tests.launching import Launching, by_forks, by_interpreters
 from tests.training_cohort import tiny_store
-from tests.trainings import LONG, command, epochs_of, finished, same_numbers, train
-from tests.waiting import PATIENCE, holds_within, take, wait_for
+from tests.trainings import SHORT, command, epochs_of, finished, same_numbers, train
+from tests.waiting import PATIENCE, holds_within, wait_for
 
 TWIN = "twin"
 
 
-def slowly(work: Callable[[], Any], seconds: float) -> Callable[[], Any]:
-    """The same work, with that much time for each case."""
+@dataclass(frozen=True)
+class Held:
+    """A training that stays at a case of its third epoch until it is let go or stopped, so that nothing comes too late for it."""
 
-    def slow() -> Any:
-        step = Training._step
+    place: Path
+    """Files of this name say where it is; each training has another."""
+    stubborn: bool = False
+    """Whether it stays though a signal came that stops it after the case."""
 
-        def dawdle(*args: Any) -> None:
-            step(*args)
-            take(seconds)
+    def held(self, work: Callable[[], Any], epochs: int = 2) -> Callable[[], Any]:
+        """The same work, which stays when it has done so many epochs."""
 
-        Training._step = dawdle  # type: ignore[method-assign]
-        return work()
+        def wait() -> Any:
+            step, note, stopped = Training._step, Interruption._note, threading.Event()
 
-    return slow
+            def step_and_wait(training: Training) -> None:
+                step(training)
+                if len(training.history) >= epochs:
+                    self._file("there").touch()
+                    holds_within(lambda: stopped.is_set() or self._file("go").exists(), PATIENCE)
+
+            def note_and_stop(*args: Any) -> None:
+                note(*args)
+                if not self.stubborn:
+                    stopped.set()
+
+            Training._step, Interruption._note = step_and_wait, note_and_stop  # type: ignore[method-assign]
+            return work()
+
+        return wait
+
+    def begun(self, folder: Path, work: Callable[[], Any], epochs: int = 2) -> Child:
+        """That work, which is there."""
+        child = fork(folder, self.held(work, epochs))
+        wait_for(lambda: self.is_there() or child.ended(), "the training to begin")
+        assert not child.ended(), child.text()
+        return child
+
+    def is_there(self) -> bool:
+        """Whether it stays."""
+        return self._file("there").exists()
+
+    def let_go(self) -> None:
+        """Let it go on."""
+        self._file("go").touch()
+
+    def _file(self, what: str) -> Path:
+        return self.place.with_name(f"{self.place.name}-{what}")
 
 
 def noting(work: Callable[[], Any], noted: Path) -> Callable[[], Any]:
@@ -68,11 +103,11 @@ def ctrl_c_twice(child: Child, noted: Path) -> None:
 
 
 def elsewhere(work: Callable[[], Any]) -> Callable[[], Any]:
-    """The same work on another host, from which a process here cannot be seen, and is given up soon."""
+    """The same work on another host, from which a process here cannot be seen, and is given up at once."""
 
     def there() -> Any:
         socket.gethostname = lambda: "elsewhere"
-        lease.STALE_AFTER = lease.WATCHED_FOR = 1.0
+        lease.STALE_AFTER = lease.WATCHED_FOR = 0.0
         return work()
 
     return there
@@ -88,54 +123,58 @@ def begun(folder: Path, store: Store, experiment: str, work: Callable[[], Any], 
 
 
 def signals(folder: Path, store: Store) -> None:
-    """Each of the five signals ends with exit 75, a word and a free run, and the same command goes on to the same bits."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP):
-        experiment = f"signal-{number}"
-        work = command(store.root, experiment)
-        child = begun(folder, store, experiment, slowly(work, 0.02))
+    """Each of the five signals ends with exit 75, a word and a free run, and the same command goes on.
+
+    One after another, each an epoch further; what all of them stopped ends in the bits of what nobody did.
+    """
+    work = command(store.root, "signals", config=SHORT)
+    numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2, signal.SIGHUP)
+    for epochs, number in enumerate(numbers, start=1):
+        child = Held(folder / f"signal-{number}").begun(folder, work, epochs)
         child.send(number)
         assert child.wait() == 75, child.text()
-        (draft,) = [each for each in list_drafts(store) if each.facts["experiment"] == experiment]
-        assert "\nstopped in split 1 of tiny, epoch " in child.text()
-        assert "of 25: the same command goes on\n" in child.text()
+        (draft,) = list_drafts(store)
+        assert f"\nstopped in split 1 of tiny, epoch {epochs + 1} of 6: the same command goes on\n" in child.text()
         assert "error" not in child.text()
         assert read_lease(draft.folder) is None
-        again = fork(folder, work)
-        assert again.wait() == 0, again.text()
-        assert f"note: unfinished run {draft.run_id} goes on; --fresh begins another" in again.text()
-        assert finished(store, experiment) == [draft.run_id]
-        done(folder, partial(same_numbers, store, experiment, TWIN))
+        goes_on = f"note: unfinished run {draft.run_id} goes on; --fresh begins another"
+        assert (goes_on in child.text()) == (epochs > 1)
+    done(folder, work)
+    assert finished(store, "signals") == [draft.run_id]
+    done(folder, partial(same_numbers, store, "signals", TWIN))
 
 
 def signals_to_all(
     folder: Path,
     store: Store,
     numbers: Sequence[int] = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2),
+    launching: Launching = by_interpreters,
 ) -> None:
     """The same for --split all in one process, and side by side: each split that had begun is left free, and goes on."""
     both = {"none": ("--split", "all"), "local": ("--split", "all", "--launcher", "local", "--jobs", "2")}
-    config = replace(LONG, epochs=40, min_epochs=40)
+    config = replace(SHORT, epochs=40, min_epochs=40) if launching is by_interpreters else SHORT
     done(folder, command(store.root, "twin-all", *both["none"], config=config))
     for launcher, words in both.items():
         for number in numbers:
             experiment = f"{launcher}-{number}"
             work = command(store.root, experiment, *words, config=config)
-            child = begun(folder, store, experiment, slowly(work, 0.01))
+            child = begun(folder, store, experiment, Held(folder / experiment).held(launching(work)))
             child.send(number)
             assert child.wait() == 75, child.text()
             left = [each for each in list_drafts(store) if each.facts["experiment"] == experiment]
             assert left, child.text()
             assert all(read_lease(draft.folder) is None for draft in left)
-        done(folder, work)
+        done(folder, launching(work))
         assert {draft.run_id for draft in left} <= set(finished(store, experiment))
         done(folder, partial(same_numbers, store, experiment, "twin-all"))
 
 
-def twice_side_by_side(folder: Path, store: Store) -> None:
+def twice_side_by_side(folder: Path, store: Store, launching: Launching = by_interpreters) -> None:
     """A second Ctrl-C to the launcher ends its processes at once, and the same command goes on after their epochs."""
     words = ("--split", "all", "--launcher", "local", "--jobs", "2")
-    work = command(store.root, "twice-local", *words, config=replace(LONG, epochs=5000, min_epochs=5000))
-    child = begun(folder, store, "twice-local", noting(work, folder / "noted-local"))
+    work = command(store.root, "twice-local", *words, config=replace(SHORT, epochs=5000, min_epochs=5000))
+    held = Held(folder / "twice-local", stubborn=True).held(launching(work))
+    child = begun(folder, store, "twice-local", noting(held, folder / "noted-local"))
     ctrl_c_twice(child, folder / "noted-local")
     assert child.wait() == 75, child.text()
     assert "\nstopped " in child.text()
@@ -150,37 +189,36 @@ def twice_side_by_side(folder: Path, store: Store) -> None:
 
 def twice(folder: Path, store: Store) -> None:
     """A second Ctrl-C stops within a case, with exit 75, and nothing but the epoch is lost."""
-    work = command(store.root, "twice")
-    child = begun(folder, store, "twice", slowly(noting(work, folder / "noted"), 0.4))
+    work = command(store.root, "twice", config=SHORT)
+    child = Held(folder / "twice", stubborn=True).begun(folder, noting(work, folder / "noted"))
     ctrl_c_twice(child, folder / "noted")
-    sent = time.monotonic()
     assert child.wait() == 75, child.text()
-    assert time.monotonic() - sent < 5
-    if "at once; what was trained since the last checkpoint is lost" in child.text():
-        assert epochs_of(store, "twice") == 2
+    assert "at once; what was trained since the last checkpoint is lost" in child.text()
+    assert epochs_of(store, "twice") == 2
     done(folder, work)
     done(folder, partial(same_numbers, store, "twice", TWIN))
 
 
 def contended(folder: Path, store: Store) -> None:
     """While a process trains a split, the same command is refused with its name, and so is a fresh one: one trains it."""
-    work = command(store.root, "contended")
-    first = begun(folder, store, "contended", slowly(work, 0.05))
+    held = Held(folder / "contended")
+    first = held.begun(folder, command(store.root, "contended", config=SHORT))
     (draft,) = list_drafts(store)
     owner = f"process {first.pid} on {socket.gethostname()}"
     for words in ((), ("--launcher", "none")):
-        second = fork(folder, command(store.root, "contended", *words))
+        second = fork(folder, command(store.root, "contended", *words, config=SHORT))
         assert second.wait() == 2, second.text()
         assert f"error: run {draft.run_id} is being trained by {owner}: wait for it, or stop it" in second.text()
-    fresh = fork(folder, command(store.root, "contended", "--fresh"))
+    fresh = fork(folder, command(store.root, "contended", "--fresh", config=SHORT))
     assert fresh.wait() == 2, fresh.text()
     said = (
         f"error: split 1 of tiny, experiment contended, seed 0 is being trained by {owner}: wait for it, or stop it\n"
     )
     assert fresh.text().endswith(said)
+    held.let_go()
     assert first.wait() == 0, first.text()
     assert finished(store, "contended") == [draft.run_id]
-    done(folder, command(store.root, "contended", "--fresh"))
+    done(folder, command(store.root, "contended", "--fresh", config=SHORT))
     assert len(finished(store, "contended")) == 2
     assert list_drafts(store) == []
 
@@ -189,7 +227,7 @@ def raced(folder: Path, store: Store, rounds: int = 3) -> None:
     """Of several that take over one run at the same moment, exactly one gets it, and the others say so in a line."""
     for number in range(rounds):
         experiment = f"raced-{number}"
-        child = begun(folder, store, experiment, slowly(train(store.root, LONG, experiment), 0.02))
+        child = Held(folder / experiment).begun(folder, train(store.root, SHORT, experiment))
         child.send(signal.SIGKILL)
         child.wait()
         (draft,) = list_drafts(store)
@@ -213,25 +251,26 @@ def raced(folder: Path, store: Store, rounds: int = 3) -> None:
 
 def suspended(folder: Path, store: Store) -> None:
     """A trainer that was suspended, taken for dead, and wakes while another trains its run, ends without harm."""
-    first = begun(folder, store, "suspended", slowly(train(store.root, LONG, "suspended"), 0.02))
+    held, holding = Held(folder / "suspended"), Held(folder / "taking")
+    first = held.begun(folder, train(store.root, SHORT, "suspended"))
     first.send(signal.SIGSTOP)
     wait_for(first.is_stopped, "the trainer to stop")
     (draft,) = list_drafts(store)
-    taker = fork(folder, slowly(elsewhere(train(store.root, LONG, "suspended")), 0.02))
-    wait_for(lambda: not draft.folder.exists() or taker.ended(), "the run to be taken over")
-    wait_for(lambda: epochs_of(store, "suspended") > 5 or taker.ended(), "the taker to train")
-    assert not taker.ended(), taker.text()
+    taker = holding.begun(folder, elsewhere(train(store.root, SHORT, "suspended")), epochs=4)
+    assert (draft.folder.exists(), epochs_of(store, "suspended")) == (False, 4)
+    held.let_go()
     first.send(signal.SIGCONT)
     assert first.wait() == 2, first.text()
     owner = f"process {taker.pid} on elsewhere"
     assert first.text() == (
         f"error: run {draft.run_id} was taken over by {owner} and goes on there: this process writes nothing more\n"
     )
+    holding.let_go()
     assert taker.wait() == 0, taker.text()
     done(folder, partial(same_numbers, store, "suspended", TWIN))
 
 
-def suspended_at_commit(folder: Path, store: Store, step: int = 10) -> int:
+def suspended_at_commit(folder: Path, store: Store, step: int = 15) -> int:
     """The same for a trainer that is suspended at an operation of its commit. Returns at how many it was."""
     count, at = 0, 1
     while True:
@@ -239,7 +278,7 @@ def suspended_at_commit(folder: Path, store: Store, step: int = 10) -> int:
 
         def commit(at: int = at, experiment: str = experiment) -> None:
             Struck(at, signal.SIGSTOP).install_at_commit()
-            train(store.root, LONG, experiment)()
+            train(store.root, SHORT, experiment)()
 
         first = fork(folder, commit)
         wait_for(lambda first=first: first.is_stopped() or first.ended(), "the trainer to stop")  # type: ignore[misc]
@@ -248,7 +287,7 @@ def suspended_at_commit(folder: Path, store: Store, step: int = 10) -> int:
             return count
         before = finished(store, experiment)
         if not before:
-            done(folder, elsewhere(train(store.root, LONG, experiment)))
+            done(folder, elsewhere(train(store.root, SHORT, experiment)))
         first.send(signal.SIGCONT)
         assert first.wait() == (0 if before else 2), first.text()
         if not before:
@@ -260,11 +299,13 @@ def suspended_at_commit(folder: Path, store: Store, step: int = 10) -> int:
 SCENARIOS: dict[str, Callable[[Path, Store], Any]] = {
     "signals": signals,
     "signals-to-all": signals_to_all,
-    "a-signal-to-all": partial(signals_to_all, numbers=(signal.SIGTERM,)),
+    "a-signal-to-all": partial(signals_to_all, numbers=(signal.SIGTERM,), launching=by_forks),
     "twice-side-by-side": twice_side_by_side,
+    "twice-by-forks": partial(twice_side_by_side, launching=by_forks),
     "twice": twice,
     "contended": contended,
     "raced": raced,
+    "raced-once": partial(raced, rounds=1),
     "suspended": suspended,
     "suspended-at-commit": suspended_at_commit,
     "suspended-at-every-operation": partial(suspended_at_commit, step=1),
@@ -275,7 +316,7 @@ def run(folder: Path, scenarios: Iterable[str]) -> dict[str, Any]:
     """Run scenarios, each in a store of its own. AssertionError if a promise is broken."""
     root = folder / "store"
     done(folder, lambda: tiny_store.anew(root) and None)
-    done(folder, train(root, LONG, TWIN))
+    done(folder, train(root, SHORT, TWIN))
     made = {}
     for scenario in scenarios:
         own = shutil.copytree(root, folder / scenario / "store")

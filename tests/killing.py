@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from milstore.store.findings import DAMAGE, LEFTOVER
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training import job
+from milstore.training.config import TrainingConfig
 from tests.faults import KILL, Faults
 from tests.forking import done, fork
 from tests.training_cohort import tiny_store
@@ -50,9 +51,17 @@ class Struck(Faults):
 
 
 def kill_again_and_again(
-    folder: Path, kills: int, seed: int = 0, tell: Callable[[str], None] = print
+    folder: Path,
+    kills: int,
+    seed: int = 0,
+    tell: Callable[[str], None] = print,
+    configs: Mapping[str, TrainingConfig] = CONFIGS,
+    most: int | None = None,
 ) -> dict[str, Any]:
-    """Kill trainings so many times in all, and compare each with its twin. AssertionError if one differs."""
+    """Kill trainings so many times in all, and compare each with its twin. AssertionError if one differs.
+
+    With `most` a training is let go after so many kills.
+    """
     chance, began = random.Random(seed), time.monotonic()
     root = folder / "store"
     done(folder, lambda: tiny_store.anew(root) and None)
@@ -61,11 +70,13 @@ def kill_again_and_again(
     where: Counter[str] = Counter()
     restarts = []
     while where.total() < kills:
-        name = list(CONFIGS)[len(restarts) % len(CONFIGS)]
+        name = list(configs)[len(restarts) % len(configs)]
         experiment = f"killed-{len(restarts)}"
         if name not in seconds:
-            seconds[name] = _twin(folder, root, name)
-        restarts.append(_one_training(folder, store, name, experiment, seconds[name], chance, where, kills))
+            seconds[name] = _twin(folder, root, name, configs[name])
+        restarts.append(
+            _one_training(folder, store, configs[name], experiment, seconds[name], chance, where, kills, most)
+        )
         done(folder, lambda name=name, experiment=experiment: same_numbers(store, experiment, f"twin-{name}"))
         tell(f"{where.total()} kills, {len(restarts)} trainings as their twins")
     done(folder, lambda: _whole(store))
@@ -78,29 +89,31 @@ def kill_again_and_again(
     }
 
 
-def _twin(folder: Path, root: Path, name: str) -> float:
+def _twin(folder: Path, root: Path, name: str, config: TrainingConfig) -> float:
     started = time.monotonic()
-    done(folder, train(root, CONFIGS[name], f"twin-{name}"))
+    done(folder, train(root, config, f"twin-{name}"))
     return time.monotonic() - started
 
 
 def _one_training(
     folder: Path,
     store: Store,
-    name: str,
+    config: TrainingConfig,
     experiment: str,
     seconds: float,
     chance: random.Random,
     where: Counter[str],
     kills: int,
+    most: int | None,
 ) -> int:
     """Train until the run is finished, killed on the way. Returns how often it was."""
     killed = 0
     while not finished(store, experiment):
-        kind = chance.choices([TIME, OPERATION, COMMIT], [6, 3, 2])[0] if where.total() < kills else None
+        spared = where.total() == kills or killed == most
+        kind = None if spared else chance.choices([TIME, OPERATION, COMMIT], [6, 3, 2])[0]
         struck = Struck(chance.randint(1, 60 if kind == OPERATION else 34))
         # Some write a checkpoint after every case.
-        work = train(store.root, CONFIGS[name], experiment, checkpoint_minutes=chance.choice([10.0, 1e-9]))
+        work = train(store.root, config, experiment, checkpoint_minutes=chance.choice([10.0, 1e-9]))
 
         def attempt(kind: str | None = kind, struck: Struck = struck, work: Callable[[], None] = work) -> None:
             if kind == OPERATION:

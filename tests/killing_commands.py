@@ -26,7 +26,7 @@ from milstore.store.cohort import read_cohort
 from milstore.store.findings import DAMAGE, LEFTOVER
 from milstore.store.run_reader import read_run, run_ids
 from tests.broken import PATCHES, PREDICTED, SPLIT, writer
-from tests.forking import fork
+from tests.forking import done, fork
 from tests.ingesting import NAMES, make_labels, make_vectors
 from tests.killing import Struck
 from tests.making import levels
@@ -128,23 +128,22 @@ class Killing:
         line = [word.replace("IN", str(self.inputs), 1) if word.startswith("IN/") else word for word in words]
         return lambda: main([*line, "--store", str(self.tried)])
 
-    def ready(self, name: str) -> None:
-        """Put the store into the state in which a command is given."""
+    def ready(self, *before: str) -> None:
+        """Put the store into the state after some commands, each of which is given once."""
         shutil.rmtree(self.tried, ignore_errors=True)
-        base = self.folder / "ready" / name.replace(" ", "-")
+        if not before:
+            return
+        base = self.folder / "ready" / "-".join(before).replace(" ", "-")
         if base.exists():
             shutil.copytree(base, self.tried)
         else:
-            for each in COMMANDS[name].before:
-                words = READY[each] if each in READY else COMMANDS[each].words
-                child = fork(self.folder, self.work(words))
-                assert child.wait() == 0, f"{each}, before {name}: {child.text()}"
-            if self.tried.exists():
-                shutil.copytree(self.tried, base)
+            self.ready(*before[:-1])
+            done(self.folder, self.work(READY.get(before[-1]) or COMMANDS[before[-1]].words))
+            shutil.copytree(self.tried, base)
 
     def twin(self, name: str) -> None:
         """Do a command where nobody kills it, counting its operations on the disk."""
-        self.ready(name)
+        self.ready(*COMMANDS[name].before)
         counted = self.folder / "count"
 
         def work() -> int:
@@ -165,7 +164,7 @@ class Killing:
         """Kill a command once, and look at what is left. False if it was done before the kill came. AssertionError if it is not whole."""
         if name not in self.after:
             self.twin(name)
-        self.ready(name)
+        self.ready(*COMMANDS[name].before)
         command, before = COMMANDS[name], held(self.tried)
         output = None if command.writes is None else self.inputs / command.writes
         if output is not None:

@@ -12,12 +12,13 @@ import pyarrow as pa
 
 from milstore.schema.arrow import arrow_schema
 from milstore.store import Store, create_store, open_store
+from milstore.store.catalog import refresh
 from milstore.store.cohort_edit import edit_cohort
 from milstore.store.commit import commit_run
 from milstore.store.content_hash import with_case_order
 from milstore.store.run_draft import RunDraft
 from milstore.store.run_writer import begin_run
-from tests.putting_off import bring_up_to_date
+from tests import putting_off
 
 Patch = tuple[str, str, int, int]
 """Case, stain, slice_idx, patch_idx."""
@@ -28,7 +29,8 @@ CLASSES = ("benign", "high-grade")
 class MadeOnce:
     """Makes the same store again and again: once for real in each process, and after that as a copy of it.
 
-    Making one takes a third of a second, and hundreds of tests want one of their own.
+    Making one takes a third of a second, and hundreds of tests want one of their own. It has a milstore.duckdb where that
+    is not put off.
     """
 
     def __init__(self, make: Callable[..., Store]) -> None:
@@ -38,15 +40,15 @@ class MadeOnce:
 
     def __call__(self, folder: Path, /, **options: Any) -> Store:
         """The store in a folder of its own, which may be there already."""
-        key = repr(sorted(options.items()))
+        key = repr((putting_off.is_put_off(), sorted(options.items())))
         if key not in self._patterns:
             pattern = tempfile.TemporaryDirectory(prefix="milstore-pattern-")
-            bring_up_to_date(self.anew(Path(pattern.name) / "store", **options))
+            self.anew(Path(pattern.name) / "store", **options)
             self._patterns[key] = pattern
         shutil.copytree(Path(self._patterns[key].name) / "store", folder, dirs_exist_ok=True)
         store = open_store(folder)
         # Where milstore.duckdb goes by the store's place, the copy has to be told its own.
-        bring_up_to_date(store)
+        refresh(store)
         return store
 
 

@@ -3,6 +3,7 @@
 import gc
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import duckdb
+import pyarrow.dataset
 import pytest
 
 from milstore.api import open_notebook
@@ -20,9 +22,10 @@ from milstore.asking.walled import Walled
 from milstore.cli.main import main
 from milstore.errors import UsageError
 from milstore.store import Store
+from tests.forking import done, fork
 from tests.test_layout import ROOT
 from tests.waiting import wait_for
-from tests.walling import SINCE_2_LOCKED, WRITING
+from tests.walling import SINCE_2_LOCKED, WRITING, changed
 
 WALLS: dict[str, Callable[[], str]] = {"landlock": wall.landlock, "seccomp": wall.seccomp}
 
@@ -52,30 +55,28 @@ def stands(name: str) -> str:
     return said
 
 
-def walling(folder: Path, which: str) -> dict[str, list[str]]:
+def walling(store: Store, folder: Path, which: str) -> dict[str, list[str]]:
     """What the statements that write have changed, with an empty check of SQL."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.walling", str(folder), which],
-        cwd=ROOT, capture_output=True, text=True, check=True, timeout=240,
-    )  # fmt: skip
-    changed: dict[str, list[str]] = json.loads(done.stdout)
-    return changed
+    said = folder / "changed.json"
+    done(folder, lambda: said.write_text(json.dumps(changed(store.root, folder / "tried", which))) and None)
+    found: dict[str, list[str]] = json.loads(said.read_text())
+    return found
 
 
 @pytest.mark.parametrize("which", ["usual", "landlock", "seccomp"])
-def test_without_any_check_nothing_is_written(tmp_path: Path, which: str) -> None:
+def test_without_any_check_nothing_is_written(three: Store, tmp_path: Path, which: str) -> None:
     """With the check of SQL emptied, no statement that writes changes a byte of the store or of its neighbour."""
     if which != "usual":
         stands(which)
     elif wall.standing() == wall.NONE:
         pytest.skip("this kernel has no wall")
-    assert walling(tmp_path, which) == {sql: [] for sql in WRITING}
+    assert walling(three, tmp_path, which) == {sql: [] for sql in WRITING}
 
 
-def test_without_a_wall_they_would_write(tmp_path: Path) -> None:
+def test_without_a_wall_they_would_write(three: Store, tmp_path: Path) -> None:
     """The statements do write where there is neither check nor wall, so that the test above means something."""
-    changed = walling(tmp_path, "none")
-    wrote = [sql for sql in WRITING if changed[sql]]
+    found = walling(three, tmp_path, "none")
+    wrote = [sql for sql in WRITING if found[sql]]
     locked = int(duckdb.__version__.split(".")[0]) >= 2
     assert wrote == (WRITING[:-SINCE_2_LOCKED] if locked else WRITING)
     assert len(WRITING) >= 12
@@ -204,22 +205,21 @@ def test_a_foreign_question_does_not_use_an_open_connection(three: Store) -> Non
 
 def test_a_notebook_still_writes(three: Store, tmp_path: Path) -> None:
     """After a question the process writes as before: its files, and by its own DuckDB, opened before or after."""
-    program = f"""
-import duckdb, milstore, pathlib
-store = milstore.open({str(three.root)!r})
-answer = store.sql("select case_id from cases order by case_order")
-answer.rows(); answer.arrow()
-out = pathlib.Path({str(tmp_path)!r})
-answer.df().to_csv(out / "a.csv"); answer.df().to_parquet(out / "b.parquet")
-duckdb.sql(f"copy (select 1 as a) to '{{out}}/c.csv'")
-duckdb.connect(str(out / "d.duckdb")).execute("create table t as select 1 as a; checkpoint")
-import pyarrow.dataset as ds
-ds.write_dataset(answer.arrow(), out / "e", format="parquet")
-"""
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120)
-    assert sorted(path.name for path in tmp_path.iterdir() if path != three.root) == [
-        "a.csv", "b.parquet", "c.csv", "d.duckdb", "e",
-    ]  # fmt: skip
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def work() -> None:
+        answer = open_notebook(three.root).sql("select case_id from cases order by case_order")
+        answer.rows()
+        answer.arrow()
+        answer.df().to_csv(out / "a.csv")
+        answer.df().to_parquet(out / "b.parquet")
+        duckdb.sql(f"copy (select 1 as a) to '{out}/c.csv'")
+        duckdb.connect(str(out / "d.duckdb")).execute("create table t as select 1 as a; checkpoint")
+        pyarrow.dataset.write_dataset(answer.arrow(), out / "e", format="parquet")
+
+    done(tmp_path, work)
+    assert sorted(path.name for path in out.iterdir()) == ["a.csv", "b.parquet", "c.csv", "d.duckdb", "e"]
 
 
 def test_answers_of_several_threads_at_once(three: Store) -> None:
@@ -235,28 +235,30 @@ def test_answers_of_several_threads_at_once(three: Store) -> None:
     assert sorted(answer.rows()[0][0] for answer in answers) == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_forked_process_asks_anew(three: Store) -> None:
+def test_a_forked_process_asks_anew(three: Store, tmp_path: Path) -> None:
     """An answer that was not fetched before a fork is refused in the child in one line; a new question is answered."""
-    program = f"""
-import os, sys, milstore
-from milstore.errors import UsageError
-store = milstore.open({str(three.root)!r})
-answer = store.sql("select 1 as a")
-child = os.fork()
-if not child:
-    try:
-        answer.rows()
-    except UsageError as error:
-        print(error, flush=True)
-    print(store.sql("select count(*) from cases").rows(), flush=True)
-    os._exit(0)
-os.waitpid(child, 0)
-print(answer.rows(), flush=True)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=True, cwd=ROOT, timeout=120, capture_output=True, text=True
-    )
-    assert done.stdout.splitlines() == [
+
+    def tell(what: object) -> None:
+        sys.stdout.write(f"{what}\n")
+        sys.stdout.flush()
+
+    def work() -> None:
+        store = open_notebook(three.root)
+        answer = store.sql("select 1 as a")
+        child = os.fork()
+        if not child:
+            try:
+                answer.rows()
+            except UsageError as error:
+                tell(error)
+            tell(store.sql("select count(*) from cases").rows())
+            os._exit(0)
+        os.waitpid(child, 0)
+        tell(answer.rows())
+
+    asking = fork(tmp_path, work)
+    assert asking.wait() == 0
+    assert asking.text().splitlines() == [
         "this answer belongs to the process that asked: ask again in this one",
         "[(3,)]",
         "[(1,)]",
@@ -310,24 +312,21 @@ def test_an_interruption_reaches_through_the_wall(three: Store) -> None:
     walled.close()
 
 
-def test_ctrl_c_while_waiting(three: Store) -> None:
+def test_ctrl_c_while_waiting(three: Store, tmp_path: Path) -> None:
     """Ctrl-C in a notebook stops the question and leaves the process able to ask the next."""
-    program = f"""
-import os, signal, threading, milstore
-signal.signal(signal.SIGINT, signal.default_int_handler)
-store = milstore.open({str(three.root)!r})
-answer = store.sql("select count(*) from range(10000000000) a, range(1000000) b")
-try:
-    threading.Timer(1, os.kill, (os.getpid(), signal.SIGINT)).start()
-    answer.rows()
-except KeyboardInterrupt:
-    print("stopped", flush=True)
-print(store.sql("select 1").rows(), flush=True)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], check=False, cwd=ROOT, timeout=120, capture_output=True, text=True
-    )
-    assert (done.returncode, done.stdout, done.stderr) == (0, "stopped\n[(1,)]\n", "")
+
+    def work() -> None:
+        store = open_notebook(three.root)
+        answer = store.sql("select count(*) from range(10000000000) a, range(1000000) b")
+        try:
+            threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+            answer.rows()
+        except KeyboardInterrupt:
+            sys.stdout.write("stopped\n")
+        sys.stdout.write(f"{store.sql('select 1').rows()}\n")
+
+    asking = fork(tmp_path, work)
+    assert (asking.wait(), asking.text()) == (0, "stopped\n[(1,)]\n")
 
 
 def test_the_program_ends_while_answers_are_open(three: Store) -> None:

@@ -4,11 +4,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-pytest.importorskip("openslide")
-
 from benchmarks import encoding
+from tests.optional import needs
+
+pytestmark = needs("onnx", "onnxruntime", "openslide")
 
 
 @pytest.mark.thorough

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("openslide")
-
 from benchmarks import slides
+from tests.optional import needs
+
+pytestmark = needs("openslide")
 
 
 @pytest.mark.thorough

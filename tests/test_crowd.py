@@ -7,6 +7,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -18,7 +19,8 @@ from milstore.store.cohort import read_cohort
 from milstore.store.doctor import check
 from milstore.store.run_reader import run_ids
 from tests.crossing import WHOLE
-from tests.crowd import RUNS_EACH, STOP
+from tests.crowd import CORRECTIONS, RUNS_EACH, STOP, hold, ingest, read, train
+from tests.forking import fork
 from tests.making import three_case_store
 from tests.test_layout import ROOT
 
@@ -27,32 +29,31 @@ pytestmark = [pytest.mark.thorough, pytest.mark.database]
 TRAINERS, READERS = (8, 4) if WHOLE else (3, 1)
 
 
-def start(role: str, store: Store, number: int) -> "subprocess.Popen[str]":
-    words = [sys.executable, "-m", "tests.crowd", role, str(store.root), str(number)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, text=True, env=environment)
-
-
 @pytest.mark.slow
 def test_a_crowd_loses_nothing(three: Store) -> None:
     """Trainers, readers, one shell that holds the database and one ingest: no error, no half-seen run, no loss.
 
     By `make torture` they are eight trainers and four readers.
     """
-    staying = [start("read", three, i) for i in range(READERS)] + [start("hold", three, 0)]
-    ending = [start("train", three, i) for i in range(TRAINERS)] + [start("ingest", three, 0)]
-    errors = [process.communicate(timeout=300)[1] for process in ending]
-    (three.root.parent / STOP).touch()
-    errors += [process.communicate(timeout=60)[1] for process in staying]
-    assert [error for error in errors if error] == []
-    assert [process.returncode for process in [*ending, *staying]] == [0] * len([*ending, *staying])
+    folder = three.root.parent
+    staying = [fork(folder, partial(read, three, i)) for i in range(READERS)] + [fork(folder, partial(hold, three, 0))]
+    ending = [fork(folder, partial(train, three, i)) for i in range(TRAINERS)] + [
+        fork(folder, partial(ingest, three, 0))
+    ]
+    codes = [child.wait() for child in ending]
+    (folder / STOP).touch()
+    codes += [child.wait() for child in staying]
+    assert [child.text() for child in [*ending, *staying]] == [""] * len(codes)
+    assert codes == [0] * len(codes)
     assert len(run_ids(three)) == 3 + TRAINERS * RUNS_EACH
-    assert "high-grade 9" in read_cohort(three).table("classes")["class_name"].to_pylist()
+    assert f"high-grade {CORRECTIONS - 1}" in read_cohort(three).table("classes")["class_name"].to_pylist()
     refresh(three)
     assert check(three, young=0) == []
     with closing(duckdb.connect(str(three.database), read_only=True)) as con:
         assert con.sql("select count(*) > 0 from my_notes").fetchall() == [(True,)]
-        assert con.sql("select class_name from classes where label = 1").fetchall() == [("high-grade 9",)]
+        assert con.sql("select class_name from classes where label = 1").fetchall() == [
+            (f"high-grade {CORRECTIONS - 1}",)
+        ]
 
 
 @pytest.fixture
@@ -73,7 +74,8 @@ def test_a_group_shares_a_store(open_folder: Path) -> None:
         shutil.copytree(ROOT / package, open_folder / package)
     program = (
         # Everything is imported before, for the ordinary user may not be able to read the interpreter's libraries.
-        "import os, sys; from tests.crowd import *; store = open_store(Path(sys.argv[1])); train(store, 0)\n"
+        "import os, sys; from pathlib import Path; from milstore.store import open_store; from tests.crowd import *\n"
+        "store = open_store(Path(sys.argv[1])); train(store, 0)\n"
         "ask(store, 'top-patches', Choice(run='crowd-0-0')).rows()\n"
         "os.setgroups([]); os.setgid(65534); os.setuid(65534); os.umask(0o002)\n"
         "folder = store.run_folder('exp-s1-0')\n"

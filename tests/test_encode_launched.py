@@ -17,13 +17,11 @@ from milstore.launching.encoding import EncodeTask, begin_encoding
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
 from tests.networks import mean_colour, write_patches
+from tests.optional import needs
 from tests.test_launching_slurm import node, slurm  # noqa: F401 - fixtures
 from tests.waiting import wait_for
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, needs("onnx", "onnxruntime")]
 
 
 @pytest.fixture

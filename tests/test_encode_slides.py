@@ -19,10 +19,11 @@ from milstore.store.cohort_edit import edit_cohort
 from milstore.store.content_hash import with_case_order
 from milstore.store.features import open_features
 from tests.networks import by_hand, mean_colour
+from tests.optional import needs
 from tests.test_pixels_slide import noise, pyramid
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+pytestmark = needs("onnx", "onnxruntime")
+
 
 CORNERS = [(0, 0), (32, 0), (0, 32), (32, 32)]
 GRID = {"grid": "16px-0.5mpp", "tool": "milstore", "edge": 16, "mpp": 0.5, "overlap": 0}

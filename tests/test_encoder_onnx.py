@@ -22,9 +22,9 @@ from milstore.store.features import open_features
 from milstore.store.findings import NOTE
 from milstore.store.leftovers import find_leftovers, repair
 from tests.networks import SIZE, by_hand, mean_colour, save_onnx, write_patches, write_toml
+from tests.optional import needs
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
+pytestmark = needs("onnx", "onnxruntime")
 
 
 @pytest.fixture

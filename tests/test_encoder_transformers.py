@@ -16,10 +16,9 @@ from milstore.store import create_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from tests.networks import write_patches, write_toml
+from tests.optional import needs
 
-pytest.importorskip("transformers")
-
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, needs("transformers")]
 
 
 @pytest.fixture(scope="module")

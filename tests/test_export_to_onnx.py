@@ -12,12 +12,10 @@ import torch
 from milstore.encoders.encoder_folder import read_encoder_folder, read_settings
 from milstore.encoders.network import load_network
 from tests.networks import write_toml
+from tests.optional import needs
 from tests.test_layout import ROOT
 
-pytest.importorskip("onnx")
-pytest.importorskip("onnxruntime")
-
-pytestmark = pytest.mark.thorough
+pytestmark = [pytest.mark.thorough, needs("onnx", "onnxruntime")]
 
 EXAMPLE = ROOT / "examples" / "export_to_onnx.py"
 RECIPES = sorted((ROOT / "examples" / "encoders").glob("*.toml"))

@@ -17,8 +17,9 @@ from milstore.formats.wkb import bounds_of
 from milstore.ingest.file_discovery import find_files
 from milstore.plugins import recognises
 from tests.lazyslide_files import SPEC, TILES, square, write_zarr
+from tests.optional import needs
 
-pytest.importorskip("zarr")
+pytestmark = needs("zarr")
 
 
 def numbers(rows: int = 3, dtype: str = "f4") -> npt.NDArray[Any]:

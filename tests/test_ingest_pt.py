@@ -106,7 +106,13 @@ def test_what_is_compressed_inside_is_refused(tmp_path: Path) -> None:
 
 WITHOUT_TORCH = """
 import sys
+from functools import partial
+import milstore.workers
 from milstore.cli.main import main
+from tests.keeping import Kept
+from tests.putting_off import put_off
+put_off(True)
+milstore.workers.ProcessPoolExecutor = partial(Kept, {})
 for folder in sys.argv[1:]:
     words = ["ingest", "features", f"{folder}/vectors", "--encoder", "e", "--create-patches", "--jobs", "1"]
     print(main([*words, "--store", f"{folder}/store"]), "torch" in sys.modules)

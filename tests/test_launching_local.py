@@ -3,8 +3,6 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,14 +21,14 @@ from milstore.store import Store
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training import TrainingConfig, train
+from tests.interrupting import Held
+from tests.launching import by_forks
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
-from tests.waiting import wait_for
 
 pytestmark = pytest.mark.thorough
 
 WORDS = ["--hidden", "8", "--attention-dim", "4", "--epochs", "3", "--min-epochs", "1", "--lr", "0.01"]
-LONG = TrainingConfig(hidden=8, attention_dim=4, epochs=5000, min_epochs=1, patience=5000)
 
 
 @pytest.fixture
@@ -79,25 +77,14 @@ def test_splits_are_trained_side_by_side_with_the_numbers_of_one_after_another(
     assert "every split of tiny is finished: --fresh trains them again" in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_signal_to_the_launcher_interrupts_every_split(store: Store) -> None:
+def test_a_signal_to_the_launcher_interrupts_every_split(store: Store, tmp_path: Path) -> None:
     """SIGTERM ends the launcher with 75; what was trained can be continued, what had not begun is left out."""
-    launch = planned(store, LONG)
-    program = (
-        "import sys; from milstore.launching.local import run_side_by_side; from milstore.launching.records import *;"
-        "from milstore.errors import Interrupted; from milstore.store import open_store; from pathlib import Path\n"
-        "try: run_side_by_side(open_store(sys.argv[1]), read_launch(Path(sys.argv[2])), 1)\n"
-        "except Interrupted as stop: print(stop); sys.exit(75)"
-    )
-    command = [sys.executable, "-c", program, str(store.root), str(launch.folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        wait_for(lambda: any(len(draft.epochs()) > 2 for draft in list_drafts(store)), "three epochs", 120, every=0.05)
-        process.terminate()
-        said = process.stdout.read()
-    assert process.returncode == 75
-    assert said == (
-        "stopped with 2 of 2 splits unfinished: the same command goes on, "
+    launch = planned(store, replace(SMALL, epochs=6, min_epochs=6))
+    launcher = Held(tmp_path / "signalled").begun(tmp_path, by_forks(lambda: run_side_by_side(store, launch, 1) and 0))
+    launcher.send(signal.SIGTERM)
+    assert launcher.wait() == 75
+    assert launcher.text() == (
+        "error: stopped with 2 of 2 splits unfinished: the same command goes on, "
         f"milstore runs list --store {store.root} names them\n"
     )
     (draft,) = list_drafts(store)

@@ -1,5 +1,6 @@
 """Launching through SLURM: its options, and jobs on a real SLURM of one node where one can be started."""
 
+import inspect
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -24,17 +26,19 @@ from milstore.store import Store
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from milstore.training import RunResult, TrainingConfig, resume, train
-from tests.making import make_splits
+from tests.crossing import WHOLE
+from tests.forking import fork
+from tests.interrupting import Held
 from tests.slurm_node import NoSlurmError, slurm_node
 from tests.test_layout import ROOT
 from tests.test_training_runs import assert_same_numbers
-from tests.training_cohort import LABELS, tiny_store
+from tests.training_cohort import tiny_store
 from tests.waiting import wait_for
 
-LONG = TrainingConfig(hidden=8, attention_dim=4, epochs=60, min_epochs=60, patience=60, lr=0.01)
-"""Trains for as long as it takes to interrupt it, and no two of its epochs are the same."""
+SHORT = TrainingConfig(hidden=8, attention_dim=4, epochs=6, min_epochs=6, patience=6, lr=0.01)
+"""No two of its epochs are the same."""
 WORDS = ["--hidden", "8", "--attention-dim", "4", "--lr", "0.01", "--threads", "1"]
-LONG_WORDS = [*WORDS, "--epochs", "60", "--min-epochs", "60", "--patience", "60"]
+SHORT_WORDS = [*WORDS, "--epochs", "6", "--min-epochs", "6", "--patience", "6"]
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +69,38 @@ def slurm(node: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     monkeypatch.chdir(tmp_path)
 
 
+HELD = """
+import os
+if "SLURM_JOB_ID" in os.environ:
+    from pathlib import Path
+    from milstore.launching.task import _job_id
+    from tests.interrupting import Held
+    restarts = os.environ.get('SLURM_RESTART_COUNT', 0)
+    Held(Path({!r}) / f'job-{{_job_id()}}-{{restarts}}').held(lambda: None)()
+"""
+"""Runs before a job does. Each of its starts stays, when it has trained two epochs, until it is let go or stopped."""
+
+
+def start(folder: Path, job: str, restarts: int = 0) -> Held:
+    """What holds a start of a job."""
+    return Held(folder / f"job-{job}-{restarts}")
+
+
+@pytest.fixture
+def held_jobs(slurm: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Jobs of SLURM, each of which is held."""
+    site = tmp_path / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(HELD.format(str(tmp_path)))
+    monkeypatch.setenv("PYTHONPATH", f"{site}{os.pathsep}{ROOT}")
+
+
 @pytest.fixture(scope="module")
 def unlimited(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunResult]:
     """What the jobs train, trained here without a limit: in memory where that can be, as the disk only costs time."""
     memory = Path("/dev/shm")
     folder = Path(tempfile.mkdtemp(dir=memory if os.access(memory, os.W_OK) else tmp_path_factory.getbasetemp()))
-    yield train(tiny_store(folder / "store"), LONG, 1, threads=1)
+    yield train(tiny_store(folder / "store"), SHORT, 1, threads=1)
     shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -90,107 +120,109 @@ def submitted(store: Store, *words: str) -> list[str]:
     return list(launch.jobs.values())
 
 
-def until(holds: Callable[[], bool], what: str) -> None:
-    wait_for(holds, what, seconds=120, every=0.05)
-
-
-def epochs_done(store: Store) -> int:
-    return max((len(draft.epochs()) for draft in list_drafts(store)), default=0)
-
-
-def trains_on(store: Store, job: str) -> None:
-    """Wait until the job runs and has trained some more epochs."""
-    before = epochs_done(store)
-    until(lambda: epochs_done(store) >= before + 2, f"job {job} trains")
-
-
 def ended(job: str) -> bool:
     return not ask_queue([job])
 
 
-def unfinished(store: Store) -> list[RunState]:
-    return [row for row in states(store) if row.state != "done"]
+def row_of(store: Store, job: str) -> RunState:
+    """What is known of a job."""
+    (row,) = [row for row in states(store) if row.job_id == job]
+    return row
 
 
-@pytest.mark.slurm
-@pytest.mark.slow
-def test_a_job_goes_on_through_its_limits_with_the_numbers_of_an_unlimited_one(
-    store: Store, slurm: None, request: pytest.FixtureRequest
-) -> None:
-    """Warned twice, as at its time limit, a job queues itself again and commits the run of an unwarned training."""
-    (job,) = submitted(store, "--split", "1", "--experiment", "limited", *LONG_WORDS)
-    for restarts in (0, 1):
-        trains_on(store, job)
-        (row,) = unfinished(store)
-        assert (row.state, row.job_id, row.restarts, row.epochs) == ("running", job, restarts, 60)
-        run("scancel", "--signal=USR2", job)
-        until(lambda: unfinished(store)[0].state == "waiting", "the job is queued again")
-    # Trained while the job waits to begin again.
-    unlimited: RunResult = request.getfixturevalue("unlimited")
-    until(lambda: len(run_ids(store)) == 1, "the run is committed")
-    (run_id,) = run_ids(store)
-    assert read_run(store, run_id)["restarts"] == 2
-    until(lambda: ended(job), "the job has ended")
-    assert [(row.state, row.job_id) for row in states(store)] == [("done", job)]
-    assert_same_numbers(unlimited, replace(unlimited, folder=store.run_folder(run_id)))
+Scenario = Iterator[Callable[[], object]]
+"""Gives what it waits for, and goes on when that holds."""
 
 
-@pytest.mark.slurm
-@pytest.mark.slow
-def test_five_splits_as_an_array_commit_five_runs(
-    store: Store, slurm: None, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`--split all` submits one array task a split, says how to follow them, and each commits its run."""
-    cases = list(LABELS)
-    turned = [cases[2 * turn :] + cases[: 2 * turn] for turn in range(5)]
-    splits = [{"train": order[:6], "val": order[6:8], "test": order[8:]} for order in turned]
-    make_splits(store, "five", splits)
-    jobs = submitted(store, "--split", "all", "--epochs", "2", "--min-epochs", "1", *WORDS)
+def side_by_side(*scenarios: Scenario) -> None:
+    """Bring scenarios to their ends: most of their time they wait for SLURM."""
+    waiting = {scenario: next(scenario) for scenario in scenarios}
+
+    def go_on() -> bool:
+        for scenario in [scenario for scenario, holds in waiting.items() if holds()]:
+            waiting[scenario] = next(scenario, lambda: False)
+            if inspect.getgeneratorstate(scenario) == inspect.GEN_CLOSED:
+                del waiting[scenario]
+        return not waiting
+
+    wait_for(go_on, "jobs of SLURM", seconds=300, every=0.05)
+
+
+def warned(folder: Path, unlimited: RunResult, capsys: pytest.CaptureFixture[str]) -> Scenario:
+    """`--split all` submits one array task a split and says how to follow them, and each commits its run.
+
+    The first is warned, as at its time limit: it queues itself again, and commits the run of an unwarned training.
+    """
+    store = tiny_store(folder / "warned")
+    jobs = submitted(store, "--split", "all", "--experiment", "limited", *SHORT_WORDS)
     out, err = capsys.readouterr()
     array = jobs[0].partition("_")[0]
-    assert jobs == [f"{array}_{task}" for task in range(5)]
+    assert jobs == [f"{array}_{task}" for task in range(2)]
     assert all(f"{job}_0_log.out" in out for job in jobs)
     assert f"follow: milstore runs watch --store {store.root}" in err
     assert f"stop:   scancel {array}" in err
     assert {row.state for row in states(store)} <= {"waiting", "running", "done"}
     # Ends when the last job has: nothing is left that goes on by itself.
-    assert main(["runs", "watch", "--store", str(store.root), "--interval", "0.5"]) == 0
+    watching = fork(folder, partial(main, ["runs", "watch", "--store", str(store.root), "--interval", "0.5"]))
+    start(folder, jobs[1]).let_go()
+    times = 2 if WHOLE else 1
+    for restarts in range(times):
+        yield start(folder, jobs[0], restarts).is_there
+        row = row_of(store, jobs[0])
+        assert (row.state, row.restarts, row.epoch, row.epochs) == ("running", restarts, 2, 6)
+        run("scancel", "--signal=USR2", jobs[0])
+        yield lambda: row_of(store, jobs[0]).state == "waiting"
+    start(folder, jobs[0], times).let_go()
+    yield watching.ended
+    assert watching.code == 0, watching.text()
     assert sorted((row.state, row.split, row.job_id) for row in states(store)) == [
         ("done", split, job) for split, job in enumerate(jobs, start=1)
     ]
-    assert {read_run(store, run_id)["threads"] for run_id in run_ids(store)} == {1}
+    runs = {facts["split"]: facts for facts in (read_run(store, run_id) for run_id in run_ids(store))}
+    counts = {split: (facts["restarts"], facts["threads"]) for split, facts in runs.items()}
+    assert counts == {1: (times, 1), 2: (0, 1)}
+    assert_same_numbers(unlimited, replace(unlimited, folder=store.run_folder(runs[1]["run_id"])))
 
 
-@pytest.mark.slurm
-@pytest.mark.slow
-def test_a_cancelled_job_stays_resumable(store: Store, slurm: None, unlimited: RunResult) -> None:
+def cancelled(folder: Path, unlimited: RunResult) -> Scenario:
     """scancel ends a job for good; its run is interrupted, and continued it gives the numbers of an unstopped one."""
-    (job,) = submitted(store, "--split", "1", "--experiment", "cancelled", *LONG_WORDS)
-    trains_on(store, job)
+    store = tiny_store(folder / "cancelled")
+    (job,) = submitted(store, "--split", "1", "--experiment", "cancelled", *SHORT_WORDS)
+    yield start(folder, job).is_there
     run("scancel", job)
-    until(lambda: ended(job), "the job is gone")
-    (row,) = unfinished(store)
-    assert (row.state, row.job_id, row.epoch >= 2) == ("interrupted", job, True)
+    yield lambda: ended(job)
+    row = row_of(store, job)
+    assert (row.state, row.epoch) == ("interrupted", 2)
     assert row.run_id is not None
-    assert_same_numbers(unlimited, resume(store, row.run_id))
+    # In a process of its own, as others must not wait.
+    resumed = fork(folder, lambda: resume(store, row.run_id or "") and None)
+    yield resumed.ended
+    assert resumed.code == 0, resumed.text()
+    assert_same_numbers(unlimited, replace(unlimited, folder=store.run_folder(row.run_id)))
+
+
+def of_ones_own(folder: Path) -> Scenario:
+    """The script of docs/slurm.md, warned as by --signal=B:USR1, queues itself again and finishes its run."""
+    store = tiny_store(folder / "own")
+    (text,) = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "slurm.md").read_text(encoding="utf-8"), re.DOTALL)
+    script = folder / "job.sh"
+    script.write_text(text.replace("--experiment deep", f"--experiment deep {' '.join(SHORT_WORDS)}"))
+    job = run("sbatch", "--parsable", f"--export=ALL,MILSTORE_STORE={store.root}", str(script)).strip()
+    yield start(folder, job).is_there
+    run("scancel", "--signal=USR1", "--batch", job)
+    yield lambda: (ask_queue([job]) or {}).get(job) == "PENDING"
+    start(folder, job, 1).let_go()
+    yield lambda: len(run_ids(store)) == 1
+    assert (list_drafts(store), read_run(store, run_ids(store)[0])["restarts"]) == ([], 1)
 
 
 @pytest.mark.slurm
 @pytest.mark.slow
-def test_a_batch_script_of_ones_own_goes_on_through_its_limit(
-    store: Store, slurm: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_jobs_of_slurm_go_on_through_their_limits_and_end_when_they_are_cancelled(
+    tmp_path: Path, held_jobs: None, unlimited: RunResult, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The script of docs/slurm.md, warned as by --signal=B:USR1, queues itself again and finishes its run."""
-    (text,) = re.findall(r"```bash\n(.*?)```", (ROOT / "docs" / "slurm.md").read_text(encoding="utf-8"), re.DOTALL)
-    script = tmp_path / "job.sh"
-    script.write_text(text.replace("--experiment deep", f"--experiment deep {' '.join(LONG_WORDS)}"))
-    monkeypatch.setenv("MILSTORE_STORE", str(store.root))
-    job = run("sbatch", "--parsable", str(script)).strip()
-    trains_on(store, job)
-    run("scancel", "--signal=USR1", "--batch", job)
-    until(lambda: (ask_queue([job]) or {}).get(job) == "PENDING", "the job is queued again")
-    until(lambda: len(run_ids(store)) == 1, "the run is committed")
-    assert (list_drafts(store), read_run(store, run_ids(store)[0])["restarts"]) == ([], 1)
+    """As `warned`, `cancelled` and `of_ones_own` say. Those that are warned are so once; by `make torture` some are twice."""
+    side_by_side(warned(tmp_path, unlimited, capsys), cancelled(tmp_path, unlimited), of_ones_own(tmp_path))
 
 
 @pytest.mark.slurm
@@ -270,7 +302,7 @@ def test_options_reach_sbatch(store: Store, monkeypatch: pytest.MonkeyPatch, tmp
         setup=("module load cuda",),
         at_once=1,
     )
-    planned = plan_launch(store, LONG, None, launcher="slurm", experiment="mine")
+    planned = plan_launch(store, SHORT, None, launcher="slurm", experiment="mine")
     assert planned is not None
     assert submit(store, planned, options).jobs == {1: "41_0", 2: "41_1"}
     script = next(planned.folder.glob("*submission*.sh")).read_text().splitlines()
@@ -311,7 +343,7 @@ def test_a_refused_job_leaves_nothing(store: Store, monkeypatch: pytest.MonkeyPa
             """Takes it."""
 
     monkeypatch.setattr(launcher, "slurm_executor", lambda *_: Executor())
-    planned = plan_launch(store, LONG, [1], launcher="slurm")
+    planned = plan_launch(store, SHORT, [1], launcher="slurm")
     assert planned is not None
     with pytest.raises(UsageError, match="SLURM refuses the job: no"):
         submit(store, planned, SlurmOptions())

@@ -1,15 +1,24 @@
 """Models against those of torchmil (Apache-2.0), where it has the same one. Its models of two classes give one logit."""
 
+from importlib import import_module
+from types import ModuleType
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from milstore.models import Bag, MILModel, PatchAttention, make_bag
 from tests.milbags import D, small_model
+from tests.optional import needs
 
-pytest.importorskip("torchmil")
+pytestmark = needs("torchmil")
 
-from torchmil.models import ABMIL, CLAM_SB, DSMIL, TransMIL
+
+@pytest.fixture(scope="module")
+def models() -> ModuleType:
+    """Theirs, which import half of torch."""
+    return import_module("torchmil.models")
+
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
@@ -54,10 +63,10 @@ def difference(logits_C: Tensor) -> Tensor:
 
 @pytest.mark.parametrize("gated", [True, False])
 @pytest.mark.parametrize("n_patches", [1, 2, 13])
-def test_abmil(gated: bool, n_patches: int) -> None:
+def test_abmil(models: ModuleType, gated: bool, n_patches: int) -> None:
     """Logit and attention of ABMIL are theirs."""
     ours = small_model("abmil", classes=2, gated=gated)
-    theirs = ABMIL(in_shape=(D,), att_dim=4, gated=gated, feat_ext=projector(ours))
+    theirs = models.ABMIL(in_shape=(D,), att_dim=4, gated=gated, feat_ext=projector(ours))
     copy_attention(ours, theirs.pool, ours.pool.score, gated)
     one_logit(ours.classify[1], theirs.classifier.module)
     output = ours(bag(n_patches))
@@ -74,11 +83,11 @@ class CrossEntropy(nn.Module):
 
 @pytest.mark.parametrize("label", [0, 1])
 @pytest.mark.parametrize("gated", [True, False])
-def test_clam_sb(label: int, gated: bool) -> None:
+def test_clam_sb(models: ModuleType, label: int, gated: bool) -> None:
     """Logit, attention and the patches' loss of CLAM-SB are theirs; they add up the classes' losses, of which we take
     the mean. By cross-entropy: their smooth SVM loss of several patches takes each one's margin to all others' labels."""
     ours = small_model("clam-sb", classes=2, gated=gated, k_sample=3, instance_loss="cross-entropy")
-    theirs = CLAM_SB(in_shape=(D,), att_dim=4, gated=gated, k_sample=3, feat_ext=projector(ours))
+    theirs = models.CLAM_SB(in_shape=(D,), att_dim=4, gated=gated, k_sample=3, feat_ext=projector(ours))
     copy_attention(ours, theirs.pool, ours.score, gated)
     one_logit(ours.classify, theirs.classifier.module)
     for mine, other in zip(ours.instances, theirs.inst_classifiers, strict=True):
@@ -94,11 +103,11 @@ def test_clam_sb(label: int, gated: bool) -> None:
 
 @pytest.mark.parametrize("nonlinear_query", [True, False])
 @pytest.mark.parametrize("nonlinear_value", [True, False])
-def test_dsmil(nonlinear_query: bool, nonlinear_value: bool) -> None:
+def test_dsmil(models: ModuleType, nonlinear_query: bool, nonlinear_value: bool) -> None:
     """For one class, both streams' logits and attention of DSMIL are theirs."""
     more = {"nonlinear_query": nonlinear_query, "nonlinear_value": nonlinear_value}
     ours = small_model("dsmil", classes=1, **more)
-    theirs = DSMIL(
+    theirs = models.DSMIL(
         in_shape=(D,),
         att_dim=4,
         nonlinear_q=nonlinear_query,
@@ -117,12 +126,12 @@ def test_dsmil(nonlinear_query: bool, nonlinear_value: bool) -> None:
 
 
 @pytest.mark.parametrize(("n_patches", "landmarks"), [(9, 5), (16, 1), (21, 2)])
-def test_transmil(n_patches: int, landmarks: int) -> None:
+def test_transmil(models: ModuleType, n_patches: int, landmarks: int) -> None:
     """Logit and class-token row of TransMIL are theirs, where the rows are a multiple of the landmarks, without the
     convolution of the values and the last layer of attention, which they leave out."""
     more = {"landmarks": landmarks, "residual_kernel": 0, "pinv_iterations": 30}
     ours = small_model("transmil", classes=2, spread=1.0, **more)
-    theirs = TransMIL(
+    theirs = models.TransMIL(
         in_shape=(D,),
         att_dim=8,
         n_heads=2,

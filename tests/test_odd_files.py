@@ -13,6 +13,7 @@ import torch
 from milstore.charts.drawing import drawable
 from milstore.charts.render import drawing
 from milstore.charts.save import as_svg
+from milstore.cli.main import main
 from milstore.errors import DataError
 from milstore.formats.csv_table import read_csv
 from milstore.formats.hdf5 import opened_hdf5
@@ -23,6 +24,7 @@ from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from tests.crossing import WHOLE
+from tests.forking import fork
 from tests.ingesting import make_labels, make_vectors, milstore, new_store
 from tests.making import levels, make_run, make_splits, make_store
 from tests.reporting import brief
@@ -194,57 +196,54 @@ def test_predictions_as_pandas_writes_them_go_in(tmp_path: Path, text: str) -> N
     ]
 
 
-RUN = """
-import sys
-from milstore.cli.main import main
-for words in sys.argv[1:]:
-    code = main(words.split("\\n"))
-    print("\\n" + "=" * 9, flush=True)
-    if code:
-        sys.exit(code)
-"""
+def run_in(encoding: str, store: Store, *commands: tuple[str, ...]) -> tuple[int, bytes, bytes]:
+    """Exit code, stdout and stderr of commands on a terminal of this encoding, a line of nine = after each."""
+    out, err = store.root.parent / "out", store.root.parent / "err"
 
+    def work() -> int:
+        sys.stdout = out.open("w", encoding=encoding)
+        sys.stderr = err.open("w", encoding=encoding, errors="backslashreplace")
+        code = 0
+        for words in commands:
+            code = code or main([*words, "--store", str(store.root)])
+            sys.stdout.write(f"\n{'=' * 9}\n")
+        return code
 
-def run_in(encoding: str, store: Store, *commands: tuple[str, ...]) -> subprocess.CompletedProcess[bytes]:
-    """Commands on a terminal of this encoding, a line of nine = after each."""
-    environment = {"PATH": "/usr/bin:/bin", "PYTHONIOENCODING": encoding, "HOME": "/tmp"}
-    lines = ["\n".join([*words, "--store", str(store.root)]) for words in commands]
-    return subprocess.run([sys.executable, "-c", RUN, *lines], capture_output=True, env=environment, check=False)
+    code = fork(store.root.parent, work).wait()
+    return code, out.read_bytes(), err.read_bytes()
 
 
 def test_tables_are_drawn_on_a_terminal_of_any_encoding(three: Store) -> None:
     """Lines and signs that it lacks are plain ones; the numbers are those of every terminal."""
     commands = (("query", "recall"), ("runs", "list"), ("info",), ("query", "top-patches", "--case", "46"))
-    usual = run_in("utf-8", three, *commands).stdout.decode().split("=" * 9)
+    usual = run_in("utf-8", three, *commands)[1].decode().split("=" * 9)
     assert len(usual) == len(commands) + 1
-    for encoding in ("latin-1", "ascii"):
-        plain = run_in(encoding, three, *commands)
-        assert plain.returncode == 0, plain.stderr
-        assert b"?" not in plain.stdout
-        tables = plain.stdout.decode(encoding).split("=" * 9)
+    for encoding in ("iso8859-1", "ascii"):
+        code, out, err = run_in(encoding, three, *commands)
+        assert code == 0, err
+        assert b"?" not in out
+        tables = out.decode(encoding).split("=" * 9)
         assert [re.findall(r"\d+", each) for each in tables] == [re.findall(r"\d+", each) for each in usual]
 
 
 def test_data_is_never_changed_for_a_terminal(three: Store) -> None:
     """A letter that the terminal lacks is a question mark to people; data is refused, with the way out."""
     words = ("sql", "select 'Wa\u0142' as name")
-    assert b"Wa?" in run_in("latin-1", three, words).stdout
-    refused = run_in("latin-1", three, (*words, "--format", "csv"))
-    assert (refused.returncode, refused.stdout.strip(b"=\n")) == (2, b"")
-    assert (
-        b"'\\u0142', which the terminal's encoding (iso8859-1) lacks: write it to a file by --output" in refused.stderr
-    )
+    assert b"Wa?" in run_in("iso8859-1", three, words)[1]
+    code, out, err = run_in("iso8859-1", three, (*words, "--format", "csv"))
+    assert (code, out.strip(b"=\n")) == (2, b"")
+    assert b"'\\u0142', which the terminal's encoding (iso8859-1) lacks: write it to a file by --output" in err
 
 
 JAVASCRIPT = ["constructor", "toString", "__proto__"]
 
 
-@pytest.fixture
-def scripted(tmp_path: Path) -> Store:
+@pytest.fixture(scope="module")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Three cases called like what every object of JavaScript has."""
     labels = dict(zip(JAVASCRIPT, (0, 1, 1), strict=True))
     patches = [(case, stain, 0, i) for case in JAVASCRIPT for stain in ("h&e", "melan") for i in range(3)]
-    store = make_store(tmp_path / "s", labels, patches)
+    store = make_store(tmp_path_factory.mktemp("scripted") / "s", labels, patches)
     make_splits(store, "one", [{"test": JAVASCRIPT}])
     weights = levels({patch: float(i % 5 + 1) for i, patch in enumerate(patches)})
     chances = dict.fromkeys(JAVASCRIPT, (0.4, 0.6))

@@ -1,6 +1,7 @@
 """The numbers of splits are those of the file, from 0 too and with gaps, and everything works by them."""
 
 import csv
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,9 @@ from milstore.store.cohort_edit import edit_cohort
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import begin_run
 from milstore.store.views import connect
+from tests.forking import fork
 from tests.ingesting import contents, milstore
+from tests.launching import by_forks
 from tests.making import THREE_LABELS, levels, make_run, three_case_store
 from tests.training_cohort import tiny_store
 
@@ -201,10 +204,11 @@ def test_training_by_the_numbers_of_the_set(tmp_path: Path, capsys: pytest.Captu
     said = capsys.readouterr()
     assert "note: e has 1 of 2 splits so far" in said.err
     assert "split 0" in {row["scope"] for row in csv.DictReader(said.out.splitlines())}
-    assert milstore(store, "train", "--split", "all", "--launcher", "local", *SMALL, "--experiment", "e") == 0
-    said = capsys.readouterr()
-    assert f"note: split 0 is finished, run {run_id}; --fresh trains it again\n" in said.err
-    assert "split 7 is trained by process" in said.err
+    words = ("train", "--split", "all", "--launcher", "local", *SMALL, "--experiment", "e")
+    launcher = fork(tmp_path, by_forks(partial(milstore, store, *words)))
+    assert launcher.wait() == 0
+    assert f"note: split 0 is finished, run {run_id}; --fresh trains it again\n" in launcher.text()
+    assert "split 7 is trained by process" in launcher.text()
     assert sorted(read_run(store, each)["split"] for each in run_ids(store)) == [0, 7]
     assert milstore(store, "query", "recall", "--format", "csv") == 0
     said = capsys.readouterr()

@@ -16,10 +16,10 @@ from milstore.store import Store
 from milstore.store.lease import process_start
 from milstore.store.run_writer import list_drafts
 from milstore.training.interruption import Interruption
-from tests.forking import fork
-from tests.interrupting import begun, slowly
+from tests.forking import Child, fork
+from tests.interrupting import Held
 from tests.training_cohort import tiny_store
-from tests.trainings import command, finished
+from tests.trainings import SHORT, command, finished
 from tests.waiting import wait_for
 
 
@@ -43,7 +43,7 @@ def closed_pipe(work: Callable[[], int], *streams: int) -> Callable[[], int]:
 
 def test_a_pipe_that_closes_ends_no_training(tmp_path: Path, store: Store) -> None:
     """`milstore train 2>&1 | head`: the training goes on without its words to the end, and is done, not failed."""
-    child = fork(tmp_path, closed_pipe(command(store.root, "heard-by-none", "--epochs", "3"), 1, 2))
+    child = fork(tmp_path, closed_pipe(command(store.root, "heard-by-none", config=SHORT), 1, 2))
     assert child.wait() == 0
     assert [(row.state, row.experiment) for row in states(store)] == [("done", "heard-by-none")]
 
@@ -55,15 +55,15 @@ def test_a_pipe_that_closes_on_the_way_ends_no_training(tmp_path: Path, store: S
 
     def work() -> int:
         os.dup2(os.open(pipe, os.O_WRONLY), 2)
-        return command(store.root, "half-heard")()
+        return command(store.root, "half-heard", config=SHORT)()
 
     child = fork(tmp_path, work)
     with pipe.open() as lines:
         said = [next(lines) for _ in range(4)]
-    assert said[2].startswith("epoch   2/25  ")
+    assert said[2].startswith("epoch   2/6  ")
     assert child.wait() == 0
     (row,) = states(store)
-    assert (row.state, row.epochs) == ("done", 25)
+    assert (row.state, row.epochs) == ("done", 6)
 
 
 def test_a_screen_that_nobody_sees_ends_no_training(tmp_path: Path, store: Store) -> None:
@@ -74,7 +74,7 @@ def test_a_screen_that_nobody_sees_ends_no_training(tmp_path: Path, store: Store
         os.dup2(theirs, 2)
         os.close(theirs)
         os.close(ours)  # From here on, writing to it is an error of the disk's kind.
-        return command(store.root, "unseen", "--epochs", "3")()
+        return command(store.root, "unseen", config=SHORT)()
 
     assert fork(tmp_path, work).wait() == 0
     assert len(finished(store, "unseen")) == 1
@@ -82,7 +82,7 @@ def test_a_screen_that_nobody_sees_ends_no_training(tmp_path: Path, store: Store
 
 def test_a_terminal_that_closes_stops_at_a_checkpoint(tmp_path: Path, store: Store) -> None:
     """SIGHUP stops like Ctrl-C, with 75 and a checkpoint; under nohup it stops nothing."""
-    child = begun(tmp_path, store, "hung", slowly(command(store.root, "hung"), 0.02))
+    child = Held(tmp_path / "hung").begun(tmp_path, command(store.root, "hung", config=SHORT))
     child.send(signal.SIGHUP)
     assert child.wait() == 75
     assert child.text().splitlines()[-1].startswith("stopped in split 1 of tiny, epoch ")
@@ -100,18 +100,21 @@ def test_a_terminal_that_closes_stops_at_a_checkpoint(tmp_path: Path, store: Sto
 
 def test_ctrl_c_says_what_goes_on_and_is_no_error(tmp_path: Path, store: Store) -> None:
     """The last line says where it stopped and that the same command goes on, in 80 letters; a fresh one says how."""
-    child = begun(tmp_path, store, "stopped", slowly(command(store.root, "stopped"), 0.02))
-    child.send(signal.SIGINT)
-    assert child.wait() == 75
+
+    def pressed(experiment: str, *words: str) -> Child:
+        """A training that Ctrl-C has stopped."""
+        child = Held(tmp_path / experiment).begun(tmp_path, command(store.root, experiment, *words, config=SHORT))
+        child.send(signal.SIGINT)
+        assert child.wait() == 75
+        return child
+
+    child = pressed("stopped")
     last = child.text().splitlines()[-1]
     assert last.startswith("stopped in split 1 of tiny, epoch ")
-    assert last.endswith(" of 25: the same command goes on")
+    assert last.endswith(" of 6: the same command goes on")
     assert len(last) <= 80
     assert "error" not in child.text()
-    fresh = begun(tmp_path, store, "fresh", slowly(command(store.root, "fresh", "--fresh"), 0.02))
-    fresh.send(signal.SIGINT)
-    assert fresh.wait() == 75
-    assert fresh.text().splitlines()[-1].endswith(": the same command without --fresh goes on")
+    assert pressed("fresh", "--fresh").text().splitlines()[-1].endswith(": the same command without --fresh goes on")
 
 
 def test_a_second_ctrl_c_wherever_it_comes_is_an_interruption() -> None:

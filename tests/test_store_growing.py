@@ -20,8 +20,9 @@ from milstore.store.features import VECTORS, FeaturePack
 from milstore.store.findings import NOTE
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.views import connect
-from milstore.training import train, train_all
+from milstore.training import train_all
 from milstore.training.stored_config import config_from_json
+from tests.making import MadeOnce
 from tests.test_layout import ROOT
 from tests.training_cohort import SMALL, tiny_store
 
@@ -31,6 +32,19 @@ EARLIER = ROOT / "tests" / "stores" / "version-1-trained"
 @pytest.fixture
 def store(tmp_path: Path) -> Store:
     return tiny_store(tmp_path / "store")
+
+
+@MadeOnce
+def trained_store(folder: Path) -> Store:
+    """The same with a run of each split."""
+    store = tiny_store(folder)
+    train_all(store, SMALL, threads=1)
+    return store
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Store:
+    return trained_store(tmp_path / "trained")
 
 
 def wrong(store: Store) -> list[str]:
@@ -64,9 +78,9 @@ def add_features(store: Store, case_ids: set[str], value: float, encoder: str = 
             pack.commit(edit, source=f"{value}", replace=False)
 
 
-def test_what_is_added_trains_nothing_again(store: Store) -> None:
+def test_what_is_added_trains_nothing_again(trained: Store) -> None:
     """Cases with features, slices without, slides, groups and attributes: every run is still of the same data."""
-    train_all(store, SMALL, threads=1)
+    store = trained
     before, packs = run_ids(store), read_cohort(store).table("packs").to_pylist()
     add_case(store, "77")
     add_features(store, {"77"}, 1.0)
@@ -85,9 +99,9 @@ def test_what_is_added_trains_nothing_again(store: Store) -> None:
 
 
 @pytest.mark.parametrize("what", ["label", "features", "subset"])
-def test_what_a_run_saw_and_changed_trains_its_split_again(store: Store, what: str) -> None:
+def test_what_a_run_saw_and_changed_trains_its_split_again(trained: Store, what: str) -> None:
     """Another label or subset of a case, or a vector more: only the splits that it is of are trained again."""
-    train_all(store, SMALL, threads=1)
+    store = trained
     splits = {1, 2}
     if what == "features":
         add_case(store, "1", "melan")
@@ -200,9 +214,9 @@ def test_a_run_of_0_1_on_other_data_is_not_taken_for_one_on_these(tmp_path: Path
     assert read_cohort(store).table("earlier_runs").num_rows == 0
 
 
-def test_a_run_keeps_what_it_was_of(store: Store) -> None:
+def test_a_run_keeps_what_it_was_of(trained: Store) -> None:
     """The fingerprint of its data stands in the run; two splits of the same cases have the same features."""
-    one, two = (train(store, SMALL, split, threads=1) for split in (1, 2))
-    facts = [read_run(store, run.run_id) for run in (one, two)]
+    facts = sorted((read_run(trained, run_id) for run_id in run_ids(trained)), key=lambda run: run["split"])
+    assert [run["split"] for run in facts] == [1, 2]
     assert facts[0]["features_fingerprint"] == facts[1]["features_fingerprint"]
     assert facts[0]["data_fingerprint"] != facts[1]["data_fingerprint"]

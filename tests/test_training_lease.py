@@ -22,10 +22,11 @@ from milstore.store.run_writer import begin_run, list_drafts
 from milstore.store.training_lease import TrainingLease, lease_path, look, put_away
 from milstore.training import train
 from tests.forking import fork
-from tests.interrupting import begun, slowly
+from tests.interrupting import Held
+from tests.launching import by_forks
 from tests.test_survival_unfinished_runs import die_in
 from tests.training_cohort import SMALL, tiny_store
-from tests.trainings import LONG, command, finished
+from tests.trainings import SHORT, command, finished
 from tests.waiting import wait_for
 
 FACTS = {"experiment": "e", "split_set": "tiny", "split": 1, "seed": 0}
@@ -247,14 +248,14 @@ def test_a_task_does_not_train_what_was_finished_since_it_was_launched(store: St
 def test_a_launcher_that_is_killed_and_given_again_trains_each_split_once(store: Store, tmp_path: Path) -> None:
     """Its processes stop at a checkpoint and end with it, and the same command goes on with the runs that they began."""
     words = ("--split", "all", "--launcher", "local", "--jobs", "2")
-    config = replace(LONG, epochs=100, min_epochs=100)
-    work = command(store.root, "killed", *words, config=config)
-    first = begun(tmp_path, store, "killed", work)
-    wait_for(lambda: len(list_drafts(store)) == 2, "both splits to begin", 60)
+    work, held = by_forks(command(store.root, "killed", *words, config=SHORT)), Held(tmp_path / "killed")
+    first = held.begun(tmp_path, work)
+    wait_for(lambda: len(list_drafts(store)) == 2, "both splits to begin")
     drafts = {draft.run_id for draft in list_drafts(store)}
     processes = {found.pid for draft in list_drafts(store) if (found := read_lease(draft.folder)) is not None}
     first.send(signal.SIGKILL)
     first.wait()
+    held.let_go()
     again = fork(tmp_path, work)
     assert again.wait() == 0, again.text()
     assert set(finished(store, "killed")) == drafts
@@ -266,8 +267,10 @@ def test_a_launcher_that_is_killed_and_given_again_trains_each_split_once(store:
 @pytest.mark.thorough
 def test_two_at_once_train_a_split_once(store: Store, tmp_path: Path) -> None:
     """The same command twice at the same moment: one trains, the other is refused by its name."""
-    work = command(store.root, "twice")
-    both = [fork(tmp_path, slowly(work, 0.02)) for _ in range(2)]
+    held = Held(tmp_path / "twice")
+    both = [fork(tmp_path, held.held(command(store.root, "twice", config=SHORT))) for _ in range(2)]
+    wait_for(lambda: any(child.ended() for child in both), "one to be refused")
+    held.let_go()
     codes = sorted(child.wait() for child in both)
     assert codes == [0, 2], "".join(child.text() for child in both)
     assert len(finished(store, "twice")) == 1

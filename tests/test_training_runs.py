@@ -368,12 +368,22 @@ def test_three_classes(store: Store) -> None:
     assert sum(row["probability"] for row in probabilities) == pytest.approx(len(LABELS))
     train_subset = result.subset("train")
     assert [each.n_cases for each in train_subset.classes] == [2, 2, 2]
-    assert train_subset.auc is not None
+    assert train_subset.auc == pytest.approx(sum(in_order(result, "train", label) for label in range(3)) / 3)
     assert result.subset("val").auc is None
 
 
+def in_order(result: RunResult, subset: str, label: int) -> float:
+    """Share of the pairs of a case of the class and one of another that the class's probability puts in order."""
+    of = [row["case_id"] for row in tables(result)["predictions"].to_pylist() if row["subset"] == subset]
+    probabilities = [row for row in tables(result)["probabilities"].to_pylist() if row["label"] == label]
+    found = {row["case_id"]: row["probability"] for row in probabilities}
+    true = {row["case_id"]: row["true_label"] == label for row in tables(result)["predictions"].to_pylist()}
+    pairs = [(found[one], found[other]) for one in of for other in of if true[one] and not true[other]]
+    return sum((one > other) + (one == other) / 2 for one, other in pairs) / len(pairs)
+
+
 def test_the_summary_counts_what_the_tables_say(store: Store) -> None:
-    """Confusion, recall and accuracy are those of the predictions that were committed."""
+    """Confusion, recall, accuracy and AUC are those of the predictions that were committed."""
     result = train(store, replace(SMALL, epochs=12, min_epochs=12), 1, threads=1)
     rows = tables(result)["predictions"].to_pylist()
     for each in result.subsets:
@@ -383,6 +393,7 @@ def test_the_summary_counts_what_the_tables_say(store: Store) -> None:
         )
         assert tuple(row.called for row in each.classes) == called
         assert each.accuracy == (called[0][0] + called[1][1]) / len(of)
+        assert each.auc == pytest.approx(in_order(result, each.subset, 1))
         low, high = each.classes[0].interval
         assert low <= (each.classes[0].recall or 0.0) <= high
 

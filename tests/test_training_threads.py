@@ -4,11 +4,13 @@ import hashlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from milstore.processors import wait_asleep
+from tests.forking import fork
 
 ROOT = Path(__file__).parents[1]
 WAITING = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
@@ -34,34 +36,29 @@ def test_what_the_user_says_of_waiting_stays(monkeypatch: pytest.MonkeyPatch) ->
     assert "OMP_WAIT_POLICY" not in os.environ
 
 
-TRAINED = """
-import hashlib, os, sys
-if sys.argv[1] == "noted":
-    import milstore.training
-    assert "torch" not in sys.modules
-    print(os.environ["OMP_WAIT_POLICY"])
-    sys.exit()
-import torch
-from dataclasses import replace
-from milstore.training.loop import Training
-from milstore.training.progress import Watcher
-from milstore.training.provenance import repeatable_arithmetic
-from tests.training_cohort import SMALL, bags, cases
-with repeatable_arithmetic(2):
-    config = replace(SMALL, hidden=256, attention_dim=128, epochs=2)
-    training = Training(bags(), cases(), config, n_classes=2, seed=0, device=torch.device("cpu"))
-    for _ in range(2):
-        training.train_epoch(Watcher(), lambda: False)
-state = training.model.state_dict()
-print(hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest())
-"""
+def trained() -> None:
+    """Train with two threads, and print the weights' SHA-256."""
+    import torch
+
+    from milstore.training.loop import Training
+    from milstore.training.progress import Watcher
+    from milstore.training.provenance import repeatable_arithmetic
+    from tests.training_cohort import SMALL, bags, cases
+
+    with repeatable_arithmetic(2):
+        config = replace(SMALL, hidden=256, attention_dim=128, epochs=2)
+        training = Training(bags(), cases(), config, n_classes=2, seed=0, device=torch.device("cpu"))
+        for _ in range(2):
+            training.train_epoch(Watcher(), lambda: False)
+    state = training.model.state_dict()
+    sys.stdout.write(hashlib.sha256(b"".join(state[name].numpy().tobytes() for name in sorted(state))).hexdigest())
 
 
-def run(what: str, **environment: str) -> str:
+def run(program: str, **environment: str) -> str:
     """What a fresh process prints."""
     env = {name: value for name, value in os.environ.items() if name not in WAITING}
     done = subprocess.run(
-        [sys.executable, "-c", TRAINED, what], cwd=ROOT, env={**env, **environment},
+        [sys.executable, "-c", program], cwd=ROOT, env={**env, **environment},
         capture_output=True, text=True, check=True, timeout=300,
     )  # fmt: skip
     return done.stdout.strip()
@@ -69,12 +66,15 @@ def run(what: str, **environment: str) -> str:
 
 def test_it_is_set_before_torch_is_imported() -> None:
     """Torch's threads ask once, when they are loaded: by then it is set."""
-    assert run("noted") == "PASSIVE"
+    program = "import milstore.training, os, sys; print('torch' in sys.modules, os.environ['OMP_WAIT_POLICY'])"
+    assert run(program) == "False PASSIVE"
 
 
 @pytest.mark.thorough
-def test_how_threads_wait_changes_no_bit() -> None:
-    """Two threads give the same weights asleep and spinning."""
-    asleep = run("trained")
-    assert len(asleep) == len(hashlib.sha256().hexdigest())
-    assert run("trained", GOMP_SPINCOUNT="1000") == asleep
+def test_how_threads_wait_changes_no_bit(tmp_path: Path) -> None:
+    """Two threads give the same weights asleep, as in a process that imported milstore's training first, and spinning."""
+    asleep = fork(tmp_path, trained)
+    assert asleep.wait() == 0, asleep.text()
+    assert len(asleep.text()) == len(hashlib.sha256().hexdigest())
+    program = "from tests.test_training_threads import trained; trained()"
+    assert run(program, GOMP_SPINCOUNT="1000") == asleep.text()

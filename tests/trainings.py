@@ -18,6 +18,8 @@ from tests.training_cohort import SMALL
 
 LONG = replace(SMALL, epochs=25, min_epochs=25, lr=0.003)
 """Takes about a second, so that there is time to be killed in."""
+SHORT = replace(LONG, epochs=6, min_epochs=6)
+"""Has epochs enough to be stopped in, where that does not go by time."""
 CONFIGS = {
     "plain": LONG,
     "capped": replace(LONG, max_patches_per_slice=2, dropout=0.5, standardise="train"),

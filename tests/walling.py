@@ -1,18 +1,17 @@
-"""Runs statements that write, with no check of SQL at all: `python -m tests.walling FOLDER WALL`, which prints JSON.
+"""Runs statements that write, with no check of SQL at all, in a process that is forked for it.
 
-WALL is `usual`, `landlock`, `seccomp` or `none`. Each statement has a store and a process of its own, since some end it.
+Each statement has a process of its own, since some end it.
 """
 
-import json
 import os
+import shutil
 import sys
 from pathlib import Path
 
 import milstore.asking.ask
 from milstore.asking import wall
 from milstore.errors import MilstoreError
-from milstore.store import Store
-from tests.making import three_case_store
+from milstore.store import Store, open_store
 
 WRITING = [
     "copy (select 1 as a) to '{root}/new.csv'",
@@ -48,27 +47,28 @@ def ask(store: Store, sql: str) -> None:
         sys.stderr.write(f"{error}\n")
 
 
-def main(folder: Path, which: str) -> dict[str, list[str]]:
-    """For each statement the files and folders that it made, changed or removed."""
+def changed(whole: Path, folder: Path, which: str) -> dict[str, list[str]]:
+    """For each statement the files and folders that it made, changed or removed in a copy of a store.
+
+    Which wall is there is `usual`, `landlock`, `seccomp` or `none`.
+    """
     milstore.asking.ask.check_foreign = lambda con, sql, there=None: None
     if which != "usual":
         wall.give_up_writing = {"none": lambda: wall.NONE, "landlock": wall.landlock, "seccomp": wall.seccomp}[which]
-    changed = {}
+    found: dict[str, list[str]] = {}
     for i, sql in enumerate(WRITING):
-        place = folder / str(i)
-        store = three_case_store(place / "three")
-        (place / "neighbour").mkdir()
-        (place / "neighbour" / "note.txt").write_text("mine", encoding="utf-8")
-        before = everything(place)
+        # As long as nothing is changed, the same store will do.
+        if not found or list(found.values())[-1]:
+            place = folder / str(i)
+            shutil.copytree(whole, place / "three")
+            (place / "neighbour").mkdir()
+            (place / "neighbour" / "note.txt").write_text("mine", encoding="utf-8")
+            before = everything(place)
         child = os.fork()
         if not child:
-            ask(store, sql)
+            ask(open_store(place / "three"), sql)
             os._exit(0)
         os.waitpid(child, 0)
         after = everything(place)
-        changed[sql] = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
-    return changed
-
-
-if __name__ == "__main__":
-    sys.stdout.write(json.dumps(main(Path(sys.argv[1]), sys.argv[2])))
+        found[sql] = [name for name in sorted({*before, *after}) if before.get(name) != after.get(name)]
+    return found

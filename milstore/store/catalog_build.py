@@ -20,6 +20,8 @@ from milstore.store.views import chosen_columns, no_progress_bar
 
 LARGEST_TABLE = 1_000_000
 """Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
+_FOR_THREADS = 100_000
+"""Patches above which threads copy the tables: of a small store they cost more than the copying."""
 
 
 def own_names(manifest: dict[str, Any]) -> set[str]:
@@ -43,7 +45,10 @@ def build(store: Store, path: Path, stamp: dict[str, Any]) -> None:
     """
     manifest = store.manifest()
     # The oldest format that the shells in use can read.
-    with closing(duckdb.connect(str(path), config={"storage_compatibility_version": "v1.2.0"})) as con:
+    config: dict[str, Any] = {"storage_compatibility_version": "v1.2.0"}
+    if _patches(manifest) <= _FOR_THREADS:
+        config["threads"] = 1
+    with closing(duckdb.connect(str(path), config=config)) as con:
         no_progress_bar(con)
         con.execute("begin transaction")
         _stamp(con, stamp)
@@ -70,8 +75,13 @@ def build(store: Store, path: Path, stamp: dict[str, Any]) -> None:
 
 def _copied(manifest: dict[str, Any]) -> list[str]:
     """The cohort's tables that are copied, in an order that satisfies their keys."""
-    rows = manifest["tables"].get("patches", {"rows": 0})["rows"]
-    return [name for name in columns("cohort") if name != "patches" or rows <= LARGEST_TABLE]
+    large = _patches(manifest) > LARGEST_TABLE
+    return [name for name in columns("cohort") if name != "patches" or not large]
+
+
+def _patches(manifest: dict[str, Any]) -> int:
+    """How many there are."""
+    return int(manifest["tables"].get("patches", {"rows": 0})["rows"])
 
 
 def _stamp(con: duckdb.DuckDBPyConnection, stamp: dict[str, Any]) -> None:

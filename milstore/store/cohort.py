@@ -27,6 +27,9 @@ from milstore.store.paths import Store
 from milstore.store.plain import check_plain, unreadable
 from milstore.store.verified import expected_of, verify
 
+_FOR_THREADS = 100_000
+"""Rows above which threads read the columns of a table: a small one is read sooner without."""
+
 
 @dataclass(frozen=True)
 class Cohort:
@@ -102,7 +105,8 @@ def _read_file(root: Path, path: Path, columns: Sequence[str] | None = None) -> 
         check_plain(path, root)
         # Not read_table, which imports pandas.
         with pq.ParquetFile(path, read_dictionary=columns and PLACE[:2]) as file:
-            return file.read(columns=columns and list(columns))
+            threads = file.metadata.num_rows > _FOR_THREADS
+            return file.read(columns=columns and list(columns), use_threads=threads)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
 

@@ -57,7 +57,9 @@ def attached(path: Path, new: Path | None = None) -> Iterator[duckdb.DuckDBPyCon
     Raises:
         duckdb.Error: it is no DuckDB file, is damaged, or is of a version that is not known.
     """
-    con = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
+    config: dict[str, Any] = {"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
+    # What is looked up is little: threads of their own would take longer than all of it.
+    con = duckdb.connect(config=config if new else {**config, "threads": 1})
     try:
         con.execute("set python_enable_replacements = false")
         no_progress_bar(con)

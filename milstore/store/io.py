@@ -79,7 +79,7 @@ def write_text(path: Path, text: str) -> None:
     """Write a text as UTF-8, atomically."""
 
     def write(temporary: Path) -> None:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="")
 
     write_whole(path, write)
 

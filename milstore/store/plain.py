@@ -55,7 +55,7 @@ def check_plain(path: str | Path, root: Path | None = None) -> os.stat_result:
         OSError: there is none.
     """
     found = check_kind(path)
-    _check_place(path, os.path.realpath(path), root)
+    _check_place(path, None, root)
     return found
 
 
@@ -117,14 +117,15 @@ def _place_of(descriptor: int, path: str | Path) -> str:
         return os.path.realpath(path)
 
 
-def _check_place(path: str | Path, place: str, root: Path | None) -> None:
+def _check_place(path: str | Path, place: str | None, root: Path | None) -> None:
+    """Raises NotPlain where a path leads out of the store; `place` is where it led when it was opened, if it was."""
     if root is not None and _is_straight(str(path), str(root)):
         return
     if root is None:
         if os.path.dirname(os.path.realpath(path)) != os.path.realpath(os.path.dirname(path) or "."):  # noqa: PTH120
             raise NotPlain(path, "it is a link that leads elsewhere")
         return
-    if _is_inside(place, root) or _is_inside(os.path.realpath(path), root):
+    if (place is not None and _is_inside(place, root)) or _is_inside(os.path.realpath(path), root):
         return
     raise NotPlain(path, f"it leads out of the store, to {os.path.realpath(path)}")
 

@@ -10,6 +10,7 @@ import duckdb
 
 WORD = re.compile(rb"[A-Za-z_][A-Za-z0-9_]*")
 """A name in the bytes of a statement."""
+_OF_PATTERNS = re.compile(r"[*?\[]")
 QUESTIONS = 64
 """Statements of which is kept what was found in their text: the questions there are, which a report or a notebook asks often."""
 
@@ -25,7 +26,7 @@ def escape_glob(path: str) -> str:
     >>> escape_glob("/a[1]/b*")
     '/a[[]1]/b[*]'
     """
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in path)
+    return _OF_PATTERNS.sub(r"[\g<0>]", path)
 
 
 def identifier(name: str) -> str:

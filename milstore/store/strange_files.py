@@ -14,7 +14,8 @@ _FOLDERS = ("cohort", "patches", "features", "runs", "running", "derived", "quer
 
 def strange_files(store: Store) -> Iterator[Finding]:
     """Damage for each file that no command opens, and a note for each folder that lies elsewhere."""
-    for name, place in linked_folders(store.root).items():
+    elsewhere = linked_folders(store.root)
+    for name, place in elsewhere.items():
         what = f"a link to {place}: the store is there only while that folder is"
         yield Finding(kind=NOTE, where=name, what=what, repair="nothing is broken: back that folder up, too")
     at_top = [path for path in sorted(store.root.iterdir()) if path.is_symlink() or not path.is_dir()]
@@ -22,7 +23,7 @@ def strange_files(store: Store) -> Iterator[Finding]:
     for path in (*at_top, *inside):
         where = path.relative_to(store.root).as_posix()
         # What stands in the place of milstore.duckdb is told with it.
-        if where in linked_folders(store.root) or path == store.database:
+        if where in elsewhere or path == store.database:
             continue
         # A file among the runs is no run, which is told with what else is none.
         if path.parent == store.runs and not path.is_dir():

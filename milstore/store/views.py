@@ -37,10 +37,10 @@ IS_RUN = f"regexp_full_match({RUN_OF_FILE}, '{RUN_ID.pattern}')"
 """SQL for whether that folder is a run's. DuckDB does not open the files of others."""
 
 
-def connect(store: Store) -> duckdb.DuckDBPyConnection:
-    """A connection in which every table of the schema is a view."""
+def connect(store: Store, tables: Collection[str] | None = None) -> duckdb.DuckDBPyConnection:
+    """A connection in which every table of the schema is a view, or those that a statement over some tables needs."""
     con = connect_bare()
-    con.execute(view_statements(con, store))
+    con.execute(view_statements(con, store, tables))
     return con
 
 

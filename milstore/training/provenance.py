@@ -6,6 +6,7 @@ import platform
 import subprocess
 import warnings
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -16,8 +17,12 @@ from milstore.errors import UsageError
 from milstore.processors import processors
 
 
+@cache
 def code_version() -> str:
-    """milstore's version, and its commit (with -dirty where files differ from it) if it runs from a checkout."""
+    """milstore's version, and its commit (with -dirty where files differ from it) if it runs from a checkout.
+
+    Looked for once a process, as what it runs was read once.
+    """
     version = __version__
     root = PACKAGE_PARENT
     if not (root / ".git").exists():

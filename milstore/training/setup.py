@@ -209,7 +209,7 @@ def known_runs(store: Store, experiment: str | None) -> list[dict[str, Any]]:
     )
     query = f"select run_id, {chosen}, true as finished from runs left join earlier_runs using (run_id) {where} order by all"
     values = {} if experiment is None else {"experiment": experiment}
-    with connect(store) as con:
+    with connect(store, {"runs", "earlier_runs"}) as con:
         finished: list[dict[str, Any]] = execute(con, query, values).to_arrow_table().to_pylist()
     there = {run["run_id"] for run in finished}
     unfinished = [

@@ -7,6 +7,7 @@ import numpy as np
 
 from milstore.analysis.intervals import wilson
 from milstore.analysis.learning import Learning
+from milstore.analysis.roc import mean_area
 from milstore.schema.columns import SUBSETS
 from milstore.training.evaluation import CaseResult
 from milstore.training.split_cases import SplitCases
@@ -114,10 +115,6 @@ def _subset(name: str, results: list[CaseResult], cases: SplitCases, class_names
 def _auc(true: np.ndarray, probabilities: list[np.ndarray], n_classes: int) -> float | None:
     if len(set(true.tolist())) < n_classes:
         return None
-    # Imported here, as it takes longer than everything else that a small training needs.
-    from sklearn.metrics import roc_auc_score
-
-    probability = np.stack(probabilities)
-    if n_classes == 2:
-        return float(roc_auc_score(true, probability[:, 1]))
-    return float(roc_auc_score(true, probability, multi_class="ovr", average="macro"))
+    probability_NC = np.stack(probabilities)
+    positive = (1,) if n_classes == 2 else range(n_classes)
+    return mean_area([(probability_NC[:, label], true == label) for label in positive])[0]
