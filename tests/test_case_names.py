@@ -97,11 +97,12 @@ def test_nothing_left_the_store(folder: Path) -> None:
 
 
 def test_names_are_data_in_a_page(folder: Path) -> None:
-    """Nothing of a name becomes markup in a chart's page or in the report."""
+    """Nothing of a name becomes markup in a chart's page or in the report, which studies the two that are markup."""
     store = ["--store", str(folder / "store"), "--quiet"]
     assert main(["plot", "deviation", "-o", str(folder / "store" / "d.html"), *store]) == 0
     with brief():
-        assert main(["report", "-o", str(folder / "store" / "r.html"), *store]) == 0
+        cases = [f"--case={name}" for name in NAMES if name.startswith("<")]
+        assert main(["report", "-o", str(folder / "store" / "r.html"), *cases, *store]) == 0
     for page in ("d.html", "r.html"):
         text = (folder / "store" / page).read_text(encoding="utf-8")
         assert "<script>window.hacked" not in text

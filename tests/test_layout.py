@@ -130,7 +130,10 @@ def typed(words: tuple[str, ...], folder: Path) -> list[str]:
 def test_a_command_loads_only_what_it_uses(
     loads: frozenset[str], folder: Path, bare: Nursery, drawing: Nursery
 ) -> None:
-    """Start-up time is a feature: no heavy library is imported by a command that does not use it."""
+    """Start-up time is a feature: no heavy library is imported by a command that does not use it.
+
+    A report asks some of its questions; by `make torture` all.
+    """
     lines = [words for words, may_load in COMMAND_LINES.items() if may_load == loads]
     ended = (drawing if loads >= DRAWING else bare).run([typed(words, folder) for words in lines])
     # The store lacks labels and features for some checks: then it says so, and 1.

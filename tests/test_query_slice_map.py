@@ -214,11 +214,11 @@ def test_slices_in_one_scale_of_size(tmp_path: Path) -> None:
 @pytest.mark.thorough
 def test_a_slice_of_very_many_patches(tmp_path: Path) -> None:
     """More patches than can be drawn are joined to blocks, each shown by its highest."""
-    patches: list[Patch] = [("1", "h&e", 0, i) for i in range(9000)]
+    patches: list[Patch] = [("1", "h&e", 0, i) for i in range(4600)]
     store = make_store(tmp_path / "store", {"1": 1}, patches)
     weights = {patch: 1.0 + (patch[3] == 4321) * 50 for patch in patches}
     make_run(store, "exp-s1-0", {"1": "test"}, {"1": 1}, {"1": (0.1, 0.9)}, levels(weights))
-    spec = drawn(store, "slice-map", Choice(cases=("1",)))
+    spec = drawing(store, "slice-map", Choice(cases=("1",))).spec
     shown = [row for rows in spec["datasets"].values() for row in rows if "shade" in row]
     assert 4321 in {row["patch_idx"] for row in shown}
     assert "of every" in subtitle_of(spec)
