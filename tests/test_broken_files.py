@@ -27,8 +27,6 @@ from tests.forking import fork
 from tests.ingesting import milstore
 from tests.spoiling import Boom, npz
 
-pytestmark = pytest.mark.thorough
-
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_good_file_is_read(place: Place, name: str, capsys: pytest.CaptureFixture[str]) -> None:

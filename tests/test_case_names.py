@@ -16,8 +16,6 @@ from milstore.store import open_store
 from milstore.store.doctor import check
 from tests.reporting import brief
 
-pytestmark = pytest.mark.thorough
-
 NAMES = [
     "plain", "O'Brien \"x\"", "a\nb\tc", "<b>&amp;</b>", "</script><script>window.hacked=1</script>", "../../etc/passwd",
     "/absolute", "C:\\dir", "$case; drop table cases; --", "{root} %s {0}", "[red]x[/red]", "\x1b[31mred", "*?[a]", "=1+1",

@@ -63,7 +63,6 @@ def measured(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> dic
     return found
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "width"), LOOKED_AT)
 def test_a_chart_follows_the_page(measured: dict[tuple[str, int], dict[str, Any]], name: str, width: int) -> None:
     """On a tablet and a desk it fits its place; on a phone it fits, or what is a table scrolls in it; letters stay readable.

@@ -16,8 +16,6 @@ from milstore.store import Store
 from tests.crossing import WHOLE
 from tests.reporting import brief
 
-pytestmark = pytest.mark.thorough
-
 NOTEBOOK = Path(__file__).resolve().parents[1] / "docs" / "demo_analysis.ipynb"
 
 

@@ -24,7 +24,6 @@ def test_every_question_is_in_it() -> None:
     assert sorted(named) == sorted(queries.loader.built_in_names())
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("command", COMMANDS)
 def test_its_commands_run(three: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
     """What it says to type is answered as it stands; the whole report by `make torture`."""

@@ -31,8 +31,6 @@ from tests.ingesting import milstore, new_store
 from tests.putting_off import bring_up_to_date
 from tests.test_ingest_repair import Group, flip, truncate
 
-pytestmark = pytest.mark.thorough
-
 TRAIN = [
     "train", "--split", "1", "--encoder", "given", "--epochs", "2", "--min-epochs", "1", "--hidden", "4",
     "--attention-dim", "2", "--threads", "1", "--experiment", "small",

@@ -15,7 +15,7 @@ from tests.networks import write_toml
 from tests.optional import needs
 from tests.test_layout import ROOT
 
-pytestmark = [pytest.mark.thorough, needs("onnx", "onnxruntime")]
+pytestmark = [needs("onnx", "onnxruntime")]
 
 EXAMPLE = ROOT / "examples" / "export_to_onnx.py"
 RECIPES = sorted((ROOT / "examples" / "encoders").glob("*.toml"))
@@ -64,7 +64,6 @@ def test_an_exported_network_gives_what_torch_gives(tmp_path: Path) -> None:
     assert load_network(read_encoder_folder(tmp_path / "tiny")).encode(images) == pytest.approx(expected, abs=1e-4)
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_efficientnet_sees_a_cat_and_a_cup_of_coffee(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

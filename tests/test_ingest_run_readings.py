@@ -31,8 +31,6 @@ from tests.crossing import WHOLE
 from tests.ingesting import contents, make_vectors, milstore, new_store
 from tests.making import MadeOnce, levels, make_run, make_splits
 
-pytestmark = pytest.mark.thorough
-
 SLICES = {"match_1": (2, 11, 100), "match_3": (5,), "match_14": (1, 10)}
 """Case 7 in h&e: the patches of its slices. By number and naturally these are slices 0, 1, 2; as text 0, 2, 1."""
 NAMES = tuple(f"case_7_{name}_he_patch{patch}" for name, patches in SLICES.items() for patch in patches)

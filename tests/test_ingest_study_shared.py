@@ -19,7 +19,7 @@ from milstore.store.doctor import check
 from milstore.store.run_check import check_run
 from milstore.store.run_reader import read_run
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow]
+pytestmark = pytest.mark.shared
 LEVELS = ("patch_attention", "slice_attention", "stain_attention", "effective_attention")
 
 

@@ -125,7 +125,6 @@ def typed(words: tuple[str, ...], folder: Path) -> list[str]:
     return asked
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("loads", LOADS, ids=lambda loads: " ".join(sorted(loads)) or "nothing")
 def test_a_command_loads_only_what_it_uses(
     loads: frozenset[str], folder: Path, bare: Nursery, drawing: Nursery
@@ -149,7 +148,6 @@ def test_importing_milstore_is_light() -> None:
     assert set(done.stdout.split()) & (HEAVY | {"duckdb", "typer", "rich"}) == set()
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_they_say(name: str) -> None:
     """The line in `milstore --help` is the first line of the command's own help."""

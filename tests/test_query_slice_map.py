@@ -139,7 +139,6 @@ def _picture(spec: dict[str, Any]) -> Image.Image | None:
     return Image.open(io.BytesIO(base64.b64decode(found[0].split(",", 1)[1]))).convert("RGB") if found else None
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("sides", [64, None], ids=["known sizes", "sizes from the places"])
 def test_the_plain_slice(tmp_path: Path, sides: int | None) -> None:
     """The slice is put together from the patches' pictures, each at its place; where there is no patch, it is glass."""
@@ -153,7 +152,6 @@ def test_the_plain_slice(tmp_path: Path, sides: int | None) -> None:
     assert min(picture.getpixel((3 * quarter, 3 * quarter))) > 235
 
 
-@pytest.mark.thorough
 def test_pictures_that_are_missing(tmp_path: Path) -> None:
     """A missing picture leaves a grey place and a word; where all are missing there is no picture at all."""
     store = _three_patches(tmp_path)
@@ -180,7 +178,6 @@ def test_places_that_are_unknown(tmp_path: Path) -> None:
         drawn(store, "slice-map", Choice(cases=("1",)))
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store, tmp_path: Path) -> None:
     """Every slice has a panel in one scale of colour, and the answer counts the patches that hold half."""
     spec = drawn(three, "slice-map", TEN)
@@ -211,7 +208,6 @@ def test_slices_in_one_scale_of_size(tmp_path: Path) -> None:
     assert large == pytest.approx(2 * small)
 
 
-@pytest.mark.thorough
 def test_a_slice_of_very_many_patches(tmp_path: Path) -> None:
     """More patches than can be drawn are joined to blocks, each shown by its highest."""
     patches: list[Patch] = [("1", "h&e", 0, i) for i in range(4600)]

@@ -13,8 +13,6 @@ from tests.crossing import WHOLE
 from tests.reporting import brief
 from tests.test_layout import ROOT
 
-pytestmark = pytest.mark.thorough
-
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -15,8 +15,6 @@ from tests.chromium import Browser
 from tests.making import three_case_store
 from tests.reporting import brief
 
-pytestmark = pytest.mark.thorough
-
 ORDER = [
     "findings", "recall", "comparison", "deviation", "near-threshold", "explains", "where", "overview", "cases",
     "losses", "balance", "coverage", "provenance",

@@ -18,8 +18,6 @@ from tests.chromium import Browser
 from tests.hostile import HOSTILE, hostile_store
 from tests.reporting import brief
 
-pytestmark = pytest.mark.thorough
-
 
 @pytest.fixture(scope="module")
 def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:

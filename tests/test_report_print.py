@@ -11,8 +11,6 @@ from tests.chromium import Browser
 from tests.making import Patch, levels, make_run, make_splits, make_store
 from tests.reporting import brief
 
-pytestmark = pytest.mark.thorough
-
 MOST_PAGES = 20
 BENIGN, CASES, SPLITS = 28, 86, 5
 WRONG = (3, 8, 12, 17, 21, 24, 27, 33, 48, 61, 70, 85)

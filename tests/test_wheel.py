@@ -15,8 +15,6 @@ import milstore
 from docs.rooms import PACKAGE, ROOT
 from tests.making import three_case_store
 
-pytestmark = pytest.mark.thorough
-
 SOURCES = ("milstore", "schema", "queries", "cli", "tests", "docs", "benchmarks", "examples")
 FILES = ("pyproject.toml", "README.md", "LICENSE")
 BUILD = "from setuptools import build_meta; import sys; build_meta.build_{kind}(sys.argv[1])"
