@@ -94,7 +94,7 @@ class PatchFiles(Dataset[tuple[str, str, Tensor]]):
 
 
 def from_files(slices: SliceFiles) -> Iterator[tuple[str, Slices]]:
-    """Case by case, read by two workers, which start anew each epoch as they do by default."""
+    """Case by case, read by two workers, which start again each epoch as they do by default."""
     loader = DataLoader(PatchFiles(slices), batch_size=None, shuffle=False, num_workers=2)
     held, current = [], slices[0][0]
     for case_id, stain, feature_ND in loader:

@@ -98,7 +98,7 @@ def tests(*words: str) -> ElementTree.Element:
     """What some tests came to. SystemExit if one fails."""
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
-        # What is drawn by chance is drawn anew.
+        # What is drawn by chance is drawn again.
         drawn = "--hypothesis-profile=default"
         command = [sys.executable, "-m", "pytest", "-q", drawn, f"--junitxml={report}", *words]
         # Every combination of what the tests otherwise try in part: tests/crossing.py.

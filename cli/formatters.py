@@ -174,7 +174,7 @@ def _write_parquet(result: Result, output: Path | None, view: View) -> None:
         import shutil
         import tempfile
 
-        # A reader of Parquet needs its end, so nobody loses by waiting for it; and it may have to be begun anew.
+        # A reader of Parquet needs its end, so nobody loses by waiting for it; and it may have to be begun again.
         with tempfile.TemporaryDirectory(prefix="milstore-") as folder:
             path = Path(folder) / "answer.parquet"
             _put_parquet(result, path, view)
@@ -198,7 +198,7 @@ def _put_parquet(result: Result, path: Path, view: View) -> None:
         columns = result.named(parts.names)
         _tell(result)
         names = view.names(columns) or columns
-        # Begun anew at most once a column: what Arrow has not is text then.
+        # Begun again at most once a column: what Arrow has not is text then.
         for _ in range(len(columns) + 1):
             schema, rows = parts.begin()
             try:

@@ -203,7 +203,7 @@ def _show(report: "PredictReport", format_: str, output: Path | None, *, every: 
         answer_of(list(CALL_COLUMNS), [call.row() for call in report.calls]), format_, output, view=View(every=every)
     )
     models = counted(report.models, "model")
-    said = "nothing was computed anew" if not report.computed else f"run {report.run_id}"
+    said = "nothing was computed again" if not report.computed else f"run {report.run_id}"
     say(
         f"prediction {report.name}: {counted(len(report.calls), 'case')}, mean of {models} of {report.experiment}; {said}"
     )

@@ -107,7 +107,7 @@ def command(
     memory: Annotated[
         str | None,
         typer.Option(
-            help="Most that features may take, such as 1GB; more are read anew each epoch. Default: no limit."
+            help="Most that features may take, such as 1GB; more are read again each epoch. Default: no limit."
         ),
     ] = None,
     launcher: LauncherOption = "none",

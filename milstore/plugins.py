@@ -133,7 +133,7 @@ class Formats:
         return _made_once(self, name, stamp)
 
     def make(self, name: str) -> Any:
-        """The same, made anew."""
+        """The same, made again."""
         found = self.registry.find(name)
         instance = self.registry.made(found, ("recognises",), ("endings",))
         if not any(all(callable(getattr(instance, each, None)) for each in way) for way in self.ways):

@@ -107,7 +107,7 @@ ARRAYS = {
     "patches of halves": slices("patch_idx", features=TWO, patch_idx=[3.5, 12]),
     "features of words": bad("parquet", parquet(features=[["a"], ["b"]], patch_idx=[3, 12])),
     # A pickle in every place where one can be.
-    "pickle in .pt": bad("pt", tensor(Boom()), "is damaged, or holds more than tensors: make it anew"),
+    "pickle in .pt": bad("pt", tensor(Boom()), "is damaged, or holds more than tensors: create it again"),
     "pickle in npy": bad(
         "npy", array(np.array([Boom()], object)), "holds Python objects, which only pickle could read"
     ),

@@ -1,4 +1,4 @@
-"""Puts off milstore.duckdb: to make it anew after every change is half the time of a test that changes a small store.
+"""Puts off milstore.duckdb: to create it again after every change is half the time of a test that changes a small store.
 
 Tests of that file are marked `database`: for these it is made as ever. So it is for all where MILSTORE_WHOLE is set, as
 `make torture` does. Elsewhere a store is what it is while somebody else holds the file, or is killed before the refresh:

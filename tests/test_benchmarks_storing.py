@@ -52,7 +52,7 @@ def test_every_part_gives_its_rows(
 
 
 def test_bare_reading_reads_everything(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bounds read every byte, and every number, in a process that has been started; by `make torture` in one anew too."""
+    """The bounds read every byte, and every number, in a process that has been started; by `make torture` in one again too."""
     names = patch_names(2, 5)
     make_vectors(tmp_path / "vectors", names, 3)
     files = [f"{name}.pt" for name in names]

@@ -41,7 +41,7 @@ def test_every_part_gives_its_rows(
 ) -> None:
     """Each part ends with a line of the table; the part for a GPU says that there is none.
 
-    `make torture` has each process that is measured import torch anew.
+    `make torture` has each process that is measured import torch again.
     """
     each_once(monkeypatch)
     if not WHOLE:

@@ -41,7 +41,7 @@ SAID = {
     **{(name, "a text"): OTHER_KIND for name in ("npz", "h5", "parquet")},
     ("splits npz", "a text"): "split.npz is damaged or no .npz file",
     ("png", "empty"): "case_5_match_1_he_patch1.png is not a PNG, JPEG or TIFF image",
-    ("pt", "a pickle"): "is damaged, or holds more than tensors: make it anew",
+    ("pt", "a pickle"): "is damaged, or holds more than tensors: create it again",
     ("npy", "a pickle"): "is damaged, or no array of NumPy's format",
     ("labels", "a folder"): "labels.csv is a folder: name a label file",
 }

@@ -116,7 +116,7 @@ def test_features_say_how_pixels_were_read(store: Store, tmp_path: Path) -> None
     half(W, "RGB").save(tmp_path / "p" / "case_2_match_1_he_patch0.png")
     ingest_patches(store, tmp_path / "p")
     assert encode_patches(store, jobs=1).notes[0] == (
-        f"earlier features of hed were computed otherwise ({SEEN}, now): --replace computes all of them anew"
+        f"earlier features of hed were computed otherwise ({SEEN}, now): --replace computes all of them again"
     )
     sources = [pack["source"].endswith(f"({SEEN})") for pack in read_cohort(store).table("packs").to_pylist()]
     assert sources == [False, True]

@@ -136,7 +136,7 @@ def test_folders_ingested_one_after_another_share_a_root(tmp_path: Path) -> None
 
 
 def test_replace_takes_the_folder_as_the_whole_truth(tmp_path: Path) -> None:
-    """Patches that it lacks go, sizes are read anew; without it they stay."""
+    """Patches that it lacks go, sizes are read again; without it they stay."""
     store = new_store(tmp_path)
     images = make_images(tmp_path / "images", NAMES[:3])
     ingest_patches(store, images)

@@ -72,7 +72,7 @@ def test_checksums_are_compared(tmp_path: Path, size: int) -> None:
     """A changed bit is seen in small files, which are read at once, and in large ones, which are mapped."""
     numbers = torch.arange(float(size))
     (tmp_path / "x.pt").write_bytes(flipped(tensor(numbers), numbers.numpy().tobytes()))
-    with pytest.raises(DataError, match=r"x\.pt is damaged: the checksum of its '0' does not fit, make it anew"):
+    with pytest.raises(DataError, match=r"x\.pt is damaged: the checksum of its '0' does not fit, create it again"):
         read_vector((str(tmp_path), "x.pt", {"": "pt"}))
 
 
@@ -90,7 +90,7 @@ def test_what_would_run_is_refused(tmp_path: Path, size: int) -> None:
     """Neither form may hold more than tensors and plain values, whatever the size."""
     for new in (True, False):
         torch.save([Boom(), torch.ones(size)], tmp_path / "x.pt", _use_new_zipfile_serialization=new)
-        with pytest.raises(DataError, match=r"x\.pt is damaged, or holds more than tensors: make it anew"):
+        with pytest.raises(DataError, match=r"x\.pt is damaged, or holds more than tensors: create it again"):
             read_vector((str(tmp_path), "x.pt", {"": "pt"}))
 
 

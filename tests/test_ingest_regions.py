@@ -103,7 +103,7 @@ def test_tissue_of_other_tools(store: Store, tmp_path: Path) -> None:
 
 
 def test_regions_are_added_and_replaced(store: Store, tmp_path: Path) -> None:
-    """A second file adds; a region that lost patches is refused; --replace takes the slide's regions anew, and no other's."""
+    """A second file adds; a region that lost patches is refused; --replace takes the slide's regions again, and no other's."""
     ingest_regions(store, write(tmp_path / "S2_HE.geojson", annotation("Other", LEFT)))
     ingest_regions(store, write(tmp_path / "S1_HE.geojson", annotation("Tumor", LEFT)))
     ingest_regions(store, write(tmp_path / "S1_HE.geojson", annotation("Stroma", TOP)))
@@ -274,7 +274,7 @@ def test_what_does_not_fit_is_one_line(
 
 
 def test_the_command(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """It takes the regions in and says so; what is damaged is made anew by --replace."""
+    """It takes the regions in and says so; what is damaged is made again by --replace."""
     path = write(tmp_path / "S1_HE.geojson", annotation("Tumor", LEFT))
     assert milstore(store, "ingest", "regions", path) == 0
     assert capsys.readouterr().err.splitlines() == [

@@ -341,7 +341,7 @@ def test_classes_that_runs_speak_of_keep_their_numbers(
 def test_fewer_patches_drop_the_features_that_no_longer_fit(
     group: Group, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Without runs, a folder with other patches makes the table anew, and features of patches that are gone go."""
+    """Without runs, a folder with other patches makes the table again, and features of patches that are gone go."""
     flip(path_of(store, "patches"))
     less = tmp_path / "less"
     shutil.copytree(group.folder / "images", less)

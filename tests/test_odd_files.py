@@ -39,7 +39,7 @@ def write_h5(path: Path) -> Path:
 
 
 def test_a_file_that_another_program_writes_is_in_use(tmp_path: Path) -> None:
-    """It is neither damaged nor to be made anew; when the other is done it goes in."""
+    """It is neither damaged nor to be made again; when the other is done it goes in."""
     file = write_h5(tmp_path / f"{NAME}.h5")
     writing = "import h5py, sys; f = h5py.File(sys.argv[1], 'a'); print('open', flush=True); sys.stdin.read()"
     with subprocess.Popen(

@@ -105,7 +105,7 @@ def test_a_chart_loads_no_address_from_its_data(chromium: Browser, tmp_path: Pat
 
 
 def test_the_scripts_of_a_page_are_put_together_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is kept is used again; what was damaged is made anew; where nothing can be kept, it is made each time."""
+    """What is kept is used again; what was damaged is made again; where nothing can be kept, it is made each time."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "kept"))
     made: list[str] = []
 

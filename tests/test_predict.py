@@ -348,7 +348,7 @@ def test_what_a_killed_command_left_is_made_anew(store: Store) -> None:
     draft = begin_run(store, "new-s1-0-dead", {"experiment": "new", "kind": "prediction", "split": 1, "seed": 0})
     (found,) = check(store)
     assert found.kind == "note"
-    assert "the same milstore predict command makes it anew" in found.repair
+    assert "the same milstore predict command creates it again" in found.repair
     assert main(["train", "--resume", draft.run_id, "--store", str(store.root)]) == 2
     call(store, "11")
     assert list_drafts(store) == []
@@ -403,7 +403,7 @@ def test_the_command_tells_calls_and_what_to_ask_next(
     assert [line.split(",")[0] for line in lines[1:]] == ["21", "22", "23", "24"]
     assert "next: milstore query recall --prediction ext" in shown.err
     assert main([*words, *where]) == 0
-    assert "nothing was computed anew" in capsys.readouterr().err
+    assert "nothing was computed again" in capsys.readouterr().err
     assert main(["predict", EXPERIMENT, "--map", "1=benign", *where]) == 2
     assert "--map and --missing speak of --cohort or of a slides table: name one" in capsys.readouterr().err
     assert main(["runs", "list", *where, "-f", "csv"]) == 0

@@ -81,7 +81,7 @@ def comparable(rows: list[dict[str, Any]], ids: dict[str, str], own: tuple[str, 
 
 @pytest.mark.parametrize("name", queries.available())
 def test_a_recorded_run_answers_as_the_run_itself(twins: tuple[OpenStore, list[str], list[str]], name: str) -> None:
-    """For each question: the tables of a training, recorded anew, give equal answers."""
+    """For each question: the tables of a training, recorded again, give equal answers."""
     opened, trained, recorded_ids = twins
     asked: dict[str, Any] = {"case": "9"} if queries.load(name).wants_case else {}
     if name == "compare-runs":

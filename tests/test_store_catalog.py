@@ -100,7 +100,7 @@ def held(store: Store) -> dict[str, list[tuple[object, ...]]]:
 
 
 def test_a_refresh_holds_what_a_database_made_from_nothing_holds(three: Store) -> None:
-    """Whatever was changed in the tables that milstore made: they are made anew."""
+    """Whatever was changed in the tables that milstore made: they are made again."""
     with edit_cohort(three) as edit:
         patches = edit.table("patches")
         with FeaturePack(three, encoder="e", n_features=1, dtype="float16", patches=patches) as pack:

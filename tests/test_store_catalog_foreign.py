@@ -135,7 +135,7 @@ def test_nothing_of_a_hostile_file_is_run(three: Store) -> None:
     behind(three)
     assert "milstore.duckdb" in milstore(three, "doctor")
     said = milstore(three, "info")
-    assert "milstore.duckdb was made anew with your tables" in said
+    assert "milstore.duckdb was made again with your tables" in said
     assert ("finished runs" in said, "exp (3)" in said) == (True, True)
     assert not is_behind(three)
     assert held(three) == expected
@@ -245,7 +245,7 @@ def test_views_and_macros_are_written_down_once_and_can_be_run_again(three: Stor
     )
     said = rename_class(three, "a")
     assert said == [
-        "milstore.duckdb was made anew with your tables; what is no table (type mood, macro first_cases, macro twice, "
+        "milstore.duckdb was made again with your tables; what is no table (type mood, macro first_cases, macro twice, "
         "view benign, index one_note) is in milstore.own.sql: read it, and run it again in a duckdb shell"
     ]
     text = own_sql(three)
@@ -401,7 +401,7 @@ def test_what_is_no_database_is_left_and_named(three: Store, kind: str) -> None:
             three.database.write_bytes(whole[:9000])
     said = rename_class(three, "a")
     assert len(said) == 1
-    assert ("is a link, or no file" if kind in ("pipe", "folder") else "move it away and it is made anew") in said[0]
+    assert ("is a link, or no file" if kind in ("pipe", "folder") else "move it away and it is made again") in said[0]
     assert main(["info", "--store", str(three.root), "--quiet"]) == 0
     assert [(found.kind, found.where) for found in check(three)] == [(NOTE, "milstore.duckdb")]
 

@@ -187,7 +187,10 @@ def test_a_database_that_is_behind_is_named(store: Store) -> None:
     with closing(duckdb.connect(str(store.database))) as con:
         con.execute("update milstore_catalog set fingerprint = 'another'")
     assert [(found.what, found.repair) for found in check(store)] == [
-        ("it is behind the store", f"remove cohort/catalog.json, and milstore info --store {store.root} makes it anew")
+        (
+            "it is behind the store",
+            f"remove cohort/catalog.json, and milstore info --store {store.root} creates it again",
+        )
     ]
     (store.root / "cohort" / "catalog.json").unlink()
     assert main(["info", "--store", str(store.root), "--quiet"]) == 0

@@ -114,7 +114,7 @@ def test_an_unfinished_run_of_version_1_is_not_said_to_go_on(tmp_path: Path) -> 
     (note,) = [
         finding for finding in check(kept("version-1-trained", tmp_path)) if finding.where.startswith("running/")
     ]
-    assert note.repair.startswith("train its split anew by --fresh, and remove it by milstore runs delete half-s2-3-")
+    assert note.repair.startswith("train its split again by --fresh, and remove it by milstore runs delete half-s2-3-")
 
 
 def test_migrating_twice_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -215,7 +215,7 @@ def test_a_damaged_unfinished_run_is_named_and_can_be_deleted(store: Store, spoi
     (finding,) = (each for each in doctor.check(store, young=0) if each.where.startswith("running/"))
     assert (finding.kind, finding.where) == (DAMAGE, f"running/{draft.folder.name}/draft.json")
     delete = f"milstore runs delete {draft.run_id} --store {store.root}"
-    assert finding.repair == f"remove it by {delete}, and train that split anew"
+    assert finding.repair == f"remove it by {delete}, and train that split again"
     with pytest.raises(StoreError, match=r"draft\.json cannot be read .*: run milstore doctor"):
         train(store, SMALL, 1, threads=1)
     delete_run(store, removable(store, draft.run_id))

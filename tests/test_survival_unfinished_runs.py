@@ -352,7 +352,7 @@ def test_a_damaged_checkpoint_is_named_and_not_gone_on_from(store: Store, damage
     path.write_bytes(made[damage])
     found = [(each.kind, each.where) for each in doctor.check(store)]
     assert ((DAMAGE, f"running/{draft.folder.name}/checkpoint.pt") in found) == (damage not in ("other", "no state"))
-    with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be read \(.*\): train that split anew by --fresh$"):
+    with pytest.raises(StoreError, match=r"checkpoint\.pt cannot be read \(.*\): train that split again by --fresh$"):
         train(store, SMALL, 1, threads=1)
     assert train(store, SMALL, 1, threads=1, fresh=True).run_id in run_ids(store)
 

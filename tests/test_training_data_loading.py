@@ -43,7 +43,7 @@ def packed(store: Store) -> PackedFeatures:
 
 
 def test_a_limit_changes_no_bit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A training that reads its features anew each epoch commits what one in memory commits."""
+    """A training that reads its features again each epoch commits what one in memory commits."""
     in_memory = train(store, SMALL, 1, threads=1)
     opened = []
     whole = experiment_module.open_bags
@@ -106,7 +106,7 @@ def test_two_readings_at_a_time_do_not_disturb_each_other(packed: PackedFeatures
 
 
 def test_features_that_fit_stay_in_memory(packed: PackedFeatures) -> None:
-    """Only what is above the limit is read anew."""
+    """Only what is above the limit is read again."""
     whole = packed.patches.num_rows * ROW + WORKING
     assert isinstance(open_bags(packed, LABELS, CPU), BagsInMemory)
     assert isinstance(open_bags(packed, LABELS, CPU, whole), BagsInMemory)

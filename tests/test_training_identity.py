@@ -43,7 +43,7 @@ def test_a_half_done_experiment_of_0_1_is_gone_on_with(earlier: Store) -> None:
     config, before = config_of(earlier, "half"), run_ids(earlier)
     (draft,) = list_drafts(earlier)
     why = (
-        "it was begun by milstore 0.1, whose checkpoints do not go on here: train its split anew by --split 2 --fresh, "
+        "it was begun by milstore 0.1, whose checkpoints do not go on here: train its split again by --split 2 --fresh, "
         f"and remove it by milstore runs delete {draft.run_id} --store {earlier.root}"
     )
     line = f"unfinished run {draft.run_id} does not go on: {why}"

@@ -123,7 +123,7 @@ def test_the_benchmark_trains_and_counts(capsys: pytest.CaptureFixture[str], mon
         assert (len(labels), sum(labels)) == (129, 64)
     assert min(each.min() for each in benchmark.draw("a", 16, 0)[0]) == 0
     assert all(abs((each**2).sum(1) - 1).max() < 1e-5 for each in benchmark.draw("e", 16, 0)[0])
-    # Here, and not in a process that imports torch anew.
+    # Here, and not in a process that imports torch again.
     monkeypatch.setattr(benchmark, "ProcessPoolExecutor", lambda jobs, mp_context: ThreadPoolExecutor(jobs))
     benchmark.main(["--widths", "16", "--kinds", "f", "--seeds", "1", "--jobs", "1", "--settings", "defaults"])
     line = capsys.readouterr().out.splitlines()[-1]

@@ -106,7 +106,7 @@ def test_a_checkpoint_of_another_format_is_refused() -> None:
     """A checkpoint that this version does not know is not guessed at."""
     with pytest.raises(
         DataError,
-        match=r"the checkpoint has format 99, not 4, as another version of milstore wrote it: train that split anew by milstore train ... --fresh$",
+        match=r"the checkpoint has format 99, not 4, as another version of milstore wrote it: train that split again by milstore train ... --fresh$",
     ):
         training().load({**training().state(), "format": 99})
 

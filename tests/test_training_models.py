@@ -540,7 +540,7 @@ def test_a_checkpoint_of_an_earlier_version_says_how_to_train_anew(
     assert main(["train", "--store", str(store.root), "--resume", draft.run_id]) == 2
     err = capsys.readouterr().err
     assert err == (
-        "error: the checkpoint has format 3, not 4, as another version of milstore wrote it: train that split anew by "
+        "error: the checkpoint has format 3, not 4, as another version of milstore wrote it: train that split again by "
         "milstore train ... --fresh\n"
     )
     assert main([*words, "--fresh"]) == 0

@@ -242,7 +242,7 @@ def test_an_unreadable_checkpoint_is_named(store: Store) -> None:
     for length in (0, 1, len(whole) // 2, len(whole) - 1):
         (draft,) = list_drafts(store)
         draft.checkpoint_path.write_bytes(whole[:length])
-        with pytest.raises(StoreError, match=r"checkpoint.pt cannot be read \(.*\): train that split anew"):
+        with pytest.raises(StoreError, match=r"checkpoint.pt cannot be read \(.*\): train that split again"):
             resume(store, draft.run_id)
     (draft,) = list_drafts(store)
     torch.save({"format": Path("x")}, draft.checkpoint_path)

@@ -307,7 +307,7 @@ def test_the_seed_draws_the_validation_cases_too() -> None:
 
 
 def test_fresh_begins_launched_splits_anew(tmp_path: Path) -> None:
-    """A launched split that is told to begin anew leaves the unfinished run alone, and trains another."""
+    """A launched split that is told to begin again leaves the unfinished run alone, and trains another."""
     store = tiny_store(tmp_path / "store")
 
     class Stopped(BaseException):

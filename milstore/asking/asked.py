@@ -120,7 +120,7 @@ class Batches:
         self.names, self._kinds = asked.do(self._look)
         self._casts = arrow_texts(self._kinds)
         self.texts: set[int] = set()
-        """Columns of which a batch held what Arrow has not: begun anew, these are text."""
+        """Columns of which a batch held what Arrow has not: begun again, these are text."""
 
     def _look(self, con: Connection) -> tuple[list[str], list[Any]]:
         relation = con.sql(self._asked.text(con, itself))
@@ -151,5 +151,5 @@ class Batches:
             self._limit.check()
 
 
-class Odd(Exception):  # noqa: N818 - no error: what was written so far is written anew
+class Odd(Exception):  # noqa: N818 - no error: what was written so far is written again
     """A column holds what Arrow has not."""

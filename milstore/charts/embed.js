@@ -67,7 +67,7 @@
     document.documentElement.dataset.drawn = "all";
   }
 
-  // A page that is made wider or narrower draws anew what no longer fits, one time after the last change.
+  // A page that is made wider or narrower draws again what no longer fits, one time after the last change.
   let pending = 0;
   function refit() {
     clearTimeout(pending);

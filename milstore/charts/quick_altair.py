@@ -1,11 +1,11 @@
 """Charts without what Altair does again and again: copies of charts in charts, and a list of all its classes.
 
 Altair copies the parts of a layered or joined chart whenever one is made, down to the ground: the copy of a part makes
-that part anew, which copies its own parts. So the time grows by a factor with each level; in a chart of four levels it
+that part again, which copies its own parts. So the time grows by a factor with each level; in a chart of four levels it
 was three quarters of all. The copies keep the selections (parameters) of parts apart, so where there are none, the parts
 are copied at their surface alone.
 
-And it lists all its classes anew for each channel that is a text, `x="error:Q"`, or a value, `x=alt.value(0)`, to find the
+And it lists all its classes again for each channel that is a text, `x="error:Q"`, or a value, `x=alt.value(0)`, to find the
 class that the channel's name tells already: a quarter of a chart's time.
 """
 

@@ -29,7 +29,7 @@ _CHUNK = 128
 """Patches that a process is given at once."""
 _PIXELS_AT_ONCE = 1 << 23
 _REBUILT = frozenset({"encoders", "packs", "pack_cases"})
-"""Tables that encoding makes anew where their files are damaged."""
+"""Tables that encoding makes again where their files are damaged."""
 
 
 def encode_patches(
@@ -86,7 +86,7 @@ def encode_patches(
     own_reader = not formats or "image" in formats.values()
     if own_reader and len(todo.places) < len(every.places) and not _says_as_seen(plan, name):
         notes.append(
-            f"earlier features of {name} were computed otherwise ({SEEN}, now): --replace computes all of them anew"
+            f"earlier features of {name} were computed otherwise ({SEEN}, now): --replace computes all of them again"
         )
     tasks = [
         _Task(

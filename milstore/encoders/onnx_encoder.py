@@ -70,7 +70,7 @@ class OnnxNetwork:
         (only,) = inputs
         dtype = _PRECISIONS.get(only.type)
         if dtype is None:
-            raise DataError(f"{self._shown}: input {only.name} is of {only.type}, not of floats: export it anew")
+            raise DataError(f"{self._shown}: input {only.name} is of {only.type}, not of floats: export it again")
         if (dtype == np.float16) != folder.fp16:
             said = "computes in float16: say --fp16" if not folder.fp16 else "computes in float32: leave out --fp16"
             raise UsageError(f"{self._shown} {said}, or export it in the other precision")
@@ -83,7 +83,7 @@ class OnnxNetwork:
         if not fits:
             axes = " x ".join("N" if not isinstance(each, int) else str(each) for each in shape)
             raise DataError(
-                f"{self._shown} takes {axes} and encoder.toml says N x 3 x {size} x {size}: correct size, or export it anew"
+                f"{self._shown} takes {axes} and encoder.toml says N x 3 x {size} x {size}: correct size, or export it again"
             )
         first = shape[0]
         if isinstance(first, int) and first != 1:

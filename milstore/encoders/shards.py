@@ -2,7 +2,7 @@
 
 A shard is the patches of a slice, or a thousand of them, in batches that never reach over its end, so that its vectors are the same bits whoever
 computes them, and after whatever. Its file is called by all that decides them, so that an image, a slide or an encoder that
-was changed meanwhile is computed anew.
+was changed meanwhile is computed again.
 """
 
 import hashlib

@@ -194,7 +194,7 @@ def read_patches(path: Path) -> Patches:
         if size is None or size < 1 or level is None or downsample is None or min(downsample) <= 0:
             raise DataError(
                 f"{path} does not say how large a patch is (attributes patch_size, patch_level and downsample of coords): make it "
-                "anew by CLAM's create_patches_fp.py"
+                "again by CLAM's create_patches_fp.py"
             )
         dims = _pair(coords, "level_dim") if level == 0 else None
         return Patches(

@@ -230,5 +230,5 @@ def read_heat_map(path: Path) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.n
         xy = read_coords(file, "coords", path, len(values))
     scores = values.reshape(-1).astype(np.float64)
     if not np.isfinite(scores).all():
-        raise DataError(f"{path} has attention_scores that are NaN or infinity: make it anew")
+        raise DataError(f"{path} has attention_scores that are NaN or infinity: create it again")
     return scores, xy

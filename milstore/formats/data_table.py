@@ -57,7 +57,7 @@ def read_named(path: Path, texts: Sequence[str], optional: Sequence[str] = (), f
         DataError: it cannot be read, lacks one of `texts`, or has two columns of one name.
     """
     if not file_size(path, "a table of features"):
-        raise DataError(f"{path} is empty: make it anew")
+        raise DataError(f"{path} is empty: create it again")
     name = format or recognised("tables", [path]) or "csv"
     fmt: TableFormat = find_format("tables", name)
     try:

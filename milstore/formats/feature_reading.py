@@ -85,7 +85,7 @@ def pack_piece(piece: Piece) -> bool:
         if not finite.all():
             raise DataError(
                 f"{clip(files[int(np.argmin(finite))], 200)} holds NaN, infinity or numbers too large for "
-                f"{piece.target.dtype}: make it anew"
+                f"{piece.target.dtype}: create it again"
             )
         piece.target.write(piece.first_row + first, vectors)
     return True

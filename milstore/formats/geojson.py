@@ -166,7 +166,7 @@ def _ring(positions: Any, where: str) -> tuple[Ring, bool]:
         raise DataError(f"{where} has coordinates that are no numbers: export it again") from None
     if not (np.isfinite(ring).all() and (np.abs(ring) < _FAR).all()):
         raise DataError(
-            f"{where} has coordinates that are NaN, infinite or beyond any slide: draw it anew, or remove it"
+            f"{where} has coordinates that are NaN, infinite or beyond any slide: draw it again, or remove it"
         )
     if len(ring) > 1 and (ring[0] == ring[-1]).all():
         return ring[:-1], True

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from milstore.errors import DataError
 
-_ANEW = "let the job that makes it finish, or make it anew, and ingest it again"
+_AGAIN = "let the job that makes it finish, or create it again, and ingest it again"
 
 
 _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)
@@ -47,7 +47,7 @@ def opened_hdf5(path: Path) -> Iterator[Any]:
         elif "already open for write" in str(error):
             raise DataError(
                 f"{path} is marked as open for writing: let the job that writes it end and try again; if that job died, "
-                "make the file anew, or clear the mark by h5clear -s"
+                "create the file again, or clear the mark by h5clear -s"
             ) from error
         else:
             raise
@@ -117,16 +117,16 @@ def _check_written(dataset: Any, name: str, path: Path) -> None:
         if written == 0:
             raise DataError(
                 f"{name} in {path} declares shape {dataset.shape} and holds nothing "
-                f"({wanted} of {wanted} chunks are not written): {_ANEW}"
+                f"({wanted} of {wanted} chunks are not written): {_AGAIN}"
             )
         if written < wanted:
             raise DataError(
                 f"{path} is half-written: {wanted - written} of {wanted} chunks of {name} are not written and would read "
-                f"as {_fill(dataset)}: {_ANEW}"
+                f"as {_fill(dataset)}: {_AGAIN}"
             )
     elif not dataset.id.get_storage_size():
         # Without chunks the room is made when the first number is written.
-        raise DataError(f"{name} in {path} declares shape {dataset.shape} and holds nothing: {_ANEW}")
+        raise DataError(f"{name} in {path} declares shape {dataset.shape} and holds nothing: {_AGAIN}")
 
 
 def _fill(dataset: Any) -> str:
@@ -149,5 +149,5 @@ def check_filled(dataset: Any, values: npt.NDArray[Any], name: str, path: Path) 
     blank = int((values == fill).all(axis=1).sum())
     if blank:
         raise DataError(
-            f"{path} is half-written: {blank} of {len(values)} rows of {name} hold nothing but the fill value {fill}: {_ANEW}"
+            f"{path} is half-written: {blank} of {len(values)} rows of {name} hold nothing but the fill value {fill}: {_AGAIN}"
         )

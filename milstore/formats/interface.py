@@ -168,7 +168,7 @@ def reported(path: Path) -> Iterator[None]:
     except Exception as error:
         # zipfile, NumPy, h5py, Arrow and users' readers raise what they meet.
         reason = clip(in_a_line(error).removeprefix("OSError: "), 100)
-        raise DataError(f"{path} is damaged, or not of the kind its name says ({reason}): make it anew") from error
+        raise DataError(f"{path} is damaged, or not of the kind its name says ({reason}): create it again") from error
 
 
 def first_bytes(path: Path, count: int) -> bytes:

@@ -17,7 +17,7 @@ def read_json(path: Path, what: str) -> Any:
         return parse_json(file_bytes(path, what, LARGEST).decode("utf-8-sig"))
     except ValueError as error:
         reason = clip(" ".join(str(error).split()), 100)
-        raise DataError(f"{path} is damaged, or no JSON ({reason}): make it anew") from error
+        raise DataError(f"{path} is damaged, or no JSON ({reason}): create it again") from error
 
 
 def read_json_object(path: Path, what: str) -> dict[str, Any]:

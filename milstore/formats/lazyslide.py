@@ -147,7 +147,7 @@ def _rows_of_tiles(table: _Table, path: Path, rows: int) -> npt.NDArray[np.int64
         raise DataError(f"{path}: tables/{table.key} has no whole numbers obs/{name}, which say whose tile each row is")
     if column.shape != (rows,):
         raise DataError(
-            f"{path}: tables/{table.key} has {rows} features and {column.shape[0]} obs/{name}: extract the features anew"
+            f"{path}: tables/{table.key} has {rows} features and {column.shape[0]} obs/{name}: extract the features again"
         )
     return np.asarray(column[:]).astype(np.int64)
 
@@ -157,7 +157,7 @@ def _outlines(path: Path, region: str) -> tuple[npt.NDArray[np.float64], npt.NDA
     file = path / "shapes" / region / "shapes.parquet"
     if not file.is_file():
         raise DataError(
-            f"{path} has no shapes/{region}/shapes.parquet, which says where its tiles lie: tile the slide anew"
+            f"{path} has no shapes/{region}/shapes.parquet, which says where its tiles lie: tile the slide again"
         )
     with reported(file):
         names = pq.read_schema(file).names
@@ -165,7 +165,7 @@ def _outlines(path: Path, region: str) -> tuple[npt.NDArray[np.float64], npt.NDA
             raise DataError(f"{file} has the columns {named(names)}: it must have tile_id and geometry")
         columns = pq.read_table(file, columns=["tile_id", "geometry"])
         if columns["tile_id"].null_count or columns["geometry"].null_count:
-            raise DataError(f"{file} has tiles without a tile_id or without an outline: tile the slide anew")
+            raise DataError(f"{file} has tiles without a tile_id or without an outline: tile the slide again")
         ids = np.asarray(columns["tile_id"]).astype(np.int64)
         bounds = bounds_of([bytes(each) for each in columns["geometry"].to_pylist()])
     return bounds, ids
@@ -184,7 +184,7 @@ def _matched(path: Path, tiles: npt.NDArray[np.int64], ids: npt.NDArray[np.int64
     if len(tiles) and not (len(ids) and (ids[order[at]] == tiles).all()):
         lost = np.setdiff1d(tiles, ids).tolist()
         raise DataError(
-            f"{path} has features of tile_id {named(lost)} that its shapes do not have: tile and extract anew"
+            f"{path} has features of tile_id {named(lost)} that its shapes do not have: tile and extract again"
         )
     return order[at] if len(tiles) else np.empty(0, np.int64)
 

@@ -31,7 +31,7 @@ def read_header(stream: IO[bytes], name: str) -> tuple[tuple[int, ...], bool, np
         raise
     except Exception as error:
         # NumPy reads the header as Python, and raises what that meets: ValueError, SyntaxError, TokenError, …
-        raise DataError(f"{name} is damaged, or no array of NumPy's format: make it anew") from error
+        raise DataError(f"{name} is damaged, or no array of NumPy's format: create it again") from error
     if dtype.hasobject:
         raise DataError(f"{name} holds Python objects, which only pickle could read: save it as an array of numbers")
     return shape, fortran, dtype

@@ -91,7 +91,7 @@ def _read_npz(path: Path, reading: SplitReading) -> Split:
         raise
     except Exception as error:
         # zipfile, zlib and NumPy raise what they meet.
-        raise DataError(f"{path} is damaged or no .npz file ({clip(str(error), 100)}): make it anew") from error
+        raise DataError(f"{path} is damaged or no .npz file ({clip(str(error), 100)}): create it again") from error
     return split
 
 

@@ -73,7 +73,7 @@ def _load(stream: Any, path: Path, *, is_zip: bool, mapped: bool = False) -> Any
             return torch.load(str(path) if mapped else stream, map_location="cpu", weights_only=True, mmap=mapped)
     except Exception as error:
         # Torch raises what it meets: RuntimeError, UnpicklingError, EOFError, KeyError, MemoryError, …
-        raise DataError(f"{shown} is damaged, or holds more than tensors: make it anew") from error
+        raise DataError(f"{shown} is damaged, or holds more than tensors: create it again") from error
 
 
 def _check_sums(stream: Any, shown: str) -> None:
@@ -83,12 +83,12 @@ def _check_sums(stream: Any, shown: str) -> None:
         packed = next((each for each in archive.infolist() if each.compress_type != zipfile.ZIP_STORED), None)
         wrong = archive.testzip() if packed is None else None
     except Exception as error:
-        raise DataError(f"{shown} is damaged: make it anew") from error
+        raise DataError(f"{shown} is damaged: create it again") from error
     if packed is not None:
         raise DataError(f"{shown} is compressed inside, as torch.save does not: save it by torch.save")
     if wrong is not None:
         entry = clip(wrong.rpartition("/")[2])
-        raise DataError(f"{shown} is damaged: the checksum of its {entry!r} does not fit, make it anew")
+        raise DataError(f"{shown} is damaged: the checksum of its {entry!r} does not fit, create it again")
 
 
 def load_vector(path: Path) -> Vectors:
@@ -104,7 +104,7 @@ def load_vector(path: Path) -> Vectors:
         raise DataError(f"{name} holds {len(found)} tensors, not one: save the feature vector alone")
     tensor = _plain(found[0], path, "a tensor that is no plain vector")
     if tensor.dim() == 0:
-        raise DataError(f"{name} holds a tensor of shape (), and a patch has one vector (D): make it anew")
+        raise DataError(f"{name} holds a tensor of shape (), and a patch has one vector (D): create it again")
     if not tensor.is_floating_point():
         raise DataError(f"{name} holds {tensor.dtype}, not floats: save it as float16, float32, float64 or bfloat16")
     if tensor.numel() != max(tensor.shape):
@@ -142,7 +142,7 @@ def _plain(tensor: torch.Tensor, path: Path, otherwise: str) -> torch.Tensor:
         raise DataError(f"{clip(str(path), 300)} holds {otherwise}: save it dense, on the CPU")
     if tensor.numel() * tensor.element_size() > path.stat().st_size:
         raise DataError(
-            f"{clip(str(path), 300)} holds a tensor of shape {tuple(tensor.shape)}, larger than its file: make it anew"
+            f"{clip(str(path), 300)} holds a tensor of shape {tuple(tensor.shape)}, larger than its file: create it again"
         )
     # A view that is to be negated holds other numbers than it stands for.
     return tensor.resolve_conj().resolve_neg()

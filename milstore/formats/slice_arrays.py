@@ -52,7 +52,7 @@ class SliceArrays(ABC):
             DataError: it is damaged, a part is missing, or the parts do not fit each other.
         """
         if not file_size(path, "a file of features"):
-            raise DataError(f"{path} is empty: make it anew")
+            raise DataError(f"{path} is empty: create it again")
         with reported(path), self.opened(path) as source:
             parts = {name: _without_batch(name, *source.declared(name)) for name in PARTS if source.has(name)}
             _check_parts(path, parts)

@@ -71,7 +71,7 @@ def _read(path: Path) -> tuple[str, npt.NDArray[np.float32]]:
     """Name of the slide and its vector (D,)."""
     with reported(path), opened_hdf5(path) as file:
         if "features" not in file:
-            raise DataError(f"{path} has no features (it holds {named(file) or 'nothing'}): make it anew")
+            raise DataError(f"{path} has no features (it holds {named(file) or 'nothing'}): create it again")
         dataset = own_dataset(file, "features", path)
         coords = file["coords"].shape[0] if "coords" in file else None
         if not is_slide_vector(dataset.shape, coords) and dataset.shape[:1] != (1,):
@@ -85,7 +85,7 @@ def _read(path: Path) -> tuple[str, npt.NDArray[np.float32]]:
         vector = read_whole(dataset, "features", path).reshape(-1).astype(np.float32)
         slide = _slide_of(dataset)
     if not np.isfinite(vector).all():
-        raise DataError(f"{path} holds NaN or infinity: make it anew")
+        raise DataError(f"{path} holds NaN or infinity: create it again")
     return slide or path.stem, vector
 
 

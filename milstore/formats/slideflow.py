@@ -35,13 +35,13 @@ class SlideflowBag:
         from milstore.formats.pt_load import load_matrix
 
         if not file_size(path, "a bag of slideflow's"):
-            raise DataError(f"{path} is empty: make it anew")
+            raise DataError(f"{path} is empty: create it again")
         rows, width, dtype = *(matrix := load_matrix(path)).shape, matrix.dtype
         said = _settings(path.parent / BAGS_CONFIG)
         if said.get("num_features", width) != width:
             raise DataError(
                 f"{path} has {width} numbers a tile, and {BAGS_CONFIG} beside it says {clip(str(said['num_features']), 20)}: "
-                "the bags are of two extractors, make them anew"
+                "the bags are of two extractors, create them again"
             )
         index = index_of(path)
         centres = None if index is None else read_centres(index, rows, path.name)
@@ -84,7 +84,7 @@ def read_centres(index: Path, rows: int, what: str) -> npt.NDArray[np.float64]:
         )
     if len(centres) != rows:
         raise DataError(
-            f"{index} has the centres of {len(centres)} tiles, and {what} has {rows}: the two are not of one run, make them anew"
+            f"{index} has the centres of {len(centres)} tiles, and {what} has {rows}: the two are not of one run, create them again"
         )
     return centres.astype(np.float64)
 

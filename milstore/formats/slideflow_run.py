@@ -192,7 +192,7 @@ def read_slide_predictions(run: SlideflowRun, n_classes: int) -> SlideflowPredic
 def _numbers(path: Path, table: pa.Table, name: str) -> npt.NDArray[np.float64]:
     column = table[name]
     if column.null_count or not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
-        raise DataError(f"{path} has in column {clip(name)} what is no number: make it anew")
+        raise DataError(f"{path} has in column {clip(name)} what is no number: create it again")
     return np.asarray(column.to_numpy(), np.float64)
 
 

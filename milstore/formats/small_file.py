@@ -26,7 +26,7 @@ def small_file(path: Path) -> bytes:
     if size > LARGEST:
         raise DataError(f"{clip(str(path), 300)} has {size} bytes: that is too large for the vector of one patch")
     if not data:
-        raise DataError(f"{clip(str(path), 300)} is empty: make it anew")
+        raise DataError(f"{clip(str(path), 300)} is empty: create it again")
     return data
 
 

@@ -74,7 +74,7 @@ def _number(path: Path, name: str, value: Any) -> float:
     """A size above 0. Raises DataError if the attribute is not one."""
     if isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e6:
         return float(value)
-    raise DataError(f"{path} has {name} {clip(str(value), 30)!r}, which is no size of a tile: make it anew")
+    raise DataError(f"{path} has {name} {clip(str(value), 30)!r}, which is no size of a tile: create it again")
 
 
 def _check_kind(path: Path, said: dict[str, Any]) -> None:
@@ -101,7 +101,7 @@ def _tile_size(
                 return _number(path, name, said[name]), 1.0, ()
         raise DataError(f"{path} has unit um and no tile_size_um: extract its features again")
     if unit is not None:
-        raise DataError(f"{path} has coordinates in {clip(str(unit), 30)!r}, where STAMP writes um: make it anew")
+        raise DataError(f"{path} has coordinates in {clip(str(unit), 30)!r}, where STAMP writes um: create it again")
     step = _number(path, "tile_size", said["tile_size"]) if "tile_size" in said else _smallest_step(coords)
     if step is not None and not _is_of_first_files(step):
         raise DataError(

@@ -135,7 +135,7 @@ def _plain(path: Path, name: str, weights: Mapping[str, Tensor], dimensions: int
     whole = tensor.layout == torch.strided and tensor.numel() * tensor.element_size() <= path.stat().st_size
     if not whole or tensor.dim() != dimensions or not tensor.is_floating_point() or not tensor.isfinite().all():
         raise DataError(
-            f"{path} holds in {clip(name)} no {dimensions}-dimensional array of finite numbers: make it anew"
+            f"{path} holds in {clip(name)} no {dimensions}-dimensional array of finite numbers: create it again"
         )
     return tensor.to(torch.float32).contiguous()
 

@@ -25,7 +25,7 @@ _SHOWN = 5
 def opened_whole(path: Path) -> Iterator[Any]:
     """An open `h5py.File`. DataError, naming it, if it is empty, no HDF5, or what is read in the block is damaged."""
     if not file_size(path, "a file of features"):
-        raise DataError(f"{path} is empty: make it anew")
+        raise DataError(f"{path} is empty: create it again")
     with reported(path), opened_hdf5(path) as file:
         yield file
 
@@ -115,7 +115,7 @@ def read_coords(file: Any, name: str, path: Path, rows: int | None = None) -> np
         raise DataError(f"{path} has {name} of shape {shape} and type {dtype}: they must be numbers (N, 2), x and y")
     if rows is not None and inner[0] != rows:
         raise DataError(
-            f"{path} has {rows} features and {inner[0]} {name}: it does not say which patch each is of, so make it anew"
+            f"{path} has {rows} features and {inner[0]} {name}: it does not say which patch each is of, so create it again"
         )
     if math.prod(inner) * dtype.itemsize > LARGEST:
         raise DataError(f"{path} declares {name} of shape {shape}: that is too large for one slide")
@@ -128,13 +128,13 @@ def read_coords(file: Any, name: str, path: Path, rows: int | None = None) -> np
 def check_places(path: Path, xy: npt.NDArray[np.number], name: str = "coords") -> None:
     """Raises DataError if coordinates (N, 2) hold NaN or infinity, or a place twice."""
     if not np.isfinite(xy).all():
-        raise DataError(f"{path} has {name} that are NaN or infinity: make it anew")
+        raise DataError(f"{path} has {name} that are NaN or infinity: create it again")
     places, counts = np.unique(xy, axis=0, return_counts=True)
     if len(places) < len(xy):
         x, y = places[int(np.argmax(counts))].tolist()
         raise DataError(
             f"{path} has the patch at x {x:g}, y {y:g} {int(counts.max())} times "
-            f"({len(xy) - len(places)} rows more than places): make it anew, each patch once"
+            f"({len(xy) - len(places)} rows more than places): create it again, each patch once"
         )
 
 

@@ -69,7 +69,7 @@ def geometry_of(coords: Any, path: Path) -> Geometry:
     for name in ("patch_size", "patch_size_level0", "target_magnification"):
         value = getattr(found, name)
         if value is not None and value <= 0:
-            raise DataError(f"{path} has coords with {name} {value:g}: make it anew")
+            raise DataError(f"{path} has coords with {name} {value:g}: create it again")
     return found
 
 
@@ -148,10 +148,10 @@ def read_job_json(path: Path) -> dict[str, Any]:
         content = parse_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{path} cannot be read as JSON ({clip(' '.join(str(error).split()))}): make it anew"
+            f"{path} cannot be read as JSON ({clip(' '.join(str(error).split()))}): create it again"
         ) from error
     if not isinstance(content, dict):
-        raise DataError(f"{path} holds no object of JSON: make it anew")
+        raise DataError(f"{path} holds no object of JSON: create it again")
     return content
 
 

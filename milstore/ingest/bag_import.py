@@ -114,7 +114,7 @@ def _put_bag_stain(job: Job, edit: CohortEdit) -> None:
     if edit is not job.plan:
         settings = dataclasses.replace(job.store.settings, stains=stains)
         write_text(job.store.root / SETTINGS_FILE, settings_text(settings))
-        # Whoever has the store open reads them anew.
+        # Whoever has the store open reads them again.
         vars(job.store).pop("settings", None)
         edit.notes.append(f"the one stain of the store is called {BAG_STAIN}: bags say nothing of staining")
 

@@ -25,7 +25,7 @@ from milstore.store.run_writer import list_drafts
 from milstore.store.slides import Slides
 
 REBUILT = ("slices", "patches", "patch_roots")
-"""Tables that patches make anew where their files are damaged."""
+"""Tables that patches make again where their files are damaged."""
 
 
 def put_patches(

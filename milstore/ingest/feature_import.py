@@ -190,7 +190,7 @@ def refuse_others(job: Job, placed: Placed, row: int, vector: Vectors) -> None:
 def commit(job: Job, pack: FeaturePack, put: Put, placed: Placed) -> Packed:
     """Commit a pack, filled without the cohort's lock, to the cohort as it is now.
 
-    `placed` is what `put` gave for the cohort as it was. Others wait for the lock, so what holds still is not asked anew.
+    `placed` is what `put` gave for the cohort as it was. Others wait for the lock, so what holds still is not asked again.
     """
     job.heed(pc.unique(placed.rows["case_id"]).to_pylist())
     job.progress("storing", 0, 1)

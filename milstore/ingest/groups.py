@@ -15,7 +15,7 @@ from milstore.store.cohort_edit import CohortEdit, edit_cohort
 from milstore.store.names import clip, counted, named, natural_key
 
 REBUILT = ("case_groups",)
-"""The table that a file of groups makes anew where its own file is damaged."""
+"""The table that a file of groups makes again where its own file is damaged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,7 +42,7 @@ class GroupsReport:
             )
         if self.corrected:
             lines.append(f"corrected: {counted(len(self.corrected), 'case')} ({named(self.corrected)})")
-        lines += [f"{line}: make such splits anew, or know that they leak" for line in self.torn]
+        lines += [f"{line}: create such splits again, or know that they leak" for line in self.torn]
         return [*lines, *self.notes, *([] if self.changed else ["nothing changed"])]
 
 

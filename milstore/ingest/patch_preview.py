@@ -88,7 +88,7 @@ def images_and_names(
 ) -> tuple[Found, ReadNames]:
     """The images below a folder and what their names say. DataError if there is none, or none is read.
 
-    Cases are told by what is known, but for tables of `rebuilds` that are damaged, which are to be made anew.
+    Cases are told by what is known, but for tables of `rebuilds` that are damaged, which are to be made again.
     """
     endings = PIXELS.endings(None if format is None else [format])
     found = find_files(folder, endings, follow_links=follow_links)

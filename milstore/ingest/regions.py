@@ -27,7 +27,7 @@ from milstore.store.slice_files import FileNames
 from milstore.store.slides import Slides
 
 REBUILT = ("patch_regions",)
-"""The table that regions make anew where its file is damaged."""
+"""The table that regions make again where its file is damaged."""
 _LONGEST = 200
 """Letters of a region's name."""
 _SLICE = list(PLACE[:3])
@@ -217,5 +217,5 @@ def _refuse(lost: pa.Table) -> None:
     lies = "patch lies" if lost.num_rows == 1 else "patches lie"
     raise ConflictError(
         f"{lost.num_rows} {lies} in a region by the store and outside it by these files (such as patch {row['patch_idx']} of case "
-        f"{clip(row['case_id'])}, {row['stain']}: {clip(row['region'])}): use --replace to take the regions of these slides anew"
+        f"{clip(row['case_id'])}, {row['stain']}: {clip(row['region'])}): use --replace to take the regions of these slides again"
     )

@@ -191,7 +191,7 @@ def attention_of_slides(
 def _weights(attention: SlideAttention) -> Floats:
     weight_N = np.asarray(attention.weights, np.float64)
     if not (len(weight_N) and weight_N.min() >= 0 and abs(weight_N.sum() - 1) <= TOLERANCE):
-        raise DataError(f"{attention.path} has attention that is not from 0 to 1 and sums to 1: make it anew")
+        raise DataError(f"{attention.path} has attention that is not from 0 to 1 and sums to 1: create it again")
     return np.asarray(weight_N / weight_N.sum())
 
 
@@ -270,7 +270,7 @@ class SlidePatches:
             )
         (placed,) = chosen.values()
         if len(np.unique(placed)) < len(placed):
-            raise DataError(f"{path} has two rows at one patch of slide {clip(slide_id)}: make it anew")
+            raise DataError(f"{path} has two rows at one patch of slide {clip(slide_id)}: create it again")
         return placed
 
     def _of_all_grids(self, rows: Ints, attention: SlideAttention) -> dict[str, Ints]:

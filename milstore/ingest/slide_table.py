@@ -24,7 +24,7 @@ from milstore.store.names import clip, counted, named, natural_key
 from milstore.store.slides import Slide, Slides
 
 SLIDES_REBUILT = ("slides",)
-"""The table that a table of slides makes anew where its file is damaged."""
+"""The table that a table of slides makes again where its file is damaged."""
 
 
 _FACTS = tuple(each.name for each in fields(Slide) if each.name != SLIDE)

@@ -1,6 +1,6 @@
 """Files kept of a tiled slide: its patches' coordinates, so that it is not cut again, and its pictures.
 
-They lie below `tiles/` in the store, a folder a slide; all can be made anew, so nothing breaks where they are removed.
+They lie below `tiles/` in the store, a folder a slide; all can be made again, so nothing breaks where they are removed.
 """
 
 import hashlib

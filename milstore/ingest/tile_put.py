@@ -163,7 +163,7 @@ def _refuse_other_slices(
     # Pieces are counted: with another threshold the first may be another.
     if others or (by_tissue and of_grid and of_grid != {_place(row) for row in rows}):
         there = named(dict.fromkeys(row["slice_name"] for row in stay), 3)
-        advice = "tile into a store of its own" if replace else "use --replace to split it anew"
+        advice = "tile into a store of its own" if replace else "use --replace to split it again"
         raise ConflictError(f"slide {shown} is in the store as {there}, split otherwise than now: {advice}")
 
 

@@ -155,9 +155,9 @@ def _plan(launch: Path) -> tuple[dict[str, Any], Plan]:
         options = FolderOptions(**request["options"])
         folder = read_encoder_folder(request["folder"], name=request["name"], fp16=request["fp16"])
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{launch / _REQUEST} cannot be read ({in_a_line(error)}): encode anew") from error
+        raise StoreError(f"{launch / _REQUEST} cannot be read ({in_a_line(error)}): encode again") from error
     if folder.weights_sha256 != request["identity"]:
-        raise ConflictError(f"the encoder in {folder.path} was changed since it was launched: encode anew")
+        raise ConflictError(f"the encoder in {folder.path} was changed since it was launched: encode again")
     return request, plan_encoding(open_store(request["store"]), folder, options)
 
 

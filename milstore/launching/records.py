@@ -151,7 +151,7 @@ def read_launch(folder: Path) -> Launch:
             facts[name]
         _ = launch.jobs, launch.submitter
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise StoreError(f"{folder / _LAUNCH} cannot be read ({error}): launch that training anew") from error
+        raise StoreError(f"{folder / _LAUNCH} cannot be read ({error}): launch that training again") from error
     return launch
 
 

@@ -280,7 +280,7 @@ def _judge(
             f"{why}recorded by another trainer: record(…) of the same experiment, split and seed goes on",
         )
     if draft is not None and draft.facts.get("kind") == PREDICTION:
-        return "failed", f"milstore predict … --name {draft.facts.get('experiment')} makes it anew"
+        return "failed", f"milstore predict … --name {draft.facts.get('experiment')} creates it again"
     at_work = _at_work(entry, queue) if entry is not None else None
     if at_work is not None:
         return at_work

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 WARNINGS = tuple(getattr(signal, name) for name in ("SIGUSR1", "SIGUSR2") if hasattr(signal, name))
 """Signals by which a scheduler says that the time is nearly up. SIGTERM is none: it comes when a job is cancelled."""
 _RESUMING = ("checkpoint_minutes", "memory")
-"""What may be chosen anew for a run that goes on; all else is as it began."""
+"""What may be chosen again for a run that goes on; all else is as it began."""
 PATIENCE = 60.0
 """Seconds for which a task waits for a process that trains the same to end: those of a launcher that was killed end with it,
 after the case at hand."""

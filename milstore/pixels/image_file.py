@@ -117,7 +117,7 @@ class ImageFile:
             with opened_image(path) as image:
                 return size_as_seen(image)
         except NoImageError as error:
-            raise _told(path, error, "has a damaged header: remove it or make it anew") from error
+            raise _told(path, error, "has a damaged header: remove it or create it again") from error
 
     def pixels(self, path: Path) -> Pixels:
         """The image (height, width, 3), as it is seen: transparent pixels on white, turned as its EXIF says, grey as RGB."""
@@ -130,7 +130,7 @@ class ImageFile:
                 check_patch_size(path, *image.size)
                 return np.asarray(as_seen(image))
         except NoImageError as error:
-            raise _told(path, error, f"is damaged ({clip(error.detail)}): make it anew") from error
+            raise _told(path, error, f"is damaged ({clip(error.detail)}): create it again") from error
 
 
 SMALLEST_SIDE = 8
@@ -141,7 +141,7 @@ LARGEST_PATCH = 1 << 24
 def check_patch_size(path: Path, width: int, height: int) -> None:
     """Raises DataError if an image is of a size that no patch has, before its pixels are decoded."""
     if min(width, height) < SMALLEST_SIDE or width * height > LARGEST_PATCH:
-        raise DataError(f"{clip(str(path), 300)} has {width} x {height} pixels, which is no patch: make it anew")
+        raise DataError(f"{clip(str(path), 300)} has {width} x {height} pixels, which is no patch: create it again")
 
 
 def _told(path: Path, error: NoImageError, damaged: str) -> DataError:
@@ -149,9 +149,9 @@ def _told(path: Path, error: NoImageError, damaged: str) -> DataError:
         "missing": "is missing: put it back, or ingest the patches again with --replace",
         "unreadable": f"cannot be read: {error.detail}",
         "not a file": "cannot be read: it is no plain file",
-        "too large": "is too large for the image of a patch: remove it or make it anew",
-        "no image": "is not a PNG, JPEG or TIFF image: remove it or make it anew",
-        "huge": "claims a size that no patch has: remove it or make it anew",
+        "too large": "is too large for the image of a patch: remove it or create it again",
+        "no image": "is not a PNG, JPEG or TIFF image: remove it or create it again",
+        "huge": "claims a size that no patch has: remove it or create it again",
         "damaged": damaged,
     }
     return DataError(f"{clip(str(path), 300)} {said[error.problem]}")

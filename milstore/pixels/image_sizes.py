@@ -64,7 +64,9 @@ def _size(path: Path, name: str) -> tuple[int, int]:
         raise
     except Exception as error:
         # Readers of users raise what they meet.
-        raise DataError(f"{shown} cannot be read ({clip(in_a_line(error), 160)}): remove it or make it anew") from error
+        raise DataError(
+            f"{shown} cannot be read ({clip(in_a_line(error), 160)}): remove it or create it again"
+        ) from error
     if not (0 < width <= _LARGEST_SIDE and 0 < height <= _LARGEST_SIDE):
-        raise DataError(f"{shown} claims {width} x {height} pixels, a size that no patch has: make it anew")
+        raise DataError(f"{shown} claims {width} x {height} pixels, a size that no patch has: create it again")
     return width, height

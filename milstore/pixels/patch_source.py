@@ -230,7 +230,7 @@ def read_image(root: Path, file: str, *, follow_links: bool = False, format: str
         raise
     except Exception as error:
         # Readers of users raise what they meet.
-        raise DataError(f"{shown} is damaged ({clip(in_a_line(error), 160)}): make it anew") from error
+        raise DataError(f"{shown} is damaged ({clip(in_a_line(error), 160)}): create it again") from error
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
         raise DataError(f"{shown}: format {format} gives no image (height, width, 3) of uint8 for it")
     check_patch_size(path, pixels.shape[1], pixels.shape[0])

@@ -1,6 +1,6 @@
 """Thumbnails of slides, kept in the store: charts lay attention over them, also where the slide's file is gone.
 
-They lie below `tiles/`, a folder a slide, and can be made anew: nothing breaks where they are removed.
+They lie below `tiles/`, a folder a slide, and can be made again: nothing breaks where they are removed.
 """
 
 import contextlib

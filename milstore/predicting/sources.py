@@ -113,7 +113,7 @@ def check_features(sources: Sources, packed: PackedFeatures) -> None:
         if features_fingerprint(source.subset_of, packed.hash_of) != stored:
             raise ConflictError(
                 f"the features of {sources.encoder} in the store are not those that run {source.run_id} was trained on: "
-                "they were replaced since, and its weights say nothing of others; take those in again, or train anew"
+                "they were replaced since, and its weights say nothing of others; take those in again, or train again"
             )
 
 

@@ -20,7 +20,7 @@ from milstore.store.paths import Store
 from milstore.store.plain import read_json, refuse_unless_plain
 
 LAYOUT = 7
-"""Which kind of file this milstore makes: counted up where the views change, so that older files are made anew."""
+"""Which kind of file this milstore makes: counted up where the views change, so that older files are made again."""
 _STAMP = ("fingerprint", "version", "layout")
 
 
@@ -63,12 +63,12 @@ def made_from(store: Store) -> dict[str, Any] | None:
         return None
 
 
-def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
+def refresh(store: Store, again: Collection[str] = ()) -> list[str]:
     """Refresh milstore.duckdb if it is out of date and no other process holds it. Returns messages for the user.
 
-    Where tables are to be copied `anew`, it is made again even if it is not behind: the copy may be of a damaged file.
+    Where tables are to be copied `again`, it is made again even if it is not behind: the copy may be of a damaged file.
     """
-    if not (anew or is_behind(store)) or not _may_write(store):
+    if not (again or is_behind(store)) or not _may_write(store):
         return []
     import duckdb
 
@@ -78,7 +78,7 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
     try:
         with _alone(store):
             # Somebody else may have done it in the meantime.
-            return _replace(store) if anew or is_behind(store) else []
+            return _replace(store) if again or is_behind(store) else []
     except PutOff as reason:
         later = ": it will be brought up to date by a later command" if str(reason) in PASSING else ""
         return [f"{store.database.name} {reason}{later}"]
@@ -91,7 +91,7 @@ def refresh(store: Store, anew: Collection[str] = ()) -> list[str]:
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         return [
             f"{store.database} could not be brought up to date ({what}): run milstore doctor; "
-            "where the file itself is damaged, move it away and it is made anew"
+            "where the file itself is damaged, move it away and it is made again"
         ]
 
 

@@ -55,7 +55,7 @@ def _manifest(manifest: dict[str, Any]) -> tuple[str, str] | None:
     for name, entry in tables.items():
         if not {"file", "rows", "content", "sha256"} <= entry.keys():
             return name, f"the manifest does not say what table {name} is"
-    # The stains are made anew by whatever is given again.
+    # The stains are made again by whatever is given again.
     same = fingerprint_of(tables) == manifest["fingerprint"]
     return None if same else ("stains", "the manifest's fingerprint is not that of its tables")
 

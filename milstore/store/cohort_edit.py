@@ -48,7 +48,7 @@ class CohortEdit:
     notes: list[str] = field(default_factory=list)
     """What the user should be told, such as that milstore.duckdb will be refreshed later."""
     rebuilds: frozenset[str] = frozenset()
-    """Tables that are made anew, from what is ingested, where their files fail their check."""
+    """Tables that are made again, from what is ingested, where their files fail their check."""
     repaired: list[str] = field(default_factory=list)
     """What else was put back beside the tables, in words."""
     _new: dict[str, pa.Table] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class CohortEdit:
         """A table with the changes made so far.
 
         Raises:
-            StoreError: its file is not what was stored, and this edit does not make it anew.
+            StoreError: its file is not what was stored, and this edit does not create it again.
         """
         if name in self._new:
             return self._new[name]
@@ -86,7 +86,7 @@ class CohortEdit:
         return name == "cases" and "slices" in self.rebuilds and not labelled
 
     def is_unusable(self, name: str) -> bool:
-        """Whether a table's file fails its check and this edit cannot make it anew."""
+        """Whether a table's file fails its check and this edit cannot create it again."""
         return bool(self.rebuilds) and name not in self._new and not self.is_lost(name) and bool(self.base.damage(name))
 
     def replace(self, name: str, table: pa.Table) -> None:
@@ -103,7 +103,7 @@ def edit_cohort(store: Store, *, rebuild: Collection[str] = ()) -> Iterator[Coho
     """Change the cohort: what the block replaces is committed at its end, or nothing is if it raises.
 
     One edit goes at a time; others wait. Readers and trainers wait for nobody. Tables are read only from files that are what was
-    stored; those of `rebuild` are begun anew where theirs are not, and the edit's notes say what was lost. The stains become
+    stored; those of `rebuild` are begun again where theirs are not, and the edit's notes say what was lost. The stains become
     those of milstore.toml.
 
     Raises:
@@ -119,7 +119,7 @@ def edit_cohort(store: Store, *, rebuild: Collection[str] = ()) -> Iterator[Coho
         follow_settings(edit)
         with _whole_or_told(store):
             _commit(store, edit)
-    edit.notes += refresh(store, anew=[name for name in edit._new if edit.base.damage(name)])
+    edit.notes += refresh(store, again=[name for name in edit._new if edit.base.damage(name)])
 
 
 @contextlib.contextmanager
@@ -187,7 +187,7 @@ def _commit(store: Store, edit: CohortEdit) -> None:
     old = edit.base.manifest
     entries = dict(old["tables"])
     if edit.rebuilds and fingerprint_of(entries) != old["fingerprint"]:
-        # The manifest is not what was written: what its tables hold is reckoned anew.
+        # The manifest is not what was written: what its tables hold is reckoned again.
         edit.repaired.append("repaired: cohort/manifest.json did not say what its tables hold")
         for name in set(entries) - set(edit._new) - unusable:
             entries[name] = {**entries[name], "content": content_hash(edit.base.table(name))}

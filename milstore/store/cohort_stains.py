@@ -32,7 +32,7 @@ class Edit(Protocol):
         """Put a whole table in the place of the one there is."""
 
     def is_lost(self, name: str) -> bool:
-        """Whether a table is made anew by this edit."""
+        """Whether a table is made again by this edit."""
 
 
 def follow_settings(edit: Edit) -> None:

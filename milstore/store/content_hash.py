@@ -9,7 +9,7 @@ from natsort import natsorted
 
 
 def with_case_order(cases: pa.Table) -> pa.Table:
-    """The cases with `case_order` set anew to their natural order (2 before 10)."""
+    """The cases with `case_order` set again to their natural order (2 before 10)."""
     ids = cases["case_id"].to_pylist()
     # The text itself decides between ids that natural order holds for equal.
     position = {case_id: i for i, case_id in enumerate(natsorted(ids, key=lambda case_id: (case_id, case_id)))}

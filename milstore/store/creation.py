@@ -27,7 +27,7 @@ def create_store(path: str | Path, settings: Settings | None = None) -> Store:
         if settings is not None or not (store.root / SETTINGS_FILE).exists():
             write_text(store.root / SETTINGS_FILE, settings_text(settings or Settings()))
         make_placeholder(store)
-        # Last: a folder with a manifest is a store, and one without is begun anew by the same call.
+        # Last: a folder with a manifest is a store, and one without is begun again by the same call.
         begin_cohort(store)
     except OSError as error:
         raise StoreError(f"no store can be made at {path}: {error.strerror}") from error

@@ -13,7 +13,7 @@ from milstore.store.plain import read_object, unreadable
 LISTING = "derived.json"
 """Names the files of the folder, each with its size and SHA-256."""
 _LOOKS = 10
-_AGAIN = "compute it anew, or remove the file and its line in the listing"
+_AGAIN = "compute it again, or remove the file and its line in the listing"
 
 
 def put_derived(store: Store, run_id: str, name: str, writer: Callable[[Path], None], *, replace: bool = False) -> Path:
@@ -121,7 +121,7 @@ def _check_folder(store: Store, run_id: str, folder: Path, where: str) -> Iterat
     try:
         listed = read_listing(store, run_id)
     except StoreError as error:
-        yield _finding(DAMAGE, f"{where}/{LISTING}", str(error), "remove the folder, and compute it anew")
+        yield _finding(DAMAGE, f"{where}/{LISTING}", str(error), "remove the folder, and compute it again")
         return
     for name, entry in listed.items():
         try:

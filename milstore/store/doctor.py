@@ -101,7 +101,7 @@ def _database(store: Store) -> Iterator[Finding]:
     name, where = store.database.name, store_option(store)
     # A command looks no further than the stamp beside the cohort.
     refreshed = f"milstore info{where} refreshes it, or says why it cannot"
-    again = refreshed if is_behind(store) else f"remove cohort/catalog.json, and milstore info{where} makes it anew"
+    again = refreshed if is_behind(store) else f"remove cohort/catalog.json, and milstore info{where} creates it again"
     try:
         stamp = made_from(store)
     except PutOff as reason:
@@ -110,7 +110,7 @@ def _database(store: Store) -> Iterator[Finding]:
     if stamp is None:
         if store.database.exists():
             # Whatever is in it is not touched: it may be somebody's own.
-            what, again = "it is damaged, or not milstore's", f"move it away, and milstore info{where} makes it anew"
+            what, again = "it is damaged, or not milstore's", f"move it away, and milstore info{where} creates it again"
         else:
             what, again = "it is missing", f"milstore info{where} makes it"
         yield Finding(kind=NOTE, where=name, what=what, repair=again)

@@ -36,11 +36,13 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
     """Findings about one unfinished run. It is never reported as a leftover."""
     where = store_option(store)
     remove = f"remove it by milstore runs delete {run_id}{where}"
-    broken = list(attempt(folder / "draft.json", store, f"{remove}, and train that split anew", lambda: _began(folder)))
+    broken = list(
+        attempt(folder / "draft.json", store, f"{remove}, and train that split again", lambda: _began(folder))
+    )
     if broken:
         yield from broken
         return
-    yield from attempt(folder / EPOCHS_FILE, store, f"{remove}, and train that split anew", lambda: _epochs(folder))
+    yield from attempt(folder / EPOCHS_FILE, store, f"{remove}, and train that split again", lambda: _epochs(folder))
     began = _began(folder)
     recorded = began.get("kind") == RECORDED
     if began.get("kind") == PREDICTION:
@@ -48,14 +50,14 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
             kind=NOTE,
             where=below(store, folder),
             what=f"what a command that made prediction {began.get('experiment')} left behind, or is writing",
-            repair=f"the same milstore predict command makes it anew, or {remove}",
+            repair=f"the same milstore predict command creates it again, or {remove}",
         )
         return
     if recorded:
         draft = RunDraft(store, run_id, began, folder)
-        yield from attempt(folder, store, f"{remove}, and record it anew", lambda: Given(draft).check())
+        yield from attempt(folder, store, f"{remove}, and record it again", lambda: Given(draft).check())
     yield from attempt(
-        folder / "checkpoint.pt", store, f"{remove}, and train that split anew", lambda: _checkpoint(folder)
+        folder / "checkpoint.pt", store, f"{remove}, and train that split again", lambda: _checkpoint(folder)
     )
     lease, error = read_lease(folder), began.get("error")
     if lease is not None and not lease.is_stale():
@@ -70,7 +72,7 @@ def _draft(store: Store, folder: Path, run_id: str) -> Iterator[Finding]:
         go_on = f"record(…) of the same experiment, split and seed goes on with it, or {remove}"
     elif "config_version" not in _began(folder) and "config" in _began(folder):
         # Of 0.1, whose checkpoints do not go on here.
-        go_on = f"train its split anew by --fresh, and {remove}"
+        go_on = f"train its split again by --fresh, and {remove}"
     yield Finding(kind=NOTE, where=below(store, folder), what=what, repair=go_on)
 
 

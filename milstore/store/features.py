@@ -148,7 +148,7 @@ class FeaturePack:
 
     def not_finite(self, row: int) -> str:
         """The message that a vector holds NaN or infinity."""
-        return f"features of {self._name(row)} hold NaN or infinity: make them anew"
+        return f"features of {self._name(row)} hold NaN or infinity: create them again"
 
     def accept(self, first_row: int, count: int) -> None:
         """Note that another process has written rows first_row … first_row + count - 1.

@@ -111,7 +111,7 @@ def stored_columns(sql: str, count: int) -> list[str]:
     # The columns come first, then what holds for several of them.
     columns = [part for part in parts[:count] if part]
     if len(columns) < count:
-        raise PutOff("holds a table that cannot be read: move it away, and a later command makes it anew")
+        raise PutOff("holds a table that cannot be read: move it away, and a later command creates it again")
     return [_unquoted(part[0]) for part in columns if _GENERATED not in part]
 
 

@@ -31,7 +31,7 @@ OWN_SQL = "milstore.own.sql"
 """File beside milstore.duckdb."""
 _LARGEST_SQL = 16 << 20
 _HEAD = """\
--- What people made in milstore.duckdb beside tables, as it was when the file was made anew. milstore runs none of it.
+-- What people made in milstore.duckdb beside tables, as it was when the file was made again. milstore runs none of it.
 -- Read it first: whoever could write to the store could write it. Then run it in a duckdb shell: .read milstore.own.sql
 -- Default values of the parameters of macros are not in it.
 """
@@ -60,7 +60,7 @@ def keep_own(con: duckdb.DuckDBPyConnection, store: Store, scratch: Path) -> lis
     path = store.root / OWN_SQL
     _append(path, kept, scratch)
     return [
-        f"{store.database.name} was made anew with your tables; what is no table ({named(words)}) is in {path.name}: "
+        f"{store.database.name} was made again with your tables; what is no table ({named(words)}) is in {path.name}: "
         "read it, and run it again in a duckdb shell"
     ]
 

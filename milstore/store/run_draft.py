@@ -104,7 +104,7 @@ class RunDraft:
 
     def _anew(self) -> str:
         where = store_option(self.store)
-        return f"remove the run by milstore runs delete {self.run_id}{where}, and begin it anew"
+        return f"remove the run by milstore runs delete {self.run_id}{where}, and begin it again"
 
     def append_epoch(self, row: dict[str, Any]) -> None:
         """Store the row of an epoch that has ended.
@@ -199,7 +199,7 @@ def epoch_of_line(line: str) -> dict[str, Any]:
 def begun_by_earlier(draft: RunDraft) -> str:
     """The message that milstore 0.1 began the run, so that its checkpoint cannot be continued, and what to do."""
     return (
-        f"it was begun by milstore 0.1, whose checkpoints do not go on here: train its split anew by --split "
+        f"it was begun by milstore 0.1, whose checkpoints do not go on here: train its split again by --split "
         f"{draft.facts.get('split')} --fresh, and remove it by milstore runs delete {draft.run_id}{store_option(draft.store)}"
     )
 

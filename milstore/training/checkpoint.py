@@ -72,7 +72,7 @@ def read_checkpoint(draft: RunDraft, device: torch.device) -> dict[str, Any] | N
 
 
 def _unusable(draft: RunDraft, why: str) -> str:
-    return f"{draft.checkpoint_path} cannot be read ({clip(why)}): train that split anew by --fresh"
+    return f"{draft.checkpoint_path} cannot be read ({clip(why)}): train that split again by --fresh"
 
 
 def write_weights(path: Path, training: Training, facts: dict[str, Any]) -> None:

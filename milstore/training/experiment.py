@@ -80,7 +80,7 @@ def train_all(
         device: auto, cpu or cuda.
         fresh: begin new runs, whatever is there.
         checkpoint_minutes: within an epoch, write a checkpoint when the last one is older; above 0.
-        memory: most that features may take of this machine's memory, such as 1GB; more are read from the disk anew
+        memory: most that features may take of this machine's memory, such as 1GB; more are read from the disk again
             each epoch, ahead of their use. The numbers stay the same. None for as much as they need.
         watcher: hears how it goes on; None for silence.
         committed: called with each run as soon as it is in the store.
@@ -245,14 +245,14 @@ def resume(
             encoder, begun_with, device = (facts[name] for name in ("encoder", "features_fingerprint", "device"))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise StoreError(
-                f"{draft.folder / 'draft.json'} does not say how run {run_id} began: train it anew"
+                f"{draft.folder / 'draft.json'} does not say how run {run_id} began: train it again"
             ) from error
         chosen_model = choose_model(config)
         cohort = read_cohort(store)
         packed = open_features(store, cohort, encoder)
         if plan.features_fingerprint(packed) != begun_with:
             raise ConflictError(
-                f"the features of {encoder} are not those that run {run_id} began with: train that split anew"
+                f"the features of {encoder} are not those that run {run_id} began with: train that split again"
             )
         job = Job(
             store=store,
@@ -280,7 +280,7 @@ def _alone_without_locks(store: Store, watcher: Watcher) -> Iterator[None]:
 
 def _again(fresh: bool) -> str:
     """The advice on how to continue a call that was stopped."""
-    return "name them by --split: --fresh begins all anew" if fresh else "the same command goes on"
+    return "name them by --split: --fresh begins all again" if fresh else "the same command goes on"
 
 
 def tell_migration(store: Store, watcher: Watcher) -> None:

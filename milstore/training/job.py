@@ -63,7 +63,7 @@ class Job:
     checkpoint_seconds: float
     """Within an epoch, a checkpoint is written when the last one is older."""
     fresh: bool = False
-    """Whether the command that asked for it would begin anew if it were given once more."""
+    """Whether the command that asked for it would begin again if it were given once more."""
 
     @property
     def config(self) -> TrainingConfig:

@@ -310,7 +310,7 @@ class Training:
             found = state.get("format")
             raise DataError(
                 f"the checkpoint has format {found}, not {CHECKPOINT_FORMAT}, as another version of milstore wrote it: "
-                "train that split anew by milstore train ... --fresh"
+                "train that split again by milstore train ... --fresh"
             )
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

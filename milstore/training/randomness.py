@@ -1,6 +1,6 @@
 """Random numbers as functions of (seed, purpose, epoch, position), so that there is no state to keep or to lose.
 
-The model's layers draw from torch's own generators, which are seeded anew before each step. A training that goes on
+The model's layers draw from torch's own generators, which are seeded again before each step. A training that goes on
 after an interruption draws what it would have drawn, whatever was drawn in
 between.
 """

@@ -118,7 +118,7 @@ def refuse_recorded(draft: RunDraft) -> None:
     if draft.facts.get("kind") == PREDICTION:
         raise UsageError(
             f"unfinished run {draft.run_id} is of prediction {draft.facts.get('experiment')}, and no training: the same "
-            "milstore predict command makes it anew"
+            "milstore predict command creates it again"
         )
     if draft.facts.get("kind") == RECORDED:
         raise UsageError(

@@ -67,7 +67,7 @@ def stored_fields(config: TrainingConfig) -> dict[str, Any]:
 def config_hash(config_json: str) -> str:
     """SHA-256 of a configuration by the rule of `milstore.schema.CONFIG_VERSION`, in hexadecimal, whichever version wrote it.
 
-    Hashes of other versions are never compared: they are computed anew from the stored configuration.
+    Hashes of other versions are never compared: they are computed again from the stored configuration.
     """
     whole = _complete(config_json)
     return hash_of(
