@@ -80,7 +80,7 @@ def figures(part: str, options: argparse.Namespace) -> dict[str, Any]:
     elif part == "disk":
         made = {"fillings": full_disk()}
     elif part == "repairs":
-        made = {"kinds": passed("tests/test_doctor_advice.py")}
+        made = {"kinds": passed(REPAIRS)}
     elif part == "stores":
         made = {"stores": passed(*STORES)}
     elif part == "crossed":
@@ -126,7 +126,7 @@ def passed(*words: str) -> int:
 
 def crossing() -> list[str]:
     """Files of tests that otherwise try a part of their combinations or pictures, or the same draws, but those of other parts."""
-    others = {*STORES, *INPUTS}
+    others = {*STORES, *INPUTS, REPAIRS}
     files = (path for path in sorted((ROOT / "tests").glob("test_*.py")) if f"tests/{path.name}" not in others)
     parts = ("from tests.crossing import", "from tests.drawing import", "from hypothesis import")
     return [f"tests/{path.name}" for path in files if any(part in path.read_text(encoding="utf-8") for part in parts)]
@@ -134,6 +134,8 @@ def crossing() -> list[str]:
 
 INPUTS = ("tests/test_broken_files.py", "tests/test_ingest_bad_input.py")
 """Tests of files that are offered to the commands."""
+REPAIRS = "tests/test_doctor_advice.py"
+"""Tests of what the doctor advises."""
 
 
 def tried() -> int:

@@ -277,10 +277,16 @@ def stored(store: Store) -> dict[str, str]:
     return {name: digest for name, digest in contents(store).items() if not name.startswith(lens)}
 
 
+@cache
+def untouched(store: Store) -> dict[str, str]:
+    """Every file of a store that nobody may change."""
+    return contents(store)
+
+
 def judged(place: Place, words: Words, capsys: pytest.CaptureFixture[str], *, may_pass: bool = False) -> str:
     """The one line with which a command refuses, the store as it was; or nothing, where it may read the file."""
     look = stored if place.copied else contents
-    before = look(place.store)
+    before = look(place.store) if place.copied else untouched(place.store)
     capsys.readouterr()
     code = milstore(place.store, *words)
     said = capsys.readouterr()

@@ -47,6 +47,8 @@ class Browser:
         self._buffer = b""
         self._number = 0
         self._session: str | None = None
+        self._shown: tuple[Path, int, int] | None = None
+        """The page that is open as it was opened, and the window's size."""
         self.errors: list[str] = []
         """Errors of the console, refusals of the policy, exceptions nobody caught."""
         self.requests: list[str] = []
@@ -101,12 +103,28 @@ class Browser:
 
     def open(self, page: Path, *, width: int = 1000, height: int = 900, dark: bool = False) -> Self:
         """Open a file as a page of this size, and wait until its charts are drawn."""
-        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
-        self.call("Emulation.setEmulatedMedia", features=scheme)
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self._light(dark)
+        self.resize(width, height)
         self.call("Page.navigate", url=page.resolve().as_uri())
         self.wait_for("document.readyState === 'complete' && document.documentElement.dataset.drawn === 'all'")
+        self._shown = page, width, height
         return self
+
+    def show(self, page: Path, *, width: int = 1000, height: int = 900, dark: bool = False) -> Self:
+        """As `open`, for who leaves the page as it is: if it is open already, it is not drawn again."""
+        if self._shown != (page, width, height):
+            return self.open(page, width=width, height=height, dark=dark)
+        self._light(dark)
+        return self
+
+    def resize(self, width: int, height: int = 900) -> None:
+        """Make the window so large."""
+        self._shown = None
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+
+    def _light(self, dark: bool) -> None:
+        scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
+        self.call("Emulation.setEmulatedMedia", features=scheme)
 
     def wait_for(self, condition: str) -> None:
         """Wait until an expression is true in the page."""

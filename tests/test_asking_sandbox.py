@@ -15,8 +15,6 @@ from tests.forking import fork
 from tests.making import three_case_store
 from tests.test_store_cohort import snapshot
 
-pytestmark = pytest.mark.thorough
-
 READS_ONLY = "only statements that read are taken"
 RUNS_A_TEXT = "it takes a text for SQL"
 NO_FILES = "it looks into files itself"

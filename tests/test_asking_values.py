@@ -22,8 +22,6 @@ from milstore.store import Store
 from tests.crossing import WHOLE
 from tests.ingesting import new_store
 
-pytestmark = pytest.mark.thorough
-
 HUGE = 170141183460469231731687303715884105727
 
 

@@ -61,7 +61,6 @@ def test_contenders_take_turns() -> None:
     assert ran[6:] == ["cold"]
 
 
-@pytest.mark.slow
 def test_every_part_gives_its_rows(
     toy: Store, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,7 +10,6 @@ from tests.optional import needs
 pytestmark = needs("openslide")
 
 
-@pytest.mark.thorough
 def test_it_ends_with_its_rows(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Both rows are lines of the table, and nothing of what was drawn stays."""
     slides.main([str(tmp_path), "--side", "2", "--rounds", "1"])

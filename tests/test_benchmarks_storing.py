@@ -23,7 +23,6 @@ def threads_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bare, "_ready", int)
 
 
-@pytest.mark.slow
 def test_every_part_gives_its_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

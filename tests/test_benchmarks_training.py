@@ -36,7 +36,6 @@ def trained_in_a_fork(store: Store, **asked: object) -> dict[str, float]:
     return {**found, "peak": max(1, found["peak"])}
 
 
-@pytest.mark.slow
 def test_every_part_gives_its_rows(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,23 +3,29 @@
 What a file of one kind can say besides is tested in `test_ingest_bad_input.py`; both draw from `tests/broken.py`.
 """
 
+import io
 import json
 import os
+import pkgutil
 import shutil
-import subprocess
 import sys
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import redirect_stderr, redirect_stdout
+from importlib import import_module
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.broken import DAMAGES, IN_STORE, SOURCES, SPLIT, Place, cannot_be_cut, good, happens, judged
+from milstore import formats, workers
+from milstore.store import open_store
+from tests.broken import DAMAGES, IN_STORE, SOURCES, SPLIT, Place, Words, cannot_be_cut, good, happens, judged, stored
 from tests.crossing import crossed
+from tests.forking import fork
+from tests.ingesting import milstore
 from tests.spoiling import Boom, npz
-from tests.test_layout import ROOT
-
-pytestmark = pytest.mark.thorough
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -110,54 +116,51 @@ def test_what_is_no_file_in_the_store(place: Place, name: str, kind: str, capsys
     assert f"{path.name} {wrong}" in judged(place, words, capsys)
 
 
-PROGRAM = """
-import os, sys, json, contextlib, importlib, io, multiprocessing, pkgutil
-from concurrent.futures import ProcessPoolExecutor
-from milstore import formats, workers
-from tests.broken import *
-# Forked: what is started afresh could not import the libraries.
-workers.ProcessPoolExecutor = lambda jobs, mp_context, **more: ProcessPoolExecutor(jobs, multiprocessing.get_context("fork"))
-for module in pkgutil.iter_modules(formats.__path__, "milstore.formats."):
-    # Workers import some alone, and what is root's cannot be read by them.
-    importlib.import_module(module.name)
-root = Path(sys.argv[1])
-store = open_store(root / "store")
-prepared = {}
-for name, source in SOURCES.items():
-    # A first time as root, so that everything is imported: the libraries may be root's alone.
-    place = Place(root / name.replace(" ", "-"), store)
-    words = source.put(Place(place.folder if name not in IN_STORE else root, store), good(name))
-    if words[:2] == ["ingest", "patches"] and "--replace" not in words:
-        # What is known is not opened a second time, unless that is asked for.
-        words.append("--replace")
-    prepared[name] = (words, (place.folder if name not in IN_STORE else root) / source.name)
-    with contextlib.redirect_stderr(io.StringIO()), contextlib.redirect_stdout(io.StringIO()):
-        milstore(store, *words)
-        milstore(store, "ingest", "patches", root / "nowhere")
-    if name in IN_STORE:
-        prepared[name][1].unlink()
-as_root = os.geteuid() == 0
-for path in [root, *root.rglob("*")]:
-    if as_root and not path.is_symlink():
-        os.chown(path, 65534, 65534)
-before = stored(store)
-if as_root:
-    # Root reads all, and becomes an ordinary user here.
-    os.setgroups([]); os.setgid(65534); os.setuid(65534)
-said = {}
-for name, (words, path) in prepared.items():
-    if name in IN_STORE:
-        path.write_bytes(good(name))
-    path.chmod(0)
-    stream = io.StringIO()
-    with contextlib.redirect_stderr(stream), contextlib.redirect_stdout(io.StringIO()):
-        code = milstore(store, *words)
-    said[name] = [code, stream.getvalue()]
-    path.chmod(0o600)
-    if name in IN_STORE:
-        path.unlink()
-print(json.dumps([said, stored(store) == before]))
-"""
+def ask_for_unreadable(root: Path) -> None:
+    """Have an ordinary user read files of mode 000, and say what is said of each, and whether the store is as it was."""
+    # Forked: what is started afresh could not import the libraries, which may be root's alone.
+    workers.ProcessPoolExecutor = lambda jobs, mp_context, **more: ProcessPoolExecutor(jobs, get_context("fork"))  # type: ignore[assignment, misc]
+    for module in pkgutil.iter_modules(formats.__path__, "milstore.formats."):
+        # Workers import some alone.
+        import_module(module.name)
+    store = open_store(root / "store")
+    prepared: dict[str, tuple[Words, Path]] = {}
+    for name, source in SOURCES.items():
+        # A first time as root, so that everything is imported.
+        folder = root if name in IN_STORE else root / name.replace(" ", "-")
+        words = source.put(Place(folder, store), good(name))
+        if words[:2] == ["ingest", "patches"] and "--replace" not in words:
+            # What is known is not opened a second time, unless that is asked for.
+            words.append("--replace")
+        prepared[name] = words, folder / source.name
+        with redirect_stderr(io.StringIO()), redirect_stdout(io.StringIO()):
+            milstore(store, *words)
+            milstore(store, "ingest", "patches", root / "nowhere")
+        if name in IN_STORE:
+            prepared[name][1].unlink()
+    if os.geteuid() == 0:
+        for path in [root, *root.rglob("*")]:
+            if not path.is_symlink():
+                os.chown(path, 65534, 65534)
+    before = stored(store)
+    if os.geteuid() == 0:
+        # Root reads all, and becomes an ordinary user here.
+        os.setgroups([])
+        os.setgid(65534)
+        os.setuid(65534)
+    said = {}
+    for name, (words, path) in prepared.items():
+        if name in IN_STORE:
+            path.write_bytes(good(name))
+        path.chmod(0)
+        stream = io.StringIO()
+        with redirect_stderr(stream), redirect_stdout(io.StringIO()):
+            code = milstore(store, *words)
+        said[name] = [code, stream.getvalue()]
+        path.chmod(0o600)
+        if name in IN_STORE:
+            path.unlink()
+    sys.stdout.write(json.dumps([said, stored(store) == before]))
 
 
 def test_what_may_not_be_read_is_named(whole: Path) -> None:
@@ -165,11 +168,9 @@ def test_what_may_not_be_read_is_named(whole: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         shutil.copytree(whole, Path(folder) / "store")
-        done = subprocess.run(
-            [sys.executable, "-c", PROGRAM, folder], cwd=ROOT, capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, done.stderr
-        said, unchanged = json.loads(done.stdout.splitlines()[-1])
+        asking = fork(Path(folder), lambda: ask_for_unreadable(Path(folder)))
+        assert asking.wait() == 0, asking.text()
+        said, unchanged = json.loads(asking.text().splitlines()[-1])
     assert set(said) == set(SOURCES)
     for name, (code, text) in said.items():
         assert (code, text.count("\n")) == (2, 1), (name, code, text)

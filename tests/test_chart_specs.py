@@ -49,7 +49,6 @@ def datum(spec: dict[str, Any], node: dict[str, Any]) -> list[dict[str, Any]]:
 ONE_CASE = {"patch-gallery", "patch-profile", "slice-map", "attention-distribution"}
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", charted())
 def test_a_class_has_one_colour_everywhere(name: str) -> None:
     """Wherever a chart colours by class, benign is blue and high-grade vermilion, in the order of their numbers."""

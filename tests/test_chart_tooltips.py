@@ -4,12 +4,11 @@ from typing import Any
 
 import altair as alt
 
-from milstore import queries
 from milstore.asking.selection import Choice
-from milstore.charts import charted
 from milstore.charts.tooltips import CALLED, CASE, told
 from tests.drawing import of_three
 from tests.test_chart_specs import nodes
+from tests.test_charts_checklist import DRAWN
 
 OF_ONE_CHART = {
     *("attention", "cases", "even", "group", "high", "low", "panel", "row", "share", "spearman", "value", "words"),
@@ -28,13 +27,11 @@ def lines_of(spec: dict[str, Any]) -> set[tuple[str, str, str]]:
 
 
 def test_a_column_is_told_alike_by_every_chart() -> None:
-    """In all charts' tooltips a column has one title and one number of digits."""
+    """In all charts' tooltips a column has one title and one number of digits: of all cases or of one, by `make torture` of both."""
     told_as: dict[str, set[tuple[str, str]]] = {}
-    for name in charted():
-        choice = Choice(cases=("10",)) if queries.load(name).wants_case else Choice()
-        for cases in {choice.cases, ("10",)}:
-            for field, title, digits in lines_of(of_three(name, Choice(cases=cases)).spec):
-                told_as.setdefault(field, set()).add((title, digits))
+    for name, cases in DRAWN:
+        for field, title, digits in lines_of(of_three(name, Choice(cases=cases)).spec):
+            told_as.setdefault(field, set()).add((title, digits))
     assert {field for field, ways in told_as.items() if len(ways) > 1} - OF_ONE_CHART == set()
     assert (told_as["case_id"], told_as["error"]) == ({("case", "")}, {("", ".3f")})
     assert told_as["slice_attention"] == {("slice attention", ".3g")}

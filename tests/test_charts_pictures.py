@@ -12,8 +12,6 @@ from PIL import Image
 from milstore.pixels.pictures import PatchFolder, data_uri, is_data_uri
 from milstore.store.settings import Settings
 
-pytestmark = pytest.mark.thorough
-
 NAME = "case_2_match_1_h&e_patch3.png"
 
 

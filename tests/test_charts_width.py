@@ -63,7 +63,6 @@ def measured(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> dic
     return found
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize(("name", "width"), LOOKED_AT)
 def test_a_chart_follows_the_page(measured: dict[tuple[str, int], dict[str, Any]], name: str, width: int) -> None:
     """On a tablet and a desk it fits its place; on a phone it fits, or what is a table scrolls in it; letters stay readable.
@@ -90,7 +89,7 @@ def test_a_page_that_is_made_narrower_is_drawn_anew(chromium: Browser, tmp_path:
     """Turning a tablet, or opening a side bar, needs no reload."""
     chromium.open(page_of("recall", tmp_path), width=1200)
     (wide,) = chromium.evaluate(MEASURED)
-    chromium.call("Emulation.setDeviceMetricsOverride", width=600, height=900, deviceScaleFactor=1, mobile=False)
+    chromium.resize(600)
     chromium.wait_for(f"document.querySelector('figure svg').getBoundingClientRect().width < {0.7 * wide['shown']}")
     (narrow,) = chromium.evaluate(MEASURED)
     assert narrow["shown"] <= narrow["room"] + 1

@@ -138,7 +138,6 @@ def test_the_interval_holds_rho_and_shrinks_with_cases(n: int, rho: float) -> No
     assert -1 <= low < narrow[0] < rho < narrow[1] < high <= 1
 
 
-@pytest.mark.thorough
 def test_the_interval_covers_what_it_says() -> None:
     """Of 600 samples of 30 pairs with a known rho, the interval holds it in 95 of 100, give or take three."""
     rng = np.random.default_rng(0)

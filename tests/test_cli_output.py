@@ -5,7 +5,7 @@ import sys
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from milstore import queries
@@ -16,6 +16,7 @@ from milstore.cli.output import table_text
 from milstore.cli.tables import column_texts, length
 from milstore.errors import DataError
 from milstore.store import Store
+from tests.crossing import WHOLE, crossed
 from tests.making import Patch, levels, make_run, make_splits, make_store
 
 Capture = pytest.CaptureFixture[str]
@@ -30,6 +31,7 @@ made = st.integers(1, 6).flatmap(
 )
 
 
+@settings(max_examples=100 if WHOLE else 40)
 @given(made, st.integers(24, 120))
 def test_no_line_is_longer_than_the_terminal(table: tuple[list[str], list[list[Any]]], width: int) -> None:
     """Whatever stands in a table, its lines fit."""
@@ -108,12 +110,14 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
 
 
-@pytest.mark.parametrize("width", [80, 120])
-@pytest.mark.parametrize("name", queries.loader.built_in_names())
+@pytest.mark.parametrize(("name", "width"), crossed(queries.loader.built_in_names(), [80, 120]))
 def test_every_question_fits_a_terminal(
     usual: Store, monkeypatch: pytest.MonkeyPatch, capsys: Capture, name: str, width: int
 ) -> None:
-    """Of 80 columns and of 120: no line is longer, the table is one, and no number, id or name of a run is broken."""
+    """Of 80 columns and of 120: no line is longer, the table is one, and no number, id or name of a run is broken.
+
+    Each question at one of the two; by `make torture` at both.
+    """
     case = ("TCGA-FW-A3R5",) if queries.load(name).wants_case else ()
     result = ask(usual, name, Choice(cases=case))
     assert set(result.shown) <= set(result.columns)

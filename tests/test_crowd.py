@@ -24,12 +24,11 @@ from tests.forking import fork
 from tests.making import three_case_store
 from tests.test_layout import ROOT
 
-pytestmark = [pytest.mark.thorough, pytest.mark.database]
+pytestmark = pytest.mark.database
 
 TRAINERS, READERS = (8, 4) if WHOLE else (3, 1)
 
 
-@pytest.mark.slow
 def test_a_crowd_loses_nothing(three: Store) -> None:
     """Trainers, readers, one shell that holds the database and one ingest: no error, no half-seen run, no loss.
 

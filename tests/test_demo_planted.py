@@ -17,8 +17,6 @@ from milstore.store.cohort_edit import edit_cohort
 from milstore.store.views import connect
 from tests.making import Patch
 
-pytestmark = pytest.mark.thorough
-
 
 def _plant(store: Store, planted: list[Patch]) -> None:
     """Give a store the question and the table, as a demo has them."""

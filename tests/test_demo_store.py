@@ -22,8 +22,6 @@ from milstore.store.features import open_features
 from milstore.store.patch_root import patch_root
 from tests.making import make_store
 
-pytestmark = pytest.mark.thorough
-
 CASES = ("57", "46", "43")
 """Small ones: benign, benign with suspicious cells, high-grade."""
 

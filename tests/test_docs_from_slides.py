@@ -9,8 +9,6 @@ from milstore.store.cohort import read_cohort
 from tests.page_runs import run_page
 from tests.test_layout import ROOT
 
-pytestmark = [pytest.mark.thorough, pytest.mark.slow]
-
 
 def test_from_slides_to_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

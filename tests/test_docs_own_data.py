@@ -9,8 +9,6 @@ from milstore.store.cohort import read_cohort
 from tests.page_runs import run_page
 from tests.test_layout import ROOT
 
-pytestmark = pytest.mark.thorough
-
 PAGE = (ROOT / "docs" / "your-own-data.md").read_text(encoding="utf-8")
 
 

@@ -64,7 +64,7 @@ def test_the_commands_of_the_page_are_there() -> None:
     assert told >= {"demo", "test", "test-fast", "lint", "pages", "docs"}
     assert told <= targets
     settings = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    assert all(f'"{mark}: ' in settings for mark in ("thorough", "slow", "slurm", "shared"))
+    assert all(f'"{mark}: ' in settings for mark in ("database", "slurm", "shared"))
 
 
 def test_the_newest_changes_are_those_of_this_version() -> None:

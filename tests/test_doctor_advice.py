@@ -24,14 +24,12 @@ from milstore.store.io import sha256_of, write_json
 from milstore.store.paths import NO_RUN
 from milstore.store.run_reader import run_ids
 from milstore.store.run_writer import begin_run
-from tests.crossing import WHOLE
+from tests.crossing import WHOLE, crossed
 from tests.faults import KILL, Faults
 from tests.forking import fork
 from tests.ingesting import milstore, new_store
 from tests.putting_off import bring_up_to_date
 from tests.test_ingest_repair import Group, flip, truncate
-
-pytestmark = pytest.mark.thorough
 
 TRAIN = [
     "train", "--split", "1", "--encoder", "given", "--epochs", "2", "--min-epochs", "1", "--hidden", "4",
@@ -183,6 +181,19 @@ def leftover(house: House, name: str, *, folder: bool = False) -> None:
     old(path)
 
 
+LEFT = (
+    ".a.tmp", "cohort/.a.tmp", "patches/patches-0.parquet", "cohort/cases-0.parquet", "features/.a.tmp", "runs/.a.tmp",
+    "running/.a.tmp", f"runs/run_id={NO_RUN}/.a.tmp",
+)  # fmt: skip
+"""Where a dead writer leaves something: all at once, and each alone by `make torture`."""
+
+
+def leftovers(house: House) -> None:
+    for name in LEFT:
+        leftover(house, name)
+    assert {each.where for each in check(house.store) if each.kind == LEFTOVER} == set(LEFT)
+
+
 def pack(house: House, encoder: str) -> Path:
     """The folder of an encoder's features."""
     rows = read_cohort(house.store).table("encoders").to_pylist()
@@ -242,7 +253,7 @@ def in_placeholder(name: str, damage: Callable[[Path], object]) -> Callable[[Hou
 
 
 def table_kinds() -> list[Kind]:
-    """Every table of the cohort, damaged and missing."""
+    """Every table of the cohort, damaged or missing; `make torture` has each of both."""
     names = ("classes", "cases", "stains", "slices", "patches", "patch_roots", "split_sets", "splits")
     kinds = [
         Kind(
@@ -252,8 +263,7 @@ def table_kinds() -> list[Kind]:
             f"{'patches' if name == 'patches' else 'cohort'}/{name}-",
             does,
         )
-        for name in names
-        for how, damage in (("flipped", flip), ("missing", Path.unlink))
+        for name, (how, damage) in crossed(names, [("flipped", flip), ("missing", Path.unlink)])
     ]
     # The advice names two commands, one for each way in which features came.
     features = [
@@ -327,10 +337,8 @@ KINDS = [
     Kind("draft, checkpoint", checkpoint_of_draft, DAMAGE, "running/left-s1-0/checkpoint.pt", does),
     Kind("draft, recording", recording_of_draft, DAMAGE, "running/left-s1-0", does),
     Kind("draft that died before it began", lambda h: leftover(h, "running/never", folder=True), LEFTOVER, "running/never", does),
-    *(
-        Kind(f"leftover {name}", lambda h, n=name: leftover(h, n), LEFTOVER, name, does)
-        for name in (".a.tmp", "cohort/.a.tmp", "patches/patches-0.parquet", "cohort/cases-0.parquet", "features/.a.tmp", "runs/.a.tmp", "running/.a.tmp", f"runs/run_id={NO_RUN}/.a.tmp")
-    ),
+    Kind("leftovers", leftovers, LEFTOVER, "", does),
+    *(Kind(f"leftover {name}", lambda h, n=name: leftover(h, n), LEFTOVER, name, does) for name in LEFT if WHOLE),
     Kind("pack that no encoder names", lambda h: leftover(h, "features/given/0000", folder=True), LEFTOVER, "features/given/0000", does),
     Kind("no database", lambda h: h.store.database.unlink(), NOTE, "milstore.duckdb", does),
     Kind("broken database", lambda h: h.store.database.write_bytes(b"x" * 9000), NOTE, "milstore.duckdb", lambda h, f: (h.by_hand(f, h.store.database), h.do(f))),

@@ -24,7 +24,7 @@ from tests.optional import needs
 from tests.test_launching_slurm import node, slurm  # noqa: F401 - fixtures
 from tests.waiting import PATIENCE, holds_within, wait_for
 
-pytestmark = [pytest.mark.thorough, needs("onnx", "onnxruntime")]
+pytestmark = [needs("onnx", "onnxruntime")]
 
 
 @pytest.fixture
@@ -80,7 +80,6 @@ def test_what_a_process_cannot_read_is_one_line(tmp_path: Path, folder: Path) ->
     done(tmp_path, partial(main, ["encode", "--encoder-folder", str(folder), "--store", str(store.root)]))
 
 
-@pytest.mark.slow
 def test_an_interpreter_of_its_own_computes_its_part(tmp_path: Path, folder: Path) -> None:
     """It finds the milstore that launched it, computes what is missing, and leaves it to the launcher to store that."""
     store = _store(tmp_path, "store")
@@ -131,7 +130,6 @@ def test_the_last_job_stores_what_all_have_computed(tmp_path: Path, folder: Path
 
 
 @pytest.mark.slurm
-@pytest.mark.slow
 @pytest.mark.usefixtures("slurm")
 def test_jobs_of_slurm_encode_a_store(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Two jobs compute, and the last of them stores the bits that one process does."""

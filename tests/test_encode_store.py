@@ -18,8 +18,6 @@ from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 
-pytestmark = pytest.mark.thorough
-
 _RNG = np.random.default_rng(0)
 _PIXELS = {
     f"case_{case}_match_1_{stain}_patch{patch}.png": _RNG.integers(0, 256, (16, 16, 3), dtype=np.uint8)

@@ -18,7 +18,7 @@ from milstore.store.features import open_features
 from tests.networks import write_patches, write_toml
 from tests.optional import needs
 
-pytestmark = [pytest.mark.thorough, needs("transformers")]
+pytestmark = [needs("transformers")]
 
 
 @pytest.fixture(scope="module")

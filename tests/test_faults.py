@@ -10,7 +10,6 @@ import pytest
 from tests.test_layout import ROOT
 
 
-@pytest.mark.slow
 def test_faults_at_writes_lose_nothing(tmp_path: Path) -> None:
     """A full disk, a broken disk and a kill lose nothing, one after another at the operations of ingest, features and commit.
 
@@ -25,7 +24,6 @@ def test_faults_at_writes_lose_nothing(tmp_path: Path) -> None:
     assert int(done.stdout.split()[-2]) >= 12, done.stdout
 
 
-@pytest.mark.slow
 def test_a_disk_that_is_really_full_loses_nothing(tmp_path: Path) -> None:
     """On a small file system that is really full, a commit is refused in one line, and succeeds once there is room."""
     disk = tmp_path / "disk"

@@ -9,7 +9,6 @@ from tests.full_disk import fill_the_disk, with_disk
 from tests.trainings import SHORT
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_called_a_full_disk(tmp_path: Path) -> None:
     """In a training whose checkpoint or epoch finds no room: exit 2 and one line; with room, the same command ends in the twin's bits.
 

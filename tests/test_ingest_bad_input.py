@@ -6,8 +6,6 @@ from tests.bad_arrays import ARRAYS
 from tests.bad_inputs import COMMANDS, TEXTS
 from tests.broken import Place, judged
 
-pytestmark = pytest.mark.thorough
-
 CASES = {**COMMANDS, **TEXTS, **ARRAYS}
 
 

@@ -408,7 +408,6 @@ def test_options_that_do_not_go_together_are_refused(store: Store, tmp_path: Pat
         ingest_features(store, tmp_path, encoder="E/")
 
 
-@pytest.mark.thorough
 def test_many_files_are_packed_by_several_processes(tmp_path: Path) -> None:
     """Processes of their own write what one writes."""
     names = tuple(f"case_{i // 500}_match_1_he_patch{i}" for i in range(2100))

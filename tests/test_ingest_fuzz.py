@@ -27,8 +27,6 @@ from tests.spoiling import array, tensor
 from tests.test_ingest_features import write_slice
 from tests.test_ingest_splits import save
 
-pytestmark = pytest.mark.thorough
-
 VECTOR = torch.arange(12.0)
 
 

@@ -12,8 +12,6 @@ from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from tests.ingesting import contents, milstore, new_store
 
-pytestmark = pytest.mark.thorough
-
 Fill = Callable[[h5py.File], object]
 NAME = "case_1_match_1_he.h5"
 

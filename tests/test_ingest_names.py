@@ -104,7 +104,6 @@ def test_every_spelling_of_a_patch_is_that_patch(
     assert read(stem) == name(normal_case_id(case), stain[1], f"{word}_{number}", patch)
 
 
-@pytest.mark.thorough
 @settings(deadline=None)
 @given(
     st.lists(st.one_of(st.text(max_size=40), st.just("case_1_match_1_he_patch3"), st.just("case_2_a_he_patch1_x3_y4")))

@@ -88,7 +88,6 @@ def test_a_bad_file_among_good_ones_is_named(tmp_path: Path, target: PackTarget,
     assert open_files() == before
 
 
-@pytest.mark.thorough
 def test_a_crew_packs_what_one_process_packs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Several processes fill one pack, piece by piece, with the same bytes."""
     monkeypatch.setattr(patch_file_import, "_FEW", 0)

@@ -204,7 +204,6 @@ def test_wrong_coordinates_are_refused(tmp_path: Path, text: str, message: str) 
     assert message in str(caught.value)
 
 
-@pytest.mark.thorough
 def test_many_images_are_read_in_several_processes(tmp_path: Path) -> None:
     """Processes of their own give the sizes that one gives."""
     names = tuple(f"case_{i // 500}_match_1_he_patch{i}" for i in range(2100))

@@ -26,8 +26,6 @@ from tests.crossing import crossed
 from tests.ingesting import contents, milstore, new_store
 from tests.making import levels, make_run
 
-pytestmark = pytest.mark.thorough
-
 PATCHES = [(case, slice_, patch) for case in ("1", "2", "3") for slice_ in ("1", "2") for patch in (1, 2)]
 LABELS = "case_id,label\n1,benign\n2,malignant\n3,malignant\n"
 SPLITS = "split,case_id,subset\n1,1,train\n1,2,val\n1,3,test\n2,1,test\n2,2,train\n2,3,val\n"

@@ -155,7 +155,6 @@ def test_several_tables_are_refused(store: Store, tmp_path: Path) -> None:
 labels = st.dictionaries(st.integers(0, 400).map(str), st.integers(0, 2), min_size=30, max_size=80)
 
 
-@pytest.mark.thorough
 @settings(deadline=None)
 @given(labels, st.integers(0, 2**32 - 1), st.floats(0.01, 0.99))
 def test_validation_and_training_hold_every_class(label_of: dict[str, int], seed: int, share: float) -> None:
@@ -169,7 +168,6 @@ def test_validation_and_training_hold_every_class(label_of: dict[str, int], seed
         assert in_val == min(max(round(share * count), 1), count - 1)
 
 
-@pytest.mark.thorough
 @settings(deadline=None, max_examples=30)
 @given(labels, st.integers(2, 6), st.integers(0, 2**40), st.booleans())
 def test_drawn_splits_partition_and_do_not_depend_on_order(

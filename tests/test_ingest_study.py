@@ -20,8 +20,10 @@ from milstore.ingest.splits import ingest_splits
 from milstore.store import Store
 from milstore.store.cohort import read_cohort
 from milstore.store.doctor import check
+from milstore.store.run_check import check_run
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
+from tests.crossing import crossed
 from tests.ingesting import contents, milstore
 from tests.study_runs import (
     LABELS,
@@ -53,7 +55,7 @@ def take(store: Store, root: Path, **options: Any) -> tuple[str, str]:
     """The run's id, and what was said, as one text."""
     report = ingest_run_folder(store, root, "study", FolderOptions(**options))
     assert report.changed
-    assert check(store) == []
+    assert list(check_run(store, report.run_id)) == []
     return report.run_id, "\n".join(report.lines())
 
 
@@ -301,10 +303,14 @@ def test_a_cap_that_nothing_tells_is_said(store: Store, tmp_path: Path) -> None:
     assert "the run saw 4 of case 46, where the store has 5, and neither its log nor the store says which" in said
 
 
-@pytest.mark.parametrize("form", ["winter", "whole", "fall"])
-@pytest.mark.parametrize("kept", ["both", "log", "checkpoint"])
+@pytest.mark.parametrize(
+    ("form", "kept"), crossed(["winter", "whole", "fall"], ["both", "checkpoint", "log"], besides=[("winter", "log")])
+)
 def test_epochs_come_from_log_and_checkpoint(store: Store, tmp_path: Path, form: str, kept: str) -> None:
-    """The training loss is the cross-entropy, where that is told apart; the checkpoint's learning rate is the exact one."""
+    """The training loss is the cross-entropy, where that is told apart; the checkpoint's learning rate is the exact one.
+
+    Each form and each that is kept; `make torture` tries all.
+    """
     root = make_study_run(tmp_path, FALL if form == "fall" else WINTER, form)
     log = tmp_path / "MIL_train_77.out"
     if kept == "log":
@@ -532,6 +538,7 @@ def test_the_command_says_which_options_go_together(
     assert milstore(store, *words, "--from", "study", "--experiment", "theirs", "--seed", "9") == 0
     (run_id,) = run_ids(store)
     assert run_id.startswith("theirs-9-")
+    assert check(store) == []
     assert milstore(store, "query", "top-patches", "--case", "38") == 0
     out = capsys.readouterr()
     assert "only the top 40 % is known" in out.err

@@ -16,9 +16,10 @@ from milstore.ingest.splits import ingest_splits
 from milstore.store import Store, create_store
 from milstore.store.cohort import read_cohort
 from milstore.store.doctor import check
+from milstore.store.run_check import check_run
 from milstore.store.run_reader import read_run
 
-pytestmark = [pytest.mark.shared, pytest.mark.slow]
+pytestmark = pytest.mark.shared
 LEVELS = ("patch_attention", "slice_attention", "stain_attention", "effective_attention")
 
 
@@ -113,7 +114,7 @@ def test_each_table_is_on_its_own_patches(
     assert said == pytest.approx({case: right[case] for case in said}, abs=1e-6)
     facts = read_run(store, report.run_id)
     assert (facts["attention"], (facts.get("attention_known") or {}).get("pct")) == (kind, pct)
-    assert check(store) == []
+    assert list(check_run(store, report.run_id)) == []
 
 
 @pytest.mark.parametrize(
@@ -166,3 +167,4 @@ def test_a_capped_fall_run_goes_in_without_attention(store: Store, runs: Path) -
     assert (report.cases, report.patches) == (4, 0)
     assert read_run(store, report.run_id)["attention"] == "none"
     assert "its positions are of a shuffle, and of no file" in "\n".join(report.lines())
+    assert check(store) == []

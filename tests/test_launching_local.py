@@ -30,8 +30,6 @@ from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
 from tests.trainings import twin_of
 
-pytestmark = pytest.mark.thorough
-
 WORDS = ["--hidden", "8", "--attention-dim", "4", "--epochs", "3", "--min-epochs", "1", "--lr", "0.01"]
 
 
@@ -83,7 +81,6 @@ def test_splits_are_trained_side_by_side_with_the_numbers_of_one_after_another(s
     assert "every split of tiny is finished: --fresh trains them again" in again.text()
 
 
-@pytest.mark.slow
 def test_a_split_is_trained_by_an_interpreter_of_its_own(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

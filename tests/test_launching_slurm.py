@@ -207,7 +207,6 @@ def of_ones_own(folder: Path) -> Scenario:
 
 
 @pytest.mark.slurm
-@pytest.mark.slow
 def test_jobs_of_slurm_go_on_through_their_limits_and_end_when_they_are_cancelled(
     tmp_path: Path, held_jobs: None, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -125,12 +125,14 @@ def typed(words: tuple[str, ...], folder: Path) -> list[str]:
     return asked
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("loads", LOADS, ids=lambda loads: " ".join(sorted(loads)) or "nothing")
 def test_a_command_loads_only_what_it_uses(
     loads: frozenset[str], folder: Path, bare: Nursery, drawing: Nursery
 ) -> None:
-    """Start-up time is a feature: no heavy library is imported by a command that does not use it."""
+    """Start-up time is a feature: no heavy library is imported by a command that does not use it.
+
+    A report asks some of its questions; by `make torture` all.
+    """
     lines = [words for words, may_load in COMMAND_LINES.items() if may_load == loads]
     ended = (drawing if loads >= DRAWING else bare).run([typed(words, folder) for words in lines])
     # The store lacks labels and features for some checks: then it says so, and 1.
@@ -146,7 +148,6 @@ def test_importing_milstore_is_light() -> None:
     assert set(done.stdout.split()) & (HEAVY | {"duckdb", "typer", "rich"}) == set()
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_they_say(name: str) -> None:
     """The line in `milstore --help` is the first line of the command's own help."""

@@ -154,7 +154,6 @@ def test_gradients_are_those_of_the_formula(name: str, more: dict[str, Any]) -> 
     assert torch.autograd.gradcheck(loss, given_values, fast_mode=True)
 
 
-@pytest.mark.thorough
 @every
 def test_ten_bags_are_learnt(name: str, more: dict[str, Any]) -> None:
     """Trained on ten bags of three classes, a model comes to give each bag's own class more than half."""
@@ -189,7 +188,6 @@ def test_a_seed_decides_everything(name: str, more: dict[str, Any]) -> None:
     assert not torch.equal(once(1), once(2))
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", SMALL)
 def test_defaults_train_on_a_case_of_usual_size(name: str) -> None:
     """With its defaults, on 300 patches of 512 numbers, a model has finite gradients, twice the same to the last bit."""

@@ -48,7 +48,6 @@ def test_a_model_of_ones_own() -> None:
         made("add_a_model.py:TopPatches", "top=0")
 
 
-@pytest.mark.thorough
 def test_a_model_of_torchmil() -> None:
     """examples/torchmil_model.py gives a logit a class and attention that sums to 1, and learns ten bags."""
     pytest.importorskip("torchmil")

@@ -67,7 +67,6 @@ def test_the_example_is_drawn_from_python(asked: Store) -> None:
     assert subtitle_of(spec) == "experiment exp, seed 0, test subsets"
 
 
-@pytest.mark.thorough
 def test_the_example_is_no_blank_picture(asked: Store) -> None:
     """Its picture can be drawn, and has more on it than a frame."""
     spec = milstore.open(asked.root).plot("leading-stains", chart=load_chart(CHART)).to_dict()

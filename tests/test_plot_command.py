@@ -104,7 +104,6 @@ def test_an_answer_without_rows_is_told_in_words(three: Store) -> None:
     assert "No case is called wrong." in text
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", charted())
 def test_no_rows_are_no_blank_chart(kept: Store, name: str) -> None:
     """Of an answer without rows, each chart says in a sentence that there is nothing to show, and whose answer it is."""

@@ -67,7 +67,6 @@ def test_as_numpy_counts(attended: Attended, case: int, bins: int, log: bool) ->
         assert np.abs(np.cumsum(found["patches"]) - np.cumsum(expected)).max() <= 1
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store, attended: Attended) -> None:
     """The curve goes through every number of patches, and the answer says how many an even share would need."""
     spec = drawn(three, "attention-distribution", TEN)

@@ -257,7 +257,6 @@ def test_too_much_is_refused_before_it_is_read(three: Store, monkeypatch: pytest
     assert len(ask(three, "compare-runs", Choice(cases=("46",))).rows()) == 3
 
 
-@pytest.mark.thorough
 def test_its_chart_of_pairs(three: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """A row a pair and a column a measure: few pairs are dots with whiskers, many are heat maps."""
     spec = drawn(three, "compare-runs")
@@ -270,7 +269,6 @@ def test_its_chart_of_pairs(three: Store, monkeypatch: pytest.MonkeyPatch) -> No
     assert len(drawn(three, "compare-runs")["concat"]) == 4
 
 
-@pytest.mark.thorough
 def test_its_chart_of_one_pair(two: Store) -> None:
     """Of two runs every case is drawn, the least alike first, and what was left out is told."""
     spec = drawn(two, "compare-runs")

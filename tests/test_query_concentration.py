@@ -101,7 +101,6 @@ def test_agrees_with_pandas_and_scipy(tmp_path: Path, seed: int) -> None:
             assert set(of_class.n) == {len(rows)}
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """Five panels of three cases each, and above them a line for each top and class."""
     spec = drawn(three, "concentration")

@@ -4,7 +4,6 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import pytest
 from sklearn.metrics import confusion_matrix
 
 from milstore.asking.ask import ask
@@ -57,7 +56,6 @@ def test_agrees_with_scikit_learn_on_three_classes(tmp_path: Path) -> None:
     drawn(store, "confusion")
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """The chart shows every split, also those without a case of a class."""
     drawn(three, "confusion")

@@ -63,7 +63,6 @@ def test_of_one_run_and_subset(three: Store) -> None:
     assert rows == [("46", "h&e", 0, "match_1", 1, 0, 3, 3, None, 3)]
 
 
-@pytest.mark.thorough
 def test_its_chart(capped: Store) -> None:
     """Each case is drawn by its size and the share of it that was used; those that lost, and what they lost, are told."""
     spec = drawn(capped, "coverage")

@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.store import Store
@@ -45,7 +43,6 @@ def test_a_case_of_several_runs_has_a_line_each(three: Store) -> None:
     assert {row["row"] for row in rows_of(spec)} == {f"{case} (split {i})" for case in ("10", "46") for i in (1, 2, 3)}
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """The chart has a line a case."""
     drawn(three, "deviation")

@@ -69,7 +69,6 @@ def test_parts_add_up_and_agree_with_scipy(tmp_path: Path, seed: int) -> None:
             assert row.slice_ratio == pytest.approx(min(1, row.slice_entropy / most), abs=1e-5)
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """A bar a case, the sparsest first, and a dot a case for each level; a level with one to choose from has none."""
     spec = drawn(three, "entropy")
@@ -84,7 +83,6 @@ def test_its_chart(three: Store) -> None:
     assert "high-grade: as concentrated as on 5 of 6 patches alike (medians)" in subtitle_of(spec)
 
 
-@pytest.mark.thorough
 def test_its_chart_of_several_runs(three: Store) -> None:
     """A case that several runs predicted has a row for each, told apart by the run."""
     spec = drawn(three, "entropy", Choice(subset="all"))

@@ -100,7 +100,6 @@ def test_agrees_with_scipy(tmp_path: Path, seed: int) -> None:
             assert over_all == pytest.approx(by(*pairs).statistic) if agree else over_all != over_all
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """Cases without a correlation are counted in words, and drawn nowhere; no axis reaches below -1."""
     spec = drawn(three, "level-correlation")

@@ -1,7 +1,5 @@
 """`misclassified`: the cases that are called wrong, and what they look like."""
 
-import pytest
-
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.charts.misclassified import chart
@@ -36,7 +34,6 @@ def test_none_wrong(three: Store) -> None:
     assert spec["datasets"][spec["data"]["name"]] == [{"words": "No case is called wrong."}]
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """The chart explains its columns."""
     assert "Top 5%: effective attention of that share of the case's patches" in subtitle_of(

@@ -48,7 +48,6 @@ def test_a_row_can_be_asked_about_further(three: Store) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store, close: Store) -> None:
     """The chart counts the cases and the wrong ones among them."""
     assert "Margin up to 0.3: 1 of 2 cases called wrong, of 3 cases in all" in subtitle_of(

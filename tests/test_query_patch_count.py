@@ -63,7 +63,6 @@ def test_agrees_with_pandas_and_scipy(tmp_path: Path, seed: int) -> None:
             )
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """Two panels, each with what is known of its correlation."""
     spec = drawn(three, "patch-count")

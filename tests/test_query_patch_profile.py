@@ -55,7 +55,6 @@ def test_every_run_has_the_same_slice(three: Store) -> None:
     assert {(row["stain"], row["slice_idx"]) for row in found} == {("sox10", 0)}
 
 
-@pytest.mark.thorough
 def test_it_is_the_slices_attention(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Patch attention, in the order of the numbers, as pandas reads it from the run."""
     attended = random_store(tmp_path_factory.mktemp("random") / "store", 7)
@@ -68,7 +67,6 @@ def test_it_is_the_slices_attention(tmp_path_factory: pytest.TempPathFactory) ->
         assert found["patch_attention"].tolist() == expected["patch_attention"].tolist()
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """A bar a patch, the even share as a line, and the concentration in words."""
     spec = drawn(three, "patch-profile", TEN)

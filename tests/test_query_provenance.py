@@ -3,8 +3,6 @@
 from datetime import datetime
 from pathlib import Path
 
-import pytest
-
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
 from milstore.store import Store
@@ -74,7 +72,6 @@ def frame(store: Store, name: str) -> object:
     return ask_sql(store, f"select * exclude run_id from {name} where run_id = 'exp-s1-0'").arrow()
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """What sets a run apart is marked."""
     assert "All 3 runs agree in cohort, features, patches, config and code" in subtitle_of(drawn(three, "provenance"))

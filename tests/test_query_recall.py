@@ -185,7 +185,6 @@ def test_agrees_with_scikit_learn(n_classes: int) -> None:
     assert found["AUC", None, "mean over splits"]["value"] == pytest.approx(mean)
 
 
-@pytest.mark.thorough
 def test_its_chart(study: Store) -> None:
     """The chart says that the pooled AUC mixes models."""
     assert "Pooled AUC compares probabilities of different models" in subtitle_of(drawn(study, "recall"))

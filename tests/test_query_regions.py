@@ -88,7 +88,6 @@ def test_as_pandas_finds(attended: Attended) -> None:
     assert found["class_times_even"].to_numpy() == pytest.approx(medians.to_numpy())
 
 
-@pytest.mark.thorough
 def test_its_charts(three: Store) -> None:
     """All cases are drawn, and one that is asked for is said with its regions."""
     spec = drawn(three, "regions")

@@ -142,13 +142,11 @@ def test_curve_and_area_are_those_of_scikit_learn(cases: list[tuple[int, bool]])
         assert ours.tolist() == theirs.tolist()
 
 
-@pytest.mark.thorough
 def test_its_chart(tmp_path: Path) -> None:
     """The chart says that the pooled curve mixes models."""
     assert "compares probabilities of different models" in subtitle_of(drawn(_store(tmp_path / "two", 2), "roc"))
 
 
-@pytest.mark.thorough
 def test_its_chart_without_a_curve(three: Store) -> None:
     """Of one case there is no curve, and the chart says so."""
     spec = drawn(three, "roc", Choice(run="exp-s1-0"))

@@ -72,7 +72,6 @@ def test_the_studys_table(tmp_path: Path) -> None:
     assert [row["effective_attention"] for row in found] == pytest.approx([row[3] for row in published], abs=1e-5)
 
 
-@pytest.mark.thorough
 def test_as_pandas_finds(tmp_path: Path) -> None:
     """The highest sums of effective attention over slices, in this order."""
     attended = random_store(tmp_path / "random", 6, n_cases=15)

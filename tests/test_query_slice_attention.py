@@ -44,7 +44,6 @@ def test_as_pandas_ranks(attended: Attended) -> None:
     assert merged["slice_rank"].tolist() == merged["place"].astype(int).tolist()
 
 
-@pytest.mark.thorough
 def test_its_charts(attended: Attended, three: Store) -> None:
     """Each slice against the even marks for one case; all cases' top slices against the even curve for several."""
     spec = drawn(three, "slice-attention", Choice(cases=("10",)))

@@ -165,7 +165,6 @@ def test_alone_or_in_company(tmp_path: Path) -> None:
     assert ask(attended.store, "slice-pattern", Choice(cases=("3",))).rows() == together
 
 
-@pytest.mark.thorough
 def test_its_chart(tmp_path: Path) -> None:
     """A bar a class and outcome, with the number of cases, and the pattern's words explained."""
     spec = drawn(_made_store(tmp_path / "made"), "slice-pattern")

@@ -104,7 +104,6 @@ def test_agrees_with_pandas_and_scipy(many: Store) -> None:
             )
 
 
-@pytest.mark.thorough
 def test_its_chart(many: Store) -> None:
     """Every case is a point, and the statistics stand above the panels."""
     spec = drawn(many, "slice-spread")
@@ -113,7 +112,6 @@ def test_its_chart(many: Store) -> None:
     assert subtitle_of(spec).startswith("Relative spread: benign ρ = ")
 
 
-@pytest.mark.thorough
 def test_its_chart_of_one_run(three: Store) -> None:
     """Of a single case there is nothing to correlate, and it is drawn all the same."""
     drawn(three, "slice-spread", Choice(run="exp-s1-0"))

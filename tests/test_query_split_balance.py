@@ -1,7 +1,6 @@
 """`split-balance`: how the classes are spread over the subsets of each split."""
 
 import pandas as pd
-import pytest
 
 from milstore.asking.ask import ask
 from milstore.asking.selection import Choice
@@ -44,7 +43,6 @@ def test_a_subset_narrows_it(three: Store) -> None:
     pd.testing.assert_series_equal(rows["benign"], pd.Series([0, 1, 1], name="benign"))
 
 
-@pytest.mark.thorough
 def test_its_chart(three: Store) -> None:
     """The chart shows every split and subset."""
     drawn(three, "split-balance")

@@ -81,7 +81,6 @@ def test_as_pandas_finds(attended: Attended) -> None:
         assert row.cases_in_class == (leaders["true_label"] == label).sum()
 
 
-@pytest.mark.thorough
 def test_its_charts(attended: Attended, three: Store) -> None:
     """Every case is in it; and one case that is asked for stands out among them."""
     spec = drawn(attended.store, "stain-attention")

@@ -51,7 +51,6 @@ def test_an_end_that_there_is_not(three: Store) -> None:
         ask(three, "top-patch-list", values={"end": "left"}).rows()
 
 
-@pytest.mark.thorough
 def test_its_charts(three: Store, tmp_path_factory: pytest.TempPathFactory) -> None:
     """A row a patch for one case, a row a case for many; never more marks than can be drawn."""
     one = drawn(three, "top-patch-list", Choice(cases=("46",)))

@@ -140,7 +140,6 @@ def attended(tmp_path_factory: pytest.TempPathFactory) -> Attended:
     return random_store(tmp_path_factory.mktemp("random") / "store", 1)
 
 
-@pytest.mark.thorough
 @settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(pct=st.floats(0, 100))
 def test_as_pandas_counts(attended: Attended, pct: float) -> None:
@@ -162,7 +161,6 @@ def test_as_pandas_counts(attended: Attended, pct: float) -> None:
     assert seen == len(found)
 
 
-@pytest.mark.thorough
 def test_its_chart_of_a_case(study: Store) -> None:
     """A row a stain and a row a slice: the count with the even spread, and beside it the attention that they hold."""
     spec = drawn(study, "top-patches", Choice(cases=("46",)))
@@ -179,7 +177,6 @@ def test_its_chart_of_a_case(study: Store) -> None:
     assert all(row["even"] == pytest.approx(10 * row["slice_patches"] / 209) for row in rows)
 
 
-@pytest.mark.thorough
 def test_its_chart_of_many(attended: Attended) -> None:
     """Every case is in it, whatever the number of classes."""
     spec = drawn(attended.store, "top-patches")

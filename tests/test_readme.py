@@ -9,10 +9,9 @@ import pytest
 
 from milstore.cli.main import main
 from milstore.store import Store
+from tests.crossing import WHOLE
 from tests.reporting import brief
 from tests.test_layout import ROOT
-
-pytestmark = pytest.mark.thorough
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -57,11 +56,14 @@ def lab(three: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_tour_runs(lab: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The asking commands of the tour answer, on a small store; building and training have tests of their own."""
+    """The asking commands of the tour answer, on a small store; building and training have tests of their own.
+
+    By `make torture` the report asks in processes, as it does by itself.
+    """
     tour = README.partition("<!-- tour -->")[2].partition("```\n")[0]
     asked = [words[1:] for words in commands(tour + "```\n") if words[1] not in ("demo", "train")]
     assert len(asked) >= 7
-    with brief("recall", "provenance", processes=True):
+    with brief("recall", "provenance", processes=WHOLE):
         for words in asked:
             assert main(words) == 0, (words, capsys.readouterr().err)
     assert (lab / "top.html").stat().st_size > 100_000

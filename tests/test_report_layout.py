@@ -15,8 +15,6 @@ from tests.chromium import Browser
 from tests.making import three_case_store
 from tests.reporting import brief
 
-pytestmark = pytest.mark.thorough
-
 ORDER = [
     "findings", "recall", "comparison", "deviation", "near-threshold", "explains", "where", "overview", "cases",
     "losses", "balance", "coverage", "provenance",
@@ -61,7 +59,7 @@ def test_the_title_tells_settings_and_date(page: Path) -> None:
 
 def test_cases_are_folded_and_a_picker_opens_one(chromium: Browser, page: Path) -> None:
     """A case called wrong is folded, with its charts drawn; the picker, a link or the button opens it."""
-    chromium.open(page)
+    chromium.show(page)
     opened = "[...document.querySelectorAll('details.case')].map(fold => fold.open)"
     assert chromium.evaluate(opened) == [False]
     assert chromium.evaluate(
@@ -78,6 +76,8 @@ def test_cases_are_folded_and_a_picker_opens_one(chromium: Browser, page: Path) 
     assert chromium.evaluate(opened) == [False]
     chromium.evaluate("document.querySelector('#overview-table a[href=\"#case-1\"]').click()")
     chromium.wait_for("document.querySelector('details.case').open")
+    chromium.evaluate("document.getElementById('unfold').click()")
+    chromium.wait_for("!document.querySelector('details.case').open")
 
 
 def test_the_contents_stand_at_the_side_from_1000_pixels(chromium: Browser, page: Path) -> None:
@@ -86,14 +86,14 @@ def test_the_contents_stand_at_the_side_from_1000_pixels(chromium: Browser, page
         "['nav', '.start', 'main'].map(name => (b => [b.left, b.top, b.right])"
         "(document.querySelector(name).getBoundingClientRect()))"
     )
-    chromium.open(page, width=1000)
+    chromium.show(page, width=1000)
     assert chromium.evaluate("document.documentElement.scrollWidth") == 1000
     nav, start, main_ = chromium.evaluate(boxes)
     assert nav[2] <= start[0]
     assert nav[2] <= main_[0]
     chromium.evaluate("document.getElementById('provenance').scrollIntoView({behavior: 'instant'})")
     assert chromium.evaluate(boxes)[0][1] == 0
-    chromium.open(page, width=999)
+    chromium.resize(999)
     nav, start, main_ = chromium.evaluate(boxes)
     assert start[1] < nav[1] < main_[1]
     assert nav[0] == start[0] == main_[0]
@@ -108,7 +108,7 @@ def test_the_page_is_never_wider_than_the_window(chromium: Browser, page: Path, 
 
 def test_the_dark_page_has_no_white_card(chromium: Browser, page: Path) -> None:
     """In the dark, nothing that holds text or a chart is light, and no chart lies on a white ground."""
-    chromium.open(page, dark=True)
+    chromium.show(page, dark=True)
     light = (
         "[...document.querySelectorAll('*')].filter(e => { const m = getComputedStyle(e).backgroundColor"
         ".match(/rgba?\\((\\d+), (\\d+), (\\d+)(?:, ([\\d.]+))?/); return m && m[4] !== '0' && +m[1] + +m[2] + +m[3] > 384; })"

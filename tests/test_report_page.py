@@ -18,15 +18,14 @@ from tests.chromium import Browser
 from tests.hostile import HOSTILE, hostile_store
 from tests.reporting import brief
 
-pytestmark = pytest.mark.thorough
-
 
 @pytest.fixture(scope="module")
 def hostile_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a store of hostile case ids."""
     folder = tmp_path_factory.mktemp("hostile")
     path = folder / "report.html"
-    report = write_report(hostile_store(folder / "store"), path)
+    with brief():
+        report = write_report(hostile_store(folder / "store"), path)
     assert report.faults == []
     return path
 
@@ -41,7 +40,7 @@ def test_hostile_case_ids_stay_text(chromium: Browser, hostile_page: Path) -> No
     """Case ids that are scripts appear as they are; nothing runs, nothing is asked for, the console says nothing."""
     chromium.errors.clear()
     chromium.requests.clear()
-    chromium.open(hostile_page)
+    chromium.open(hostile_page, width=800)
     assert chromium.evaluate("typeof window.hacked") == "undefined"
     assert chromium.errors == []
     assert chromium.requests == [hostile_page.as_uri()]
@@ -55,7 +54,7 @@ def test_hostile_case_ids_stay_text(chromium: Browser, hostile_page: Path) -> No
 
 def test_every_chart_of_the_page_is_drawn(chromium: Browser, hostile_page: Path) -> None:
     """No chart fails or is blank, and none is wider than the page at 800 pixels."""
-    chromium.open(hostile_page, width=800)
+    chromium.show(hostile_page, width=800)
     figures = "[...document.querySelectorAll('figure.chart')]"
     assert chromium.evaluate(f"{figures}.filter(f => f.dataset.state !== 'drawn').map(f => f.dataset.name)") == []
     blank = f"{figures}.filter(f => f.querySelectorAll('svg path[d], svg text').length < 3).map(f => f.dataset.name)"
@@ -65,7 +64,7 @@ def test_every_chart_of_the_page_is_drawn(chromium: Browser, hostile_page: Path)
 
 def test_dragging_in_the_chart_filters_table_and_gallery(chromium: Browser, three_page: Path) -> None:
     """A frame around the one case of high error leaves its row and its pictures; the button brings back all."""
-    chromium.open(three_page)
+    chromium.show(three_page)
     shown = (
         "(selector => [...document.querySelectorAll(selector)].filter(e => !e.hidden)"
         ".map(e => e.querySelector('td, b').textContent))"

@@ -9,8 +9,7 @@ from milstore.report.writing import write_report
 from milstore.store import Store
 from tests.chromium import Browser
 from tests.making import Patch, levels, make_run, make_splits, make_store
-
-pytestmark = pytest.mark.thorough
+from tests.reporting import brief
 
 MOST_PAGES = 20
 BENIGN, CASES, SPLITS = 28, 86, 5
@@ -66,7 +65,8 @@ def outline(pdf: bytes) -> tuple[int, list[tuple[str, float]]]:
 def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The report of a cohort like the demo's."""
     folder = tmp_path_factory.mktemp("print")
-    report = write_report(cohort_like_the_demo(folder / "store"), folder / "report.html")
+    with brief():
+        report = write_report(cohort_like_the_demo(folder / "store"), folder / "report.html")
     assert report.faults == []
     assert len(report.studies) == len(WRONG)
     return folder / "report.html"
@@ -74,7 +74,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("width", [1000, 1440])
 def test_a_cohort_like_the_demo_prints_on_twenty_pages(chromium: Browser, page: Path, width: int) -> None:
-    """At most twenty pages with every case on them, and no heading alone at a foot, whatever the window's width."""
+    """At most twenty pages with every case on them, no heading alone at a foot and no chart cut off, whatever the window's width."""
     chromium.open(page, width=width)
     pages, headings = outline(chromium.pdf())
     assert pages <= MOST_PAGES
@@ -84,13 +84,9 @@ def test_a_cohort_like_the_demo_prints_on_twenty_pages(chromium: Browser, page: 
     assert [title for title, above_foot in headings if above_foot < FOOT] == []
     # What was opened for the paper is folded again.
     assert chromium.evaluate("[...document.querySelectorAll('details.case')].some(fold => fold.open)") is False
-
-
-def test_no_chart_is_cut_off_on_paper(chromium: Browser, page: Path) -> None:
-    """A chart that was drawn for a wide window is no wider than the sheet."""
-    chromium.open(page, width=1440)
+    # A chart that was drawn for a wide window is no wider than the sheet.
     chromium.call("Emulation.setEmulatedMedia", media="print")
-    chromium.call("Emulation.setDeviceMetricsOverride", width=695, height=1030, deviceScaleFactor=1, mobile=False)
+    chromium.resize(695, 1030)
     chromium.evaluate("document.querySelectorAll('details.case').forEach(fold => { fold.open = true; })")
     wide = (
         "[...document.querySelectorAll('figure.chart svg.marks')]"

@@ -63,6 +63,7 @@ def test_what_a_run_saw_of_a_case_is_counted_by_coverage() -> None:
     assert con.execute("from case_coverage where case_id = '1'").fetchall() == [("r", "1", 5, 2, None)]
 
 
+@pytest.mark.database
 @pytest.mark.parametrize("asked", WHEREVER)
 def test_they_answer_wherever_questions_are_asked(three: Store, asked: Asked) -> None:
     """The views and the macro answer in every connection, in milstore.duckdb and in a group's own questions."""

@@ -181,7 +181,6 @@ def descendants(pid: int) -> set[int]:
     return own.union(*(descendants(child) for child in own if process_start(child) is not None))
 
 
-@pytest.mark.thorough
 def test_no_process_of_the_demo_outlives_it(tmp_path: Path) -> None:
     """`milstore demo` that is killed by kill -9 while its workers draw, encode or still begin leaves none of them."""
     for drawn in (0, 1):

@@ -67,7 +67,6 @@ def stored_files(store: Store) -> list[Path]:
     return files + sorted(p for p in store.run_folder("exp-s1-0").iterdir() if p.name != "run.json")
 
 
-@pytest.mark.thorough
 def test_a_flipped_byte_is_found_in_every_file(store: Store) -> None:
     """One byte that differs anywhere in a stored file is found, and the file is named."""
     for path in stored_files(store):
@@ -84,7 +83,6 @@ def test_a_flipped_byte_is_found_in_every_file(store: Store) -> None:
     assert check(store) == []
 
 
-@pytest.mark.thorough
 def test_a_flipped_bit_is_found_in_what_a_run_says_of_itself(store: Store) -> None:
     """Each digit and letter of run.json counts, also where no table could contradict it.
 
@@ -101,7 +99,6 @@ def test_a_flipped_bit_is_found_in_what_a_run_says_of_itself(store: Store) -> No
     assert [finding.where for finding in check(store) if finding.kind == DAMAGE] == found
 
 
-@pytest.mark.thorough
 def test_a_flipped_bit_is_found_in_the_manifest(store: Store) -> None:
     """Of the cohort's manifest, what names and describes its tables is found, or the store is refused in a line.
 

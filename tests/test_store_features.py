@@ -35,7 +35,6 @@ def pack(store: Store, vectors: Vectors, dtype: str = "float32", encoder: str = 
             made.commit(edit, source="by hand")
 
 
-@pytest.mark.thorough
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(vectors=hnp.arrays(np.float16, (len(THREE_PATCHES), 3), elements=st.floats(-1e4, 1e4, width=16)))
 def test_a_case_reads_back_to_the_last_bit(store: Store, vectors: Vectors) -> None:
@@ -171,7 +170,6 @@ def test_a_truncated_pack_is_found(store: Store) -> None:
 
 
 @pytest.mark.database
-@pytest.mark.thorough
 @pytest.mark.parametrize("name", [VECTORS, ROWS, PACK])
 def test_features_that_were_damaged_are_taken_anew(store: Store, name: str) -> None:
     """Packing the same features in their place repairs what doctor found; once more changes nothing."""

@@ -71,7 +71,7 @@ class Elsewhere:
         self.clear()
         root = self.folder.joinpath(*parents, "data")
         shutil.copytree(self.made.root, root)
-        (root / "milstore.duckdb").unlink()
+        (root / "milstore.duckdb").unlink(missing_ok=True)
         return open_store(root)
 
     def clear(self) -> None:
@@ -125,7 +125,6 @@ def test_a_parent_that_was_met_changes_no_answer(elsewhere: Elsewhere, expected:
     assert answers(elsewhere.put(parent)) == expected
 
 
-@pytest.mark.slow
 def test_the_report_is_that_of_a_plain_path(made: Store, elsewhere: Elsewhere) -> None:
     """The first question of every chapter of the report, and the studies of its cases; all questions by `make torture`."""
     anchors = () if WHOLE else (each.anchor for each in (*OPENING, *CLOSING))

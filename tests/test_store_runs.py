@@ -46,7 +46,6 @@ weights = st.lists(
 )
 
 
-@pytest.mark.thorough
 @given(rows=weights)
 def test_ranks_agree_with_pandas(rows: list[tuple[str, str, int, int, float]]) -> None:
     """For any weights, rank and count are those of a sort in pandas, and the table passes its checks."""

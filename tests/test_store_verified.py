@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,7 @@ import milstore
 from milstore.asking.ask import ask, ask_sql
 from milstore.cli.main import main
 from milstore.errors import StoreError
-from milstore.store import Store, open_store
+from milstore.store import Store, open_store, verified
 from milstore.store.cohort import read_cohort
 from milstore.store.features import open_features
 from milstore.store.run_draft import epoch_of_line, line_of_epoch
@@ -116,15 +118,33 @@ def test_it_is_remembered_outside_the_store(three: Store, monkeypatch: pytest.Mo
     """What was right is not read again by the next process; the folder may be deleted, and need not be writable."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     before = sorted(three.root.rglob("*"))
-    verify(three, files_of_cohort(three))
+    hashes = {entry["sha256"] for entry in three.manifest()["tables"].values()}
+    program = (
+        "import sys; from milstore.store import open_store; from milstore.store.verified import *\n"
+        "store = open_store(sys.argv[1]); verify(store, files_of_cohort(store))"
+    )
+    subprocess.run([sys.executable, "-c", program, str(three.root)], check=True)
     (kept,) = cache_folder().iterdir()
-    known = json.loads(kept.read_text())
+    assert {entry[-1] for entry in json.loads(kept.read_text()).values()} == hashes
     assert sorted(three.root.rglob("*")) == before
-    assert {entry[-1] for entry in known.values()} == {e["sha256"] for e in three.manifest()["tables"].values()}
     shutil.rmtree(tmp_path / "cache")
     (tmp_path / "cache").write_text("no folder")
+    monkeypatch.setattr(verified, "_AT_ONCE", 0)
     verify(three, files_of_cohort(three))
     assert ask(three, "top-patches").arrow().num_rows
+
+
+def test_what_took_long_is_remembered_at_once(three: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A process that is killed later has not read many bytes for nothing; what others remembered stays."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(verified, "_AT_ONCE", 0)
+    for tables in (["cases"], ["patches"]):
+        verify(three, files_of_cohort(three, tables))
+        verified._seen.cache_clear()
+    (kept,) = cache_folder().iterdir()
+    assert {entry[-1] for entry in json.loads(kept.read_text()).values()} == {
+        three.manifest()["tables"][name]["sha256"] for name in ("cases", "patches")
+    }
 
 
 def test_those_who_know_may_leave_it_out(three: Store) -> None:

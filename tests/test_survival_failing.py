@@ -34,8 +34,6 @@ from tests.test_survival_unfinished_runs import die_in
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store
 
-pytestmark = pytest.mark.thorough
-
 
 @pytest.fixture
 def store(tmp_path: Path) -> Store:

@@ -14,10 +14,9 @@ from tests.forking import done
 from tests.killing import kill_again_and_again
 from tests.trainings import CONFIGS
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="forks, and looks at processes through /proc"),
-]
+pytestmark = pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="forks, and looks at processes through /proc"
+)
 
 
 def made(folder: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:

@@ -33,8 +33,6 @@ from tests.training_cohort import SMALL, tiny_store
 from tests.trainings import twin_of
 from tests.waiting import wait_for
 
-pytestmark = pytest.mark.thorough
-
 EPOCH = {
     "epoch": 1, "train_loss": 1.0, "train_accuracy": 1.0, "val_loss": 1.0, "val_accuracy": 1.0,
     "learning_rate": 1.0, "seconds": 1.0,

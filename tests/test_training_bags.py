@@ -117,7 +117,6 @@ def test_moments_are_those_of_all_patches_of_the_cases() -> None:
     assert deviation_D.tolist() == [1.0]
 
 
-@pytest.mark.thorough
 def test_float32_rows_reuse_one_buffer() -> None:
     """Conversion is exact, and a smaller case uses the larger one's memory."""
     convert, large, small = Float32Rows(), bag("7").feature_ND, bag("3").feature_ND

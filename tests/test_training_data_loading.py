@@ -24,8 +24,6 @@ from tests.test_training_runs import Killed, Strike, assert_same_numbers, die
 from tests.training_cohort import LABELS, SMALL, features, tiny_store
 from tests.trainings import twin_of
 
-pytestmark = pytest.mark.thorough
-
 CPU = torch.device("cpu")
 LARGEST = max(len(features(case_id)) for case_id in LABELS)
 ROW = 6 * 2

@@ -243,8 +243,6 @@ def test_a_task_does_not_train_what_was_finished_since_it_was_launched(store: St
     assert launch.record(1).read()["state"] == "done"
 
 
-@pytest.mark.slow
-@pytest.mark.thorough
 def test_a_launcher_that_is_killed_and_given_again_trains_each_split_once(store: Store, tmp_path: Path) -> None:
     """Its processes stop at a checkpoint and end with it, and the same command goes on with the runs that they began."""
     words = ("--split", "all", "--launcher", "local", "--jobs", "2")
@@ -264,7 +262,6 @@ def test_a_launcher_that_is_killed_and_given_again_trains_each_split_once(store:
     assert check(store) == []
 
 
-@pytest.mark.thorough
 def test_two_at_once_train_a_split_once(store: Store, tmp_path: Path) -> None:
     """The same command twice at the same moment: one trains, the other is refused by its name."""
     held = Held(tmp_path / "twice")

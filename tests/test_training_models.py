@@ -517,7 +517,6 @@ def test_the_command_trains_a_users_own_model_and_says_what_it_attends_to(
     assert "class TopPatches" not in out
 
 
-@pytest.mark.thorough
 def test_the_command_trains_a_model_of_torchmil(store: Store) -> None:
     """examples/torchmil_model.py by its path writes a run that the doctor passes."""
     pytest.importorskip("torchmil")

@@ -173,7 +173,6 @@ def test_all_splits_are_runs_of_one_experiment(store: Store) -> None:
     assert_same_numbers(results[1], train(store, SMALL, 2, threads=1))
 
 
-@pytest.mark.thorough
 @pytest.mark.parametrize("after", [1, 8, 12, 15])
 def test_a_signal_stops_after_the_case_and_resuming_changes_no_bit(store: Store, after: int) -> None:
     """Stopped by SIGTERM at any case, a run keeps its checkpoint, says how to go on, and ends as its twin."""
@@ -190,7 +189,6 @@ def test_a_signal_stops_after_the_case_and_resuming_changes_no_bit(store: Store,
     assert_same_numbers(result, twin)
 
 
-@pytest.mark.thorough
 def test_killed_again_and_again_a_run_ends_as_its_twin(store: Store) -> None:
     """Deaths within epochs, before any checkpoint too, lose nothing but the epoch."""
     twin = twin_of(SMALL)
@@ -347,7 +345,6 @@ def test_an_empty_store_says_what_to_do_next(tmp_path: Path) -> None:
         train(create_store(tmp_path), SMALL, 1)
 
 
-@pytest.mark.thorough
 def test_three_classes(store: Store) -> None:
     """Any number of classes: a probability for each, which sum to 1, and one AUC, each class against the rest."""
     with edit_cohort(store) as edit:

@@ -70,7 +70,6 @@ def test_it_is_set_before_torch_is_imported() -> None:
     assert run(program) == "False PASSIVE"
 
 
-@pytest.mark.thorough
 def test_how_threads_wait_changes_no_bit(tmp_path: Path) -> None:
     """Two threads give the same weights asleep, as in a process that imported milstore's training first, and spinning."""
     asleep = fork(tmp_path, trained)

@@ -51,7 +51,6 @@ def test_features_are_standardised_by_the_training_subset_alone(tmp_path: Path) 
     assert np.abs(all_ND.mean(axis=0) - train_ND.mean(axis=0)).max() > 0.05
 
 
-@pytest.mark.thorough
 def test_a_cap_draws_other_patches_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a cap of one patch a slice, a slice of several shows others in other epochs, and the same in another run."""
     seen: list[tuple[str, tuple[int, ...]]] = []
@@ -76,7 +75,6 @@ def test_a_cap_draws_other_patches_each_epoch(tmp_path: Path, monkeypatch: pytes
     assert all(len(set(draws)) > 1 for draws in several)
 
 
-@pytest.mark.thorough
 def test_a_split_is_trained_again_where_its_features_changed(tmp_path: Path) -> None:
     """A finished split is passed over only where the features are those that it was trained on."""
     store = tiny_store(tmp_path / "store")
@@ -308,7 +306,6 @@ def test_the_seed_draws_the_validation_cases_too() -> None:
     assert drawn[0] != drawn[1]
 
 
-@pytest.mark.thorough
 def test_fresh_begins_launched_splits_anew(tmp_path: Path) -> None:
     """A launched split that is told to begin anew leaves the unfinished run alone, and trains another."""
     store = tiny_store(tmp_path / "store")

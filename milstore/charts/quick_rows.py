@@ -44,7 +44,8 @@ def _taken(data: Any = None, **options: Any) -> Any:
     rows = rows_of(data) if isinstance(data, pd.DataFrame) else None
     if rows is None:
         return alt.default_data_transformer(data, **options)
-    return {"values": alt.limit_rows({"values": rows}, **options)["values"]}
+    limited: Any = alt.limit_rows({"values": rows}, **options)
+    return limited
 
 
 def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]] | None:
@@ -58,10 +59,11 @@ def rows_of(frame: pd.DataFrame) -> list[dict[str, Any]] | None:
     return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
-def _values(column: "pd.Series[Any]") -> list[Any] | None:
-    """What stands in a column, in Python's own kinds. None where Altair itself must look."""
+def _values(column: Any) -> list[Any] | None:
+    """What stands in a column of a table, in Python's own kinds. None where Altair itself must look."""
     if isinstance(column.dtype, pd.StringDtype):
-        return [value if isinstance(value, str) else None for value in column.tolist()]
+        texts: list[Any] = column.to_numpy(dtype=object, na_value=None).tolist()
+        return texts
     if not isinstance(column.dtype, np.dtype) or column.dtype.kind not in "fiubO":
         return None
     values: list[Any] = column.tolist()

@@ -188,7 +188,7 @@ def parse_json(text: str | bytes) -> Any:
     """Parse JSON of bounded depth. Raises ValueError if it is nested too deeply, or is not JSON."""
     data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
     # With so few brackets none can lie too deep: the usual case, and the quick one.
-    if data.count(b"[") + data.count(b"{") > DEEPEST and max(_depths(data), default=0) > DEEPEST:
+    if data.count(b"[") + data.count(b"{") > DEEPEST and any(depth > DEEPEST for depth in _depths(data)):
         raise ValueError(f"it is nested deeper than {DEEPEST} levels")
     try:
         return json.loads(text)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 from milstore.errors import StoreError
 from milstore.store.io import temporary_sibling
@@ -24,6 +25,8 @@ from milstore.store.run_reader import OWN_HASH, RUN_FILE, completed, stored_fact
 
 _MOST = 200_000
 """Files that are remembered; of more, those that were seen last."""
+_AT_ONCE = 1 << 20
+"""Bytes of newly verified files above which that is written down at once; of fewer, when the process ends."""
 _LONG = 1.0
 """Seconds from which on it is said how long the comparing took."""
 ADVICE = "run milstore doctor, which says how to repair it"
@@ -58,7 +61,7 @@ def verify(store: Store, files: Iterable[Expected], *, advice: str = ADVICE) -> 
         for file in files:
             seen.check(file, advice=advice)
     finally:
-        n_files, n_bytes = seen.save()
+        n_files, n_bytes = seen.remember()
     seconds = time.monotonic() - begun
     if seconds < _LONG:
         return []
@@ -151,8 +154,11 @@ class _Seen:
     def __init__(self, root: Path, path: Path) -> None:
         self._root = root
         self._path = path
-        self._known = self._load()
+        self._known = _load(path)
         self._new: dict[str, list[Any]] = {}
+        self._unsaved: dict[str, list[Any]] = {}
+        # At the end of the process at the latest.
+        finalize(self, _save, path, self._unsaved)
 
     def check(self, file: Expected, hash_now: Callable[[], str] | None = None, *, advice: str) -> None:
         """StoreError if the file is another than was stored. `hash_now` where its hash is not that of all its bytes."""
@@ -172,32 +178,38 @@ class _Seen:
         if _facts(after, file.sha256) == facts:
             self._known[key] = self._new[key] = facts
 
-    def save(self) -> tuple[int, int]:
-        """Record newly verified files, their number and bytes.
-
-        If the record cannot be written, they are verified again later.
-        """
+    def remember(self) -> tuple[int, int]:
+        """Remember newly verified files: their number and bytes. Those of many bytes are written down at once."""
         new, self._new = self._new, {}
-        if not new:
-            return 0, 0
-        # Others may have remembered files of theirs since.
-        known = [*(self._load() | new).items()][-_MOST:]
-        temporary = temporary_sibling(self._path)
-        # Not brought to the disk: what a power cut takes of it is found out again.
-        with suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary.write_text(json.dumps(dict(known), separators=(",", ":")), encoding="utf-8")
-            temporary.replace(self._path)
-        with suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        self._unsaved |= new
+        if sum(facts[0] for facts in self._unsaved.values()) > _AT_ONCE:
+            _save(self._path, self._unsaved)
         return len(new), sum(facts[0] for facts in new.values())
 
-    def _load(self) -> dict[str, list[Any]]:
-        try:
-            known = read_json(self._path)
-        except (OSError, ValueError):
-            return {}
-        return known if isinstance(known, dict) else {}
+
+def _save(path: Path, unsaved: dict[str, list[Any]]) -> None:
+    """Record verified files. If the record cannot be written, they are verified again later."""
+    if not unsaved:
+        return
+    # Others may have remembered files of theirs since.
+    known = [*(_load(path) | unsaved).items()][-_MOST:]
+    unsaved.clear()
+    temporary = temporary_sibling(path)
+    # Not brought to the disk: what a power cut takes of it is found out again.
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        temporary.write_text(json.dumps(dict(known), separators=(",", ":")), encoding="utf-8")
+        temporary.replace(path)
+    with suppress(OSError):
+        temporary.unlink(missing_ok=True)
+
+
+def _load(path: Path) -> dict[str, list[Any]]:
+    try:
+        known = read_json(path)
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
 
 
 def _key(stat: os.stat_result) -> str:

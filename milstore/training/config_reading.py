@@ -59,7 +59,8 @@ def _read_toml(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     known = {each.name: type(each.default) for each in option_fields()}
     for key in values:
         if key not in known:
-            near = get_close_matches(key.replace("-", "_"), known, n=1, cutoff=0.5)
+            # Of megabytes, comparing takes long, and nothing is near.
+            near = get_close_matches(key[:100].replace("-", "_"), known, n=1, cutoff=0.5)
             hint = f"did you mean {near[0]}?" if near else f"the keys are {', '.join(known)}"
             raise UsageError(f"--config {path}: unknown key {key!r}: {hint}")
     # What TOML writes more naturally than the command line does: whole numbers for real ones, a list of weights.
