@@ -6,9 +6,8 @@ import shutil
 import signal
 import socket
 import sys
-import threading
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,8 +17,8 @@ from milstore.store.lease import read_lease
 from milstore.store.run_writer import list_drafts
 from milstore.training.experiment import resume
 from milstore.training.interruption import Interruption
-from milstore.training.loop import Training
 from tests.forking import Child, done, fork
+from tests.holding import Held
 from tests.killing import Struck
 from tests.launching import Launching, by_forks, by_interpreters
 from tests.training_cohort import tiny_store
@@ -27,56 +26,6 @@ from tests.trainings import SHORT, command, epochs_of, finished, same_numbers, t
 from tests.waiting import PATIENCE, holds_within, wait_for
 
 TWIN = "twin"
-
-
-@dataclass(frozen=True)
-class Held:
-    """A training that stays at a case of its third epoch until it is let go or stopped, so that nothing comes too late for it."""
-
-    place: Path
-    """Files of this name say where it is; each training has another."""
-    stubborn: bool = False
-    """Whether it stays though a signal came that stops it after the case."""
-
-    def held(self, work: Callable[[], Any], epochs: int = 2) -> Callable[[], Any]:
-        """The same work, which stays when it has done so many epochs."""
-
-        def wait() -> Any:
-            step, note, stopped = Training._step, Interruption._note, threading.Event()
-
-            def step_and_wait(training: Training) -> None:
-                step(training)
-                if len(training.history) >= epochs:
-                    self._file("there").touch()
-                    holds_within(lambda: stopped.is_set() or self._file("go").exists(), PATIENCE)
-
-            def note_and_stop(*args: Any) -> None:
-                note(*args)
-                if not self.stubborn:
-                    stopped.set()
-
-            Training._step, Interruption._note = step_and_wait, note_and_stop  # type: ignore[method-assign]
-            return work()
-
-        return wait
-
-    def begun(self, folder: Path, work: Callable[[], Any], epochs: int = 2) -> Child:
-        """That work, which is there."""
-        child = fork(folder, self.held(work, epochs))
-        wait_for(lambda: self.is_there() or child.ended(), "the training to begin")
-        assert not child.ended(), child.text()
-        return child
-
-    def is_there(self) -> bool:
-        """Whether it stays."""
-        return self._file("there").exists()
-
-    def let_go(self) -> None:
-        """Let it go on."""
-        self._file("go").touch()
-
-    def _file(self, what: str) -> Path:
-        return self.place.with_name(f"{self.place.name}-{what}")
 
 
 def noting(work: Callable[[], Any], noted: Path) -> Callable[[], Any]:

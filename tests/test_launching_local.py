@@ -24,7 +24,7 @@ from milstore.store.run_writer import list_drafts
 from milstore.training import TrainingConfig, train
 from tests.crossing import WHOLE
 from tests.forking import fork
-from tests.interrupting import Held
+from tests.holding import Held
 from tests.launching import by_forks, by_interpreters
 from tests.test_training_runs import assert_same_numbers
 from tests.training_cohort import SMALL, tiny_store

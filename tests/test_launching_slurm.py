@@ -26,7 +26,7 @@ from milstore.store.run_writer import list_drafts
 from milstore.training import TrainingConfig, resume
 from tests.crossing import WHOLE
 from tests.forking import fork
-from tests.interrupting import Held
+from tests.holding import Held
 from tests.slurm_node import NoSlurmError, slurm_node
 from tests.test_layout import ROOT
 from tests.test_training_runs import assert_same_numbers
@@ -73,7 +73,7 @@ import os
 if "SLURM_JOB_ID" in os.environ:
     from pathlib import Path
     from milstore.launching.task import _job_id
-    from tests.interrupting import Held
+    from tests.holding import Held
     restarts = os.environ.get('SLURM_RESTART_COUNT', 0)
     Held(Path({!r}) / f'job-{{_job_id()}}-{{restarts}}').held(lambda: None)()
 """

@@ -17,7 +17,7 @@ from milstore.store.lease import process_start
 from milstore.store.run_writer import list_drafts
 from milstore.training.interruption import Interruption
 from tests.forking import Child, fork
-from tests.interrupting import Held
+from tests.holding import Held
 from tests.training_cohort import tiny_store
 from tests.trainings import SHORT, command, finished
 from tests.waiting import wait_for

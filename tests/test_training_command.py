@@ -14,7 +14,7 @@ from milstore.store import Store
 from milstore.store.run_reader import read_run, run_ids
 from milstore.store.run_writer import list_drafts
 from tests.forking import done
-from tests.interrupting import Held
+from tests.holding import Held
 from tests.training_cohort import tiny_store
 
 SMALL = ["--hidden", "8", "--attention-dim", "4", "--epochs", "2", "--min-epochs", "1", "--threads", "1"]

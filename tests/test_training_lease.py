@@ -22,7 +22,7 @@ from milstore.store.run_writer import begin_run, list_drafts
 from milstore.store.training_lease import TrainingLease, lease_path, look, put_away
 from milstore.training import train
 from tests.forking import fork
-from tests.interrupting import Held
+from tests.holding import Held
 from tests.launching import by_forks
 from tests.test_survival_unfinished_runs import die_in
 from tests.training_cohort import SMALL, tiny_store
