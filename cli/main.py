@@ -15,7 +15,7 @@ from milstore.cli.guarded import in_child
 from milstore.cli.lazy import Entry, LazyGroup
 from milstore.cli.output import fail, heard, refuse, report, reset_quiet, set_quiet
 from milstore.cli.terminal import use_plain_signs
-from milstore.errors import MilstoreError, UsageError
+from milstore.errors import MilstoreError, UsageError, is_ctrl_c
 
 COMMANDS = {
     "demo": Entry("demo", "Build the bundled demo cohort in the store."),
@@ -123,11 +123,18 @@ def _end_stuck(message: str) -> None:
     os._exit(UsageError.exit_code)
 
 
-def _unexpected(error: Exception) -> str:
-    """The message on an unexpected error."""
+def _unexpected(error: Exception, *, debug: bool) -> int:
+    """Say what an error without a name of milstore's was. Returns the exit code."""
+    if is_ctrl_c(error):
+        report("stopped")
+        return _CTRL_C
+    if debug:
+        traceback.print_exc()
     if isinstance(error, MemoryError):
-        return "there is not enough memory for this: narrow the question, or write a part of it at a time"
-    return f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where"
+        fail("there is not enough memory for this: narrow the question, or write a part of it at a time")
+    else:
+        fail(f"{type(error).__name__}: {error} - this is a fault of milstore; --debug shows where")
+    return UsageError.exit_code
 
 
 def _unheard(closed: BaseException) -> int:
@@ -173,10 +180,7 @@ def _run(words: list[str], *, debug: bool) -> int:
         fail(f"{error.filename or 'the disk'}: {error.strerror or error}")
         return 2
     except Exception as error:
-        if debug:
-            traceback.print_exc()
-        fail(_unexpected(error))
-        return 2
+        return _unexpected(error, debug=debug)
     if code == _CTRL_C:
         # What typer makes of Ctrl-C, raised or returned, without a word.
         report("stopped")

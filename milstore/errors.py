@@ -38,3 +38,8 @@ class Interrupted(MilstoreError):  # noqa: N818 - being interrupted is an outcom
     exit_code = 75
     signal: int | None = None
     """Number of the signal that asked for it, if one did."""
+
+
+def is_ctrl_c(error: BaseException) -> bool:
+    """Whether an error is what DuckDB makes of Ctrl-C while it is at work."""
+    return isinstance(error, RuntimeError) and str(error) == "Query interrupted"

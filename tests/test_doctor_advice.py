@@ -36,7 +36,7 @@ TRAIN = [
     "--attention-dim", "2", "--threads", "1", "--experiment", "small",
 ]  # fmt: skip
 COMMAND = re.compile(
-    r"milstore (?:ingest \w+|encode|runs delete|init|info|doctor)\b.*?(?=, or |, and |; | removes | makes | refreshes |$)"
+    r"milstore (?:ingest \w+|encode|runs delete|init|info|doctor)\b.*?(?=, or |, and |; | removes | creates | refreshes |$)"
 )
 
 

@@ -4,9 +4,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from milstore.cli.main import main
@@ -134,9 +137,15 @@ def test_ctrl_c_elsewhere_is_a_word_and_no_error(
     def press(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("milstore.store.summary.contents", press)
-    assert main(["info", "--store", str(three.root)]) == 130
-    assert capsys.readouterr().err == "stopped\n"
+    def press_while_duckdb_works(*_: object, **__: object) -> None:
+        threading.Timer(0.2, signal.raise_signal, [signal.SIGINT]).start()
+        with closing(duckdb.connect()) as con:
+            con.execute("select count(*) from range(100000000000) a(i) where i % 7 = 3").fetchall()
+
+    for pressed in (press, press_while_duckdb_works):
+        monkeypatch.setattr("milstore.store.summary.contents", pressed)
+        assert main(["info", "--store", str(three.root)]) == 130
+        assert capsys.readouterr().err == "stopped\n"
 
 
 PARENT = """

@@ -8,7 +8,7 @@ from typing import Protocol
 import duckdb
 
 from milstore.asking.watchdog import last_resort
-from milstore.errors import UsageError
+from milstore.errors import UsageError, is_ctrl_c
 
 DEFAULT_TIMEOUT = 60.0
 """Seconds a question may take."""
@@ -71,8 +71,8 @@ def time_limit(con: Interruptible, seconds: float) -> Iterator[Limit]:
             raise UsageError(message) from error
         raise
     except RuntimeError as error:
-        # What DuckDB makes of Ctrl-C: its threads go on, and closing the connection would wait for them.
-        if str(error) == "Query interrupted":
+        # DuckDB's threads go on, and closing the connection would wait for them.
+        if is_ctrl_c(error):
             con.interrupt()
             raise KeyboardInterrupt from error
         raise

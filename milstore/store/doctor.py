@@ -112,7 +112,7 @@ def _database(store: Store) -> Iterator[Finding]:
             # Whatever is in it is not touched: it may be somebody's own.
             what, again = "it is damaged, or not milstore's", f"move it away, and milstore info{where} creates it again"
         else:
-            what, again = "it is missing", f"milstore info{where} makes it"
+            what, again = "it is missing", f"milstore info{where} creates it"
         yield Finding(kind=NOTE, where=name, what=what, repair=again)
     elif stamp != wanted_stamp(store) or is_behind(store):
         yield Finding(kind=NOTE, where=name, what="it is behind the store", repair=again)

@@ -103,7 +103,7 @@ def check_predictions_of(store: Store) -> Iterator[Finding]:
             if missing := [each for each in said.get("runs", ()) if each not in there]:
                 what = f"the mean of runs that are gone ({named(missing)}): what its models say one by one is not known"
                 yield Finding(
-                    kind=DAMAGE, where=place, what=what, repair=f"{remove}, and milstore predict makes it again"
+                    kind=DAMAGE, where=place, what=what, repair=f"{remove}, and milstore predict creates it again"
                 )
             elif source and source not in there:
                 what = f"made by the weights of run {source}, which is gone"
@@ -113,7 +113,7 @@ def check_predictions_of(store: Store) -> Iterator[Finding]:
             elif source and read_run(store, source).get("weights_sha256") != said.get("weights_sha256"):
                 what = f"made by other weights than run {source} has"
                 yield Finding(
-                    kind=DAMAGE, where=place, what=what, repair=f"{remove}, and milstore predict makes it again"
+                    kind=DAMAGE, where=place, what=what, repair=f"{remove}, and milstore predict creates it again"
                 )
 
 

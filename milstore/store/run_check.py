@@ -41,7 +41,7 @@ from milstore.store.run_reader import (
 _AGAIN_BY = {
     "imported": "milstore ingest run or milstore ingest study-run take it in again",
     RECORDED: "record it again",
-    PREDICTION: "milstore predict makes it again",
+    PREDICTION: "milstore predict creates it again",
 }
 """How a run is made again, by its kind; any other kind is trained."""
 
