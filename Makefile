@@ -29,7 +29,7 @@ test test-fast: export PYTHONDONTWRITEBYTECODE :=
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2
 
-# For the loop of work: the quickest tests, which are most of them. Those that tests/left_out.txt names are for make test.
+# For the loop of work: the quickest half of the tests. Those that tests/left_out.txt names are for make test.
 .PHONY: test-fast
 test-fast: $(READY)
 	$(BIN)/python -m pytest --numprocesses 2 --loop
