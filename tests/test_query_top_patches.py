@@ -17,6 +17,7 @@ from milstore.asking.selection import Choice
 from milstore.store import Store
 from tests.attending import Attended, random_store
 from tests.drawing import drawn, subtitle_of
+from tests.forking import fork
 from tests.making import Patch, levels, make_run, make_store
 
 CASE_46 = """\
@@ -184,13 +185,18 @@ def test_its_chart_of_many(attended: Attended) -> None:
     assert cases == set(attended.attention["case_id"])
 
 
-def test_answers_do_not_disturb_each_other(three: Store) -> None:
+def test_answers_do_not_disturb_each_other(three: Store, tmp_path: Path) -> None:
     """Two questions that are asked before either is read; and one that is asked in a forked process."""
-    first, second = (ask(three, "top-patches", Choice(cases=(case,))) for case in ("2", "46"))
-    assert {row["case_id"] for row in second.records()} == {"46"}
-    assert {row["case_id"] for row in first.records()} == {"2"}
-    child = os.fork()
-    if not child:
-        right = {row["case_id"] for row in ask(three, "top-patches", Choice(cases=("10",))).records()} == {"10"}
-        os._exit(0 if right else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    def both() -> int:
+        first, second = (ask(three, "top-patches", Choice(cases=(case,))) for case in ("2", "46"))
+        assert {row["case_id"] for row in second.records()} == {"46"}
+        assert {row["case_id"] for row in first.records()} == {"2"}
+        child = os.fork()
+        if not child:
+            right = {row["case_id"] for row in ask(three, "top-patches", Choice(cases=("10",))).records()} == {"10"}
+            os._exit(0 if right else 1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+    asked = fork(tmp_path, both)
+    assert asked.wait() == 0, asked.text()
