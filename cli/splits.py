@@ -108,6 +108,12 @@ def check(
     split_set: SplitSetOption = None,
     group_by: GroupOption = None,
     missing: MissingOption = None,
+    overlapping: Annotated[
+        bool,
+        typer.Option(
+            "--overlapping", help="Each test set was drawn on its own: they may share cases, and leave some out."
+        ),
+    ] = False,
 ) -> None:
     """Look for leaks and gaps: cases or groups in two subsets, classes, labels or features that are missing.
 
@@ -128,7 +134,7 @@ def check(
         groups.check_cover(cases)
         for line in groups.lines(cases):
             say(line)
-    checks = check_splits(opened, split_set, None if groups is None else groups.group_of)
+    checks = check_splits(opened, split_set, None if groups is None else groups.group_of, overlapping=overlapping)
     marks = {"kept": "ok", "note": "note", "broken": "BROKEN"}
     for each in checks:
         for finding in each.findings:

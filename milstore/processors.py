@@ -2,6 +2,9 @@
 
 import os
 
+SMALL_TABLE = 100_000
+"""Rows up to which threads cost more than the copying or reading that they share."""
+
 
 def processors() -> int:
     """Processors that this process may use: those given to it, where the system tells, else those of the machine."""

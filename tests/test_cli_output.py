@@ -34,7 +34,7 @@ made = st.integers(1, 6).flatmap(
 @settings(max_examples=100 if WHOLE else 40)
 @given(made, st.integers(24, 120))
 def test_no_line_is_longer_than_the_terminal(table: tuple[list[str], list[list[Any]]], width: int) -> None:
-    """Whatever stands in a table, its lines fit."""
+    """Whatever stands in a table, its lines fit: 40 tables, and by `make torture` 100."""
     columns, rows = table
     assert all(length(line) <= width for line in table_text(columns, rows, width).splitlines())
 

@@ -32,7 +32,7 @@ TRAINERS, READERS = (8, 4) if WHOLE else (3, 1)
 def test_a_crowd_loses_nothing(three: Store) -> None:
     """Trainers, readers, one shell that holds the database and one ingest: no error, no half-seen run, no loss.
 
-    By `make torture` they are eight trainers and four readers.
+    By `make torture` they are eight trainers and four readers, with more runs and corrections each.
     """
     folder = three.root.parent
     staying = [fork(folder, partial(read, three, i)) for i in range(READERS)] + [fork(folder, partial(hold, three, 0))]

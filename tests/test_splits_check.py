@@ -64,20 +64,26 @@ def test_fair_splits_keep_every_promise(store: Store, tmp_path: Path) -> None:
     )
 
 
-def test_test_sets_that_leave_cases_out_are_broken(store: Store, tmp_path: Path) -> None:
-    """Where they share none, each case is to be in one of them."""
-    put(store, tmp_path, [FAIR[0], {1: "train", 2: "val"}])
-    assert texts(store, "broken")[:1] == ["in no test set: 4 cases (1, 2, 4, 5)"]
-
-
-def test_test_sets_that_overlap_are_a_note(store: Store, tmp_path: Path) -> None:
-    """They were drawn each on its own, as CLAM's are: questions know what to do with a case in two, and one may be in none."""
+def test_test_sets_that_overlap_or_leave_cases_out_are_broken(store: Store, tmp_path: Path) -> None:
+    """Each case is to be in exactly one test set, unless it is said that each was drawn on its own, as CLAM's are."""
     put(store, tmp_path, [FAIR[0], FAIR[1], {3: "train", 2: "val", 1: "test"}])
-    assert texts(store, "broken") == []
-    assert texts(store, "note")[:2] == [
+    assert texts(store, "broken") == [
+        "in several test sets: 2 cases (1, 4): if each test set was drawn on its own, as CLAM's are, say so by --overlapping",
+        "in no test set: 2 cases (2, 5)",
+    ]
+    (check,) = check_splits(store, overlapping=True)
+    assert check.is_sound
+    assert [finding.text for finding in check.findings if finding.kind == "note"][:2] == [
         "in several test sets: 2 cases (1, 4): each answers from the lowest split, and rates count it once",
         "in no test set: 2 cases (2, 5)",
     ]
+
+
+def test_the_command_takes_what_is_said_of_its_test_sets(store: Store, tmp_path: Path) -> None:
+    """With --overlapping it exits with 0 where nothing else is broken, and with 1 without."""
+    put(store, tmp_path, [FAIR[0], FAIR[1], {3: "train", 2: "val", 1: "test"}])
+    assert milstore(store, "splits", "check") == 1
+    assert milstore(store, "splits", "check", "--overlapping") == 0
 
 
 def test_one_split_needs_no_partition(store: Store, tmp_path: Path) -> None:

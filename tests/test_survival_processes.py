@@ -48,8 +48,8 @@ def test_signals_contenders_and_takeovers(tmp_path: Path) -> None:
     """Each of five signals ends with exit 75 and a run that the same command continues exactly.
 
     A second Ctrl-C stops at once; a run that a living process trains is refused to others. One of several takers gets a
-    run (`make torture`: three rounds); a suspended trainer whose run was taken over wakes, says so and harms nothing, in its training and at operations of
-    its commit.
+    run; a suspended trainer whose run was taken over wakes, says so and harms nothing, in its training and at operations
+    of its commit. `make torture` has three rounds of takers, and suspends at every operation.
     """
     assert made(tmp_path, partial(interrupting.run, tmp_path, ALONE))["suspended-at-commit-twice"] == 2
 

@@ -110,8 +110,15 @@ def balance(cohort: Cohort, split_set: str) -> list[Balance]:
     return found
 
 
+_DRAWN = "if each test set was drawn on its own, as CLAM's are, say so by --overlapping"
+
+
 def check_splits(
-    store: Store, split_set: str | None = None, groups: Mapping[str, str | None] | None = None
+    store: Store,
+    split_set: str | None = None,
+    groups: Mapping[str, str | None] | None = None,
+    *,
+    overlapping: bool = False,
 ) -> list[SplitsCheck]:
     """Look for leaks and gaps in all split sets, or in the one that is named.
 
@@ -120,6 +127,8 @@ def check_splits(
         split_set: the split set; all of them if left out.
         groups: the group (such as the patient) of each case; None for one that stands for itself. Those of the store if
             left out.
+        overlapping: whether the test sets were drawn each on its own, as CLAM's are, and so may share cases, and leave some
+            out.
 
     Raises:
         StoreError: there are no splits.
@@ -139,7 +148,7 @@ def check_splits(
         findings = [
             *_subsets(splits),
             *(_groups(splits, groups) if groups else []),
-            *_partition(splits, cases),
+            *_partition(splits, cases, overlapping=overlapping),
             *_classes(splits, class_of),
             *_labels(cases, class_of),
             *_features(cases, encoded),
@@ -183,19 +192,19 @@ def _groups(splits: dict[int, Subsets], groups: Mapping[str, str | None]) -> lis
     return findings
 
 
-def _partition(splits: dict[int, Subsets], cases: set[str]) -> list[Finding]:
+def _partition(splits: dict[int, Subsets], cases: set[str], *, overlapping: bool) -> list[Finding]:
     tests = Counter(case for subsets in splits.values() for case, subset in subsets.items() if subset == "test")
     if len(splits) == 1:
         return [Finding("note", f"there is one split, and its test set holds {len(tests)} of the {len(cases)} cases")]
     several = {case for case, count in tests.items() if count > 1}
     never = cases - set(tests)
+    kind = "note" if overlapping else "broken"
     findings = []
     if several:
-        counts = "each answers from the lowest split, and rates count it once"
-        findings.append(Finding("note", f"in several test sets: {_cases(several)}: {counts}"))
+        what = "each answers from the lowest split, and rates count it once" if overlapping else _DRAWN
+        findings.append(Finding(kind, f"in several test sets: {_cases(several)}: {what}"))
     if never:
-        # Test sets that overlap were drawn each on its own, as CLAM's are: some cases are in none, and none is missing.
-        findings.append(Finding("note" if several else "broken", f"in no test set: {_cases(never)}"))
+        findings.append(Finding(kind, f"in no test set: {_cases(never)}"))
     if not findings:
         findings.append(Finding("kept", f"the test sets partition the {len(cases)} cases"))
     absent = {number: cases - set(subsets) for number, subsets in splits.items() if cases - set(subsets)}

@@ -6,6 +6,7 @@ from typing import Any
 
 import duckdb
 
+from milstore.processors import SMALL_TABLE
 from milstore.schema.columns import DERIVED, MACROS, TABLE_MACROS, columns, view_text
 from milstore.store.paths import Store
 from milstore.store.shell_views import (
@@ -20,8 +21,6 @@ from milstore.store.views import chosen_columns, no_progress_bar
 
 LARGEST_TABLE = 1_000_000
 """Rows up to which the patches are copied into a table; above, they stay a view over the Parquet file."""
-_FOR_THREADS = 100_000
-"""Patches above which threads copy the tables: of a small store they cost more than the copying."""
 
 
 def own_names(manifest: dict[str, Any]) -> set[str]:
@@ -46,7 +45,7 @@ def build(store: Store, path: Path, stamp: dict[str, Any]) -> None:
     manifest = store.manifest()
     # The oldest format that the shells in use can read.
     config: dict[str, Any] = {"storage_compatibility_version": "v1.2.0"}
-    if _patches(manifest) <= _FOR_THREADS:
+    if _patches(manifest) <= SMALL_TABLE:
         config["threads"] = 1
     with closing(duckdb.connect(str(path), config=config)) as con:
         no_progress_bar(con)

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from milstore.processors import SMALL_TABLE
 from milstore.schema.arrow import empty
 from milstore.schema.columns import known_tables
 from milstore.store.cohort_repair import (
@@ -26,9 +27,6 @@ from milstore.store.patch_index import PLACE
 from milstore.store.paths import Store
 from milstore.store.plain import check_plain, unreadable
 from milstore.store.verified import expected_of, verify
-
-_FOR_THREADS = 100_000
-"""Rows above which threads read the columns of a table: a small one is read sooner without."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ def _read_file(root: Path, path: Path, columns: Sequence[str] | None = None) -> 
         check_plain(path, root)
         # Not read_table, which imports pandas.
         with pq.ParquetFile(path, read_dictionary=columns and PLACE[:2]) as file:
-            threads = file.metadata.num_rows > _FOR_THREADS
+            threads = file.metadata.num_rows > SMALL_TABLE
             return file.read(columns=columns and list(columns), use_threads=threads)
     except (OSError, KeyError, pa.ArrowException) as error:
         raise unreadable(path, error) from error
