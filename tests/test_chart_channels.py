@@ -387,7 +387,7 @@ EXPECTED = {
         text: text=percent, x=held (0 to 0.3125), y=row
         bar: color=stain, x=held (0 to 0.625), y=row
         text: text=percent, x=held (0 to 0.625), y=row
-        x says: top patches (tick: in an even spread); attention that these hold (share of the case's)
+        x says: top patches (tick: in an even spread); attention they hold (of the case's)
         color says: stain
     """,
 }

@@ -15,7 +15,7 @@ from milstore.charts.tooltips import told
 MOST_IN_DETAIL = 4
 """Cases that are drawn slice by slice; more are drawn a row each."""
 _EVEN = "top patches (tick: in an even spread)"
-_HELD = "attention that these hold (share of the case's)"
+_HELD = "attention they hold (of the case's)"
 _ROWS = 24
 """Cases that are shown one by one: those whose top patches hold most."""
 
@@ -172,7 +172,8 @@ def _rows(rows: pd.DataFrame, about: About, longest: float, most: float, extent:
         "held:Q",
         title=_HELD if last else None,
         scale=alt.Scale(domain=[0, min(1.25, max(0.01, most * 1.25))], nice=False),
-        axis=alt.Axis(format="%", labels=last, tickCount=4),
+        # A number, or a title, that hung over the edge would push this panel aside from the one above it.
+        axis=alt.Axis(format="%", labels=last, tickCount=4, labelFlush=8),
     )
     shares = alt.layer(
         base.mark_bar(height={"band": 0.62}).encode(x=held, color=colour),
