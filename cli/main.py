@@ -86,8 +86,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # Not where somebody calls this as a function: it must not return twice.
     code = in_child(words) if arguments is None else None
     if code is None:
-        with heard():
-            code = _run(words, debug=debug)
+        try:
+            with heard():
+                code = _run(words, debug=debug)
+        finally:
+            # Who calls this as a function goes on, and did not ask for silence.
+            reset_quiet()
     if arguments is None:
         _leave(code)
     return code

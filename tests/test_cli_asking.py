@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from milstore.cli.main import main
+from milstore.cli.output import say
 from milstore.store import Store
 from tests.making import levels, make_run, make_store
 
@@ -117,11 +118,13 @@ def test_debug_shows_where_an_error_came_from(three: Store, capsys: pytest.Captu
 
 
 def test_quiet_prints_data_alone(three: Store, capsys: pytest.CaptureFixture[str]) -> None:
-    """--quiet leaves notes out, and data in."""
+    """--quiet leaves notes out, and data in, of the command that it is given to: who called it as a function is not silent."""
     words = ["query", "top-patches", "--case", "46", "--run", "exp-s1-0", "-f", "csv", "--store", str(three.root)]
     _, out, err = run(capsys, *words, "--quiet")
     assert err == ""
     assert out.startswith("run_id,case_id,")
+    say("heard")
+    assert capsys.readouterr().err == "heard\n"
 
 
 def test_a_store_brings_its_own_questions_as_commands(three: Store, capsys: pytest.CaptureFixture[str]) -> None:
